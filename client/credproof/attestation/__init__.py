@@ -1,0 +1,1 @@
+"""What a provider signs: schemas, ladders, tokens, sealing, pseudonyms."""

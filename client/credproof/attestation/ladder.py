@@ -1,0 +1,116 @@
+"""Ladder commitments: prove v >= t or v < t for the thresholds of a ladder, with 32 bytes.
+
+Two hash chains per claim end in signed anchors (`docs/PROTOCOL.md`, "Ladder commitment").
+With thresholds t_1 < … < t_N and i = the number of thresholds that v reaches:
+
+    at least   starts at position i + 1;      x_{k+1}    proves v >= t_k   (k <= i)
+    below      starts at position N - i + 1;  x_{N-k+2}  proves v <  t_k   (k >  i)
+    unknown    both start at position 1, from which no proof can be reached
+
+A proof is the chain's value at its position; the verifier takes the position from the
+policy's threshold and walks down to the anchor x_0. Walking up needs a SHA-256 preimage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Literal
+
+from credproof.base.encoding import canonical_json, tagged_hash
+from credproof.base.errors import Malformed, VerificationFailed
+
+Direction = Literal["at_least", "below"]
+DIRECTIONS: tuple[Direction, Direction] = ("at_least", "below")
+CONTEXT_BYTES = 19
+"""19 + 4 + 32 = 55 bytes: the most that one SHA-256 block takes, so a step is one compression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison of a claim with a rung of its ladder."""
+
+    claim: str
+    direction: Direction
+    threshold: int
+
+    def evaluate(self, value: object) -> bool | None:
+        """Whether `value` satisfies it; None when unknown."""
+        if type(value) is not int:
+            return None
+        return value >= self.threshold if self.direction == "at_least" else value < self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The rising thresholds t_1 … t_N of a claim."""
+
+    thresholds: tuple[int, ...]
+
+    @property
+    def digest(self) -> bytes:
+        return tagged_hash("ladder", canonical_json(self.thresholds))
+
+    def rung(self, value: int) -> int:
+        """How many thresholds `value` reaches: 0 … N."""
+        return bisect_right(self.thresholds, value)
+
+    def position(self, direction: Direction, threshold: int) -> int:
+        """Where on its chain the proof for `threshold` stands: 2 … N + 1.
+
+        Raises:
+            Malformed: `NOT_ON_LADDER`.
+        """
+        if threshold not in self.thresholds:
+            raise Malformed("NOT_ON_LADDER", "threshold is not a rung of the ladder")
+        k = self.thresholds.index(threshold) + 1
+        return k + 1 if direction == "at_least" else len(self.thresholds) - k + 2
+
+    def start(self, direction: Direction, value: int | None) -> int:
+        """Where the chain starts for `value`; None is unknown."""
+        if value is None:
+            return 1
+        i = self.rung(value)
+        return i + 1 if direction == "at_least" else len(self.thresholds) - i + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One of the two chains of one claim of one token.
+
+    `context` binds every step to issuer, token, claim, direction and ladder: a value of any
+    other chain leads nowhere.
+    """
+
+    context: bytes
+
+    @classmethod
+    def of(cls, issuer: str, jti: bytes, claim: str, direction: Direction, ladder: Ladder) -> Chain:
+        parts = (issuer.encode(), jti, claim.encode(), direction.encode(), ladder.digest)
+        return cls(tagged_hash("ladder-step", *parts)[:CONTEXT_BYTES])
+
+    def walk(self, value: bytes, start: int, stop: int = 0) -> bytes:
+        """From x_start down to x_stop: x_{j-1} = SHA-256(context ‖ u32(j) ‖ x_j)."""
+        for j in range(start, stop, -1):
+            value = hashlib.sha256(self.context + j.to_bytes(4, "big") + value).digest()
+        return value
+
+    def prove(self, secret: bytes, start: int, position: int) -> bytes:
+        """x_position, from the secret x_start.
+
+        Raises:
+            VerificationFailed: `NOT_PROVABLE` when the position lies above the start.
+        """
+        if position > start:
+            raise VerificationFailed("NOT_PROVABLE", "the attested value does not prove this")
+        return self.walk(secret, start, position)
+
+    def verify(self, proof: bytes, position: int, anchor: bytes) -> None:
+        """Accept `proof` at `position` when it walks down to `anchor`.
+
+        Raises:
+            VerificationFailed: `BAD_LADDER_PROOF`.
+        """
+        if len(proof) != 32 or self.walk(proof, position) != anchor:
+            raise VerificationFailed("BAD_LADDER_PROOF", "ladder proof does not reach its anchor")

@@ -1,0 +1,1 @@
+"""The ground: errors, limits, encodings, signatures, the ristretto255 group."""

@@ -1,0 +1,220 @@
+"""Strict encodings: every value has one spelling, and all others are refused.
+
+Sources: RFC 4648 (base64), RFC 8785 (canonical JSON, here with integers only),
+RFC 7493 (I-JSON), `docs/PROTOCOL.md` section 1 (tagged hashes, frames).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+from credproof.base.errors import Malformed
+from credproof.base.limits import INTEGER_MAX
+
+Json: TypeAlias = None | bool | int | str | Sequence["Json"] | Mapping[str, "Json"]
+"""What canonical JSON can hold: no floats."""
+
+TAG_PREFIX = "credproof/v1/"
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*\Z")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+
+
+# -- base64 -------------------------------------------------------------------
+
+
+def b64url(data: bytes) -> str:
+    """Base64url without padding (RFC 7515 section 2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def parse_b64url(text: str, *, size: int | None = None) -> bytes:
+    """The bytes of unpadded base64url, `size` of them if given.
+
+    Raises:
+        Malformed: `NOT_BASE64URL` for other characters, padding or slack bits that are not
+            zero; `WRONG_LENGTH` for another number of bytes.
+    """
+    if not _BASE64URL.match(text) or len(text) % 4 == 1:
+        raise Malformed("NOT_BASE64URL", "not unpadded base64url")
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if b64url(data) != text:
+        raise Malformed("NOT_BASE64URL", "base64url with slack bits that are not zero")
+    return _sized(data, size)
+
+
+def b64(data: bytes) -> str:
+    """Standard base64 with padding, as C2SP notes use it."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def parse_b64(text: str, *, size: int | None = None) -> bytes:
+    """The bytes of padded standard base64, `size` of them if given.
+
+    Raises:
+        Malformed: `NOT_BASE64` for any other spelling; `WRONG_LENGTH`.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Malformed("NOT_BASE64", "not padded base64") from error
+    if b64(data) != text:
+        raise Malformed("NOT_BASE64", "base64 with slack bits that are not zero")
+    return _sized(data, size)
+
+
+def _sized(data: bytes, size: int | None) -> bytes:
+    if size is not None and len(data) != size:
+        raise Malformed("WRONG_LENGTH", f"expected {size} bytes, got {len(data)}")
+    return data
+
+
+# -- JSON ---------------------------------------------------------------------
+
+
+def canonical_json(value: Json) -> bytes:
+    """RFC 8785 bytes of a value made of strings, integers, booleans, null, lists and objects.
+
+    Raises:
+        Malformed: `NOT_JSON` for a float, an integer of 2**53 or more, a key that is not
+            text, or text that is not Unicode.
+    """
+    _check_json(value)
+    try:
+        ordered = json.dumps(_ordered(value), ensure_ascii=False, separators=(",", ":"))
+        return ordered.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Malformed("NOT_JSON", "text with a lone surrogate") from error
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of canonical JSON bytes; any second spelling is refused.
+
+    Raises:
+        Malformed: `NOT_JSON` when it does not parse, `NOT_CANONICAL` for another spelling.
+    """
+    value = parse_loose_json(data)
+    if canonical_json(value) != data:
+        raise Malformed("NOT_CANONICAL", "JSON is not in canonical form (RFC 8785)")
+    return value
+
+
+def parse_loose_json(data: bytes) -> Any:
+    """The value of JSON bytes in any spelling, but without floats or duplicate keys.
+
+    For what others wrote (other people's SD-JWTs, files of a provider).
+
+    Raises:
+        Malformed: `NOT_JSON`.
+    """
+    try:
+        return json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_float=_no_float,
+            parse_constant=_no_float,
+        )
+    except (ValueError, RecursionError) as error:
+        raise Malformed("NOT_JSON", "not JSON with integers only and unique keys") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate key")
+    return members
+
+
+def _no_float(_text: str) -> NoReturn:
+    raise ValueError("not an integer")
+
+
+def _check_json(value: Json) -> None:
+    if value is None or isinstance(value, bool | str):
+        return
+    if isinstance(value, int):
+        if abs(value) > INTEGER_MAX:
+            raise Malformed("NOT_JSON", "integer of 2**53 or more")
+    elif isinstance(value, Mapping):
+        for key, member in value.items():
+            if not isinstance(key, str):
+                raise Malformed("NOT_JSON", "object key is not text")
+            _check_json(member)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_json(item)
+    else:
+        raise Malformed("NOT_JSON", "value has no canonical JSON form")
+
+
+def _ordered(value: Json) -> Any:
+    """Keys in the order of their UTF-16 code units (RFC 8785 section 3.2.3)."""
+    if isinstance(value, Mapping):
+        keys = sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
+        return {key: _ordered(value[key]) for key in keys}
+    if isinstance(value, list | tuple):
+        return [_ordered(item) for item in value]
+    return value
+
+
+# -- hashes and frames --------------------------------------------------------
+
+
+def frame(parts: Iterable[bytes]) -> bytes:
+    """The parts, each after its length as a 32-bit big-endian integer: no two lists collide."""
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def parse_frame(data: bytes) -> list[bytes]:
+    """The parts of `frame`.
+
+    Raises:
+        Malformed: `BAD_FRAME` when a length does not fit the rest.
+    """
+    parts: list[bytes] = []
+    at = 0
+    while at < len(data):
+        end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+        if at + 4 > len(data) or end > len(data):
+            raise Malformed("BAD_FRAME", "length prefix does not fit the data")
+        parts.append(data[at + 4 : end])
+        at = end
+    return parts
+
+
+def tagged(tag: str, *parts: bytes) -> bytes:
+    """The domain tag and the parts, each length-prefixed: what is hashed, signed or MACed."""
+    return frame((f"{TAG_PREFIX}{tag}".encode("ascii"), *parts))
+
+
+def tagged_hash(tag: str, *parts: bytes) -> bytes:
+    """SHA-256 of `tagged`, 32 bytes."""
+    return hashlib.sha256(tagged(tag, *parts)).digest()
+
+
+# -- dates --------------------------------------------------------------------
+
+
+def parse_date(text: str) -> dt.date:
+    """A calendar date written YYYY-MM-DD (RFC 3339 full-date).
+
+    Raises:
+        Malformed: `NOT_A_DATE`.
+    """
+    if not _DATE.match(text):
+        raise Malformed("NOT_A_DATE", "not a date of the form YYYY-MM-DD")
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError as error:
+        raise Malformed("NOT_A_DATE", "no such day") from error
+
+
+def date_of(time: int) -> dt.date:
+    """The UTC day of a time in whole seconds since 1970."""
+    return dt.datetime.fromtimestamp(time, dt.UTC).date()

@@ -1,0 +1,76 @@
+"""Every error that credproof raises on purpose.
+
+One class per thing that the caller would do differently; `reason` is stable and
+in UPPER_SNAKE, the text is for people. Neither ever holds an identity, a figure
+or a secret.
+
+    CredproofError
+    ├── Malformed            the bytes do not parse: fix the input
+    │   └── LimitExceeded    a named limit is passed: send less
+    ├── VerificationFailed   it parses, but does not prove what it says: do not use it
+    ├── Refused              the service will not do this for this caller: ask for the right
+    ├── Conflict             the state speaks against it: read the state, then decide
+    ├── DataLoss             stored data is damaged: call the operator
+    └── Unreachable          no answer from the other side: try again later
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class CredproofError(Exception):
+    """The root of the tree; never raised itself.
+
+    `step` names the numbered check that failed, where there is one (`docs/PROTOCOL.md`).
+    """
+
+    def __init__(self, reason: str, message: str, *, step: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.step = step
+
+    def at_step(self, step: int) -> None:
+        """Mark the numbered check that found it; the innermost mark stays."""
+        if self.step is None:
+            self.step = step
+
+
+class Malformed(CredproofError):
+    """Bytes that do not parse, or parse only by a second spelling."""
+
+
+class LimitExceeded(Malformed):
+    """More, longer or larger than a limit of `credproof.base.limits` allows."""
+
+
+class VerificationFailed(CredproofError):
+    """Well-formed, but it does not prove what it says."""
+
+
+class Refused(CredproofError):
+    """The service will not do this for this caller."""
+
+
+class Conflict(CredproofError):
+    """The present state speaks against it."""
+
+
+class DataLoss(CredproofError):
+    """Stored data does not decrypt, or differs from what was logged."""
+
+
+class Unreachable(CredproofError):
+    """The other side gave no answer in time."""
+
+
+@contextmanager
+def step(number: int) -> Iterator[None]:
+    """Mark whatever fails inside as found by the numbered check `number`."""
+    try:
+        yield
+    except CredproofError as error:
+        error.at_step(number)
+        raise

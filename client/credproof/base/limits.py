@@ -1,0 +1,91 @@
+"""Every limit of the protocol, by name, with its unit and its reason.
+
+The limit of each field on the wire is in `credproof.wire.limits`, which uses these.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from credproof.base.errors import LimitExceeded
+
+# Time, in seconds.
+CLOCK_SKEW_S: Final = 120
+"""How far two honest clocks may be apart."""
+ATTESTATION_AGE_MAX_S: Final = 24 * 3600
+"""How old a token may be when it is first accepted: older ones are signed anew."""
+ATTESTATION_LIFE_MAX_S: Final = 400 * 24 * 3600
+"""How far `exp` may lie after `iat`: no provider vouches for a figure longer than that."""
+CONSENT_LIFE_MAX_S: Final = 5 * 366 * 24 * 3600
+"""Longest consent: five years, the longest that loan monitoring needs."""
+REQUEST_LIFE_MAX_S: Final = 30 * 24 * 3600
+"""How long a lender's consent request may wait for its borrower."""
+ANSWER_AGE_MAX_S: Final = 600
+"""How old an answer may be when it is verified as received now."""
+TRUST_LIFE_MAX_S: Final = 400 * 24 * 3600
+"""Longest life of a trust bundle: a verifier that hears nothing for longer must stop."""
+
+# Counts.
+BATCH_ITEMS_MAX: Final = 128
+"""Attestations or blinded elements in one call: one executor hop stays short."""
+CHAIN_HEADS_MAX: Final = 1000
+"""Accounts in one question for chain heads."""
+ENTRIES_PAGE_MAX: Final = 1000
+"""Log entries in one page."""
+LADDER_RUNGS_MAX: Final = 32
+"""Rungs of one ladder: what any number of questions can reveal is bounded by it."""
+CHAIN_STEPS_MAX: Final = 512
+"""Hash-chain steps of one token, all ladders: what one verification may cost."""
+SCHEMA_CLAIMS_MAX: Final = 64
+SCHEMA_FACTS_MAX: Final = 32
+POLICY_QUESTIONS_MAX: Final = 32
+POLICY_TIERS_MAX: Final = 8
+CONSENT_POLICIES_MAX: Final = 8
+EVIDENCE_TOKENS_MAX: Final = 64
+"""Attestations in one answer."""
+DISCLOSURES_MAX: Final = 64
+"""Disclosures of one token."""
+NOTE_SIGNATURES_MAX: Final = 64
+"""Signature lines of one note; C2SP asks a verifier to accept at least 16."""
+TRUST_RECORDS_MAX: Final = 10_000
+"""Keys, participants or documents in one trust bundle."""
+TREE_PROOF_HASHES_MAX: Final = 63
+"""Hashes of one inclusion or consistency proof: the tree has fewer than 2**63 leaves."""
+
+# Sizes, in bytes unless the name says otherwise.
+ENTRY_BYTES_MAX: Final = 65_535
+"""One log entry: C2SP tlog-tiles gives entries a 16-bit length."""
+TOKEN_BYTES_MAX: Final = 32_768
+"""One compact JWS."""
+PACKAGE_BYTES_MAX: Final = 65_536
+"""One attestation with its values and its seed, before sealing."""
+SEALED_BATCH_BYTES_MAX: Final = 3 * 1024 * 1024
+"""One sealed batch; a gRPC message stays under 4 MiB."""
+DOCUMENT_BYTES_MAX: Final = 262_144
+"""One schema, policy or mapping file."""
+TRUST_BYTES_MAX: Final = 8 * 1024 * 1024
+NOTE_BYTES_MAX: Final = 131_072
+ANSWER_FILE_BYTES_MAX: Final = 4 * 1024 * 1024
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""One gRPC message."""
+REFERENCE_CHARS_MAX: Final = 128
+"""Case, staff and request references of a lender, in characters."""
+SUBJECT_ID_CHARS_MAX: Final = 64
+"""The value part of a borrower's id, in characters."""
+ACCOUNT_CHARS_MAX: Final = 64
+"""A provider's opaque account name, in characters."""
+TEXT_CHARS_MAX: Final = 253
+"""A claim of type text, in characters: as long as a host name."""
+
+INTEGER_MAX: Final = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly (RFC 8785, RFC 7493)."""
+
+
+def at_most(size: int, limit: int, what: str) -> None:
+    """Refuse `what` when `size` passes `limit`.
+
+    Raises:
+        LimitExceeded: reason `LIMIT_EXCEEDED`.
+    """
+    if size > limit:
+        raise LimitExceeded("LIMIT_EXCEEDED", f"{what} exceeds its limit of {limit}")

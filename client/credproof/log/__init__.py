@@ -1,0 +1,1 @@
+"""A verifiable log: entries, tree, checkpoints, proofs. It knows nothing of credit."""

@@ -1,0 +1,164 @@
+"""Signed notes (C2SP signed-note v1.0.0) with Ed25519 keys, algorithm byte 0x01."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from credproof.base.encoding import b64, parse_b64
+from credproof.base.errors import Malformed, VerificationFailed
+from credproof.base.keys import PublicKey, Signer
+from credproof.base.limits import NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX, at_most
+
+ED25519 = 0x01
+_PREFIX = "\N{EM DASH} "
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierKey:
+    """A named Ed25519 key; its text form is the C2SP vkey `name+hash+key`."""
+
+    name: str
+    public: PublicKey
+
+    @property
+    def key_id(self) -> bytes:
+        """The first 4 bytes of SHA-256(name ‖ 0x0A ‖ algorithm ‖ key)."""
+        data = self.name.encode() + b"\n" + bytes([ED25519]) + self.public.data
+        return hashlib.sha256(data).digest()[:4]
+
+    def __str__(self) -> str:
+        return f"{self.name}+{self.key_id.hex()}+{b64(bytes([ED25519]) + self.public.data)}"
+
+    @classmethod
+    def parse(cls, text: str) -> VerifierKey:
+        """The key of a vkey text.
+
+        Raises:
+            Malformed: `BAD_VKEY`.
+        """
+        name, _, rest = text.partition("+")
+        key_id, _, key = rest.partition("+")
+        data = parse_b64(key, size=33)
+        if data[0] != ED25519:
+            raise Malformed("BAD_VKEY", "only Ed25519 log keys are read")
+        verifier = cls(name, PublicKey("EdDSA", data[1:]))
+        _check_name(name)
+        if verifier.key_id.hex() != key_id:
+            raise Malformed("BAD_VKEY", "vkey's hash is not that of its name and key")
+        return verifier
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSigner:
+    """A named signer of notes."""
+
+    name: str
+    signer: Signer
+
+    @property
+    def verifier_key(self) -> VerifierKey:
+        return VerifierKey(self.name, self.signer.public)
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSignature:
+    """One signature line: the signer's name, its 4-byte key id, the signature."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A parsed note; `text` ends in a newline. Nothing is verified."""
+
+    text: str
+    signatures: tuple[NoteSignature, ...]
+
+
+def sign_note(text: str, signers: Sequence[NoteSigner]) -> bytes:
+    """A note over `text`, which must end in a newline, signed by each signer.
+
+    Raises:
+        Malformed: `BAD_NOTE`.
+    """
+    _check_text(text)
+    lines = [_signature_line(text, signer) for signer in signers]
+    return f"{text}\n{''.join(lines)}".encode()
+
+
+def _signature_line(text: str, signer: NoteSigner) -> str:
+    _check_name(signer.name)
+    signature = signer.verifier_key.key_id + signer.signer.sign(text.encode())
+    return f"{_PREFIX}{signer.name} {b64(signature)}\n"
+
+
+def parse_note(data: bytes) -> Note:
+    """A note, taken apart strictly.
+
+    Raises:
+        Malformed: `BAD_NOTE`.
+        LimitExceeded: too large, or too many signatures.
+    """
+    at_most(len(data), NOTE_BYTES_MAX, "note")
+    try:
+        whole = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed("BAD_NOTE", "note is not UTF-8") from error
+    body, blank, tail = whole.rpartition("\n\n")
+    if not blank or not tail.endswith("\n"):
+        raise Malformed("BAD_NOTE", "note lacks its signatures")
+    text = body + "\n"
+    _check_text(text)
+    lines = tail[:-1].split("\n")
+    at_most(len(lines), NOTE_SIGNATURES_MAX, "signatures of a note")
+    return Note(text, tuple(_parse_signature(line) for line in lines))
+
+
+def _parse_signature(line: str) -> NoteSignature:
+    if not line.startswith(_PREFIX):
+        raise Malformed("BAD_NOTE", "signature line is spelled wrongly")
+    name, space, text = line.removeprefix(_PREFIX).partition(" ")
+    data = parse_b64(text)
+    if not space or len(data) < 5:
+        raise Malformed("BAD_NOTE", "signature line is too short")
+    _check_name(name)
+    return NoteSignature(name, data[:4], data[4:])
+
+
+def verify_note(data: bytes, keys: Sequence[VerifierKey]) -> Note:
+    """A note that at least one of `keys` signed. Signatures of unknown keys are ignored.
+
+    Raises:
+        Malformed: as `parse_note`.
+        VerificationFailed: `BAD_SIGNATURE` when a known key's signature fails,
+            `NO_KNOWN_SIGNATURE` when no known key signed.
+    """
+    note = parse_note(data)
+    known = {(key.name, key.key_id): key for key in keys}
+    seen: set[tuple[str, bytes]] = set()
+    for line in note.signatures:
+        identity = (line.name, line.key_id)
+        if identity not in known:
+            continue
+        if identity in seen:
+            raise Malformed("BAD_NOTE", "a key signed the note twice")
+        known[identity].public.verify(note.text.encode(), line.signature)
+        seen.add(identity)
+    if not seen:
+        raise VerificationFailed("NO_KNOWN_SIGNATURE", "no known key signed the note")
+    return note
+
+
+def _check_text(text: str) -> None:
+    control = any(ord(character) < 0x20 and character != "\n" for character in text)
+    if not text.endswith("\n") or control:
+        raise Malformed("BAD_NOTE", "note text has a control character or no final newline")
+
+
+def _check_name(name: str) -> None:
+    if not name or "+" in name or any(c.isspace() or ord(c) < 0x20 for c in name):
+        raise Malformed("BAD_NOTE", "signer's name is empty, or has a space or a plus sign")

@@ -1,0 +1,1 @@
+"""What a lender asks and checks: policies, consent, trust, answers."""

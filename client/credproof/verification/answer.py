@@ -1,0 +1,235 @@
+"""The answer: a JWS by the service, and the bundle of evidence that it stands on.
+
+A bundle ends in the providers' own signatures. Formats: `docs/PROTOCOL.md`, "Answer".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from credproof.attestation.pseudonym import Transcript
+from credproof.base import jws
+from credproof.base.encoding import Json, b64url, canonical_json, frame, tagged_hash
+from credproof.base.errors import Malformed
+from credproof.base.jws import Jws
+from credproof.base.keys import Signer
+from credproof.base.limits import REFERENCE_CHARS_MAX, at_most
+from credproof.base.members import Members
+from credproof.verification.policy import (
+    REASONS,
+    Outcome,
+    PolicyRef,
+    parse_ref,
+    ref_json,
+)
+
+NONCE_BYTES = 32
+REQUEST_ID_BYTES = 16
+SALT_BYTES = 16
+ENTRY_ANSWER = "answer.given"
+ENTRY_ATTESTATION = "attestation.accepted"
+"""The kinds of the log entries that an answer rests on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A log entry with its inclusion proof under the bundle's checkpoint."""
+
+    line: bytes
+    log_index: int
+    hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The proof of one question on one token.
+
+    `data` is the 32-byte ladder proof of a condition, or the ASCII disclosure of a fact.
+    """
+
+    question: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvidence:
+    """An attestation's token, the proofs it gives, and its place in the log."""
+
+    token: str
+    proofs: tuple[Proof, ...]
+    logged: Logged
+
+
+@dataclass(frozen=True, slots=True)
+class BindingEvidence:
+    """A key binding's token, the disclosure of its `jwk`, and its place in the log."""
+
+    token: str
+    disclosure: str
+    logged: Logged
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A lender's own reference (case, staff) that the service knows only as a salted digest."""
+
+    text: str
+    salt: bytes
+
+    @property
+    def digest(self) -> bytes:
+        at_most(len(self.text), REFERENCE_CHARS_MAX, "reference")
+        return tagged_hash("reference", self.salt, self.text.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the lender adds to the bundle and keeps: what it asked, about whom, for which case."""
+
+    nonce: bytes
+    request_id: bytes
+    case: Reference
+    staff: Reference
+    transcript: Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBundle:
+    """All that a verifier needs besides the trust bundle; the lender adds `kept`."""
+
+    answer: str
+    consent: str
+    tokens: tuple[TokenEvidence, ...]
+    bindings: tuple[BindingEvidence, ...]
+    logged: Logged
+    checkpoint: bytes
+    kept: Kept | None = None
+
+
+def evidence_digest(
+    consent: str, tokens: tuple[TokenEvidence, ...], bindings: tuple[BindingEvidence, ...]
+) -> bytes:
+    """The digest over everything that the answer uses, in order; signed in the answer."""
+    used = [_frame_token(item) for item in tokens]
+    bound = [frame((item.token.encode(), item.disclosure.encode())) for item in bindings]
+    return tagged_hash("evidence", consent.encode(), frame(used), frame(bound))
+
+
+def _frame_token(item: TokenEvidence) -> bytes:
+    proofs = (part for proof in item.proofs for part in (proof.question.encode(), proof.data))
+    return frame((item.token.encode(), *proofs))
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionResult:
+    """A question that the granted tier answers YES, and the oldest data it rests on."""
+
+    question: str
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the service signs. `nonce` has 32 bytes, `request_id` 16, digests 32."""
+
+    domain: str
+    lender: str
+    nonce: bytes
+    issued_at: int
+    request_id: bytes
+    case: bytes
+    staff: bytes
+    policy: PolicyRef
+    consent: bytes
+    sub: bytes
+    outcome: Outcome
+    offer: Mapping[str, Any]
+    results: tuple[QuestionResult, ...]
+    evidence: bytes
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "aud": self.lender,
+            "case": b64url(self.case),
+            "consent": b64url(self.consent),
+            "evidence": b64url(self.evidence),
+            "iat": self.issued_at,
+            "iss": self.domain,
+            "nonce": b64url(self.nonce),
+            "offer": self.offer,
+            "outcome": _outcome_json(self.outcome),
+            "policy": ref_json(self.policy),
+            "request_id": b64url(self.request_id),
+            "results": [_result_json(result) for result in self.results],
+            "staff": b64url(self.staff),
+            "sub": b64url(self.sub),
+        }
+
+
+def sign_answer(signer: Signer, answer: Answer) -> str:
+    """The signed answer."""
+    return jws.sign(signer, jws.ANSWER, answer.to_json())
+
+
+def parse_answer(token: str) -> tuple[Jws, Answer]:
+    """An answer, taken apart strictly; its signature is not looked at.
+
+    Raises:
+        Malformed: `BAD_ANSWER`, `BAD_MEMBER`, or as `jws.parse`.
+    """
+    parsed = jws.parse(token, jws.ANSWER)
+    members = Members(parsed.claims, "answer")
+    answer = Answer(
+        domain=members.take("iss", str),
+        lender=members.take("aud", str),
+        nonce=members.bytes("nonce", NONCE_BYTES),
+        issued_at=members.take("iat", int),
+        request_id=members.bytes("request_id", REQUEST_ID_BYTES),
+        case=members.bytes("case", 32),
+        staff=members.bytes("staff", 32),
+        policy=parse_ref(members.take("policy", dict)),
+        consent=members.bytes("consent", 32),
+        sub=members.bytes("sub", 32),
+        outcome=_parse_outcome(members.take("outcome", dict)),
+        offer=members.take("offer", dict),
+        results=tuple(_parse_result(item) for item in members.take("results", list)),
+        evidence=members.bytes("evidence", 32),
+    )
+    members.finish()
+    return parsed, answer
+
+
+def _outcome_json(outcome: Outcome) -> dict[str, Json]:
+    return {"kind": outcome.kind, "reasons": list(outcome.reasons), "tier": outcome.tier}
+
+
+def _parse_outcome(value: dict[str, Any]) -> Outcome:
+    members = Members(value, "outcome")
+    kind, tier = members.take("kind", str), members.optional("tier", str)
+    reasons = members.strings("reasons")
+    members.finish()
+    if kind not in ("TIER", "REFER", "INCOMPLETE") or (kind == "TIER") != (tier is not None):
+        raise Malformed("BAD_ANSWER", "outcome is not TIER with its name, REFER or INCOMPLETE")
+    if not set(reasons) <= set(REASONS) or (kind == "INCOMPLETE") != bool(reasons):
+        raise Malformed("BAD_ANSWER", "INCOMPLETE, and only it, needs known reasons")
+    return Outcome(kind, tier, reasons)  # type: ignore[arg-type]
+
+
+def _result_json(result: QuestionResult) -> dict[str, Json]:
+    return {"as_of": result.as_of, "question": result.question, "verdict": "YES"}
+
+
+def _parse_result(value: Any) -> QuestionResult:
+    members = Members(value, "result")
+    result = QuestionResult(members.take("question", str), members.take("as_of", str))
+    if members.take("verdict", str) != "YES":
+        raise Malformed("BAD_ANSWER", "only what is proved is reported")
+    members.finish()
+    return result
+
+
+def answer_commitment(salt: bytes, verdicts: Mapping[str, str]) -> bytes:
+    """The salted commitment to the full verdict vector that the log entry of an answer carries."""
+    return tagged_hash("verdicts", salt, canonical_json(dict(verdicts)))

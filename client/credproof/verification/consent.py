@@ -1,0 +1,284 @@
+"""Consent: the borrower's own signature under one lender, some policies and one purpose.
+
+The lender's signed request comes first; the consent repeats its terms and adds the key.
+Formats: `docs/PROTOCOL.md`, "Consent request" and "Consent".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from credproof.base import jws
+from credproof.base.encoding import Json, b64url
+from credproof.base.errors import Malformed, VerificationFailed
+from credproof.base.jws import Jws
+from credproof.base.keys import PublicKey, Signer
+from credproof.base.limits import (
+    CLOCK_SKEW_S,
+    CONSENT_LIFE_MAX_S,
+    CONSENT_POLICIES_MAX,
+    REQUEST_LIFE_MAX_S,
+    at_most,
+)
+from credproof.base.members import Members
+from credproof.verification.policy import PURPOSES, Policy, PolicyRef, parse_ref, ref_json
+
+Mode = Literal["once", "continuing"]
+MODES: tuple[Mode, ...] = ("once", "continuing")
+LANGUAGES = ("en", "zh")
+JTI_BYTES = 16
+DATA_LIFE_DAYS_MAX = 366 * 10
+
+_ID = re.compile(r"[a-z0-9-]{3,40}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the borrower agrees to: for whom, why, under which policies, until when.
+
+    `aud` is one lender, `via` the trust domain of the service; `expires_at` is in whole
+    seconds; `data_life_days` is how long the lender may keep the answer.
+    """
+
+    sub: bytes
+    aud: str
+    via: str
+    policies: tuple[PolicyRef, ...]
+    purpose: str
+    mode: Mode
+    expires_at: int
+    data_life_days: int
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "aud": self.aud,
+            "data_life": self.data_life_days,
+            "exp": self.expires_at,
+            "mode": self.mode,
+            "policies": [ref_json(ref) for ref in self.policies],
+            "purpose": self.purpose,
+            "sub": b64url(self.sub),
+            "via": self.via,
+        }
+
+
+def _take_terms(members: Members) -> Terms:
+    policies = members.take("policies", list)
+    at_most(len(policies), CONSENT_POLICIES_MAX, "policies of a consent")
+    terms = Terms(
+        sub=members.bytes("sub", 32),
+        aud=members.take("aud", str),
+        via=members.take("via", str),
+        policies=tuple(parse_ref(policy) for policy in policies),
+        purpose=members.take("purpose", str),
+        mode=members.take("mode", str),  # type: ignore[arg-type]
+        expires_at=members.take("exp", int),
+        data_life_days=members.take("data_life", int),
+    )
+    known = terms.purpose in PURPOSES and terms.mode in MODES and _ID.match(terms.aud)
+    if not known or not terms.policies or len(set(terms.policies)) != len(terms.policies):
+        raise Malformed("BAD_CONSENT", "terms name an unknown purpose, mode, lender or policy")
+    if not 0 < terms.data_life_days <= DATA_LIFE_DAYS_MAX:
+        raise Malformed("BAD_CONSENT", "data life is out of range")
+    return terms
+
+
+# -- the lender's request -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRequest:
+    """A parsed request of a lender; `open_until` is when it lapses unanswered."""
+
+    jws: Jws
+    jti: bytes
+    issued_at: int
+    open_until: int
+    terms: Terms
+
+    def verify(self, key: PublicKey, *, via: str, now: int) -> None:
+        """Accept the request as the lender's own, for this service, still open.
+
+        Raises:
+            VerificationFailed: `BAD_SIGNATURE`, `WRONG_SERVICE`, `EXPIRED`, `FROM_THE_FUTURE`.
+        """
+        self.jws.verify(key)
+        if self.terms.via != via:
+            raise VerificationFailed("WRONG_SERVICE", "request is for another service")
+        if self.issued_at > now + CLOCK_SKEW_S:
+            raise VerificationFailed("FROM_THE_FUTURE", "request is issued in the future")
+        if min(self.open_until, self.terms.expires_at) < now:
+            raise VerificationFailed("EXPIRED", "request has lapsed: ask the lender for a new one")
+
+
+def sign_request(
+    signer: Signer, terms: Terms, *, jti: bytes, issued_at: int, open_until: int
+) -> str:
+    """The lender's signed request for consent."""
+    claims: dict[str, Json] = {
+        "iat": issued_at,
+        "jti": b64url(jti),
+        "open_until": open_until,
+        "terms": terms.to_json(),
+    }
+    return jws.sign(signer, jws.REQUEST, claims)
+
+
+def parse_request(token: str) -> ConsentRequest:
+    """A request, taken apart strictly; its signature is not looked at.
+
+    Raises:
+        Malformed: `BAD_CONSENT`, `BAD_MEMBER`, or as `jws.parse`.
+    """
+    parsed = jws.parse(token, jws.REQUEST)
+    members = Members(parsed.claims, "request")
+    terms = Members(members.take("terms", dict), "terms")
+    request = ConsentRequest(
+        jws=parsed,
+        jti=members.bytes("jti", JTI_BYTES),
+        issued_at=members.take("iat", int),
+        open_until=members.take("open_until", int),
+        terms=_take_terms(terms),
+    )
+    terms.finish()
+    members.finish()
+    if not 0 < request.open_until - request.issued_at <= REQUEST_LIFE_MAX_S:
+        raise Malformed("BAD_CONSENT", "request is open for too short or too long")
+    return request
+
+
+# -- the borrower's consent ---------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Which text the borrower was shown: its SHA-256 and its language (en or zh)."""
+
+    digest: bytes
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedConsent:
+    """A consent whose own key signed it; whether that key speaks for the borrower is another
+    question, which key bindings answer."""
+
+    jws: Jws
+    key: PublicKey
+    jti: bytes
+    not_before: int
+    terms: Terms
+    request: bytes
+    notice: Notice
+
+    @property
+    def id(self) -> bytes:
+        """SHA-256 of the signing input, 32 bytes."""
+        return self.jws.id
+
+    def verify_scope(self, *, sub: bytes, lender: str, via: str, policy: Policy, at: int) -> None:
+        """Accept that the consent covers this lender's use of this policy at time `at`.
+
+        Raises:
+            VerificationFailed: `CONSENT_OTHER_SUBJECT`, `CONSENT_OTHER_LENDER`,
+                `CONSENT_OTHER_SERVICE`, `CONSENT_OTHER_POLICY`, `CONSENT_OTHER_PURPOSE`,
+                `CONSENT_NOT_YET`, `CONSENT_EXPIRED`.
+        """
+        terms = self.terms
+        checks = {
+            "CONSENT_OTHER_SUBJECT": terms.sub == sub,
+            "CONSENT_OTHER_LENDER": terms.aud == lender,
+            "CONSENT_OTHER_SERVICE": terms.via == via,
+            "CONSENT_OTHER_POLICY": policy.ref in terms.policies,
+            "CONSENT_OTHER_PURPOSE": terms.purpose == policy.purpose,
+            "CONSENT_NOT_YET": self.not_before <= at + CLOCK_SKEW_S,
+            "CONSENT_EXPIRED": at <= terms.expires_at,
+        }
+        for reason, holds in checks.items():
+            if not holds:
+                raise VerificationFailed(reason, "consent does not cover this question")
+
+
+def sign_consent(
+    signer: Signer, request: ConsentRequest, *, jti: bytes, now: int, notice: Notice
+) -> str:
+    """The borrower's consent to exactly the terms of `request`, from `now` on."""
+    claims: dict[str, Json] = {
+        "jti": b64url(jti),
+        "nbf": now,
+        "notice": {"digest": b64url(notice.digest), "language": notice.language},
+        "request": b64url(request.jws.id),
+        "terms": request.terms.to_json(),
+    }
+    return jws.sign(signer, jws.CONSENT, claims, carry_key=True)
+
+
+def verify_consent(token: str) -> VerifiedConsent:
+    """A consent, verified under the key it carries before anything is looked up.
+
+    Raises:
+        Malformed: `BAD_CONSENT`, `BAD_MEMBER`, `NO_KEY`, or as `jws.parse`.
+        VerificationFailed: `BAD_SIGNATURE`, `WRONG_KEY`.
+    """
+    parsed = jws.parse(token, jws.CONSENT)
+    key = parsed.verify_own_key()
+    members = Members(parsed.claims, "consent")
+    terms = Members(members.take("terms", dict), "terms")
+    consent = VerifiedConsent(
+        jws=parsed,
+        key=key,
+        jti=members.bytes("jti", JTI_BYTES),
+        not_before=members.take("nbf", int),
+        terms=_take_terms(terms),
+        request=members.bytes("request", 32),
+        notice=_parse_notice(members.take("notice", dict)),
+    )
+    terms.finish()
+    members.finish()
+    if not 0 < consent.terms.expires_at - consent.not_before <= CONSENT_LIFE_MAX_S:
+        raise Malformed("BAD_CONSENT", "consent lasts for too short or too long")
+    return consent
+
+
+def _parse_notice(value: Mapping[str, Any]) -> Notice:
+    members = Members(value, "notice")
+    notice = Notice(members.bytes("digest", 32), members.take("language", str))
+    members.finish()
+    if notice.language not in LANGUAGES:
+        raise Malformed("BAD_CONSENT", "notice is in an unknown language")
+    return notice
+
+
+# -- revocation ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedRevocation:
+    """A revocation signed by the key it carries, which must be the consent's."""
+
+    key: PublicKey
+    consent: bytes
+    issued_at: int
+
+
+def sign_revocation(signer: Signer, consent: bytes, *, now: int) -> str:
+    """The borrower's revocation of the consent with this id."""
+    claims: dict[str, Json] = {"consent": b64url(consent), "iat": now}
+    return jws.sign(signer, jws.REVOCATION, claims, carry_key=True)
+
+
+def verify_revocation(token: str) -> VerifiedRevocation:
+    """A revocation, verified under the key it carries.
+
+    Raises:
+        Malformed, VerificationFailed: as `verify_consent`.
+    """
+    parsed = jws.parse(token, jws.REVOCATION)
+    key = parsed.verify_own_key()
+    members = Members(parsed.claims, "revocation")
+    revocation = VerifiedRevocation(key, members.bytes("consent", 32), members.take("iat", int))
+    members.finish()
+    return revocation

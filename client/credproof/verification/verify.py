@@ -1,0 +1,461 @@
+"""Verifying an answer offline: ten numbered checks, each with its own errors.
+
+The numbers are those of `docs/PROTOCOL.md`, "Verifying an answer"; an error carries the
+number of the check that failed in `step`. Nothing here touches disk, network or clock.
+
+    0  trust bundle: root, version, expiry (done by `verify_trust`, marked by the caller)
+    1  answer: signature, audience, nonce, request, references, time, evidence digest
+    2  policy: pinned, in force then, for this lender
+    3  consent: scope, time, and signed by keys bound for each provider used
+    4  each token: the provider's key, dates, schema, borrower
+    5  each proof against its anchor or digest; the results follow from them
+    6  the outcome follows from the results
+    7  the borrower asked about: the kept OPRF transcript gives the answer's `sub`
+    8  log: checkpoint; inclusion of the answer, of each token and of each binding
+    9  directory: not shown (no directory exists yet), and said so in the result
+
+A result names whether it was verified *now* (on receipt) or *as of the answer's time*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from credproof.attestation.pseudonym import oprf_key_id, verify_transcript
+from credproof.attestation.schema import Schema
+from credproof.attestation.sdjwt import parse_disclosure
+from credproof.attestation.token import Token, parse_token
+from credproof.base.encoding import date_of
+from credproof.base.errors import Malformed, VerificationFailed, step
+from credproof.base.keys import parse_jwk
+from credproof.base.limits import ANSWER_AGE_MAX_S, CLOCK_SKEW_S, EVIDENCE_TOKENS_MAX, at_most
+from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.log.entry import Entry, parse_entry
+from credproof.log.merkle import leaf_hash, verify_inclusion
+from credproof.verification.answer import (
+    ENTRY_ANSWER,
+    ENTRY_ATTESTATION,
+    Answer,
+    AnswerBundle,
+    BindingEvidence,
+    Kept,
+    Logged,
+    Proof,
+    QuestionResult,
+    TokenEvidence,
+    evidence_digest,
+    parse_answer,
+)
+from credproof.verification.consent import VerifiedConsent, verify_consent
+from credproof.verification.policy import Outcome, Policy, Question
+from credproof.verification.trust import Trust
+
+Mode = Literal["now", "as-of-answer"]
+KEY_BINDING = "key-binding"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """What the verifier knows by itself.
+
+    `pins` are the key fingerprints of providers it knows; a provider without a pin is
+    believed through the trust bundle alone, and the result says so.
+    """
+
+    lender: str
+    now: int
+    mode: Mode
+    pins: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A provider whose signature the answer ends in; `pinned` when the verifier knew its key."""
+
+    provider: str
+    kid: str
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedAnswer:
+    """An answer that passed every check that can be done. Only `verify_answer` builds it."""
+
+    answer: Answer
+    policy: Policy
+    mode: Mode
+    sources: tuple[Source, ...]
+    checkpoint: VerifiedCheckpoint
+    log_index: int
+    completeness: Literal["not shown"] = "not shown"
+    witnesses: Literal["none"] = "none"
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.answer.outcome
+
+
+def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) -> VerifiedAnswer:
+    """Verify a bundle under a verified trust bundle: checks 1 to 9.
+
+    Raises:
+        CredproofError: with the number of the failed check in `step`.
+    """
+    at_most(len(bundle.tokens), EVIDENCE_TOKENS_MAX, "tokens of an answer")
+    at_most(len(bundle.bindings), EVIDENCE_TOKENS_MAX, "bindings of an answer")
+    with step(1):
+        answer, answer_id, kept = _check_answer(bundle, trust, expected)
+    with step(2):
+        policy = trust.policy_in_force(answer.policy, answer.issued_at)
+        if not policy.allows(answer.lender):
+            raise VerificationFailed("POLICY_OTHER_LENDER", "policy is not for this lender")
+    sources = _Sources(trust, expected.pins)
+    tokens = _parse_tokens(bundle.tokens, number=4)
+    with step(3):
+        bindings = _check_consent(bundle, answer, policy, trust, sources, tokens)
+    with step(4):
+        for token in tokens:
+            _check_token(token, answer, policy, trust, sources)
+    with step(5):
+        _check_proofs(bundle, answer, policy, trust, tokens)
+    with step(6):
+        _check_outcome(answer, policy, tokens)
+    with step(7):
+        _check_subject(kept, answer, trust)
+    with step(8):
+        checkpoint = _check_log(bundle, answer, answer_id, trust, tokens, bindings)
+    with step(9):
+        _check_directory(policy, answer)
+    return VerifiedAnswer(
+        answer, policy, expected.mode, sources.seen(), checkpoint, bundle.logged.log_index
+    )
+
+
+# -- 1: the answer itself -----------------------------------------------------
+
+
+def _check_answer(
+    bundle: AnswerBundle, trust: Trust, expected: Expectations
+) -> tuple[Answer, bytes, Kept]:
+    parsed, answer = parse_answer(bundle.answer)
+    keys = {key.public.kid: key for key in trust.bundle.answer_keys}
+    key = keys.get(parsed.kid)
+    if key is None:
+        raise VerificationFailed("UNKNOWN_KEY", "answer is signed by a key that is not pinned")
+    parsed.verify(key.public)
+    key.verify_valid_at(answer.issued_at)
+    kept = bundle.kept
+    if kept is None:
+        raise Malformed("NOT_KEPT", "bundle lacks what the lender keeps about its question")
+    checks = {
+        "ANSWER_OTHER_SERVICE": answer.domain == trust.bundle.domain,
+        "ANSWER_OTHER_LENDER": answer.lender == expected.lender,
+        "ANSWER_OTHER_NONCE": answer.nonce == kept.nonce,
+        "ANSWER_OTHER_REQUEST": answer.request_id == kept.request_id,
+        "ANSWER_OTHER_CASE": (answer.case, answer.staff) == (kept.case.digest, kept.staff.digest),
+        "ANSWER_FROM_THE_FUTURE": answer.issued_at <= expected.now + CLOCK_SKEW_S,
+        "ANSWER_TOO_OLD": expected.mode == "as-of-answer"
+        or answer.issued_at >= expected.now - ANSWER_AGE_MAX_S,
+        "OTHER_EVIDENCE": answer.evidence
+        == evidence_digest(bundle.consent, bundle.tokens, bundle.bindings),
+    }
+    for reason, holds in checks.items():
+        if not holds:
+            raise VerificationFailed(reason, "answer is not the one to this question")
+    return answer, parsed.id, kept
+
+
+# -- 3: consent and whose key it is -------------------------------------------
+
+
+def _check_consent(
+    bundle: AnswerBundle,
+    answer: Answer,
+    policy: Policy,
+    trust: Trust,
+    sources: _Sources,
+    tokens: list[Token],
+) -> list[Token]:
+    consent = verify_consent(bundle.consent)
+    if consent.id != answer.consent:
+        raise VerificationFailed("OTHER_CONSENT", "answer was given under another consent")
+    consent.verify_scope(
+        sub=answer.sub,
+        lender=answer.lender,
+        via=answer.domain,
+        policy=policy,
+        at=answer.issued_at,
+    )
+    bindings = [_check_binding(item, consent, answer, trust, sources) for item in bundle.bindings]
+    binders = [binding.issuer for binding in bindings]
+    if not bindings or len(set(binders)) != len(binders):
+        raise VerificationFailed("NOT_BOUND", "no provider binds the key, or one does so twice")
+    used = {token.issuer for token in tokens}
+    if not used <= set(binders):
+        raise VerificationFailed("NOT_BOUND", "a provider used did not bind the consent's key")
+    if used and used != set(binders):
+        raise VerificationFailed("SURPLUS", "bundle holds a binding that nothing needs")
+    return bindings
+
+
+def _check_binding(
+    item: BindingEvidence,
+    consent: VerifiedConsent,
+    answer: Answer,
+    trust: Trust,
+    sources: _Sources,
+) -> Token:
+    token = parse_token(item.token)
+    _verify_token(token, answer, trust, sources)
+    if trust.schemas[token.schema_digest].name != KEY_BINDING:
+        raise VerificationFailed("NOT_BOUND", "binding is of another schema")
+    disclosure = parse_disclosure(item.disclosure)
+    opened = token.open([disclosure])
+    if set(opened) != {"jwk"} or parse_jwk(opened["jwk"]) != consent.key:
+        raise VerificationFailed("NOT_BOUND", "another key was bound than the one that consents")
+    return token
+
+
+# -- 4: tokens ----------------------------------------------------------------
+
+
+class _Sources:
+    """The providers' keys: pinned by the verifier where it can, else through the bundle."""
+
+    def __init__(self, trust: Trust, pins: Mapping[str, frozenset[str]]) -> None:
+        self._trust = trust
+        self._pins = pins
+        self._seen: dict[str, Source] = {}
+
+    def verify(self, token: Token) -> None:
+        provider = self._trust.participants.get(token.issuer)
+        key = provider.key(token.jws.kid) if provider and provider.role == "provider" else None
+        if provider is None or key is None:
+            raise VerificationFailed("UNKNOWN_KEY", "token is not signed by a provider's key")
+        pinned = self._pins.get(provider.id)
+        if pinned is not None and token.jws.kid not in pinned:
+            raise VerificationFailed(
+                "NOT_THE_PINNED_KEY",
+                "token is signed by another key than the provider's pinned one",
+            )
+        if token.schema_digest not in provider.schemas:
+            raise VerificationFailed("SCHEMA_NOT_ALLOWED", "provider may not attest this schema")
+        token.verify_signature(key)
+        self._seen[provider.id] = Source(provider.id, token.jws.kid, pinned is not None)
+
+    def seen(self) -> tuple[Source, ...]:
+        return tuple(self._seen[name] for name in sorted(self._seen))
+
+
+def _parse_tokens(items: tuple[TokenEvidence, ...], *, number: int) -> list[Token]:
+    with step(number):
+        tokens = [parse_token(item.token) for item in items]
+        if len({token.id for token in tokens}) != len(tokens):
+            raise VerificationFailed("SURPLUS", "bundle holds a token twice")
+        return tokens
+
+
+def _verify_token(token: Token, answer: Answer, trust: Trust, sources: _Sources) -> Schema:
+    schema = trust.schemas.get(token.schema_digest)
+    if schema is None:
+        raise VerificationFailed("UNKNOWN_SCHEMA", "token is of a schema that is not pinned")
+    sources.verify(token)
+    token.verify_schema(schema)
+    if token.sub != answer.sub:
+        raise VerificationFailed("OTHER_SUBJECT", "token is about another borrower")
+    if token.issued_at > answer.issued_at + CLOCK_SKEW_S or token.expires_at < answer.issued_at:
+        raise VerificationFailed("TOKEN_NOT_VALID", "token was not valid at the answer's time")
+    return schema
+
+
+def _check_token(
+    token: Token, answer: Answer, policy: Policy, trust: Trust, sources: _Sources
+) -> None:
+    _verify_token(token, answer, trust, sources)
+    if (
+        not policy.oldest(answer.issued_at)
+        <= token.as_of
+        <= date_of(answer.issued_at + CLOCK_SKEW_S)
+    ):
+        raise VerificationFailed("STALE", "token is older than the policy allows")
+
+
+# -- 5: proofs ----------------------------------------------------------------
+
+
+def _check_proofs(
+    bundle: AnswerBundle, answer: Answer, policy: Policy, trust: Trust, tokens: list[Token]
+) -> None:
+    given = [
+        (proof, token)
+        for item, token in zip(bundle.tokens, tokens, strict=True)
+        for proof in item.proofs
+    ]
+    for item in bundle.tokens:
+        if not item.proofs:
+            raise VerificationFailed("SURPLUS", "bundle holds a token that proves nothing")
+    results = []
+    for result in answer.results:
+        question = policy.questions.get(result.question)
+        if question is None:
+            raise VerificationFailed("UNKNOWN_QUESTION", "policy asks no such question")
+        used = [pair for pair in given if pair[0].question == result.question]
+        given = [pair for pair in given if pair[0].question != result.question]
+        results.append(_check_question(question, used, trust, tokens))
+    if given:
+        raise VerificationFailed("SURPLUS", "bundle holds a proof that no result needs")
+    if tuple(results) != answer.results:
+        raise VerificationFailed("OTHER_RESULTS", "results do not follow from the proofs")
+
+
+def _check_question(
+    question: Question, used: list[tuple[Proof, Token]], trust: Trust, tokens: list[Token]
+) -> QuestionResult:
+    asked = [token for token in tokens if token.schema_digest == question.schema.digest]
+    shown = [token.id for _, token in used]
+    needed = [token.id for token in asked] if question.over == "each" else shown[:1]
+    if not shown or shown != needed:
+        raise VerificationFailed("MISSING_PROOF", "a question lacks a proof, or has one too many")
+    for proof, token in used:
+        _check_proof(question, proof, token)
+    oldest = min(token.as_of for _, token in used)
+    return QuestionResult(question.name, oldest.isoformat())
+
+
+def _check_proof(question: Question, proof: Proof, token: Token) -> None:
+    if token.schema_digest != question.schema.digest:
+        raise VerificationFailed("WRONG_SCHEMA", "proof is about a token of another schema")
+    if question.currency not in (None, token.currency):
+        raise VerificationFailed("OTHER_CURRENCY", "token is in another currency than asked")
+    if question.condition is not None:
+        token.verify_condition(question.schema, question.condition, proof.data)
+    elif token.open([parse_disclosure(_ascii(proof.data))]) != {question.fact: True}:
+        raise VerificationFailed("BAD_DISCLOSURE", "disclosure does not open the fact asked for")
+
+
+def _ascii(data: bytes) -> str:
+    if not data.isascii():
+        raise Malformed("BAD_DISCLOSURE", "disclosure is not ASCII")
+    return data.decode("ascii")
+
+
+# -- 6: outcome ---------------------------------------------------------------
+
+
+def _check_outcome(answer: Answer, policy: Policy, tokens: list[Token]) -> None:
+    answered = tuple(result.question for result in answer.results)
+    if answer.outcome.kind != "TIER":
+        if answered or tokens or answer.offer:
+            raise VerificationFailed(
+                "OTHER_OUTCOME", "only a granted tier shows proofs or an offer"
+            )
+        return
+    tier = policy.tier(answer.outcome.tier or "")
+    if tier is None or answered != tier.when or answer.offer != tier.offer:
+        raise VerificationFailed("OTHER_OUTCOME", "outcome does not follow from the policy")
+    for name in tier.when:
+        digest = policy.questions[name].schema.digest
+        issuers = {token.issuer for token in tokens if token.schema_digest == digest}
+        if len(issuers) < policy.sources_min:
+            raise VerificationFailed("FEW_SOURCES", "fewer providers than the policy asks for")
+
+
+# -- 7: the borrower ----------------------------------------------------------
+
+
+def _check_subject(kept: Kept, answer: Answer, trust: Trust) -> None:
+    keys = {oprf_key_id(key): key for key in trust.bundle.oprf_keys}
+    key = keys.get(kept.transcript.key_id)
+    if key is None:
+        raise VerificationFailed("UNKNOWN_KEY", "pseudonym was made under a key that is not pinned")
+    if verify_transcript(kept.transcript, key) != answer.sub:
+        raise VerificationFailed("OTHER_SUBJECT", "answer is about another borrower")
+
+
+# -- 8 and 9: log and directory -----------------------------------------------
+
+
+def _check_log(
+    bundle: AnswerBundle,
+    answer: Answer,
+    answer_id: bytes,
+    trust: Trust,
+    tokens: list[Token],
+    bindings: list[Token],
+) -> VerifiedCheckpoint:
+    key = trust.log_key
+    checkpoint = verify_checkpoint(bundle.checkpoint, key.name, [key])
+    entry = _included(bundle.logged, checkpoint)
+    _match(entry, ENTRY_ANSWER, answer.lender, answer_id)
+    if abs(entry.time - answer.issued_at) > CLOCK_SKEW_S:
+        raise VerificationFailed("OTHER_ENTRY", "answer was logged at another time")
+    logged = [*(item.logged for item in bundle.tokens), *(item.logged for item in bundle.bindings)]
+    for place, token in zip(logged, [*tokens, *bindings], strict=True):
+        _match(_included(place, checkpoint), ENTRY_ATTESTATION, token.issuer, token.id)
+        if place.log_index >= bundle.logged.log_index:
+            raise VerificationFailed("OTHER_ENTRY", "token was logged after the answer")
+    return checkpoint
+
+
+def _included(logged: Logged, checkpoint: VerifiedCheckpoint) -> Entry:
+    verify_inclusion(
+        leaf_hash(logged.line),
+        logged.log_index,
+        checkpoint.tree_size,
+        logged.hashes,
+        checkpoint.root_hash,
+    )
+    entry = parse_entry(logged.line)
+    if entry.seq != logged.log_index:
+        raise VerificationFailed("OTHER_ENTRY", "entry stands at another place than it says")
+    return entry
+
+
+def _match(entry: Entry, kind: str, actor: str, object_digest: bytes) -> None:
+    if (entry.kind, entry.actor, entry.object) != (kind, actor, object_digest):
+        raise VerificationFailed("OTHER_ENTRY", "log entry is about something else")
+
+
+def _check_directory(policy: Policy, answer: Answer) -> None:
+    if policy.completeness == "required" and answer.outcome.kind == "TIER":
+        raise VerificationFailed("NOT_COMPLETE", "policy requires completeness, which is not shown")
+
+
+def report(verified: VerifiedAnswer) -> dict[str, Any]:
+    """The result as `credproof lender verify --json` prints it (schema: `verify-result.json`)."""
+    answer = verified.answer
+    return {
+        "valid": True,
+        "mode": verified.mode,
+        "outcome": {
+            "kind": answer.outcome.kind,
+            "tier": answer.outcome.tier,
+            "reasons": list(answer.outcome.reasons),
+        },
+        "offer": dict(answer.offer),
+        "policy": {
+            "id": answer.policy.id,
+            "version": answer.policy.version,
+            "digest": answer.policy.digest.hex(),
+        },
+        "lender": answer.lender,
+        "service": answer.domain,
+        "answered_at": answer.issued_at,
+        "results": [
+            {"question": result.question, "verdict": "YES", "as_of": result.as_of}
+            for result in answer.results
+        ],
+        "sources": [
+            {"provider": source.provider, "key": source.kid, "pinned": source.pinned}
+            for source in verified.sources
+        ],
+        "log": {
+            "origin": verified.checkpoint.origin,
+            "tree_size": verified.checkpoint.tree_size,
+            "root": verified.checkpoint.root_hash.hex(),
+            "log_index": verified.log_index,
+        },
+        "not_shown": ["completeness: no directory", "witnesses: none"],
+    }

@@ -1,0 +1,1 @@
+"""The only translators between protobuf messages and values, one module per noun."""

@@ -1,0 +1,142 @@
+"""Answer bundles: values <-> `AnswerBundle`, with one serialisation only."""
+
+from __future__ import annotations
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from credproof.attestation.pseudonym import Transcript
+from credproof.base.errors import Malformed
+from credproof.base.limits import ANSWER_FILE_BYTES_MAX, at_most
+from credproof.v1 import answer_pb2 as pb
+from credproof.verification.answer import (
+    AnswerBundle,
+    BindingEvidence,
+    Kept,
+    Logged,
+    Proof,
+    Reference,
+    TokenEvidence,
+)
+from credproof.wire import limits
+
+
+def to_bytes(bundle: AnswerBundle) -> bytes:
+    """The content of a `*.answer` file."""
+    return to_proto(bundle).SerializeToString(deterministic=True)
+
+
+def parse(data: bytes) -> AnswerBundle:
+    """The bundle in a `*.answer` file; every second spelling of it is refused.
+
+    Raises:
+        Malformed: `NOT_A_BUNDLE`, `NOT_CANONICAL`.
+        LimitExceeded: a field or the whole is too large.
+    """
+    at_most(len(data), ANSWER_FILE_BYTES_MAX, "answer file")
+    message = pb.AnswerBundle()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise Malformed("NOT_A_BUNDLE", "not an answer bundle") from error
+    bundle = from_proto(message)
+    if to_bytes(bundle) != data:
+        raise Malformed("NOT_CANONICAL", "answer bundle is spelled in a second way")
+    return bundle
+
+
+def to_json(bundle: AnswerBundle) -> str:
+    """The bundle in the JSON form of protobuf, for people and other tools."""
+    return json_format.MessageToJson(to_proto(bundle), indent=2)
+
+
+def to_proto(bundle: AnswerBundle) -> pb.AnswerBundle:
+    return pb.AnswerBundle(
+        answer=bundle.answer,
+        consent=bundle.consent,
+        tokens=[_token_to_proto(item) for item in bundle.tokens],
+        bindings=[_binding_to_proto(item) for item in bundle.bindings],
+        logged=_logged_to_proto(bundle.logged),
+        checkpoint=bundle.checkpoint,
+        kept=None if bundle.kept is None else _kept_to_proto(bundle.kept),
+    )
+
+
+def from_proto(message: pb.AnswerBundle) -> AnswerBundle:
+    """The values of a message whose sizes are within their limits.
+
+    Raises:
+        LimitExceeded: a field passes its limit.
+    """
+    limits.check(message)
+    return AnswerBundle(
+        answer=message.answer,
+        consent=message.consent,
+        tokens=tuple(_token(item) for item in message.tokens),
+        bindings=tuple(_binding(item) for item in message.bindings),
+        logged=_logged(message.logged),
+        checkpoint=message.checkpoint,
+        kept=_kept(message.kept) if message.HasField("kept") else None,
+    )
+
+
+def _token_to_proto(item: TokenEvidence) -> pb.TokenEvidence:
+    proofs = [pb.QuestionProof(question=p.question, data=p.data) for p in item.proofs]
+    return pb.TokenEvidence(token=item.token, proofs=proofs, logged=_logged_to_proto(item.logged))
+
+
+def _token(message: pb.TokenEvidence) -> TokenEvidence:
+    proofs = tuple(Proof(item.question, item.data) for item in message.proofs)
+    return TokenEvidence(message.token, proofs, _logged(message.logged))
+
+
+def _binding_to_proto(item: BindingEvidence) -> pb.BindingEvidence:
+    return pb.BindingEvidence(
+        token=item.token, disclosure=item.disclosure, logged=_logged_to_proto(item.logged)
+    )
+
+
+def _binding(message: pb.BindingEvidence) -> BindingEvidence:
+    return BindingEvidence(message.token, message.disclosure, _logged(message.logged))
+
+
+def _logged_to_proto(logged: Logged) -> pb.LoggedEntry:
+    return pb.LoggedEntry(line=logged.line, log_index=logged.log_index, hashes=logged.hashes)
+
+
+def _logged(message: pb.LoggedEntry) -> Logged:
+    return Logged(message.line, message.log_index, tuple(message.hashes))
+
+
+def _kept_to_proto(kept: Kept) -> pb.KeptRecord:
+    transcript = kept.transcript
+    return pb.KeptRecord(
+        nonce=kept.nonce,
+        request_id=kept.request_id,
+        case_reference=pb.KeptReference(text=kept.case.text, salt=kept.case.salt),
+        staff_reference=pb.KeptReference(text=kept.staff.text, salt=kept.staff.salt),
+        transcript=pb.PseudonymTranscript(
+            subject_id=transcript.subject_id,
+            key_id=transcript.key_id,
+            blind=transcript.blind,
+            evaluated_element=transcript.evaluated_element,
+            proof=transcript.proof,
+        ),
+    )
+
+
+def _kept(message: pb.KeptRecord) -> Kept:
+    transcript = message.transcript
+    return Kept(
+        nonce=message.nonce,
+        request_id=message.request_id,
+        case=Reference(message.case_reference.text, message.case_reference.salt),
+        staff=Reference(message.staff_reference.text, message.staff_reference.salt),
+        transcript=Transcript(
+            subject_id=transcript.subject_id,
+            key_id=transcript.key_id,
+            blind=transcript.blind,
+            evaluated_element=transcript.evaluated_element,
+            proof=transcript.proof,
+        ),
+    )

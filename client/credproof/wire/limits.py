@@ -1,0 +1,99 @@
+"""The limit of every text, byte string and list that comes in, keyed by full field name.
+
+`check` walks a message and refuses what passes its limit; a field that is not in the table
+is refused too, and a test says that every field of every request is in it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from credproof.base import limits
+from credproof.base.errors import Malformed
+
+LIMITS: Final[dict[str, int]] = {
+    "SubmitAttestationsRequest.sealed_batch": limits.SEALED_BATCH_BYTES_MAX,
+    "ListChainHeadsRequest.schema_digest": 32,
+    "ListChainHeadsRequest.accounts": limits.CHAIN_HEADS_MAX,
+    "EvaluatePseudonymsRequest.key_id": 32,
+    "EvaluatePseudonymsRequest.blinded_elements": limits.BATCH_ITEMS_MAX,
+    "GrantConsentRequest.consent": limits.TOKEN_BYTES_MAX,
+    "RevokeConsentRequest.revocation": limits.TOKEN_BYTES_MAX,
+    "AskRequest.request_id": 16,
+    "AskRequest.nonce": 32,
+    "AskRequest.sub": 32,
+    "AskRequest.consent_id": 32,
+    "AskRequest.case_digest": 32,
+    "AskRequest.staff_digest": 32,
+    "PolicyReference.id": 63,
+    "PolicyReference.digest": 32,
+    "TrustPackage.bundle": limits.TRUST_BYTES_MAX,
+    "TrustPackage.documents": limits.TRUST_RECORDS_MAX,
+    "AnswerBundle.answer": limits.TOKEN_BYTES_MAX,
+    "AnswerBundle.consent": limits.TOKEN_BYTES_MAX,
+    "AnswerBundle.tokens": limits.EVIDENCE_TOKENS_MAX,
+    "AnswerBundle.bindings": limits.EVIDENCE_TOKENS_MAX,
+    "AnswerBundle.checkpoint": limits.NOTE_BYTES_MAX,
+    "TokenEvidence.token": limits.TOKEN_BYTES_MAX,
+    "TokenEvidence.proofs": limits.POLICY_QUESTIONS_MAX,
+    "QuestionProof.question": 31,
+    "QuestionProof.data": limits.TOKEN_BYTES_MAX,
+    "BindingEvidence.token": limits.TOKEN_BYTES_MAX,
+    "BindingEvidence.disclosure": limits.TOKEN_BYTES_MAX,
+    "LoggedEntry.line": limits.ENTRY_BYTES_MAX,
+    "LoggedEntry.hashes": limits.TREE_PROOF_HASHES_MAX,
+    "KeptRecord.nonce": 32,
+    "KeptRecord.request_id": 16,
+    "KeptReference.text": limits.REFERENCE_CHARS_MAX,
+    "KeptReference.salt": 16,
+    "PseudonymTranscript.subject_id": limits.SUBJECT_ID_CHARS_MAX + 16,
+    "PseudonymTranscript.key_id": 32,
+    "PseudonymTranscript.blind": 32,
+    "PseudonymTranscript.evaluated_element": 32,
+    "PseudonymTranscript.proof": 64,
+}
+"""Bytes of a byte string, characters of a text, items of a list."""
+
+ITEM_LIMITS: Final[dict[str, int]] = {
+    "ListChainHeadsRequest.accounts": limits.ACCOUNT_CHARS_MAX,
+    "EvaluatePseudonymsRequest.blinded_elements": 32,
+    "TrustPackage.documents": limits.DOCUMENT_BYTES_MAX,
+    "LoggedEntry.hashes": 32,
+}
+"""The size of each item of a list of texts or byte strings."""
+
+_SIZED = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
+
+
+def check(message: Message) -> None:
+    """Refuse a message with a field over its limit or with an unknown field.
+
+    Raises:
+        LimitExceeded: `LIMIT_EXCEEDED`, naming the field.
+    """
+    for field, value in message.ListFields():
+        name = name_of(field)
+        if field.is_repeated:
+            limits.at_most(len(value), _limit(LIMITS, name), name)
+        for item in value if field.is_repeated else (value,):
+            if field.type == FieldDescriptor.TYPE_MESSAGE:
+                check(item)
+            elif field.type in _SIZED:
+                table = ITEM_LIMITS if field.is_repeated else LIMITS
+                limits.at_most(len(item), _limit(table, name), name)
+
+
+def name_of(field: FieldDescriptor) -> str:
+    """The field's key in the tables: `Message.field`."""
+    assert field.containing_type is not None, "extensions do not exist in proto3"
+    return f"{field.containing_type.name}.{field.name}"
+
+
+def _limit(table: dict[str, int], name: str) -> int:
+    try:
+        return table[name]
+    except KeyError as error:
+        raise Malformed("LIMIT_EXCEEDED", f"{name} may not be set here") from error

@@ -1,0 +1,1 @@
+"""The credproof service: what the operator runs. Needs the extra `credproof[server]`."""

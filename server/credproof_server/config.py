@@ -1,0 +1,110 @@
+"""The configuration of a service: one TOML file, read into frozen dataclasses."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from credproof.base.errors import Malformed
+from credproof.base.members import Members
+
+FILE_NAME: Final = "credproof.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """OPRF evaluations per participant and UTC day: each one is a guess at an id."""
+
+    provider_evaluations_per_day: int
+    lender_evaluations_per_day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """URLs of the two stores; empty means a SQLite file in the service's directory."""
+
+    main_url: str
+    vault_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """All settings. Addresses are `host:port`; port 0 takes a free one."""
+
+    trust_domain: str
+    log_origin: str
+    participants_listen: str
+    borrowers_listen: str
+    host_names: tuple[str, ...]
+    storage: Storage
+    quotas: Quotas
+
+
+def load_config(folder: Path) -> ServiceConfig:
+    """The configuration in a service's directory.
+
+    Raises:
+        Malformed: `NO_SERVICE` when there is none, `BAD_CONFIG`, `BAD_MEMBER`.
+    """
+    try:
+        text = (folder / FILE_NAME).read_text("utf-8")
+    except FileNotFoundError as error:
+        message = f"no {FILE_NAME} there: make a service with credproof init"
+        raise Malformed("NO_SERVICE", message) from error
+    try:
+        return _parse(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise Malformed("BAD_CONFIG", f"{FILE_NAME} is not TOML") from error
+
+
+def _parse(value: dict[str, Any]) -> ServiceConfig:
+    top = Members(value, FILE_NAME)
+    storage, quotas = (Members(top.take(name, dict), name) for name in ("storage", "quotas"))
+    config = ServiceConfig(
+        trust_domain=top.take("trust_domain", str),
+        log_origin=top.take("log_origin", str),
+        participants_listen=top.take("participants_listen", str),
+        borrowers_listen=top.take("borrowers_listen", str),
+        host_names=top.strings("host_names"),
+        storage=Storage(storage.take("main_url", str), storage.take("vault_url", str)),
+        quotas=Quotas(
+            quotas.take("provider_evaluations_per_day", int),
+            quotas.take("lender_evaluations_per_day", int),
+        ),
+    )
+    for members in (top, storage, quotas):
+        members.finish()
+    return config
+
+
+TEMPLATE: Final = """\
+# A credproof service. Restart it after a change.
+
+# The name of this service, as it stands in SPIFFE ids, consents and answers.
+trust_domain = "{trust_domain}"
+
+# The name of the audit log in its checkpoints (a URL without scheme). Never change it.
+log_origin = "{trust_domain}/log"
+
+# Where providers, lenders and auditors connect (mTLS), and where borrowers do.
+# Port 0 takes a free port; `credproof serve` prints both addresses.
+participants_listen = "{participants_listen}"
+borrowers_listen = "{borrowers_listen}"
+
+# Names and addresses in the server's certificate.
+host_names = ["localhost", "127.0.0.1"]
+
+[storage]
+# SQLAlchemy URLs; empty means a SQLite file in this directory. The vault holds the
+# borrowers' data keys: keep its backups apart, and for a short time only.
+main_url = ""
+vault_url = ""
+
+[quotas]
+# Evaluations of the pseudonym function per participant and UTC day.
+provider_evaluations_per_day = 10000000
+lender_evaluations_per_day = 1000000
+"""
+"""What `credproof init` writes."""

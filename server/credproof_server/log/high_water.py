@@ -1,0 +1,43 @@
+"""The high-water checkpoint: the newest one ever signed, kept outside the database.
+
+A database restored from a backup is behind it. Signing on such a log would fork it, so the
+sequencer compares before it signs anything.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+class HighWater:
+    """One small file, replaced atomically; on disk when `write` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> bytes | None:
+        """The signed note, or None on a new log."""
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, note: bytes) -> None:
+        """Replace the note."""
+        fresh = self._path.with_suffix(".new")
+        descriptor = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        try:
+            os.write(descriptor, note)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        fresh.replace(self._path)
+        self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

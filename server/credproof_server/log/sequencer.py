@@ -1,0 +1,207 @@
+"""The sequencer: the one writer of the log and of all state that decides.
+
+It takes whatever waits, runs it in one transaction, commits, signs one checkpoint over what
+is then durable, moves the high-water mark, and only then answers the callers. A checkpoint
+therefore never covers what is not on disk, and nothing is acknowledged that is not covered.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from credproof.base.errors import CredproofError, DataLoss, Unreachable
+from credproof.base.keys import PublicKey
+from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from credproof.log.note import NoteSigner
+from sqlalchemy import Engine
+
+from credproof_server.log.high_water import HighWater
+from credproof_server.log.state import Clock, LogState, Transaction, load_state
+
+GROUP_MAX: Final = 256
+"""Commands in one commit: enough to share an fsync, few enough to answer soon."""
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class Command(Protocol[T_co]):
+    """Something to decide and write.
+
+    `apply` runs in the sequencer's thread, sees every earlier command, and either returns its
+    result or raises; when it raises, nothing it wrote remains. It must not block on anything
+    but the transaction's connection.
+    """
+
+    def apply(self, tx: Transaction) -> T_co: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SignedHead:
+    """A signed checkpoint and the size it covers."""
+
+    note: bytes
+    tree_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(Generic[T]):
+    """A command's result, and the checkpoint that covers it."""
+
+    value: T
+    head: SignedHead
+
+
+class Sequencer:
+    """Runs commands one after another, grouped into commits, on a thread of its own.
+
+    `submit` may be called from any thread. After a commit of unknown fate the state is loaded
+    anew from the database, by the same code as at the start; if that fails, it stops for good.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        signer: NoteSigner,
+        high_water: HighWater,
+        clock: Clock,
+        root: PublicKey,
+    ) -> None:
+        self._engine = engine
+        self._signer = signer
+        self._high_water = high_water
+        self._clock = clock
+        self._root = root
+        self._queue: queue.SimpleQueue[tuple[Command[Any], Future[Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._broken = False
+        self.state, self.head = self._load()
+        self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
+        self._thread.start()
+
+    def submit(self, command: Command[T]) -> Future[Committed[T]]:
+        """Queue a command; the future is done once its commit is durable and signed."""
+        future: Future[Committed[T]] = Future()
+        self._queue.put((command, future))
+        return future
+
+    def close(self) -> None:
+        """Finish what waits, then stop."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def sign(self, tree_size: int) -> bytes:
+        """The checkpoint of a committed size, byte for byte the one that was signed then."""
+        return self._note(self.state, tree_size)
+
+    # -- start and recovery
+
+    def _load(self) -> tuple[LogState, SignedHead]:
+        with self._engine.connect() as connection:
+            state = load_state(connection, self._root)
+        self._refuse_behind(state)
+        note = self._note(state, state.tree.size)
+        self._high_water.write(note)
+        return state, SignedHead(note, state.tree.size)
+
+    def _refuse_behind(self, state: LogState) -> None:
+        note = self._high_water.read()
+        if note is None:
+            return
+        key = self._signer.verifier_key
+        seen = verify_checkpoint(note, key.name, [key])
+        behind = seen.tree_size > state.tree.size
+        if behind or state.tree.root(seen.tree_size) != seen.root_hash:
+            raise DataLoss(
+                "LOG_BEHIND", "the log lacks entries that were signed: restore them before serving"
+            )
+
+    def _note(self, state: LogState, tree_size: int) -> bytes:
+        root = state.tree.root(tree_size)
+        return sign_checkpoint(Checkpoint(self._signer.name, tree_size, root), [self._signer])
+
+    # -- the loop
+
+    def _run(self) -> None:
+        while (job := self._queue.get()) is not None:
+            jobs, last = [job], False
+            while len(jobs) < GROUP_MAX and not last:
+                try:
+                    more = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                last = more is None
+                if more is not None:
+                    jobs.append(more)
+            self._commit(jobs)
+            if last:
+                return
+
+    def _commit(self, jobs: list[tuple[Command[Any], Future[Any]]]) -> None:
+        if self._broken:
+            self._fail(jobs)
+            return
+        try:
+            outcomes = self._write(jobs)
+        except Exception:
+            # The fate of the commit is unknown: believe the database, nobody's memory.
+            self._fail(jobs)
+            self._reload()
+            return
+        for (_, future), outcome in zip(jobs, outcomes, strict=True):
+            outcome(future)
+
+    def _write(
+        self, jobs: list[tuple[Command[Any], Future[Any]]]
+    ) -> list[Callable[[Future[Any]], None]]:
+        time = max(self._clock(), self.state.position.last_time)
+        with self._engine.connect() as connection, connection.begin() as commit:
+            tx = Transaction(connection, self.state, time)
+            try:
+                results = [self._apply(tx, command) for command, _ in jobs]
+                tx.write()
+                commit.commit()  # from here on all of it is durable
+            except BaseException:
+                tx.abandon()
+                raise
+            tx.adopt()
+        if self.state.tree.size != self.head.tree_size:
+            self._publish()
+        return [self._answer(result) for result in results]
+
+    def _apply(self, tx: Transaction, command: Command[Any]) -> Any:
+        mark = tx.mark()
+        try:
+            with tx.connection.begin_nested():
+                return command.apply(tx)
+        except CredproofError as error:
+            tx.rewind(mark)
+            return error
+
+    def _publish(self) -> None:
+        note = self._note(self.state, self.state.tree.size)
+        self._high_water.write(note)
+        self.head = SignedHead(note, self.state.tree.size)
+
+    def _answer(self, result: Any) -> Callable[[Future[Any]], None]:
+        head = self.head
+        if isinstance(result, CredproofError):
+            return lambda future: future.set_exception(result)
+        return lambda future: future.set_result(Committed(result, head))
+
+    def _fail(self, jobs: list[tuple[Command[Any], Future[Any]]]) -> None:
+        for _, future in jobs:
+            message = "the write did not finish: ask again with the same request"
+            future.set_exception(Unreachable("COMMIT_FAILED", message))
+
+    def _reload(self) -> None:
+        try:
+            self.state, self.head = self._load()
+        except Exception:  # whatever it is, signing on must not be tried
+            self._broken = True

@@ -1,0 +1,1 @@
+"""gRPC: who calls, what they may, and the translation of errors."""

@@ -1,0 +1,73 @@
+"""What every use case shares: stores, keys, the sequencer, the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from credproof.attestation.sealing import SealingKey
+from credproof.base.encoding import tagged
+from credproof.base.keys import Signer
+from credproof.verification.trust import Trust
+from sqlalchemy import Engine
+
+from credproof_server.config import Quotas
+from credproof_server.log.sequencer import Command, Committed, Sequencer
+from credproof_server.log.state import Clock
+from credproof_server.storage.vault import Vault
+
+T = TypeVar("T")
+SALT_BYTES = 16
+
+
+@dataclass(frozen=True)
+class ServiceKeys:
+    """The private keys of the running service. `oprf` and `index` have 32 bytes."""
+
+    sealing: SealingKey
+    answer: Signer
+    oprf: bytes
+    index: bytes
+
+
+@dataclass(frozen=True)
+class Core:
+    """The running service without its network."""
+
+    engine: Engine
+    vault: Vault
+    sequencer: Sequencer
+    keys: ServiceKeys
+    quotas: Quotas
+    clock: Clock
+    pool: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(4, thread_name_prefix="checks")
+    )
+
+    @property
+    def trust(self) -> Trust:
+        """The newest trust bundle."""
+        return self.sequencer.state.trust
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run blocking or heavy work off the event loop: one hop for a whole batch."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+
+    async def commit(self, command: Command[T]) -> Committed[T]:
+        """Have the sequencer decide and write; returns once it is durable."""
+        return await asyncio.wrap_future(self.sequencer.submit(command))
+
+    def chain_id(self, provider: str, schema_digest: bytes, account: str) -> bytes:
+        """The keyed digest under which a provider's chain for an account is filed."""
+        parts = (provider.encode(), schema_digest, account.encode())
+        return hmac.digest(self.keys.index, tagged("chain", *parts), "sha256")
+
+
+def fresh_salt() -> bytes:
+    """The salt of a log entry."""
+    return os.urandom(SALT_BYTES)

@@ -1,0 +1,111 @@
+"""What the service holds about a borrower: current attestations, opened and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from credproof.attestation.package import Package, parse_package
+from credproof.attestation.schema import Schema
+from credproof.attestation.sdjwt import Disclosure
+from credproof.base.errors import CredproofError, DataLoss
+from credproof.base.keys import PublicKey
+from credproof.verification.proving import Holding
+from credproof.verification.trust import Trust
+from credproof.verification.verify import KEY_BINDING
+from sqlalchemy import Connection, Row
+
+from credproof_server.service.ingest import ROW
+from credproof_server.storage import repository
+from credproof_server.storage.vault import DataKey, Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """The current attestations of one borrower: figures, and key bindings apart."""
+
+    attestations: tuple[Holding, ...]
+    bindings: tuple[Holding, ...]
+
+    def binding(self, provider: str, key: PublicKey) -> Holding | None:
+        """The provider's current binding of this key."""
+        for holding in self.bindings:
+            statement = holding.statement
+            if statement.issuer == provider and statement.values["jwk"] == key.jwk():
+                return holding
+        return None
+
+    def bound_by(self, key: PublicKey) -> tuple[str, ...]:
+        """The providers that bind this key now."""
+        issuers = {holding.statement.issuer for holding in self.bindings}
+        return tuple(name for name in sorted(issuers) if self.binding(name, key))
+
+    @property
+    def token_ids(self) -> tuple[bytes, ...]:
+        """The ids of all that is held, in the order of the log."""
+        held = [*self.attestations, *self.bindings]
+        return tuple(h.token_id for h in sorted(held, key=lambda holding: holding.log_index))
+
+
+def jwk_disclosure(binding: Holding) -> Disclosure:
+    """The disclosure of a key binding's key."""
+    return binding.opening.disclose("jwk")
+
+
+def load_holdings(connection: Connection, vault: Vault, sub: bytes, trust: Trust) -> Holdings:
+    """Open what is held about a borrower.
+
+    Raises:
+        DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`, `KEY_MISSING`.
+    """
+    rows = repository.current_attestations(connection, sub)
+    if not rows:
+        return Holdings((), ())
+    key = vault.key(sub)
+    held = [open_row(row, key, trust) for row in rows]
+    bindings = [holding for holding in held if _is_binding(holding.statement.schema)]
+    figures = [holding for holding in held if not _is_binding(holding.statement.schema)]
+    return Holdings(tuple(figures), tuple(bindings))
+
+
+def _is_binding(schema: Schema) -> bool:
+    return schema.name == KEY_BINDING
+
+
+def open_row(row: Row[Any], key: DataKey, trust: Trust) -> Holding:
+    """One attestation out of its row; its token must be the one the row was filed under.
+
+    Raises:
+        DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`.
+    """
+    package = open_package(row, key)
+    schema = trust.schemas.get(package.token.schema_digest)
+    if schema is None:
+        raise DataLoss("ROW_DIFFERS", "a stored row is of a schema that is not known")
+    token = package.token
+    return Holding(token.jws.token, token.id, row.log_index, package.opening(schema))
+
+
+def open_package(row: Row[Any], key: DataKey) -> Package:
+    """The package in a row.
+
+    Raises:
+        DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`.
+    """
+    plain = key.open(ROW, row.token_id, row.sealed)
+    try:
+        package = parse_package(plain)
+    except CredproofError as error:
+        raise DataLoss("ROW_DIFFERS", "a stored row does not parse") from error
+    token = package.token
+    filed = (row.token_id, row.sub, row.schema_digest, row.provider, row.seq)
+    if (token.id, token.sub, token.schema_digest, token.issuer, package.seq) != filed:
+        raise DataLoss("ROW_DIFFERS", "a stored row is not the one that was filed")
+    return package
+
+
+def unchanged(connection: Connection, sub: bytes, token_ids: Sequence[bytes]) -> bool:
+    """Whether the borrower's current attestations are still exactly these."""
+    rows = repository.current_attestations(connection, sub)
+    return [row.token_id for row in rows] == list(token_ids)

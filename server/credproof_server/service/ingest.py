@@ -1,0 +1,321 @@
+"""Accepting attestations: the numbered checks of `docs/PROTOCOL.md`.
+
+     0  the caller is an active provider, allowed this schema
+     1  the seal opens
+     2  package and token parse strictly
+     3  the signature verifies; the key is valid at `iat` and now
+        (a token that was accepted before gets its receipt here, whatever its age)
+     4  issuer, schema, dates
+     5  the values fit the schema and each other
+     6  every digest and anchor recomputes
+     7  `seq` and `prev` continue the chain
+     8  encrypt under the borrower's key
+     9  store and log in one commit
+    10  the receipt, only when durable
+
+Checks 1 to 6 and 8 need no state and run on a thread, a whole batch at once. Check 7 and the
+status of caller and key are decided by the sequencer inside the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from credproof.attestation.package import (
+    Package,
+    parse_package,
+    verify_commitments,
+    verify_envelope,
+    verify_signature,
+    verify_values,
+)
+from credproof.attestation.schema import Schema
+from credproof.attestation.sealing import Route
+from credproof.base.encoding import b64url
+from credproof.base.errors import Conflict, CredproofError, Refused, VerificationFailed, step
+from credproof.verification.answer import ENTRY_ATTESTATION
+from credproof.verification.trust import Participant, Trust
+
+from credproof_server.log.state import Transaction
+from credproof_server.service.core import Core, fresh_salt
+from credproof_server.storage import repository
+from credproof_server.storage.repository import Head
+from credproof_server.storage.vault import DataKey
+
+ENTRY_CONFLICT = "attestation.conflict"
+ROW = "attestation"
+"""What rows of attestations are sealed as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An attestation is durable, filed under `sub`, and in the log at `log_index`."""
+
+    token_id: bytes
+    sub: bytes
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An item that passed all checks but those of state, ready to be written."""
+
+    package: Package
+    chain_id: bytes
+    sealed: bytes
+
+
+Result = Receipt | CredproofError
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """One result per item, in order, and the checkpoint that covers the receipts."""
+
+    results: tuple[Result, ...]
+    checkpoint: bytes
+
+
+class Ingest:
+    """The use case of providers."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def submit(self, provider: str, sealed_batch: bytes) -> BatchResult:
+        """Accept a sealed batch; items succeed or fail each by itself.
+
+        Raises:
+            CredproofError: when the batch as a whole is refused (checks 0 and 1).
+        """
+        prepared = await self._core.in_thread(lambda: self._prepare(provider, sealed_batch))
+        if not any(isinstance(item, Prepared) for item in prepared):
+            head = self._core.sequencer.head
+            return BatchResult(_settled(prepared), head.note)
+        committed = await self._core.commit(AcceptBatch(provider, prepared))
+        return BatchResult(committed.value, committed.head.note)
+
+    async def chain_heads(
+        self, provider: str, schema_digest: bytes, accounts: Sequence[str]
+    ) -> Mapping[str, Head]:
+        """The heads of the provider's own chains, by account."""
+        ids = {self._core.chain_id(provider, schema_digest, name): name for name in accounts}
+
+        def read() -> Mapping[bytes, Head]:
+            with self._core.engine.connect() as connection:
+                return repository.chain_heads(connection, list(ids))
+
+        heads = await self._core.in_thread(read)
+        return {ids[chain_id]: head for chain_id, head in heads.items()}
+
+    # -- on a thread: everything that needs no decision about state
+
+    def _prepare(self, provider: str, sealed_batch: bytes) -> list[Prepared | Result]:
+        core, now = self._core, self._core.clock()
+        with step(0):
+            caller = active_provider(core.trust, provider)
+        with step(1):
+            route = Route(core.trust.bundle.domain, provider)
+            batch = core.keys.sealing.open(sealed_batch, route)
+        items = [_parse(data, caller, now) for data in batch]
+        known = self._receipts([item for item in items if isinstance(item, Package)])
+        checked = [_check(item, caller, core.trust, now, known) for item in items]
+        return self._seal(checked)
+
+    def _receipts(self, packages: Sequence[Package]) -> Mapping[bytes, Receipt]:
+        with self._core.engine.connect() as connection:
+            rows = repository.accepted(connection, [package.token.id for package in packages])
+        return {key: Receipt(key, row.sub, row.log_index) for key, row in rows.items()}
+
+    def _seal(self, items: Sequence[Package | Result]) -> list[Prepared | Result]:
+        subs = {item.token.sub for item in items if isinstance(item, Package)}
+        with step(8):
+            keys = self._core.vault.keys(subs) if subs else {}
+        return [
+            self._prepared(item, keys[item.token.sub]) if isinstance(item, Package) else item
+            for item in items
+        ]
+
+    def _prepared(self, package: Package, key: DataKey) -> Prepared:
+        token = package.token
+        chain_id = self._core.chain_id(token.issuer, token.schema_digest, package.account)
+        return Prepared(package, chain_id, key.seal(ROW, token.id, package.to_bytes()))
+
+
+def active_provider(trust: Trust, provider: str) -> Participant:
+    """Check 0: the active provider of this id.
+
+    Raises:
+        Refused: `NOT_PERMITTED`.
+    """
+    try:
+        return trust.active(provider, "provider")
+    except VerificationFailed as error:
+        raise Refused("NOT_PERMITTED", "the caller is not an active provider") from error
+
+
+def _parse(data: bytes, caller: Participant, now: int) -> Package | CredproofError:
+    try:
+        with step(2):
+            package = parse_package(data)
+        with step(3):
+            verify_signature(package, {key.public.kid: key for key in caller.keys}, now=now)
+    except CredproofError as error:
+        return error
+    return package
+
+
+def _check(
+    item: Package | CredproofError,
+    caller: Participant,
+    trust: Trust,
+    now: int,
+    known: Mapping[bytes, Receipt],
+) -> Package | Result:
+    if isinstance(item, CredproofError):
+        return item
+    if item.token.id in known:
+        return known[item.token.id]
+    try:
+        with step(4):
+            schema = verify_envelope(item, caller=caller.id, schemas=trust.schemas, now=now)
+        with step(0):
+            _require_allowed(caller, schema)
+        with step(5):
+            verify_values(item, schema)
+        with step(6):
+            verify_commitments(item, schema)
+    except CredproofError as error:
+        return error
+    return item
+
+
+def _require_allowed(caller: Participant, schema: Schema) -> None:
+    if schema.digest not in caller.schemas:
+        raise Refused("SCHEMA_NOT_ALLOWED", "the provider may not attest this schema")
+
+
+def _settled(items: Sequence[Prepared | Result]) -> tuple[Result, ...]:
+    return tuple(item for item in items if not isinstance(item, Prepared))
+
+
+class AcceptBatch:
+    """Checks 7 and 9 for a prepared batch, inside the commit."""
+
+    def __init__(self, provider: str, items: Sequence[Prepared | Result]) -> None:
+        self._provider = provider
+        self._items = items
+
+    def apply(self, tx: Transaction) -> tuple[Result, ...]:
+        """One result per item; rows and entries of those accepted."""
+        fresh = [item for item in self._items if isinstance(item, Prepared)]
+        writing = _Writing(tx, self._provider, fresh)
+        results = tuple(
+            writing.accept(item) if isinstance(item, Prepared) else item for item in self._items
+        )
+        writing.flush()
+        return results
+
+
+class _Writing:
+    """The state that a batch meets and changes."""
+
+    def __init__(self, tx: Transaction, provider: str, items: Sequence[Prepared]) -> None:
+        self._tx = tx
+        self._provider = provider
+        ids = [item.package.token.id for item in items]
+        rows = repository.accepted(tx.connection, ids)
+        self._known = {key: Receipt(key, row.sub, row.log_index) for key, row in rows.items()}
+        chains = [item.chain_id for item in items]
+        self._heads = dict(repository.chain_heads(tx.connection, chains))
+        self._rows: dict[bytes, dict[str, object]] = {}
+        self._superseded: list[bytes] = []
+
+    def accept(self, item: Prepared) -> Result:
+        token_id = item.package.token.id
+        if token_id in self._known:
+            return self._known[token_id]
+        try:
+            self._require_valid_key(item)
+            with step(7):
+                self._require_next(item)
+        except CredproofError as error:
+            return error
+        return self._add(item)
+
+    def _require_valid_key(self, item: Prepared) -> None:
+        assert self._tx.trust is not None
+        with step(0):
+            caller = active_provider(self._tx.trust, self._provider)
+        with step(3):
+            keys = {key.public.kid: key for key in caller.keys}
+            key = keys.get(item.package.token.jws.kid)
+            if key is None:
+                raise VerificationFailed("UNKNOWN_KEY", "the key is no longer registered")
+            key.verify_valid_at(self._tx.time)
+
+    def _require_next(self, item: Prepared) -> None:
+        package, head = item.package, self._heads.get(item.chain_id)
+        seq, prev = (head.seq + 1, head.token_id) if head else (1, bytes(32))
+        if head is not None and package.seq <= head.seq:
+            self._keep_conflict(item)
+            raise Conflict("EQUIVOCATION", "another token was accepted with this seq")
+        if (package.seq, package.prev) != (seq, prev):
+            raise Conflict("CHAIN_BROKEN", "token does not continue the account's chain")
+        if head is not None and head.sub != package.token.sub:
+            raise Conflict("SUBJECT_CHANGED", "account was attested for another borrower before")
+
+    def _keep_conflict(self, item: Prepared) -> None:
+        token, tx = item.package.token, self._tx
+        if repository.conflict_known(tx.connection, token.id):
+            return
+        other = self._token_with_seq(item)
+        fields = {"accepted": b64url(other)}
+        salt = fresh_salt()
+        index = tx.append(ENTRY_CONFLICT, self._provider, token.id, salt=salt, fields=fields)
+        row = {"token_id": token.id, "accepted_id": other, "sub": token.sub}
+        repository.add_conflict(tx.connection, {**row, "log_index": index, "sealed": item.sealed})
+
+    def _token_with_seq(self, item: Prepared) -> bytes:
+        for key, row in self._rows.items():
+            if (row["chain_id"], row["seq"]) == (item.chain_id, item.package.seq):
+                return key
+        found = repository.token_with_seq(self._tx.connection, item.chain_id, item.package.seq)
+        assert found is not None, "every seq up to the head is taken"
+        return found
+
+    def _add(self, item: Prepared) -> Receipt:
+        token = item.package.token
+        index = self._tx.append(
+            ENTRY_ATTESTATION, self._provider, token.id, salt=fresh_salt(), fields={}
+        )
+        self._supersede(item.chain_id)
+        self._heads[item.chain_id] = Head(item.package.seq, token.id, token.sub)
+        self._rows[token.id] = {
+            "token_id": token.id,
+            "chain_id": item.chain_id,
+            "seq": item.package.seq,
+            "provider": self._provider,
+            "schema_digest": token.schema_digest,
+            "sub": token.sub,
+            "current": True,
+            "log_index": index,
+            "sealed": item.sealed,
+        }
+        receipt = self._known[token.id] = Receipt(token.id, token.sub, index)
+        return receipt
+
+    def _supersede(self, chain_id: bytes) -> None:
+        head = self._heads.get(chain_id)
+        if head is None:
+            return
+        if head.token_id in self._rows:
+            self._rows[head.token_id]["current"] = False
+        else:
+            self._superseded.append(head.token_id)
+
+    def flush(self) -> None:
+        with step(9):
+            rows = list(self._rows.values())
+            repository.add_attestations(self._tx.connection, rows, self._superseded)

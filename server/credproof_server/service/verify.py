@@ -1,0 +1,368 @@
+"""Answering lenders: consent, evaluation, proof, log, in that order."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from credproof.base.encoding import b64url, date_of, frame, tagged_hash
+from credproof.base.errors import Conflict, CredproofError, DataLoss, Refused
+from credproof.log.entry import parse_entry
+from credproof.verification.answer import (
+    ENTRY_ANSWER,
+    Answer,
+    AnswerBundle,
+    BindingEvidence,
+    Logged,
+    QuestionResult,
+    TokenEvidence,
+    answer_commitment,
+    evidence_digest,
+    parse_answer,
+    sign_answer,
+)
+from credproof.verification.consent import VerifiedConsent, verify_consent
+from credproof.verification.policy import Evaluation, Policy, PolicyRef, evaluate
+from credproof.verification.proving import Holding, Proved, prove_tier
+from credproof.wire import answer as wire
+from sqlalchemy import Connection, Row
+
+from credproof_server.log.state import Transaction
+from credproof_server.service.consents import ROW as CONSENT_ROW
+from credproof_server.service.consents import not_permitted
+from credproof_server.service.core import Core, fresh_salt
+from credproof_server.service.holdings import (
+    Holdings,
+    jwk_disclosure,
+    load_holdings,
+    unchanged,
+)
+from credproof_server.storage import repository
+from credproof_server.storage.vault import DataKey
+
+ENTRY_REFUSED = "answer.refused"
+ROW = "answer"
+REFUSAL_LATENCY_S: Final = 0.1
+"""The bucket that every refusal before a valid consent is padded to, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A lender's question. Digests and ids have 32 bytes, `request_id` 16."""
+
+    request_id: bytes
+    nonce: bytes
+    sub: bytes
+    policy: PolicyRef
+    consent_id: bytes
+    case_digest: bytes
+    staff_digest: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """What must be the same when the same request id comes again."""
+        policy = (self.policy.id.encode(), str(self.policy.version).encode(), self.policy.digest)
+        parts = (self.nonce, self.sub, *policy, self.consent_id)
+        return tagged_hash("ask", *parts, self.case_digest, self.staff_digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An answer before it is logged: signed, but without its places in the log."""
+
+    ask: Ask
+    answer: str
+    bundle: AnswerBundle
+    policy: Policy
+    once: bool
+    evaluation: Evaluation
+    token_ids: tuple[bytes, ...]
+    key: DataKey
+
+
+class Verify:
+    """The use case of lenders."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def ask(self, lender: str, ask: Ask) -> AnswerBundle:
+        """Answer a question; the same request again gives the same bytes.
+
+        Raises:
+            Refused: `NOT_PERMITTED` for every cause before a valid consent (padded to
+                `REFUSAL_LATENCY_S`); `CONSENT_REVOKED`, `CONSENT_USED_UP`, `CAP_REACHED` after.
+            Conflict: `REQUEST_ID_REUSED`, `SNAPSHOT_CHANGED`.
+            DataLoss: a stored row is damaged.
+        """
+        started = time.monotonic()
+        try:
+            return await self._answer(lender, ask)
+        except Refused as error:
+            await self._core.commit(LogRefusal(lender, ask, error))
+            if error.reason == "NOT_PERMITTED":
+                await asyncio.sleep(max(0.0, REFUSAL_LATENCY_S - (time.monotonic() - started)))
+            raise
+
+    async def _answer(self, lender: str, ask: Ask) -> AnswerBundle:
+        core = self._core
+        known = await core.in_thread(lambda: self._known(lender, ask))
+        if known is not None:
+            return known
+        draft = await core.in_thread(lambda: self._draft(lender, ask))
+        await core.commit(GiveAnswer(lender, draft))
+        bundle = await core.in_thread(lambda: self._known(lender, ask))
+        assert bundle is not None, "the commit returned, so the answer is stored"
+        return bundle
+
+    # -- an answer that was given before
+
+    def _known(self, lender: str, ask: Ask) -> AnswerBundle | None:
+        with self._core.engine.connect() as connection:
+            row = repository.answer(connection, lender, ask.request_id)
+            if row is None:
+                return None
+            if row.request_digest != ask.digest:
+                raise Conflict("REQUEST_ID_REUSED", "request id was used for another question")
+            return self._published(connection, row)
+
+    def _published(self, connection: Connection, row: Row[Any]) -> AnswerBundle:
+        """The stored answer with entries and proofs under the checkpoint of its commit."""
+        key = self._core.vault.key(row.sub)
+        name = answer_name(row.lender, row.request_id)
+        bundle = wire.parse(key.open(ROW, name, row.sealed))
+        size = repository.commit_covering(connection, row.log_index)
+        places = [item.logged for item in bundle.tokens]
+        places += [item.logged for item in bundle.bindings]
+        indexes = [row.log_index, *(place.log_index for place in places)]
+        stored = repository.lines_at(connection, indexes)
+
+        def logged(index: int) -> Logged:
+            hashes = self._core.sequencer.state.tree.inclusion_proof(index, size)
+            return Logged(stored[index], index, tuple(hashes))
+
+        published = replace(
+            bundle,
+            tokens=tuple(replace(i, logged=logged(i.logged.log_index)) for i in bundle.tokens),
+            bindings=tuple(replace(i, logged=logged(i.logged.log_index)) for i in bundle.bindings),
+            logged=logged(row.log_index),
+            checkpoint=self._core.sequencer.sign(size),
+        )
+        _require_logged(published)
+        return published
+
+    # -- a new answer
+
+    def _draft(self, lender: str, ask: Ask) -> Draft:
+        core, now = self._core, self._core.clock()
+        trust = core.trust
+        with core.engine.connect() as connection:
+            row = repository.consent(connection, ask.consent_id)
+            if row is None or (row.lender, row.sub) != (lender, ask.sub):
+                raise not_permitted()
+            key = core.vault.key(ask.sub)
+            token = key.open(CONSENT_ROW, row.consent_id, row.sealed).decode("ascii")
+            consent, policy = self._permit(lender, ask, token, now)
+            holdings = load_holdings(connection, core.vault, ask.sub, trust)
+        allowed = _under_consent(holdings, consent)
+        evaluation = evaluate(policy, [h.statement for h in allowed], now=now)
+        proved, results = _prove(policy, evaluation, allowed, now)
+        bindings = _bindings(holdings, consent, proved)
+        tokens = tuple(TokenEvidence(p.holding.token, p.proofs, _place(p.holding)) for p in proved)
+        answer = self._sign(lender, ask, token, evaluation, policy, tokens, bindings, results, now)
+        unlogged = Logged(b"", 0, ())
+        return Draft(
+            ask=ask,
+            answer=answer,
+            bundle=AnswerBundle(answer, token, tokens, bindings, unlogged, b""),
+            policy=policy,
+            once=consent.terms.mode == "once",
+            evaluation=evaluation,
+            token_ids=holdings.token_ids,
+            key=key,
+        )
+
+    def _permit(
+        self, lender: str, ask: Ask, token: str, now: int
+    ) -> tuple[VerifiedConsent, Policy]:
+        trust = self._core.trust
+        try:
+            consent = verify_consent(token)
+            policy = trust.policy_in_force(ask.policy, now)
+            consent.verify_scope(
+                sub=ask.sub, lender=lender, via=trust.bundle.domain, policy=policy, at=now
+            )
+        except CredproofError as error:
+            raise not_permitted() from error
+        if not policy.allows(lender):
+            raise not_permitted()
+        return consent, policy
+
+    def _sign(
+        self,
+        lender: str,
+        ask: Ask,
+        consent: str,
+        evaluation: Evaluation,
+        policy: Policy,
+        tokens: tuple[TokenEvidence, ...],
+        bindings: tuple[BindingEvidence, ...],
+        results: tuple[QuestionResult, ...],
+        now: int,
+    ) -> str:
+        tier = policy.tier(evaluation.outcome.tier or "")
+        answer = Answer(
+            domain=self._core.trust.bundle.domain,
+            lender=lender,
+            nonce=ask.nonce,
+            issued_at=now,
+            request_id=ask.request_id,
+            case=ask.case_digest,
+            staff=ask.staff_digest,
+            policy=policy.ref,
+            consent=ask.consent_id,
+            sub=ask.sub,
+            outcome=evaluation.outcome,
+            offer=tier.offer if tier else {},
+            results=results,
+            evidence=evidence_digest(consent, tokens, bindings),
+        )
+        return sign_answer(self._core.keys.answer, answer)
+
+
+def answer_name(lender: str, request_id: bytes) -> bytes:
+    """The name that a stored answer is sealed under."""
+    return frame((lender.encode(), request_id))
+
+
+def _under_consent(holdings: Holdings, consent: VerifiedConsent) -> list[Holding]:
+    """Attestations of providers that bound the consent's key: the consent opens no others."""
+    binders = set(holdings.bound_by(consent.key))
+    if not binders:
+        raise not_permitted()
+    return [h for h in holdings.attestations if h.statement.issuer in binders]
+
+
+def _prove(
+    policy: Policy, evaluation: Evaluation, holdings: Sequence[Holding], now: int
+) -> tuple[tuple[Proved, ...], tuple[QuestionResult, ...]]:
+    tier = policy.tier(evaluation.outcome.tier or "")
+    return prove_tier(policy, tier, holdings, now=now) if tier else ((), ())
+
+
+def _bindings(
+    holdings: Holdings, consent: VerifiedConsent, proved: Sequence[Proved]
+) -> tuple[BindingEvidence, ...]:
+    """One binding per provider used; when no proof is given, one that makes the key known."""
+    used = {item.holding.statement.issuer for item in proved}
+    issuers = sorted(used) or list(holdings.bound_by(consent.key))[:1]
+    found = [holdings.binding(issuer, consent.key) for issuer in issuers]
+    return tuple(
+        BindingEvidence(h.token, jwk_disclosure(h).text, _place(h)) for h in found if h is not None
+    )
+
+
+def _place(holding: Holding) -> Logged:
+    """The place in the log by its index alone; entry and proof are added when it is published."""
+    return Logged(b"", holding.log_index, ())
+
+
+def _require_logged(bundle: AnswerBundle) -> None:
+    """Serving what differs from its logged digest is DATA_LOSS."""
+    tokens = [(i.token, i.logged) for i in bundle.tokens]
+    tokens += [(i.token, i.logged) for i in bundle.bindings]
+    for token, logged in [*tokens, (bundle.answer, bundle.logged)]:
+        signed = token.rpartition(".")[0].encode("ascii")
+        if parse_entry(logged.line).object != hashlib.sha256(signed).digest():
+            raise DataLoss("ROW_DIFFERS", "a stored row differs from its logged digest")
+
+
+class GiveAnswer:
+    """Decides what depends on state, logs the answer and keeps it."""
+
+    def __init__(self, lender: str, draft: Draft) -> None:
+        self._lender = lender
+        self._draft = draft
+
+    def apply(self, tx: Transaction) -> int:
+        draft, ask = self._draft, self._draft.ask
+        known = repository.answer(tx.connection, self._lender, ask.request_id)
+        if known is not None:
+            if known.request_digest != ask.digest:
+                raise Conflict("REQUEST_ID_REUSED", "request id was used for another question")
+            return int(known.log_index)
+        self._require_consent(tx)
+        if not unchanged(tx.connection, ask.sub, draft.token_ids):
+            raise Conflict("SNAPSHOT_CHANGED", "attestations changed meanwhile: ask again")
+        index = self._log(tx)
+        repository.add_answer(tx.connection, self._row(tx, index))
+        return index
+
+    def _require_consent(self, tx: Transaction) -> None:
+        draft, ask = self._draft, self._draft.ask
+        row = repository.consent(tx.connection, ask.consent_id)
+        if row is None or row.revoked_index is not None:
+            raise Refused("CONSENT_REVOKED", "the borrower has revoked this consent")
+        given = repository.count_answers(tx.connection, ask.consent_id, policy_digest=None, since=0)
+        if draft.once and given:
+            raise Refused("CONSENT_USED_UP", "this consent was for one answer, which was given")
+        cap = draft.policy.cap
+        digest = ask.policy.digest
+        since = _period_start(cap.per, tx.time)
+        used = repository.count_answers(
+            tx.connection, ask.consent_id, policy_digest=digest, since=since
+        )
+        if used >= cap.count:
+            raise Refused("CAP_REACHED", "the policy allows no more answers in this period")
+
+    def _log(self, tx: Transaction) -> int:
+        draft, salt = self._draft, fresh_salt()
+        fields: dict[str, object] = {
+            "tag": b64url(draft.key.tag(salt)),
+            "verdicts": b64url(answer_commitment(draft.key.tag(salt), draft.evaluation.verdicts)),
+        }
+        answer_id = parse_answer(draft.answer)[0].id
+        return tx.append(ENTRY_ANSWER, self._lender, answer_id, salt=salt, fields=fields)
+
+    def _row(self, tx: Transaction, index: int) -> dict[str, object]:
+        draft, ask = self._draft, self._draft.ask
+        name = answer_name(self._lender, ask.request_id)
+        return {
+            "lender": self._lender,
+            "request_id": ask.request_id,
+            "request_digest": ask.digest,
+            "consent_id": ask.consent_id,
+            "policy_digest": ask.policy.digest,
+            "sub": ask.sub,
+            "time": tx.time,
+            "log_index": index,
+            "sealed": draft.key.seal(ROW, name, wire.to_bytes(draft.bundle)),
+        }
+
+
+def _period_start(per: str, now: int) -> int:
+    """The start of the calendar period (UTC) that `now` lies in; 0 for a consent's whole life."""
+    if per == "consent":
+        return 0
+    day = date_of(now)
+    first = day if per == "day" else day.replace(day=1)
+    return now - now % 86_400 - 86_400 * (day - first).days
+
+
+class LogRefusal:
+    """Logs that a question was refused: who asked, and a digest of what."""
+
+    def __init__(self, lender: str, ask: Ask, error: Refused) -> None:
+        self._lender = lender
+        self._ask = ask
+        self._reason = error.reason
+
+    def apply(self, tx: Transaction) -> int:
+        salt = fresh_salt()
+        digest = tagged_hash("refusal", salt, self._ask.digest)
+        fields: dict[str, object] = {"reason": self._reason}
+        return tx.append(ENTRY_REFUSED, self._lender, digest, salt=salt, fields=fields)

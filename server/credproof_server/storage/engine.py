@@ -1,0 +1,82 @@
+"""Database engines: SQLite embedded, durable before it answers; the URL decides."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from credproof.base.errors import Conflict
+from sqlalchemy import Engine, create_engine, event
+
+MAIN = "main"
+VAULT = "vault"
+"""The two stores: all that may be backed up for long, and the data keys that may not."""
+
+
+def connect(url: str) -> Engine:
+    """An engine on `url`. SQLite runs in WAL mode, synchronous=FULL, secure_delete.
+
+    A commit returns only when the data is on disk; deleted rows are overwritten with zeros.
+    """
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file, which is created readable by its owner alone."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    return f"sqlite:///{path}"
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # so that BEGIN and SAVEPOINT are ours
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "secure_delete=ON",
+        "foreign_keys=ON",
+        "busy_timeout=10000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def migrate(engine: Engine, store: str) -> None:
+    """Bring a store to the newest migration; does nothing when it is there already."""
+    with engine.begin() as connection:
+        config = _config(store)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def require_current(engine: Engine, store: str) -> None:
+    """Refuse a store that lacks a migration: `serve` never migrates.
+
+    Raises:
+        Conflict: `UPGRADE_NEEDED`.
+    """
+    head = ScriptDirectory.from_config(_config(store)).get_current_head()
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found != head:
+        raise Conflict(
+            "UPGRADE_NEEDED", "the database is of another version: run credproof upgrade"
+        )
+
+
+def _config(store: str) -> Config:
+    config = Config()
+    folder = Path(__file__).parent / "migrations" / store
+    config.set_main_option("script_location", str(folder))
+    return config

@@ -1,0 +1,1 @@
+"""Alembic migrations, one folder per store; `init` and `upgrade` run them."""

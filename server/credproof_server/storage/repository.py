@@ -1,0 +1,192 @@
+"""All SQL of the service: one short function per question, on a connection passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from credproof_server.storage.tables import (
+    answers,
+    attestations,
+    commits,
+    conflicts,
+    consents,
+    documents,
+    entries,
+    evaluations,
+    trust_bundles,
+)
+
+# -- the log ------------------------------------------------------------------
+
+
+def lines(connection: Connection, start: int, limit: int) -> Sequence[bytes]:
+    """Entries from `start` on, in order."""
+    query = select(entries.c.line).where(entries.c.log_index >= start)
+    return connection.execute(query.order_by(entries.c.log_index).limit(limit)).scalars().all()
+
+
+def lines_at(connection: Connection, indexes: Sequence[int]) -> Mapping[int, bytes]:
+    """The entries at these indexes."""
+    query = select(entries.c.log_index, entries.c.line).where(entries.c.log_index.in_(indexes))
+    return {row.log_index: row.line for row in connection.execute(query)}
+
+
+def commit_covering(connection: Connection, log_index: int) -> int:
+    """The tree size of the commit that brought this entry."""
+    query = select(func.min(commits.c.tree_size)).where(commits.c.tree_size > log_index)
+    return int(connection.execute(query).scalar_one())
+
+
+# -- trust --------------------------------------------------------------------
+
+
+def add_trust(
+    connection: Connection, version: int, token: str, log_index: int, docs: Mapping[bytes, bytes]
+) -> None:
+    """Keep a trust bundle, and those of its documents that are new."""
+    row = {"version": version, "token": token.encode("ascii"), "log_index": log_index}
+    connection.execute(insert(trust_bundles), [row])
+    query = select(documents.c.digest).where(documents.c.digest.in_(list(docs)))
+    known = set(connection.execute(query).scalars())
+    fresh = [{"digest": d, "content": c} for d, c in docs.items() if d not in known]
+    if fresh:
+        connection.execute(insert(documents), fresh)
+
+
+# -- attestations -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest accepted token of a chain."""
+
+    seq: int
+    token_id: bytes
+    sub: bytes
+
+
+def accepted(
+    connection: Connection, token_ids: Sequence[bytes]
+) -> Mapping[bytes, Row[bytes, bytes, int]]:
+    """Of these tokens the accepted ones: rows of (token_id, sub, log_index)."""
+    columns = (attestations.c.token_id, attestations.c.sub, attestations.c.log_index)
+    query = select(*columns).where(attestations.c.token_id.in_(token_ids))
+    return {row.token_id: row for row in connection.execute(query)}
+
+
+def chain_heads(connection: Connection, chain_ids: Sequence[bytes]) -> Mapping[bytes, Head]:
+    """The heads of these chains, where they have one."""
+    a = attestations.c
+    query = select(a.chain_id, a.seq, a.token_id, a.sub).where(
+        a.chain_id.in_(chain_ids), a.current.is_(True)
+    )
+    return {row.chain_id: Head(row.seq, row.token_id, row.sub) for row in connection.execute(query)}
+
+
+def token_with_seq(connection: Connection, chain_id: bytes, seq: int) -> bytes | None:
+    """The accepted token that has this place in a chain."""
+    a = attestations.c
+    query = select(a.token_id).where(a.chain_id == chain_id, a.seq == seq)
+    return connection.execute(query).scalar()
+
+
+def add_attestations(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], superseded: Sequence[bytes]
+) -> None:
+    """Keep accepted attestations; those they supersede are no longer current."""
+    if superseded:
+        old = update(attestations).where(attestations.c.token_id.in_(superseded))
+        connection.execute(old.values(current=False))
+    if rows:
+        connection.execute(insert(attestations), rows)
+
+
+def add_conflict(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Keep the evidence of an equivocation."""
+    connection.execute(insert(conflicts), [row])
+
+
+def conflict_known(connection: Connection, token_id: bytes) -> bool:
+    query = select(conflicts.c.token_id).where(conflicts.c.token_id == token_id)
+    return connection.execute(query).first() is not None
+
+
+def current_attestations(connection: Connection, sub: bytes) -> Sequence[Row[Any]]:
+    """All current attestations of a borrower, in the order of the log."""
+    query = select(attestations).where(attestations.c.sub == sub, attestations.c.current.is_(True))
+    return connection.execute(query.order_by(attestations.c.log_index)).all()
+
+
+def all_attestations(connection: Connection, page: int = 500) -> Iterator[Row[Any]]:
+    """Every attestation in the order of the log, page by page."""
+    last = -1
+    while True:
+        query = select(attestations).where(attestations.c.log_index > last)
+        rows = connection.execute(query.order_by(attestations.c.log_index).limit(page)).all()
+        if not rows:
+            return
+        yield from rows
+        last = rows[-1].log_index
+
+
+def count_attestations(connection: Connection) -> int:
+    return int(connection.execute(select(func.count()).select_from(attestations)).scalar_one())
+
+
+# -- consents and answers -----------------------------------------------------
+
+
+def consent(connection: Connection, consent_id: bytes) -> Row[Any] | None:
+    """The row of a consent."""
+    query = select(consents).where(consents.c.consent_id == consent_id)
+    return connection.execute(query).first()
+
+
+def add_consent(connection: Connection, row: Mapping[str, Any]) -> None:
+    connection.execute(insert(consents), [row])
+
+
+def revoke_consent(connection: Connection, consent_id: bytes, log_index: int) -> None:
+    """Mark a consent as revoked by the entry at `log_index`."""
+    change = update(consents).where(consents.c.consent_id == consent_id)
+    connection.execute(change.values(revoked_index=log_index))
+
+
+def answer(connection: Connection, lender: str, request_id: bytes) -> Row[Any] | None:
+    """The row of an answer."""
+    query = select(answers).where(answers.c.lender == lender, answers.c.request_id == request_id)
+    return connection.execute(query).first()
+
+
+def count_answers(
+    connection: Connection, consent_id: bytes, *, policy_digest: bytes | None, since: int
+) -> int:
+    """How many answers were given under a consent (and a policy) since a time."""
+    query = select(func.count()).where(answers.c.consent_id == consent_id, answers.c.time >= since)
+    if policy_digest is not None:
+        query = query.where(answers.c.policy_digest == policy_digest)
+    return int(connection.execute(query).scalar_one())
+
+
+def add_answer(connection: Connection, row: Mapping[str, Any]) -> None:
+    connection.execute(insert(answers), [row])
+
+
+# -- metering -----------------------------------------------------------------
+
+
+def add_evaluations(connection: Connection, participant: str, day: str, count: int) -> int:
+    """Count OPRF evaluations; gives the day's new total."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    row = {"participant": participant, "day": day, "count": count}
+    change = dialect.insert(evaluations).values(row)
+    change = change.on_conflict_do_update(
+        index_elements=["participant", "day"],
+        set_={"count": evaluations.c.count + count},
+    )
+    return int(connection.execute(change.returning(evaluations.c.count)).scalar_one())

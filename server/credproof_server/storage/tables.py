@@ -1,0 +1,132 @@
+"""The tables, one set for every database.
+
+Nothing here is readable by a thief of the database: subjects are pseudonyms, figures and
+tokens are ciphertext under the subject's data key, which lies in another store (`vault`).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    false,
+)
+
+metadata = MetaData()
+vault_metadata = MetaData()
+
+_Index = BigInteger().with_variant(Integer, "sqlite")
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("line", LargeBinary, nullable=False),
+    Column("leaf", LargeBinary(32), nullable=False),
+)
+"""The log: one canonical JSON line per entry, and its RFC 9162 leaf hash."""
+
+commits = Table(
+    "commits",
+    metadata,
+    Column("tree_size", _Index, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary(32), nullable=False),
+)
+"""Size and root after each commit, written with its entries and signed only afterwards."""
+
+trust_bundles = Table(
+    "trust_bundles",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("token", LargeBinary, nullable=False),
+    Column("log_index", _Index, nullable=False),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+"""Schemas and policies, by SHA-256 of their canonical JSON."""
+
+attestations = Table(
+    "attestations",
+    metadata,
+    Column("token_id", LargeBinary(32), primary_key=True),
+    Column("chain_id", LargeBinary(32), nullable=False),
+    Column("seq", _Index, nullable=False),
+    Column("provider", String(40), nullable=False),
+    Column("schema_digest", LargeBinary(32), nullable=False),
+    Column("sub", LargeBinary(32), nullable=False),
+    Column("current", Boolean, nullable=False),
+    Column("log_index", _Index, nullable=False, unique=True),
+    Column("sealed", LargeBinary, nullable=False),
+    UniqueConstraint("chain_id", "seq", name="one_token_per_seq"),
+    Index("attestations_of_subject", "sub", "current"),
+)
+"""Accepted attestations. `chain_id` is a keyed digest of provider, schema and account."""
+
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("token_id", LargeBinary(32), primary_key=True),
+    Column("accepted_id", LargeBinary(32), nullable=False),
+    Column("sub", LargeBinary(32), nullable=False),
+    Column("log_index", _Index, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Evidence of equivocation: a second token of a provider with the same `seq`."""
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("consent_id", LargeBinary(32), primary_key=True),
+    Column("sub", LargeBinary(32), nullable=False, index=True),
+    Column("lender", String(40), nullable=False),
+    Column("log_index", _Index, nullable=False, unique=True),
+    Column("revoked_index", _Index, nullable=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("lender", String(40), primary_key=True),
+    Column("request_id", LargeBinary(16), primary_key=True),
+    Column("request_digest", LargeBinary(32), nullable=False),
+    Column("consent_id", LargeBinary(32), nullable=False),
+    Column("policy_digest", LargeBinary(32), nullable=False),
+    Column("sub", LargeBinary(32), nullable=False, index=True),
+    Column("time", BigInteger, nullable=False),
+    Column("log_index", _Index, nullable=False, unique=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("answers_under_consent", "consent_id", "policy_digest", "time"),
+)
+"""Answers given; the same lender and request id get the same bytes again."""
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("participant", String(40), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+"""OPRF evaluations per participant and UTC day."""
+
+data_keys = Table(
+    "data_keys",
+    vault_metadata,
+    Column("sub", LargeBinary(32), primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("erased", Boolean, nullable=False, server_default=false()),
+)
+"""The data key of each subject, wrapped by the service's key-encryption key."""
