@@ -36,7 +36,9 @@ DISCLOSURES = ("none", "predicate", "value")
 DATA_CLASSES = ("C1", "C2")
 """Data classes of JR/T 0171-2020; C3 (credentials, biometrics) is never collected."""
 FORBIDDEN_WORDS = frozenset(
-    ["religion", "belief", "gene", "genetic", "dna", "fingerprint", "iris", "face", "voiceprint", "biometric", "blood", "illness", "disease", "medical", "health", "password", "otp", "pin", "sex", "gender", "ethnicity"]
+    {"religion", "belief", "gene", "genetic", "dna", "fingerprint", "iris", "face", "voiceprint"}
+    | {"biometric", "blood", "illness", "disease", "medical", "health", "password", "otp", "pin"}
+    | {"sex", "gender", "ethnicity"}
 )
 """What the law forbids to collect (Regulation on Credit Reporting, article 14) or we never ask."""
 

@@ -11,7 +11,8 @@ or a secret.
     ├── Refused              the service will not do this for this caller: ask for the right
     ├── Conflict             the state speaks against it: read the state, then decide
     ├── DataLoss             stored data is damaged: call the operator
-    └── Unreachable          no answer from the other side: try again later
+    ├── Unreachable          no answer from the other side: try again later
+    └── Internal             a fault in credproof itself: report the ref
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ class DataLoss(CredproofError):
 
 class Unreachable(CredproofError):
     """The other side gave no answer in time."""
+
+
+class Internal(CredproofError):
+    """A fault in credproof itself; nothing more about it is told."""
 
 
 @contextmanager

@@ -32,6 +32,12 @@ class Members:
             raise Malformed("BAD_MEMBER", f"{self._what}: {name} is not of type {kind.__name__}")
         return value
 
+    def take_any(self, name: str) -> Any:
+        """The member `name`, of whatever type."""
+        if name not in self._left:
+            raise Malformed("BAD_MEMBER", f"{self._what} lacks {name}")
+        return self._left.pop(name)
+
     def optional(self, name: str, kind: type[T]) -> T | None:
         """The member `name` or None when it is absent or null."""
         if self._left.get(name) is None:

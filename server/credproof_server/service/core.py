@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from credproof.attestation.sealing import SealingKey
 from credproof.base.encoding import tagged
-from credproof.base.keys import Signer
+from credproof.base.keys import PublicKey, Signer
 from credproof.verification.trust import Trust
 from sqlalchemy import Engine
 
@@ -43,6 +43,7 @@ class Core:
     vault: Vault
     sequencer: Sequencer
     keys: ServiceKeys
+    root: PublicKey
     quotas: Quotas
     clock: Clock
     pool: ThreadPoolExecutor = field(

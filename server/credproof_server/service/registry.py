@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from credproof.base.errors import Conflict
 from credproof.base.jws import TRUST, parse
-from credproof.base.keys import PublicKey
 from credproof.base.limits import TRUST_BYTES_MAX
 from credproof.verification.trust import Trust, verify_trust
 
 from credproof_server.log.state import Transaction
-from credproof_server.service.core import fresh_salt
+from credproof_server.service.core import Core, fresh_salt
 from credproof_server.storage import repository
 
 ENTRY_CHANGED = "registry.changed"
@@ -45,6 +45,23 @@ class PublishTrust:
         return index
 
 
-def verified(token: str, documents: tuple[bytes, ...], root: PublicKey, now: int) -> Trust:
-    """A trust bundle as it came in, verified under the root that the service was made with."""
-    return verify_trust(token, documents, root=root, at=now)
+class Registry:
+    """The use case of the operator, and of everybody who must know whom to trust."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def trust(self) -> Trust:
+        """The bundle in force."""
+        return self._core.trust
+
+    async def publish(self, actor: str, token: str, documents: Sequence[bytes]) -> int:
+        """Put a bundle in force that the service's own root signed; gives its log index.
+
+        Raises:
+            Malformed, VerificationFailed: as `verify_trust`.
+            Conflict: `TRUST_VERSION`.
+        """
+        core = self._core
+        trust = verify_trust(token, documents, root=core.root, at=core.clock())
+        return (await core.commit(PublishTrust(actor, trust))).value

@@ -1,0 +1,118 @@
+"""Reading a provider's records: CSV or JSON lines, plain or gzipped, row by row."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from credproof.base.errors import Malformed
+from credproof.records.mapping import Record, RecordMapping, Row
+
+LINE_CHARS_MAX = 1_000_000
+"""One line of a file of records, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A row that could not be used: where, and why. It never holds the row's content."""
+
+    line: int
+    reason: str
+    message: str
+
+
+def read_records(
+    path: Path, mapping: RecordMapping, *, day_of_run: dt.date, limit: int | None = None
+) -> Iterator[Record | RejectedRow]:
+    """The records of the first `limit` rows (all, if None), mapped; bad rows do not stop it.
+
+    Raises:
+        Malformed: `BAD_FILE` when the file as a whole cannot be read.
+    """
+    for count, item in enumerate(read_rows(path)):
+        if limit is not None and count >= limit:
+            return
+        yield item if isinstance(item, RejectedRow) else _map(mapping, *item, day_of_run)
+
+
+def _map(mapping: RecordMapping, line: int, row: Row, day: dt.date) -> Record | RejectedRow:
+    try:
+        return mapping.apply(line, row, day_of_run=day)
+    except Malformed as error:
+        return RejectedRow(line, error.reason, error.message)
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, Row] | RejectedRow]:
+    """The rows of a file with their line numbers; flat in memory.
+
+    Names ending in `.jsonl` or `.ndjson` (`.gz`) are JSON lines, all others CSV with a header.
+
+    Raises:
+        Malformed: `BAD_FILE`.
+    """
+    is_json = path.name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+    try:
+        with _open(path) as file:
+            yield from _json_rows(file) if is_json else _csv_rows(file)
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise Malformed("BAD_FILE", "the file of records cannot be read to its end") from error
+
+
+def count_rows(path: Path) -> int:
+    """How many rows the file has, for a progress bar."""
+    return sum(1 for _ in read_rows(path))
+
+
+def _open(path: Path) -> IO[str]:
+    if path.name.endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open("r", encoding="utf-8-sig", newline="")
+
+
+def _csv_rows(file: IO[str]) -> Iterator[tuple[int, Row] | RejectedRow]:
+    csv.field_size_limit(LINE_CHARS_MAX)
+    reader = csv.reader(file, strict=True)
+    header = next(reader, None)
+    if not header or len(set(header)) != len(header):
+        raise Malformed("BAD_FILE", "the file has no header, or a column twice")
+    for cells in reader:
+        if len(cells) == len(header):
+            yield reader.line_num, dict(zip(header, cells, strict=True))
+        else:
+            message = f"row has {len(cells)} cells, the header {len(header)}"
+            yield RejectedRow(reader.line_num, "BAD_RECORD", message)
+
+
+def _json_rows(file: IO[str]) -> Iterator[tuple[int, Row] | RejectedRow]:
+    number = 0
+    while line := file.readline(LINE_CHARS_MAX + 1):
+        number += 1
+        if len(line) > LINE_CHARS_MAX:
+            raise Malformed("BAD_FILE", f"line {number} is too long")
+        yield _json_row(number, line)
+
+
+def _json_row(number: int, line: str) -> tuple[int, Row] | RejectedRow:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return RejectedRow(number, "BAD_RECORD", "line is not JSON")
+    if not isinstance(value, dict):
+        return RejectedRow(number, "BAD_RECORD", "line is not a JSON object")
+    cells = {name: _cell(cell) for name, cell in value.items()}
+    return number, {name: cell for name, cell in cells.items() if cell is not None}
+
+
+def _cell(value: object) -> str | None:
+    """A JSON value as the text that a CSV cell would have; null is an empty cell."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | str) else None

@@ -1,0 +1,34 @@
+"""What ships with credproof: schemas, policies, notices, the demo's data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+from credproof.attestation.schema import Schema, parse_schema
+from credproof.verification.policy import Policy, parse_policy
+
+_DATA = files("credproof") / "data"
+
+
+def read(name: str) -> bytes:
+    """A shipped file, by its path below `credproof/data`."""
+    return (_DATA / name).read_bytes()
+
+
+@cache
+def schemas() -> Mapping[str, Schema]:
+    """The shipped schemas by id (`name/version`)."""
+    found = (parse_schema(read(f"schemas/{name}.yaml")) for name in _SCHEMAS)
+    return {schema.id: schema for schema in found}
+
+
+@cache
+def policies() -> tuple[Policy, ...]:
+    """The shipped policies."""
+    return tuple(parse_policy(read(f"policies/{name}.yaml"), schemas()) for name in _POLICIES)
+
+
+_SCHEMAS = ("consumer-revolving", "key-binding")
+_POLICIES = ("revolving-standing",)

@@ -1,0 +1,45 @@
+"""Who may call what: one row per RPC and listener; what has no row is denied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+Listener = Literal["participants", "borrowers"]
+
+ANYONE: Final = frozenset({"anyone"})
+"""Whoever the TLS listener lets in: health and reflection tell nothing about people."""
+_ALL: Final = frozenset({"provider", "lender", "auditor", "operator"})
+_V1 = "/credproof.v1."
+
+TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
+    "participants": {
+        _V1 + "AttestationService/SubmitAttestations": frozenset({"provider"}),
+        _V1 + "AttestationService/ListChainHeads": frozenset({"provider"}),
+        _V1 + "PseudonymService/EvaluatePseudonyms": frozenset({"provider", "lender", "auditor"}),
+        _V1 + "VerificationService/Ask": frozenset({"lender"}),
+        _V1 + "AuditService/GetCheckpoint": _ALL,
+        _V1 + "AuditService/ListEntries": frozenset({"auditor", "operator"}),
+        _V1 + "AuditService/GetInclusionProof": _ALL,
+        _V1 + "AuditService/GetConsistencyProof": _ALL,
+        _V1 + "RegistryService/GetTrustBundle": _ALL,
+        _V1 + "RegistryService/PublishTrustBundle": frozenset({"operator"}),
+        "/grpc.health.v1.Health/Check": ANYONE,
+        "/grpc.health.v1.Health/Watch": ANYONE,
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANYONE,
+    },
+    "borrowers": {
+        _V1 + "ConsentService/GrantConsent": frozenset({"borrower"}),
+        _V1 + "ConsentService/RevokeConsent": frozenset({"borrower"}),
+        _V1 + "RegistryService/GetTrustBundle": frozenset({"borrower"}),
+        "/grpc.health.v1.Health/Check": ANYONE,
+        "/grpc.health.v1.Health/Watch": ANYONE,
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANYONE,
+    },
+}
+"""Full method name -> the roles that may call it."""
+
+
+def allowed(listener: Listener, method: str) -> frozenset[str]:
+    """The roles that may call `method` on this listener; empty when nobody may."""
+    return TABLE[listener].get(method, frozenset())

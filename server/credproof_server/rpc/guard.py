@@ -1,0 +1,116 @@
+"""The door of both listeners: identify, authorise, check limits, then call; translate errors."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from credproof.base.errors import CredproofError, Internal, Malformed, Refused
+from credproof.wire import limits
+from credproof.wire.errors import code_of, to_status
+from google.protobuf.message import DecodeError
+from grpc_status import rpc_status
+
+from credproof_server.rpc import identity
+from credproof_server.rpc.authorization import ANYONE, Listener, allowed
+from credproof_server.rpc.identity import Borrowers, Caller
+from credproof_server.service.core import Core
+
+_log = logging.getLogger("credproof.rpc")
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Wraps every unary RPC of a listener."""
+
+    def __init__(self, core: Core, listener: Listener) -> None:
+        self._core = core
+        self._listener: Listener = listener
+        self._borrowers = Borrowers()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = await continuation(details)
+        if handler is None:
+            return None
+        roles = allowed(self._listener, details.method)
+        if roles == ANYONE:
+            return handler
+        if handler.unary_unary is None:
+            return None  # no streaming RPC of ours exists yet: deny by default
+        return self._wrap(handler, details, roles)
+
+    def _wrap(
+        self, handler: Any, details: grpc.HandlerCallDetails, roles: frozenset[str]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        async def call(body: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            started = time.perf_counter()
+            error: CredproofError | None = None
+            try:
+                caller = self._identify(details, body, context)
+                if caller.role not in roles:
+                    raise Refused("NOT_PERMITTED", "the service does not permit this")
+                identity.set_caller(caller)
+                return await handler.unary_unary(_parse(handler, body), context)
+            except CredproofError as found:
+                error = found
+            except Exception:
+                _log.exception("fault in %s", details.method)
+                error = Internal("INTERNAL", "the service failed: nothing was changed")
+            finally:
+                _record(details.method, error, time.perf_counter() - started)
+            return await _abort(context, error)
+
+        return grpc.unary_unary_rpc_method_handler(
+            call, request_deserializer=None, response_serializer=handler.response_serializer
+        )
+
+    def _identify(
+        self,
+        details: grpc.HandlerCallDetails,
+        body: bytes,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> Caller:
+        trust = self._core.trust
+        if self._listener == "participants":
+            return identity.participant(context.auth_context(), trust)
+        return self._borrowers.identify(
+            context.invocation_metadata() or (),
+            service=trust.bundle.domain,
+            method=details.method,
+            body=body,
+            now=self._core.clock(),
+        )
+
+
+def _parse(handler: Any, body: bytes) -> Any:
+    try:
+        message = handler.request_deserializer(body)
+    except DecodeError as error:
+        raise Malformed("NOT_A_MESSAGE", "request is not the message of this method") from error
+    limits.check(message)
+    return message
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: CredproofError) -> None:
+    status = rpc_status.to_status(to_status(error, secrets.token_hex(8)))
+    context.set_trailing_metadata(status.trailing_metadata)
+    await context.abort(status.code, status.details)
+
+
+def _record(method: str, error: CredproofError | None, seconds: float) -> None:
+    """One JSON line per call: no participant, no borrower, no figure."""
+    record = {
+        "method": method,
+        "code": "OK" if error is None else code_of(error).name,
+        "reason": None if error is None else error.reason,
+        "milliseconds": round(seconds * 1000, 1),
+    }
+    _log.info(json.dumps(record))

@@ -1,0 +1,102 @@
+"""Who calls: a participant by its certificate, a borrower by a signed call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from credproof.base.errors import CredproofError, Refused
+from credproof.base.keys import PublicKey
+from credproof.base.limits import CLOCK_SKEW_S
+from credproof.verification.trust import Role, Trust
+from credproof.wire.call import METADATA_KEY, VerifiedCall, verify_call
+
+NONCES_MAX: Final = 1_000_000
+"""Signed calls remembered at once: beyond it, calls are refused rather than let through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A participant (`id`) or a borrower (`key`)."""
+
+    role: Role | Literal["borrower"]
+    id: str = ""
+    key: PublicKey | None = None
+
+
+_CALLER: ContextVar[Caller] = ContextVar("caller")
+
+
+def caller() -> Caller:
+    """The caller of the RPC that is running."""
+    return _CALLER.get()
+
+
+def set_caller(value: Caller) -> None:
+    _CALLER.set(value)
+
+
+def not_authenticated() -> Refused:
+    return Refused("NOT_AUTHENTICATED", "the caller did not show who it is")
+
+
+def participant(auth_context: Mapping[str, Iterable[bytes]], trust: Trust) -> Caller:
+    """The active participant whose certificate carries exactly one SPIFFE id of this domain.
+
+    Raises:
+        Refused: `NOT_AUTHENTICATED`, `NOT_PERMITTED`.
+    """
+    names = [bytes(name).decode() for name in auth_context.get("x509_subject_alternative_name", ())]
+    uris = [name for name in names if name.startswith("spiffe://")]
+    prefix = f"spiffe://{trust.bundle.domain}/"
+    if len(uris) != 1 or not uris[0].startswith(prefix):
+        raise not_authenticated()
+    role, _, participant_id = uris[0].removeprefix(prefix).partition("/")
+    known = trust.participants.get(participant_id)
+    if known is None or known.role != role or known.status != "active":
+        raise Refused("NOT_PERMITTED", "the caller is not an active participant")
+    return Caller(known.role, known.id)
+
+
+class Borrowers:
+    """Verifies signed calls, and refuses one that comes twice."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, int] = {}
+
+    def identify(
+        self,
+        metadata: Iterable[tuple[str, Any]],
+        *,
+        service: str,
+        method: str,
+        body: bytes,
+        now: int,
+    ) -> Caller:
+        """The borrower whose key signed this call.
+
+        Raises:
+            Refused: `NOT_AUTHENTICATED`, `CALL_REPLAYED`, `TOO_MANY_CALLS`.
+        """
+        tokens = [value for key, value in metadata if key == METADATA_KEY]
+        if len(tokens) != 1 or not isinstance(tokens[0], str):
+            raise not_authenticated()
+        try:
+            call = verify_call(tokens[0], service=service, method=method, body=body, now=now)
+        except CredproofError as error:
+            raise not_authenticated() from error
+        self._remember(call, now)
+        return Caller("borrower", key=call.key)
+
+    def _remember(self, call: VerifiedCall, now: int) -> None:
+        name = call.key.data + call.nonce
+        if name in self._seen:
+            raise Refused("CALL_REPLAYED", "this call was made before")
+        if len(self._seen) >= NONCES_MAX:
+            oldest = now - 2 * CLOCK_SKEW_S
+            self._seen = {key: time for key, time in self._seen.items() if time >= oldest}
+        if len(self._seen) >= NONCES_MAX:
+            raise Refused("TOO_MANY_CALLS", "too many calls: try again in some minutes")
+        self._seen[name] = now

@@ -1,0 +1,197 @@
+"""The servicers: messages in, use case, messages out. Everything else is elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from credproof.base.errors import CredproofError, Malformed
+from credproof.base.limits import ENTRIES_PAGE_MAX
+from credproof.v1 import (
+    attestation_service_pb2 as attestation_pb,
+)
+from credproof.v1 import (
+    attestation_service_pb2_grpc,
+    audit_service_pb2_grpc,
+    consent_service_pb2_grpc,
+    pseudonym_service_pb2_grpc,
+    registry_service_pb2_grpc,
+    verification_service_pb2_grpc,
+)
+from credproof.v1 import audit_service_pb2 as audit_pb
+from credproof.v1 import consent_service_pb2 as consent_pb
+from credproof.v1 import pseudonym_service_pb2 as pseudonym_pb
+from credproof.v1 import registry_service_pb2 as registry_pb
+from credproof.v1 import verification_service_pb2 as verification_pb
+from credproof.verification.policy import PolicyRef
+from credproof.wire import answer as answer_wire
+from credproof.wire import trust as trust_wire
+
+from credproof_server.rpc.identity import caller
+from credproof_server.service.audit import Audit
+from credproof_server.service.consents import Consents
+from credproof_server.service.core import Core
+from credproof_server.service.ingest import Ingest, Receipt, Result
+from credproof_server.service.pseudonyms import Pseudonyms
+from credproof_server.service.registry import Registry
+from credproof_server.service.verify import Ask, Verify
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class AttestationServicer(attestation_service_pb2_grpc.AttestationServiceServicer):
+    def __init__(self, core: Core) -> None:
+        self._ingest = Ingest(core)
+
+    async def SubmitAttestations(  # noqa: N802 - the name of the RPC
+        self, request: attestation_pb.SubmitAttestationsRequest, context: Context
+    ) -> attestation_pb.SubmitAttestationsResponse:
+        batch = await self._ingest.submit(caller().id, request.sealed_batch)
+        return attestation_pb.SubmitAttestationsResponse(
+            results=[_result(item) for item in batch.results], checkpoint=batch.checkpoint
+        )
+
+    async def ListChainHeads(  # noqa: N802
+        self, request: attestation_pb.ListChainHeadsRequest, context: Context
+    ) -> attestation_pb.ListChainHeadsResponse:
+        digest = _exactly(request.schema_digest, 32, "schema_digest")
+        found = await self._ingest.chain_heads(caller().id, digest, request.accounts)
+        heads = [
+            attestation_pb.ChainHead(account=name, seq=head.seq, token_id=head.token_id)
+            for name, head in found.items()
+        ]
+        return attestation_pb.ListChainHeadsResponse(heads=heads)
+
+
+def _result(item: Result) -> attestation_pb.SubmitResult:
+    if isinstance(item, Receipt):
+        receipt = attestation_pb.Receipt(
+            token_id=item.token_id, sub=item.sub, log_index=item.log_index
+        )
+        return attestation_pb.SubmitResult(receipt=receipt)
+    return attestation_pb.SubmitResult(error=_item_error(item))
+
+
+def _item_error(error: CredproofError) -> attestation_pb.ItemError:
+    return attestation_pb.ItemError(
+        reason=error.reason, message=error.message, step=error.step or 0
+    )
+
+
+class PseudonymServicer(pseudonym_service_pb2_grpc.PseudonymServiceServicer):
+    def __init__(self, core: Core) -> None:
+        self._pseudonyms = Pseudonyms(core)
+
+    async def EvaluatePseudonyms(  # noqa: N802
+        self, request: pseudonym_pb.EvaluatePseudonymsRequest, context: Context
+    ) -> pseudonym_pb.EvaluatePseudonymsResponse:
+        who = caller()
+        evaluated = await self._pseudonyms.evaluate(
+            who.id, who.role, request.key_id, request.blinded_elements
+        )
+        return pseudonym_pb.EvaluatePseudonymsResponse(
+            evaluated_elements=evaluated.elements, proof=evaluated.proof
+        )
+
+
+class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
+    def __init__(self, core: Core) -> None:
+        self._consents = Consents(core)
+
+    async def GrantConsent(  # noqa: N802
+        self, request: consent_pb.GrantConsentRequest, context: Context
+    ) -> consent_pb.GrantConsentResponse:
+        key = caller().key
+        assert key is not None, "only borrowers are let in here"
+        granted = await self._consents.grant(request.consent, key)
+        return consent_pb.GrantConsentResponse(
+            consent_id=granted.consent_id, log_index=granted.log_index
+        )
+
+    async def RevokeConsent(  # noqa: N802
+        self, request: consent_pb.RevokeConsentRequest, context: Context
+    ) -> consent_pb.RevokeConsentResponse:
+        key = caller().key
+        assert key is not None, "only borrowers are let in here"
+        revoked = await self._consents.revoke(request.revocation, key)
+        return consent_pb.RevokeConsentResponse(log_index=revoked.log_index)
+
+
+class VerificationServicer(verification_service_pb2_grpc.VerificationServiceServicer):
+    def __init__(self, core: Core) -> None:
+        self._verify = Verify(core)
+
+    async def Ask(  # noqa: N802
+        self, request: verification_pb.AskRequest, context: Context
+    ) -> verification_pb.AskResponse:
+        bundle = await self._verify.ask(caller().id, _ask(request))
+        return verification_pb.AskResponse(bundle=answer_wire.to_proto(bundle))
+
+
+def _ask(request: verification_pb.AskRequest) -> Ask:
+    policy = request.policy
+    digest = _exactly(policy.digest, 32, "policy.digest")
+    return Ask(
+        request_id=_exactly(request.request_id, 16, "request_id"),
+        nonce=_exactly(request.nonce, 32, "nonce"),
+        sub=_exactly(request.sub, 32, "sub"),
+        policy=PolicyRef(policy.id, policy.version, digest),
+        consent_id=_exactly(request.consent_id, 32, "consent_id"),
+        case_digest=_exactly(request.case_digest, 32, "case_digest"),
+        staff_digest=_exactly(request.staff_digest, 32, "staff_digest"),
+    )
+
+
+class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
+    def __init__(self, core: Core) -> None:
+        self._audit = Audit(core)
+
+    async def GetCheckpoint(  # noqa: N802
+        self, request: audit_pb.GetCheckpointRequest, context: Context
+    ) -> audit_pb.GetCheckpointResponse:
+        return audit_pb.GetCheckpointResponse(checkpoint=self._audit.checkpoint())
+
+    async def ListEntries(  # noqa: N802
+        self, request: audit_pb.ListEntriesRequest, context: Context
+    ) -> audit_pb.ListEntriesResponse:
+        if request.start_index < 0 or request.limit < 0:
+            raise Malformed("BAD_RANGE", "start_index or limit is negative")
+        limit = min(request.limit or ENTRIES_PAGE_MAX, ENTRIES_PAGE_MAX)
+        lines = await self._audit.lines(request.start_index, limit)
+        return audit_pb.ListEntriesResponse(lines=lines)
+
+    async def GetInclusionProof(  # noqa: N802
+        self, request: audit_pb.GetInclusionProofRequest, context: Context
+    ) -> audit_pb.GetInclusionProofResponse:
+        hashes = self._audit.inclusion_proof(request.log_index, request.tree_size)
+        return audit_pb.GetInclusionProofResponse(hashes=hashes)
+
+    async def GetConsistencyProof(  # noqa: N802
+        self, request: audit_pb.GetConsistencyProofRequest, context: Context
+    ) -> audit_pb.GetConsistencyProofResponse:
+        hashes = self._audit.consistency_proof(request.old_tree_size, request.new_tree_size)
+        return audit_pb.GetConsistencyProofResponse(hashes=hashes)
+
+
+class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
+    def __init__(self, core: Core) -> None:
+        self._registry = Registry(core)
+
+    async def GetTrustBundle(  # noqa: N802
+        self, request: registry_pb.GetTrustBundleRequest, context: Context
+    ) -> registry_pb.GetTrustBundleResponse:
+        package = trust_wire.package_of(self._registry.trust())
+        return registry_pb.GetTrustBundleResponse(package=package.to_proto())
+
+    async def PublishTrustBundle(  # noqa: N802
+        self, request: registry_pb.PublishTrustBundleRequest, context: Context
+    ) -> registry_pb.PublishTrustBundleResponse:
+        package = trust_wire.from_proto(request.package)
+        index = await self._registry.publish(caller().id, package.token, package.documents)
+        return registry_pb.PublishTrustBundleResponse(log_index=index)
+
+
+def _exactly(data: bytes, size: int, name: str) -> bytes:
+    if len(data) != size:
+        raise Malformed("WRONG_LENGTH", f"{name} must have exactly {size} bytes")
+    return data

@@ -1,0 +1,56 @@
+"""Reading the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from credproof.base.errors import Malformed
+
+from credproof_server.service.core import Core
+from credproof_server.storage import repository
+
+
+class Audit:
+    """The use case of auditors. Proofs are given for committed sizes only."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def checkpoint(self) -> bytes:
+        """The newest signed checkpoint."""
+        return self._core.sequencer.head.note
+
+    async def lines(self, start: int, limit: int) -> Sequence[bytes]:
+        """Entries from `start` on that the newest checkpoint covers."""
+        size = self._core.sequencer.head.tree_size
+        limit = min(limit, size - start)
+        if limit <= 0:
+            return ()
+
+        def read() -> Sequence[bytes]:
+            with self._core.engine.connect() as connection:
+                return repository.lines(connection, start, limit)
+
+        return await self._core.in_thread(read)
+
+    def inclusion_proof(self, log_index: int, tree_size: int) -> tuple[bytes, ...]:
+        """The inclusion proof of an entry.
+
+        Raises:
+            Malformed: `NO_SUCH_SIZE`, `NO_SUCH_INDEX`.
+        """
+        self._require_signed(tree_size)
+        return self._core.sequencer.state.tree.inclusion_proof(log_index, tree_size)
+
+    def consistency_proof(self, old: int, new: int) -> tuple[bytes, ...]:
+        """The proof that the tree of size `new` continues the one of size `old`.
+
+        Raises:
+            Malformed: `NO_SUCH_SIZE`.
+        """
+        self._require_signed(new)
+        return self._core.sequencer.state.tree.consistency_proof(old, new)
+
+    def _require_signed(self, tree_size: int) -> None:
+        if tree_size > self._core.sequencer.head.tree_size:
+            raise Malformed("NO_SUCH_SIZE", "no checkpoint of that size was signed yet")
