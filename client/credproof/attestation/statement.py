@@ -151,6 +151,6 @@ class Opening:
         return hmac.digest(self.seed, tagged("secret", *parts), "sha256")
 
 
-def issue(statement: Statement, seed: bytes, signer: Signer) -> str:
-    """The signed token of a statement. `seed` must be 32 fresh random bytes."""
-    return jws.sign_payload(signer, jws.ATTESTATION, Opening(statement, seed).payload())
+def issue(opening: Opening, signer: Signer) -> str:
+    """The signed token of a statement, whose seed must be 32 fresh random bytes."""
+    return jws.sign_payload(signer, jws.ATTESTATION, opening.payload())

@@ -50,7 +50,7 @@ class Jws:
 
     @property
     def id(self) -> bytes:
-        return hashlib.sha256(self.signing_input).digest()
+        return token_id(self.token)
 
     @property
     def kid(self) -> str:
@@ -80,6 +80,11 @@ class Jws:
             raise VerificationFailed("WRONG_KEY", "token names another key than it carries")
         self.verify(key)
         return key
+
+
+def token_id(token: str) -> bytes:
+    """SHA-256 of the signing input, 32 bytes: what identifies a token, whoever re-encodes it."""
+    return hashlib.sha256(token.rpartition(".")[0].encode("ascii")).digest()
 
 
 def sign(signer: Signer, typ: str, claims: Mapping[str, Json], *, carry_key: bool = False) -> str:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
 
+from credproof.attestation.schema import Value
 from credproof.base.encoding import canonical_json, tagged_hash
 from credproof.base.errors import LimitExceeded, Malformed
 from credproof.base.limits import INTEGER_MAX
@@ -49,7 +50,7 @@ class Record:
     account: str
     as_of: dt.date
     currency: str
-    values: Mapping[str, int | str | bool | None]
+    values: Mapping[str, Value]
 
     def basis(self, schema_id: str) -> bytes:
         """The digest of the record, 32 bytes: the same record makes the same attestation."""

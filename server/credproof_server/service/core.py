@@ -55,6 +55,13 @@ class Core:
         """The newest trust bundle."""
         return self.sequencer.state.trust
 
+    def close(self) -> None:
+        """Finish what waits, then let go of the databases."""
+        self.sequencer.close()
+        self.pool.shutdown()
+        self.vault.close()
+        self.engine.dispose()
+
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking or heavy work off the event loop: one hop for a whole batch."""
         return await asyncio.get_running_loop().run_in_executor(self.pool, work)

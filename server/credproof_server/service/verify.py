@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from credproof.base.encoding import b64url, date_of, frame, tagged_hash
 from credproof.base.errors import Conflict, CredproofError, DataLoss, Refused
+from credproof.base.jws import token_id
 from credproof.log.entry import parse_entry
 from credproof.verification.answer import (
     ENTRY_ANSWER,
@@ -22,7 +22,6 @@ from credproof.verification.answer import (
     TokenEvidence,
     answer_commitment,
     evidence_digest,
-    parse_answer,
     sign_answer,
 )
 from credproof.verification.consent import VerifiedConsent, verify_consent
@@ -276,8 +275,7 @@ def _require_logged(bundle: AnswerBundle) -> None:
     tokens = [(i.token, i.logged) for i in bundle.tokens]
     tokens += [(i.token, i.logged) for i in bundle.bindings]
     for token, logged in [*tokens, (bundle.answer, bundle.logged)]:
-        signed = token.rpartition(".")[0].encode("ascii")
-        if parse_entry(logged.line).object != hashlib.sha256(signed).digest():
+        if parse_entry(logged.line).object != token_id(token):
             raise DataLoss("ROW_DIFFERS", "a stored row differs from its logged digest")
 
 
@@ -325,7 +323,7 @@ class GiveAnswer:
             "tag": b64url(draft.key.tag(salt)),
             "verdicts": b64url(answer_commitment(draft.key.tag(salt), draft.evaluation.verdicts)),
         }
-        answer_id = parse_answer(draft.answer)[0].id
+        answer_id = token_id(draft.answer)
         return tx.append(ENTRY_ANSWER, self._lender, answer_id, salt=salt, fields=fields)
 
     def _row(self, tx: Transaction, index: int) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from credproof.base.encoding import parse_b64url, tagged
 from credproof.base.errors import DataLoss
+from credproof.home import write_private
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -79,12 +80,3 @@ class KeyStore:
         except FileNotFoundError as error:
             raise DataLoss("KEY_MISSING", f"the key {name} is not there") from error
         return self._key_encryption.unwrap(name.encode(), wrapped)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Create a file that only its owner can read; refuses to overwrite; on disk when it returns."""
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

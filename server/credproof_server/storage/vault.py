@@ -59,6 +59,9 @@ class Vault:
         self._engine = engine
         self._key_encryption = key_encryption
 
+    def close(self) -> None:
+        self._engine.dispose()
+
     def keys(self, subs: Iterable[bytes]) -> Mapping[bytes, DataKey]:
         """The data keys of these subjects; missing ones are made, durable when this returns."""
         wanted = set(subs)

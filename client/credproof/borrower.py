@@ -1,0 +1,288 @@
+"""The borrower's SDK: hold a key, see who asks for what, consent, revoke.
+
+borrower = Borrower.open(Path("me"))
+request = borrower.check(Path("lender.request").read_text())
+print(request.notice("zh"))
+consent = borrower.consent(request, language="zh")
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from credproof import standard
+from credproof.base import jws
+from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url
+from credproof.base.errors import Malformed, VerificationFailed
+from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
+from credproof.base.members import Members
+from credproof.channel import SignedCaller, connect_borrower
+from credproof.home import Home, replace_file, write_private
+from credproof.v1 import consent_service_pb2 as pb
+from credproof.v1 import registry_service_pb2 as registry_pb
+from credproof.verification.consent import (
+    JTI_BYTES,
+    ConsentRequest,
+    Notice,
+    parse_request,
+    sign_consent,
+    sign_revocation,
+    verify_consent,
+)
+from credproof.verification.policy import Policy
+from credproof.verification.trust import Participant, Trust
+from credproof.wire import trust as trust_wire
+
+_GRANT = "/credproof.v1.ConsentService/GrantConsent"
+_REVOKE = "/credproof.v1.ConsentService/RevokeConsent"
+_TRUST = "/credproof.v1.RegistryService/GetTrustBundle"
+PASS_NAME = "pass.json"  # noqa: S105 - a file name
+
+_WORDS = {
+    "en": {
+        "ORIGINATION": "to decide on a new loan",
+        "REVIEW": "to review a running loan",
+        "COLLECTION": "to collect a debt",
+        "SERVICING": "to service a running loan",
+        "once": "once",
+        "continuing": "several times, as the rule allows",
+    },
+    "zh": {
+        "ORIGINATION": "审批新贷款",
+        "REVIEW": "复核现有贷款",
+        "COLLECTION": "催收欠款",
+        "SERVICING": "管理现有贷款",
+        "once": "一次",
+        "continuing": "多次，以规则允许为限",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a provider gives a borrower once the key is bound: the pseudonym, and the service."""
+
+    sub: bytes
+    provider: str
+    domain: str
+    address: str
+    authority: bytes
+    root: PublicKey
+
+    def to_bytes(self) -> bytes:
+        """The content of a `pass.json` file."""
+        return canonical_json(
+            {
+                "address": self.address,
+                "authority": self.authority.decode("ascii"),
+                "domain": self.domain,
+                "provider": self.provider,
+                "root": self.root.jwk(),
+                "sub": b64url(self.sub),
+            }
+        )
+
+
+def make_pass(home: Home, sub: bytes) -> Pass:
+    """The pass that the provider of `home` hands to a borrower whose key it bound."""
+    settings = home.settings
+    return Pass(
+        sub=sub,
+        provider=settings.id,
+        domain=settings.domain,
+        address=settings.borrowers_address,
+        authority=home.tls()[0],
+        root=settings.root,
+    )
+
+
+def parse_pass(data: bytes) -> Pass:
+    """A pass, taken apart strictly.
+
+    Raises:
+        Malformed: `BAD_PASS`, `BAD_MEMBER`.
+    """
+    try:
+        members = Members(json.loads(data), "pass")
+    except ValueError as error:
+        raise Malformed("BAD_PASS", "not a pass of credproof provider bind") from error
+    found = Pass(
+        sub=members.bytes("sub", 32),
+        provider=members.take("provider", str),
+        domain=members.take("domain", str),
+        address=members.take("address", str),
+        authority=members.take("authority", str).encode("ascii"),
+        root=parse_jwk(members.take("root", dict)),
+    )
+    members.finish()
+    return found
+
+
+def create(folder: Path) -> PublicKey:
+    """Make a borrower's key in a new directory.
+
+    Raises:
+        Malformed: `ALREADY_ENROLLED`.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    seed = secrets.token_bytes(32)
+    try:
+        write_private(folder / "signing.key", b64url(seed).encode())
+    except FileExistsError as error:
+        raise Malformed("ALREADY_ENROLLED", "this directory has a key already") from error
+    return Ed25519Signer(seed).public
+
+
+def load_signer(folder: Path) -> Ed25519Signer:
+    """The borrower's key.
+
+    Raises:
+        Malformed: `NO_BORROWER`.
+    """
+    try:
+        text = (folder / "signing.key").read_text("ascii").strip()
+    except FileNotFoundError as error:
+        raise Malformed("NO_BORROWER", "no key there: use credproof borrower create") from error
+    return Ed25519Signer(parse_b64url(text, size=32))
+
+
+def prove_possession(signer: Ed25519Signer, *, provider: str) -> str:
+    """Shows a provider that one holds the key, so that it can bind it."""
+    claims: dict[str, Json] = {"aud": provider, "iat": int(time.time())}
+    return jws.sign(signer, jws.POSSESSION, claims, carry_key=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRequest:
+    """A lender's request that was verified: a known, active lender; about this borrower."""
+
+    request: ConsentRequest
+    lender: Participant
+    policies: tuple[Policy, ...]
+
+    def notice(self, language: str) -> str:
+        """Who, what, why, how long, in plain words: `zh` or `en`.
+
+        Raises:
+            Malformed: `BAD_LANGUAGE`.
+        """
+        if language not in _WORDS:
+            raise Malformed("BAD_LANGUAGE", "notices are in zh or en")
+        words, terms = _WORDS[language], self.request.terms
+        template = Template(standard.read(f"notices/{language}.txt").decode("utf-8"))
+        until = dt.datetime.fromtimestamp(terms.expires_at, dt.UTC)
+        return template.substitute(
+            lender=self.lender.title,
+            lender_id=terms.aud,
+            service=terms.via,
+            purpose=words[terms.purpose],
+            policies="\n".join(self._policy_line(policy, language) for policy in self.policies),
+            mode=words[terms.mode],
+            until=until.strftime("%Y-%m-%d %H:%M UTC"),
+            data_life=terms.data_life_days,
+        )
+
+    def _policy_line(self, policy: Policy, language: str) -> str:
+        return f"  - {policy.title[language]} ({policy.id} v{policy.version})"
+
+
+class Borrower:
+    """A borrower at work."""
+
+    def __init__(self, signer: Ed25519Signer, found: Pass) -> None:
+        self._signer = signer
+        self._pass = found
+        self._channel = connect_borrower(found.address, found.authority)
+        self._caller = SignedCaller(self._channel, signer, found.domain)
+
+    @classmethod
+    def open(cls, folder: Path) -> Borrower:
+        """The borrower whose directory is `folder`, with the pass of a provider.
+
+        Raises:
+            Malformed: `NO_BORROWER`, `NO_PASS`.
+        """
+        try:
+            found = parse_pass((folder / PASS_NAME).read_bytes())
+        except FileNotFoundError as error:
+            message = "no pass there: let your provider bind your key, then borrower join"
+            raise Malformed("NO_PASS", message) from error
+        return cls(load_signer(folder), found)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def trust(self) -> Trust:
+        """The service's trust bundle, verified under the root of the pass."""
+        reply = self._caller.call(
+            _TRUST, registry_pb.GetTrustBundleRequest(), registry_pb.GetTrustBundleResponse
+        )
+        return trust_wire.from_proto(reply.package).verify(self._pass.root, at=int(time.time()))
+
+    def check(self, token: str, trust: Trust | None = None) -> CheckedRequest:
+        """Verify a lender's request before it is shown to anybody.
+
+        Raises:
+            Malformed: the request does not parse.
+            VerificationFailed: `UNKNOWN_PARTICIPANT`, `BAD_SIGNATURE`, `WRONG_SERVICE`,
+                `EXPIRED`, `OTHER_SUBJECT`, `UNKNOWN_POLICY`.
+        """
+        trust, now = trust or self.trust(), int(time.time())
+        request = parse_request(token)
+        lender = trust.active(request.terms.aud, "lender")
+        key = lender.key(request.jws.kid)
+        if key is None:
+            raise VerificationFailed("BAD_SIGNATURE", "the request is not signed by the lender")
+        key.verify_valid_at(now)
+        request.verify(key.public, via=self._pass.domain, now=now)
+        if request.terms.sub != self._pass.sub:
+            raise VerificationFailed("OTHER_SUBJECT", "the request is about another person")
+        policies = tuple(trust.policy_in_force(ref, now) for ref in request.terms.policies)
+        return CheckedRequest(request, lender, policies)
+
+    def consent(self, checked: CheckedRequest, *, language: str) -> str:
+        """Sign the terms of a checked request and register the consent; gives the consent.
+
+        Raises:
+            Refused: the service does not take it.
+        """
+        notice = checked.notice(language).encode("utf-8")
+        token = sign_consent(
+            self._signer,
+            checked.request,
+            jti=secrets.token_bytes(JTI_BYTES),
+            now=int(time.time()),
+            notice=Notice(hashlib.sha256(notice).digest(), language),
+        )
+        self._caller.call(_GRANT, pb.GrantConsentRequest(consent=token), pb.GrantConsentResponse)
+        return token
+
+    def revoke(self, consent: str) -> int:
+        """Revoke a consent; it is over when this returns. Gives the log index.
+
+        Raises:
+            Refused: it is not this borrower's consent.
+        """
+        consent_id = verify_consent(consent).id
+        token = sign_revocation(self._signer, consent_id, now=int(time.time()))
+        request = pb.RevokeConsentRequest(revocation=token)
+        return int(self._caller.call(_REVOKE, request, pb.RevokeConsentResponse).log_index)
+
+
+def join(folder: Path, data: bytes) -> Pass:
+    """Keep the pass that a provider gave.
+
+    Raises:
+        Malformed: `BAD_PASS`, `NO_BORROWER`.
+    """
+    found = parse_pass(data)
+    load_signer(folder)
+    replace_file(folder / PASS_NAME, found.to_bytes())
+    return found

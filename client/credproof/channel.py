@@ -1,0 +1,109 @@
+"""Connections to a service: TLS, limits, deadlines, retries, errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from credproof.base.errors import CredproofError
+from credproof.base.keys import Signer
+from credproof.base.limits import MESSAGE_BYTES_MAX
+from credproof.home import Home
+from credproof.wire.call import METADATA_KEY, NONCE_BYTES, sign_call
+from credproof.wire.errors import from_call
+
+TIMEOUT_S: Final = 60.0
+"""How long one call may take in all, retries included."""
+ATTEMPTS_MAX: Final = 5
+
+_RETRY: Final = {
+    "methodConfig": [
+        {
+            # Every RPC of ours may be repeated: each has a natural key or a request id.
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": ATTEMPTS_MAX,
+                "initialBackoff": "0.2s",
+                "maxBackoff": "5s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+_OPTIONS: Final = (
+    ("grpc.service_config", json.dumps(_RETRY)),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+)
+
+Reply = TypeVar("Reply", bound=Message)
+
+
+def connect(home: Home, *, address: str | None = None) -> grpc.Channel:
+    """A channel with mutual TLS to the participants' listener, at another address if given."""
+    authority, key, certificate = home.tls()
+    credentials = grpc.ssl_channel_credentials(authority, key, certificate)
+    return grpc.secure_channel(address or home.settings.address, credentials, options=_OPTIONS)
+
+
+def connect_borrower(address: str, authority: bytes) -> grpc.Channel:
+    """A channel to the borrowers' listener, whose certificate `authority` (PEM) signed."""
+    credentials = grpc.ssl_channel_credentials(authority)
+    return grpc.secure_channel(address, credentials, options=_OPTIONS)
+
+
+def call(method: Any, request: Message, *, metadata: Sequence[tuple[str, str]] = ()) -> Any:
+    """Call a unary method; an error of the service comes back as the class it was.
+
+    Raises:
+        CredproofError: `Unreachable` when there was no answer.
+    """
+    try:
+        return method(request, timeout=TIMEOUT_S, metadata=tuple(metadata))
+    except grpc.RpcError as failed:
+        raise _error(failed) from None
+
+
+def _error(failed: grpc.RpcError) -> CredproofError:
+    assert isinstance(failed, grpc.Call), "a failed unary call is its own call object"
+    return from_call(failed)
+
+
+class SignedCaller:
+    """Calls the borrowers' listener, each call signed by the borrower's key."""
+
+    def __init__(self, channel: grpc.Channel, signer: Signer, service: str) -> None:
+        self._channel = channel
+        self._signer = signer
+        self._service = service
+
+    def call(self, method: str, request: Message, reply: type[Reply]) -> Reply:
+        """Call `method` (full gRPC name).
+
+        Raises:
+            CredproofError: as `call`.
+        """
+        body = request.SerializeToString(deterministic=True)
+        token = sign_call(
+            self._signer,
+            service=self._service,
+            method=method,
+            body=body,
+            now=int(time.time()),
+            nonce=os.urandom(NONCE_BYTES),
+        )
+        send = self._channel.unary_unary(
+            method, request_serializer=bytes, response_deserializer=reply.FromString
+        )
+        try:
+            answer = send(body, timeout=TIMEOUT_S, metadata=((METADATA_KEY, token),))
+        except grpc.RpcError as failed:
+            raise _error(failed) from None
+        return answer

@@ -1,0 +1,306 @@
+"""A participant's own directory: its keys, its certificate, what it trusts.
+
+The private keys are made here and never leave; what goes to the operator is an enrolment
+(a CSR and a proof of possession), what comes back is an admission.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from credproof.base import jws
+from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, tagged_hash
+from credproof.base.errors import Malformed, VerificationFailed
+from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
+from credproof.base.limits import CLOCK_SKEW_S, DOCUMENT_BYTES_MAX, at_most
+from credproof.base.members import Members
+from credproof.verification.trust import ROLES, Role, Trust
+from credproof.wire import trust as trust_wire
+from credproof.wire.trust import TrustPackage
+
+_ID: Final = re.compile(r"[a-z0-9-]{3,40}\Z")
+ENROLMENT_AGE_MAX_S: Final = 7 * 24 * 3600
+"""How old an enrolment may be when the operator admits it."""
+
+SETTINGS = "participant.json"
+TRUST = "trust.json"
+PINS = "pins.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Who the participant is and where the service is. `address` is `host:port`."""
+
+    id: str
+    role: Role
+    address: str
+    borrowers_address: str
+    domain: str
+    root: PublicKey
+
+
+class Home:
+    """A participant's directory after `join`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = _load_settings(folder / SETTINGS)
+
+    @property
+    def signer(self) -> Ed25519Signer:
+        """The participant's signing key."""
+        return Ed25519Signer(parse_b64url(_read_text(self.folder / "signing.key"), size=32))
+
+    def tls(self) -> tuple[bytes, bytes, bytes]:
+        """PEM of the authority, the private key and the certificate."""
+        names = ("ca.crt", "tls.key", "tls.crt")
+        authority, key, certificate = ((self.folder / name).read_bytes() for name in names)
+        return authority, key, certificate
+
+    def trust(self, *, at: int) -> Trust:
+        """The trust bundle kept here, valid at `at`.
+
+        Raises:
+            Malformed, VerificationFailed: as `verify_trust`.
+        """
+        package = trust_wire.parse((self.folder / TRUST).read_bytes())
+        return package.verify(self.settings.root, at=at)
+
+    def adopt(self, package: TrustPackage, *, now: int) -> Trust:
+        """Keep a newer trust bundle; an older one than seen before is refused.
+
+        Raises:
+            VerificationFailed: `TRUST_ROLLBACK` and as `verify_trust`.
+        """
+        known = self.trust(at=0).bundle.version
+        trust = package.verify(self.settings.root, at=now, version_min=known)
+        if trust.bundle.version > known:
+            replace_file(self.folder / TRUST, package.to_bytes())
+        return trust
+
+    def pins(self) -> dict[str, frozenset[str]]:
+        """The key fingerprints of providers that this participant knows by itself."""
+        try:
+            pins = json.loads((self.folder / PINS).read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        return {provider: frozenset(kids) for provider, kids in pins.items()}
+
+    def pin(self, provider: str, kid: str) -> None:
+        """Pin a key of a provider, learned from the provider itself.
+
+        Raises:
+            Malformed: `BAD_FINGERPRINT`.
+        """
+        if not re.fullmatch(r"[0-9a-f]{32}", kid):
+            raise Malformed("BAD_FINGERPRINT", "a fingerprint has 32 hexadecimal digits")
+        pins = {name: sorted(kids) for name, kids in self.pins().items()}
+        pins[provider] = sorted({*pins.get(provider, []), kid})
+        replace_file(self.folder / PINS, canonical_json(pins))
+
+
+def _load_settings(path: Path) -> Settings:
+    try:
+        members = Members(json.loads(path.read_text("utf-8")), SETTINGS)
+    except FileNotFoundError as error:
+        message = "no participant there: use credproof enrol, then credproof join"
+        raise Malformed("NO_PARTICIPANT", message) from error
+    settings = Settings(
+        id=members.take("id", str),
+        role=members.take("role", str),  # type: ignore[arg-type]
+        address=members.take("address", str),
+        borrowers_address=members.take("borrowers_address", str),
+        domain=members.take("domain", str),
+        root=parse_jwk(members.take("root", dict)),
+    )
+    members.finish()
+    return settings
+
+
+# -- enrolment: what the participant sends to the operator ---------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """A verified enrolment: the CSR's key and the signing key are the applicant's own."""
+
+    id: str
+    role: Role
+    title: str
+    csr: x509.CertificateSigningRequest
+    key: PublicKey
+
+
+def enrol(folder: Path, *, role: Role, participant_id: str, title: str) -> bytes:
+    """Make the keys of a new participant; gives the enrolment to send to the operator.
+
+    Raises:
+        Malformed: `BAD_ID`, `ALREADY_ENROLLED`.
+    """
+    if not _ID.match(participant_id) or role not in ROLES or not title.isprintable():
+        raise Malformed("BAD_ID", "an id has 3 to 40 small letters, digits or hyphens")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    seed = secrets.token_bytes(32)
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    try:
+        write_private(folder / "signing.key", b64url(seed).encode())
+        write_private(folder / "tls.key", pem)
+    except FileExistsError as error:
+        raise Malformed("ALREADY_ENROLLED", "this directory has keys already") from error
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, participant_id)])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    csr_pem = csr.public_bytes(serialization.Encoding.PEM).decode("ascii")
+    claims: dict[str, Json] = {
+        "csr": b64url(tagged_hash("csr", csr_pem.encode())),
+        "iat": int(time.time()),
+        "id": participant_id,
+        "role": role,
+        "title": title,
+    }
+    proof = jws.sign(Ed25519Signer(seed), jws.ENROLMENT, claims, carry_key=True)
+    enrolment = canonical_json({"csr": csr_pem, "proof": proof})
+    (folder / "enrolment.json").write_bytes(enrolment)
+    return enrolment
+
+
+def verify_enrolment(data: bytes, *, now: int) -> Enrolment:
+    """An enrolment whose sender holds both private keys.
+
+    Raises:
+        Malformed: `BAD_ENROLMENT`, `BAD_MEMBER`.
+        VerificationFailed: `BAD_SIGNATURE`, `OTHER_CSR`, `ENROLMENT_TOO_OLD`.
+    """
+    at_most(len(data), DOCUMENT_BYTES_MAX, "enrolment")
+    try:
+        members = Members(json.loads(data), "enrolment")
+        csr_pem, proof = members.take("csr", str), members.take("proof", str)
+        csr = x509.load_pem_x509_csr(csr_pem.encode("ascii"))
+    except ValueError as error:
+        raise Malformed("BAD_ENROLMENT", "not an enrolment of credproof enrol") from error
+    members.finish()
+    if not csr.is_signature_valid:
+        raise VerificationFailed("BAD_SIGNATURE", "the CSR is not signed by its own key")
+    parsed = jws.parse(proof, jws.ENROLMENT)
+    key = parsed.verify_own_key()
+    claims = Members(parsed.claims, "enrolment proof")
+    digest, issued_at = claims.bytes("csr", 32), claims.take("iat", int)
+    found = claims.take("id", str), claims.take("role", str), claims.take("title", str)
+    claims.finish()
+    if digest != tagged_hash("csr", csr_pem.encode()):
+        raise VerificationFailed("OTHER_CSR", "the proof is for another CSR")
+    if not now - ENROLMENT_AGE_MAX_S <= issued_at <= now + CLOCK_SKEW_S:
+        raise VerificationFailed("ENROLMENT_TOO_OLD", "the enrolment is too old: enrol again")
+    participant_id, role, title = found
+    if not _ID.match(participant_id) or role not in ROLES or not title.isprintable():
+        raise Malformed("BAD_ENROLMENT", "the enrolment has a bad id, role or title")
+    return Enrolment(participant_id, role, title, csr, key)
+
+
+# -- admission: what the operator sends back ----------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What an admitted participant needs: certificate, addresses, root, trust."""
+
+    settings: Settings
+    certificate: bytes
+    authority: bytes
+    trust: TrustPackage
+
+    def to_bytes(self) -> bytes:
+        """The content of an `*.admission.json` file."""
+        return canonical_json(
+            {
+                "authority": self.authority.decode("ascii"),
+                "certificate": self.certificate.decode("ascii"),
+                "settings": _settings_json(self.settings),
+                "trust": self.trust.to_bytes().decode("utf-8"),
+            }
+        )
+
+
+def _settings_json(settings: Settings) -> dict[str, Any]:
+    return {
+        "address": settings.address,
+        "borrowers_address": settings.borrowers_address,
+        "domain": settings.domain,
+        "id": settings.id,
+        "role": settings.role,
+        "root": settings.root.jwk(),
+    }
+
+
+def join(folder: Path, admission: bytes, *, root_kid: str | None, now: int) -> Home:
+    """Put an admission to use. `root_kid` is the root's fingerprint, learned from the operator.
+
+    Raises:
+        Malformed: `BAD_MEMBER`, `NOT_ENROLLED`.
+        VerificationFailed: `WRONG_ROOT`, `OTHER_PARTICIPANT`, and as `verify_trust`.
+    """
+    members = Members(json.loads(admission), "admission")
+    settings, trust = members.take("settings", dict), members.take("trust", str)
+    files = {"ca.crt": members.take("authority", str), "tls.crt": members.take("certificate", str)}
+    members.finish()
+    root = parse_jwk(settings["root"])
+    if root_kid not in (None, root.kid):
+        raise VerificationFailed("WRONG_ROOT", "the admission is under another root")
+    package = trust_wire.parse(trust.encode("utf-8"))
+    bundle = package.verify(root, at=now)
+    _require_same_key(folder, bundle, settings["id"])
+    for name, text in files.items():
+        replace_file(folder / name, text.encode("ascii"))
+    replace_file(folder / TRUST, package.to_bytes())
+    replace_file(folder / SETTINGS, canonical_json(settings))
+    return Home(folder)
+
+
+def _require_same_key(folder: Path, trust: Trust, participant_id: str) -> None:
+    try:
+        seed = parse_b64url(_read_text(folder / "signing.key"), size=32)
+    except FileNotFoundError as error:
+        raise Malformed("NOT_ENROLLED", "no keys there: use credproof enrol first") from error
+    known = trust.participants.get(participant_id)
+    if known is None or known.key(Ed25519Signer(seed).public.kid) is None:
+        raise VerificationFailed("OTHER_PARTICIPANT", "the admission is for another key")
+
+
+# -- files --------------------------------------------------------------------
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Create a file that only its owner can read; refuses to overwrite; on disk on return."""
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a private file so that it is either the old or the new one, never half."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    write_private(fresh, data)
+    fresh.replace(path)
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text("ascii").strip()

@@ -1,0 +1,174 @@
+"""Admitting participants: a certificate, and a new trust bundle that names their key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from credproof.base.errors import Conflict, Malformed
+from credproof.base.keys import DatedKey, Ed25519Signer
+from credproof.base.limits import CLOCK_SKEW_S
+from credproof.channel import call, connect
+from credproof.home import Admission, Enrolment, Home, Settings, verify_enrolment
+from credproof.v1 import registry_service_pb2 as pb
+from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
+from credproof.verification.trust import (
+    NEVER,
+    Participant,
+    Trust,
+    TrustBundle,
+    sign_trust,
+    verify_trust,
+)
+from credproof.wire import trust as trust_wire
+from credproof.wire.trust import package_of
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from credproof_server.directory import OPERATOR, ServiceDirectory, now
+from credproof_server.service.core import Core
+from credproof_server.service.registry import PublishTrust
+
+TRUST_LIFE_S = 365 * 24 * 3600
+"""How long a trust bundle is valid when we sign it."""
+
+
+class TrustChannel(Protocol):
+    """Where the bundle in force is read and a new one published: the service, or its files."""
+
+    def current(self) -> Trust: ...
+
+    def publish(self, trust: Trust) -> None: ...
+
+
+def admit(
+    folder: Path,
+    enrolment: bytes,
+    *,
+    root_key: Path | None = None,
+    schemas: tuple[str, ...] = (),
+) -> Admission:
+    """Admit a participant; a provider may attest `schemas` (ids; all that are in force if empty).
+
+    A running service gets the new trust bundle by RPC, as from its operator.
+
+    Raises:
+        Malformed, VerificationFailed: the enrolment is bad.
+        Conflict: `ALREADY_ADMITTED`.
+        Unreachable: a service runs, but does not answer.
+    """
+    directory = ServiceDirectory(folder)
+    applicant = verify_enrolment(enrolment, now=now())
+    with trust_channel(directory) as channel:
+        current = channel.current()
+        bundle = _extended(current, applicant, schemas)
+        trust = signed_bundle(directory.root_signer(root_key), bundle, current.documents)
+        channel.publish(trust)
+    return _admission(directory, applicant, trust)
+
+
+def signed_bundle(root: Ed25519Signer, bundle: TrustBundle, documents: tuple[bytes, ...]) -> Trust:
+    """A bundle signed by the root, then verified as everybody else will."""
+    token = sign_trust(root, bundle)
+    return verify_trust(token, documents, root=root.public, at=bundle.issued_at)
+
+
+def _extended(current: Trust, applicant: Enrolment, schemas: tuple[str, ...]) -> TrustBundle:
+    bundle, time = current.bundle, now()
+    if applicant.id in current.participants:
+        raise Conflict("ALREADY_ADMITTED", "a participant of this id is admitted already")
+    allowed = [current.schema(name).digest for name in schemas] or list(bundle.schemas)
+    participant = Participant(
+        id=applicant.id,
+        role=applicant.role,
+        title=applicant.title,
+        status="active",
+        keys=(DatedKey(applicant.key, time - CLOCK_SKEW_S, NEVER),),
+        schemas=tuple(allowed) if applicant.role == "provider" else (),
+    )
+    return replace(
+        bundle,
+        version=bundle.version + 1,
+        issued_at=time,
+        expires_at=time + TRUST_LIFE_S,
+        participants=(*bundle.participants, participant),
+    )
+
+
+def _admission(directory: ServiceDirectory, applicant: Enrolment, trust: Trust) -> Admission:
+    key = applicant.csr.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise Malformed("BAD_ENROLMENT", "the CSR's key is not an elliptic curve key")
+    authority, domain = directory.authority(), directory.config.trust_domain
+    certificate = authority.participant(
+        key, domain=domain, role=applicant.role, name=applicant.id, now=now()
+    )
+    participants, borrowers = directory.addresses()
+    settings = Settings(
+        id=applicant.id,
+        role=applicant.role,
+        address=participants,
+        borrowers_address=borrowers,
+        domain=domain,
+        root=directory.root(),
+    )
+    return Admission(settings, certificate, authority.certificate, package_of(trust))
+
+
+@contextmanager
+def trust_channel(directory: ServiceDirectory) -> Iterator[TrustChannel]:
+    """The service's files when nothing runs on them, else the running service itself."""
+    if directory.in_use():
+        with _Service(Home(directory.folder / OPERATOR), directory.addresses()[0]) as service:
+            yield service
+        return
+    with directory.locked():
+        core = directory.open_core()
+        try:
+            yield _Files(core)
+        finally:
+            core.close()
+
+
+class _Files:
+    """The bundle in the service's own database."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def current(self) -> Trust:
+        return self._core.trust
+
+    def publish(self, trust: Trust) -> None:
+        self._core.sequencer.submit(PublishTrust(OPERATOR, trust)).result()
+
+
+class _Service:
+    """The bundle of a running service, which the operator reaches as a participant."""
+
+    def __init__(self, home: Home, address: str) -> None:
+        self._root = home.settings.root
+        self._channel = connect(home, address=address)
+        self._stub = RegistryServiceStub(self._channel)
+
+    def __enter__(self) -> _Service:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._channel.close()
+
+    def current(self) -> Trust:
+        reply = call(self._stub.GetTrustBundle, pb.GetTrustBundleRequest())
+        return trust_wire.from_proto(reply.package).verify(self._root, at=now())
+
+    def publish(self, trust: Trust) -> None:
+        package = package_of(trust).to_proto()
+        call(self._stub.PublishTrustBundle, pb.PublishTrustBundleRequest(package=package))

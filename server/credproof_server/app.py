@@ -1,0 +1,138 @@
+"""The running service: two listeners over one core, from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from credproof.base.errors import Conflict
+from credproof.base.limits import MESSAGE_BYTES_MAX
+from credproof.home import replace_file
+from credproof.v1 import (
+    attestation_service_pb2_grpc,
+    audit_service_pb2_grpc,
+    consent_service_pb2_grpc,
+    pseudonym_service_pb2_grpc,
+    registry_service_pb2_grpc,
+    verification_service_pb2_grpc,
+)
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from credproof_server.directory import RUNNING, ServiceDirectory
+from credproof_server.rpc import servicers
+from credproof_server.rpc.authorization import Listener
+from credproof_server.rpc.guard import Guard
+from credproof_server.service.core import Core
+
+DRAIN_S: Final = 20.0
+"""How long calls in flight may take to end after SIGTERM, in seconds."""
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_concurrent_streams", 1000),
+    ("grpc.so_reuseport", 0),
+)
+
+Announce = Callable[[str, str], None]
+
+
+async def serve(directory: ServiceDirectory, announce: Announce) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. `announce` gets both addresses once it listens.
+
+    Raises:
+        Conflict: `IN_USE`, `UPGRADE_NEEDED`, `NO_ADDRESS`.
+        DataLoss: the log is behind or damaged.
+    """
+    with directory.locked():
+        core = directory.open_core()
+        try:
+            await _serve(directory, core, announce)
+        finally:
+            core.close()
+            (directory.folder / RUNNING).unlink(missing_ok=True)
+
+
+async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    participants, first = await _participants(directory, core)
+    borrowers, second = await _borrowers(directory, core)
+    await asyncio.gather(participants.start(), borrowers.start())
+    addresses = {"borrowers": second, "participants": first}
+    replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
+    announce(first, second)
+    await stop.wait()
+    await asyncio.gather(participants.stop(DRAIN_S), borrowers.stop(DRAIN_S))
+
+
+async def _participants(directory: ServiceDirectory, core: Core) -> tuple[grpc.aio.Server, str]:
+    server = grpc.aio.server(interceptors=[Guard(core, "participants")], options=_OPTIONS)
+    attestation_service_pb2_grpc.add_AttestationServiceServicer_to_server(
+        servicers.AttestationServicer(core), server
+    )
+    pseudonym_service_pb2_grpc.add_PseudonymServiceServicer_to_server(
+        servicers.PseudonymServicer(core), server
+    )
+    verification_service_pb2_grpc.add_VerificationServiceServicer_to_server(
+        servicers.VerificationServicer(core), server
+    )
+    audit_service_pb2_grpc.add_AuditServiceServicer_to_server(servicers.AuditServicer(core), server)
+    names = ("AttestationService", "PseudonymService", "VerificationService", "AuditService")
+    return await _listen(directory, core, server, names, "participants")
+
+
+async def _borrowers(directory: ServiceDirectory, core: Core) -> tuple[grpc.aio.Server, str]:
+    server = grpc.aio.server(interceptors=[Guard(core, "borrowers")], options=_OPTIONS)
+    consent_service_pb2_grpc.add_ConsentServiceServicer_to_server(
+        servicers.ConsentServicer(core), server
+    )
+    return await _listen(directory, core, server, ("ConsentService",), "borrowers")
+
+
+async def _listen(
+    directory: ServiceDirectory,
+    core: Core,
+    server: Any,
+    names: tuple[str, ...],
+    listener: Listener,
+) -> tuple[grpc.aio.Server, str]:
+    """Add what both listeners have, and bind the address; gives it with the port it got."""
+    registry_service_pb2_grpc.add_RegistryServiceServicer_to_server(
+        servicers.RegistryServicer(core), server
+    )
+    full = [f"credproof.v1.{name}" for name in (*names, "RegistryService")]
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    for name in ("", *full):
+        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection(
+        [*full, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+    )
+    wanted = getattr(directory.config, f"{listener}_listen")
+    host = wanted.rpartition(":")[0]
+    try:
+        port = server.add_secure_port(wanted, _credentials(directory, listener))
+    except RuntimeError as error:
+        raise Conflict("NO_ADDRESS", f"cannot listen on {wanted}") from error
+    return server, f"{host}:{port}"
+
+
+def _credentials(directory: ServiceDirectory, listener: Listener) -> grpc.ServerCredentials:
+    pair = [(directory.keys.read("server"), directory.certificate("server"))]
+    if listener == "borrowers":
+        return grpc.ssl_server_credentials(pair)
+    return grpc.ssl_server_credentials(
+        pair, root_certificates=directory.certificate("ca"), require_client_auth=True
+    )
+
+
+def run(folder: Path, announce: Announce) -> None:
+    """As `serve`, from a synchronous program."""
+    asyncio.run(serve(ServiceDirectory(folder), announce))

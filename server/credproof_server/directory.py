@@ -1,0 +1,155 @@
+"""A service's directory: what lies where, and how its parts are loaded.
+
+credproof.toml     settings                        kek             key-encryption key
+keys/              private keys, encrypted         tls/            certificates
+log.db             log and state                   vault.db        data keys of borrowers
+high-water         the newest signed checkpoint    lock            held while in use
+offline-root/      the root key: move it away      operator/       the operator's own home
+running.json       the addresses while it runs
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from credproof.attestation.sealing import SealingKey
+from credproof.base.encoding import parse_b64url, parse_json
+from credproof.base.errors import Conflict, Malformed
+from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
+from credproof.log.note import NoteSigner
+from sqlalchemy import Engine
+
+from credproof_server.authority import Authority
+from credproof_server.config import ServiceConfig, load_config
+from credproof_server.log.high_water import HighWater
+from credproof_server.log.sequencer import Sequencer
+from credproof_server.service.core import Core, ServiceKeys
+from credproof_server.storage import engine as engines
+from credproof_server.storage.keystore import KeyStore, load_key_encryption
+from credproof_server.storage.vault import Vault
+
+ROOT_KEY: Final = "offline-root/root.key"
+OPERATOR: Final = "operator"
+RUNNING: Final = "running.json"
+
+
+class ServiceDirectory:
+    """The files of one service."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config: ServiceConfig = load_config(folder)
+        self.key_encryption = load_key_encryption(folder / "kek")
+        self.keys = KeyStore(folder / "keys", self.key_encryption)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory alone.
+
+        Raises:
+            Conflict: `IN_USE` when a service runs on it.
+        """
+        descriptor = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise Conflict("IN_USE", "a service runs on this directory") from error
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def in_use(self) -> bool:
+        """Whether a service runs on this directory."""
+        try:
+            with self.locked():
+                return False
+        except Conflict:
+            return True
+
+    def addresses(self) -> tuple[str, str]:
+        """Where participants and borrowers connect: as it runs, else as it is configured."""
+        try:
+            running = json.loads((self.folder / RUNNING).read_text("utf-8"))
+        except FileNotFoundError:
+            return self.config.participants_listen, self.config.borrowers_listen
+        return running["participants"], running["borrowers"]
+
+    def engine(self, store: str) -> Engine:
+        """The engine of the main store or of the vault."""
+        storage = self.config.storage
+        urls = {engines.MAIN: storage.main_url, engines.VAULT: storage.vault_url}
+        names = {engines.MAIN: "log.db", engines.VAULT: "vault.db"}
+        return engines.connect(urls[store] or engines.sqlite_url(self.folder / names[store]))
+
+    def root(self) -> PublicKey:
+        """The public key of the offline root."""
+        return parse_jwk(parse_json((self.folder / "root.json").read_bytes()))
+
+    def root_signer(self, path: Path | None = None) -> Ed25519Signer:
+        """The root's private key, wherever the operator keeps it.
+
+        Raises:
+            Malformed: `NO_ROOT_KEY`.
+        """
+        try:
+            text = (path or self.folder / ROOT_KEY).read_text("ascii").strip()
+        except FileNotFoundError as error:
+            message = "the root key is not there: name it with --root-key"
+            raise Malformed("NO_ROOT_KEY", message) from error
+        return Ed25519Signer(parse_b64url(text, size=32))
+
+    def authority(self) -> Authority:
+        """The certificate authority."""
+        return Authority(self.keys.read("authority"), self.certificate("ca"))
+
+    def certificate(self, name: str) -> bytes:
+        """A certificate, as PEM."""
+        return (self.folder / "tls" / f"{name}.crt").read_bytes()
+
+    def service_keys(self) -> ServiceKeys:
+        return ServiceKeys(
+            sealing=SealingKey(self.keys.read("sealing")),
+            answer=Ed25519Signer(self.keys.read("answer")),
+            oprf=self.keys.read("oprf"),
+            index=self.keys.read("index"),
+        )
+
+    def log_signer(self) -> NoteSigner:
+        return NoteSigner(self.config.log_origin, Ed25519Signer(self.keys.read("log")))
+
+    def open_core(self) -> Core:
+        """The service without its network. The caller must hold the lock, and close it.
+
+        Raises:
+            Conflict: `UPGRADE_NEEDED`.
+            DataLoss: `LOG_BEHIND`, `LOG_DAMAGED`, a missing key.
+        """
+        main, vault = self.engine(engines.MAIN), self.engine(engines.VAULT)
+        engines.require_current(main, engines.MAIN)
+        engines.require_current(vault, engines.VAULT)
+        high_water = HighWater(self.folder / "high-water")
+        root = self.root()
+        sequencer = Sequencer(main, self.log_signer(), high_water, now, root)
+        return Core(
+            engine=main,
+            vault=Vault(vault, self.key_encryption),
+            sequencer=sequencer,
+            keys=self.service_keys(),
+            root=root,
+            quotas=self.config.quotas,
+            clock=now,
+        )
+
+
+def now() -> int:
+    """The present time in whole seconds."""
+    return int(time.time())

@@ -1,0 +1,131 @@
+"""Making a service: keys, certificates, databases, the first trust bundle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from credproof import standard
+from credproof.attestation.sealing import SECRET_BYTES, SealingKey
+from credproof.base.encoding import b64url, canonical_json
+from credproof.base.errors import Conflict
+from credproof.base.group import scalar_from
+from credproof.base.keys import DatedKey, Ed25519Signer
+from credproof.base.limits import CLOCK_SKEW_S
+from credproof.base.oprf import public_key
+from credproof.home import enrol, join, write_private
+from credproof.log.note import VerifierKey
+from credproof.verification.trust import (
+    NEVER,
+    PolicyPin,
+    Trust,
+    TrustBundle,
+)
+
+from credproof_server.admission import admit, signed_bundle
+from credproof_server.authority import Authority, new_key
+from credproof_server.config import FILE_NAME, TEMPLATE
+from credproof_server.directory import OPERATOR, ROOT_KEY, ServiceDirectory, now
+from credproof_server.service.registry import PublishTrust
+from credproof_server.storage import engine as engines
+from credproof_server.storage.keystore import KEY_BYTES, KeyStore, load_key_encryption
+
+TRUST_LIFE_S = 365 * 24 * 3600
+"""How long a trust bundle is valid when we sign it."""
+
+
+def init(folder: Path, *, domain: str, participants_listen: str, borrowers_listen: str) -> None:
+    """Make a new service in an empty directory.
+
+    Raises:
+        Conflict: `NOT_EMPTY`.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise Conflict("NOT_EMPTY", "the directory is not empty")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in ("keys", "tls", "offline-root"):
+        (folder / name).mkdir(mode=0o700)
+    settings = TEMPLATE.format(
+        trust_domain=domain,
+        participants_listen=participants_listen,
+        borrowers_listen=borrowers_listen,
+    )
+    (folder / FILE_NAME).write_text(settings, "utf-8")
+    _make_keys(folder, domain)
+    upgrade(folder)
+    _make_trust(ServiceDirectory(folder))
+    _admit_operator(folder)
+
+
+def upgrade(folder: Path) -> None:
+    """Bring the databases of a service to the newest migration.
+
+    Raises:
+        Conflict: `IN_USE`.
+    """
+    directory = ServiceDirectory(folder)
+    with directory.locked():
+        for store in (engines.MAIN, engines.VAULT):
+            engine = directory.engine(store)
+            engines.migrate(engine, store)
+            engine.dispose()
+
+
+def _make_keys(folder: Path, domain: str) -> None:
+    write_private(folder / "kek", b64url(os.urandom(KEY_BYTES)).encode("ascii"))
+    keys = KeyStore(folder / "keys", load_key_encryption(folder / "kek"))
+    root_seed = os.urandom(32)
+    write_private(folder / ROOT_KEY, b64url(root_seed).encode("ascii"))
+    root = Ed25519Signer(root_seed).public
+    write_private(folder / "root.json", canonical_json(root.jwk()))
+    keys.write("log", os.urandom(32))
+    keys.write("answer", os.urandom(32))
+    keys.write("index", os.urandom(32))
+    keys.write("sealing", os.urandom(SECRET_BYTES))
+    keys.write("oprf", scalar_from(os.urandom(64)))
+    authority = Authority.create(domain, now())
+    keys.write("authority", authority.key)
+    write_private(folder / "tls" / "ca.crt", authority.certificate)
+    keys.write("server", new_key())
+    directory = ServiceDirectory(folder)
+    names = directory.config.host_names
+    certificate = authority.server(keys.read("server"), names, now())
+    write_private(folder / "tls" / "server.crt", certificate)
+
+
+def _make_trust(directory: ServiceDirectory) -> None:
+    keys, time = directory.keys, now()
+    signer = directory.log_signer()
+    schemas = standard.schemas().values()
+    policies = standard.policies()
+    since = time - CLOCK_SKEW_S
+    bundle = TrustBundle(
+        domain=directory.config.trust_domain,
+        version=1,
+        issued_at=time,
+        expires_at=time + TRUST_LIFE_S,
+        log_vkey=str(VerifierKey(signer.name, signer.signer.public)),
+        answer_keys=(DatedKey(Ed25519Signer(keys.read("answer")).public, since, NEVER),),
+        sealing_keys=(SealingKey(keys.read("sealing")).public.data,),
+        oprf_keys=(public_key(keys.read("oprf")),),
+        participants=(),
+        schemas=tuple(schema.digest for schema in schemas),
+        policies=tuple(PolicyPin(policy.ref, since, NEVER) for policy in policies),
+    )
+    documents = (*(s.document for s in schemas), *(p.document for p in policies))
+    _publish_alone(directory, signed_bundle(directory.root_signer(), bundle, documents))
+
+
+def _publish_alone(directory: ServiceDirectory, trust: Trust) -> None:
+    with directory.locked():
+        core = directory.open_core()
+        try:
+            core.sequencer.submit(PublishTrust(OPERATOR, trust)).result()
+        finally:
+            core.close()
+
+
+def _admit_operator(folder: Path) -> None:
+    home = folder / OPERATOR
+    enrolment = enrol(home, role="operator", participant_id=OPERATOR, title="Operator")
+    join(home, admit(folder, enrolment).to_bytes(), root_kid=None, now=now())
