@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+import grpc
+
 from credproof import standard
 from credproof.base import jws
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url
@@ -196,10 +198,13 @@ class CheckedRequest:
 class Borrower:
     """A borrower at work."""
 
-    def __init__(self, signer: Ed25519Signer, found: Pass) -> None:
+    def __init__(
+        self, signer: Ed25519Signer, found: Pass, channel: grpc.Channel | None = None
+    ) -> None:
+        """`channel` may be shared by several borrowers, on a device they share."""
         self._signer = signer
         self._pass = found
-        self._channel = connect_borrower(found.address, found.authority)
+        self._channel = channel or connect_borrower(found.address, found.authority)
         self._caller = SignedCaller(self._channel, signer, found.domain)
 
     @classmethod

@@ -220,22 +220,30 @@ class Lender:
         return verify_answer(bundle, self.trust, expected)
 
 
-def verify_file(home: Home, data: bytes) -> VerifiedAnswer:
-    """Verify a `*.answer` file offline, as of the answer's time.
+class OfflineVerifier:
+    """Verifies kept answers without a network: a lender's home is all it reads."""
 
-    Raises:
-        CredproofError: with the number of the failed check in `step`.
-    """
-    bundle = answer_wire.parse(data)
-    with step(0):
-        trust = home.trust(at=0)
-    expected = Expectations(
-        lender=home.settings.id, now=_now(), mode="as-of-answer", pins=home.pins()
-    )
-    verified = verify_answer(bundle, trust, expected)
-    with step(0):
-        home.trust(at=verified.answer.issued_at)
-    return verified
+    def __init__(self, home: Home) -> None:
+        """Load what the home trusts.
+
+        Raises:
+            CredproofError: at check 0, when the trust bundle there is not the root's.
+        """
+        with step(0):
+            self._trust = home.trust(at=0)
+        self._lender = home.settings.id
+        self._pins = home.pins()
+
+    def verify(self, data: bytes) -> VerifiedAnswer:
+        """Verify a `*.answer` file as of the answer's time.
+
+        Raises:
+            CredproofError: with the number of the failed check in `step`.
+        """
+        expected = Expectations(
+            lender=self._lender, now=_now(), mode="as-of-answer", pins=self._pins
+        )
+        return verify_answer(answer_wire.parse(data), self._trust, expected)
 
 
 def _ask_request(kept: Kept, sub: bytes, policy: PolicyRef, consent_id: bytes) -> pb.AskRequest:

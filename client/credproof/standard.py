@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from credproof.attestation.schema import Schema, parse_schema
 from credproof.verification.policy import Policy, parse_policy
 
 _DATA = files("credproof") / "data"
+
+
+def path(name: str) -> Traversable:
+    """Where a shipped file lies; `importlib.resources.as_file` makes it a path on disk."""
+    return _DATA / name
 
 
 def read(name: str) -> bytes:

@@ -67,7 +67,7 @@ def admit(
         bundle = _extended(current, applicant, schemas)
         trust = signed_bundle(directory.root_signer(root_key), bundle, current.documents)
         channel.publish(trust)
-    return _admission(directory, applicant, trust)
+    return admission_for(directory, applicant, trust)
 
 
 def signed_bundle(root: Ed25519Signer, bundle: TrustBundle, documents: tuple[bytes, ...]) -> Trust:
@@ -98,7 +98,8 @@ def _extended(current: Trust, applicant: Enrolment, schemas: tuple[str, ...]) ->
     )
 
 
-def _admission(directory: ServiceDirectory, applicant: Enrolment, trust: Trust) -> Admission:
+def admission_for(directory: ServiceDirectory, applicant: Enrolment, trust: Trust) -> Admission:
+    """What an applicant needs whose key the trust bundle names."""
     key = applicant.csr.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise Malformed("BAD_ENROLMENT", "the CSR's key is not an elliptic curve key")

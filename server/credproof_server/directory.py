@@ -37,6 +37,7 @@ from credproof_server.storage.vault import Vault
 
 ROOT_KEY: Final = "offline-root/root.key"
 OPERATOR: Final = "operator"
+HIGH_WATER: Final = "high-water"
 RUNNING: Final = "running.json"
 
 
@@ -136,7 +137,7 @@ class ServiceDirectory:
         main, vault = self.engine(engines.MAIN), self.engine(engines.VAULT)
         engines.require_current(main, engines.MAIN)
         engines.require_current(vault, engines.VAULT)
-        high_water = HighWater(self.folder / "high-water")
+        high_water = HighWater(self.folder / HIGH_WATER)
         root = self.root()
         sequencer = Sequencer(main, self.log_signer(), high_water, now, root)
         return Core(

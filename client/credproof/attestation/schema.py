@@ -25,7 +25,7 @@ from credproof.base.limits import (
     TEXT_CHARS_MAX,
 )
 from credproof.base.members import Members
-from credproof.base.yaml import parse_yaml
+from credproof.base.yaml import parse_document
 
 Value: TypeAlias = None | bool | int | str | Mapping[str, str]
 """The value of a claim; None is unknown."""
@@ -169,10 +169,10 @@ def parse_schema(data: bytes) -> Schema:
     """The schema in a YAML document or in canonical JSON (which is YAML too).
 
     Raises:
-        Malformed: `BAD_SCHEMA`, `BAD_MEMBER`, or as `parse_yaml`.
+        Malformed: `BAD_SCHEMA`, `BAD_MEMBER`, or as `parse_document`.
         LimitExceeded: more claims, facts, rungs or chain steps than allowed.
     """
-    value = parse_yaml(data)
+    value = parse_document(data)
     top = Members(value, "schema")
     claims = {
         name: _parse_claim(name, Members(claim, f"claim {name}"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from credproof.base.encoding import parse_json
 from credproof.base.errors import Malformed
 from credproof.base.limits import DOCUMENT_BYTES_MAX, at_most
 
@@ -32,8 +33,19 @@ class _StrictLoader(yaml.SafeLoader):
         return mapping
 
 
+def parse_document(data: bytes) -> Any:
+    """The value of a document that people write as YAML and machines as canonical JSON.
+
+    Raises:
+        Malformed: as `parse_yaml` or, for what starts as a JSON object, as `parse_json`.
+        LimitExceeded: larger than `DOCUMENT_BYTES_MAX`.
+    """
+    at_most(len(data), DOCUMENT_BYTES_MAX, "document")
+    return parse_json(data) if data.startswith(b"{") else parse_yaml(data)
+
+
 def parse_yaml(data: bytes) -> Any:
-    """The value of a YAML document in UTF-8 (canonical JSON is such a document, too).
+    """The value of a YAML document in UTF-8.
 
     Raises:
         Malformed: `NOT_YAML` for what is not YAML, or is more than strict YAML.

@@ -20,7 +20,7 @@ from credproof.base.encoding import Json, b64url, canonical_json, date_of, tagge
 from credproof.base.errors import Malformed
 from credproof.base.limits import POLICY_QUESTIONS_MAX, POLICY_TIERS_MAX, at_most
 from credproof.base.members import Members
-from credproof.base.yaml import parse_yaml
+from credproof.base.yaml import parse_document
 
 PURPOSES = ("ORIGINATION", "REVIEW", "COLLECTION", "SERVICING")
 REPAYMENTS = ("equal_instalments", "equal_principal", "interest_first", "bullet")
@@ -195,10 +195,10 @@ def parse_policy(data: bytes, schemas: Mapping[str, Schema]) -> Policy:
 
     Raises:
         Malformed: `BAD_POLICY`, `UNKNOWN_SCHEMA`, `UNPROVABLE`, `NOT_ON_LADDER`, `NO_LADDER`,
-            `BAD_MEMBER`, or as `parse_yaml`.
+            `BAD_MEMBER`, or as `parse_document`.
         LimitExceeded: too many questions or tiers.
     """
-    value = parse_yaml(data)
+    value = parse_document(data)
     top = Members(value, "policy")
     questions = {
         _matching(_NAME, name): _parse_question(name, Members(item, f"question {name}"), schemas)

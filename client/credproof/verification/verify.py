@@ -3,7 +3,7 @@
 The numbers are those of `docs/PROTOCOL.md`, "Verifying an answer"; an error carries the
 number of the check that failed in `step`. Nothing here touches disk, network or clock.
 
-    0  trust bundle: root, version, expiry (done by `verify_trust`, marked by the caller)
+    0  trust bundle: root and version (by `verify_trust`, marked by the caller), expiry
     1  answer: signature, audience, nonce, request, references, time, evidence digest
     2  policy: pinned, in force then, for this lender
     3  consent: scope, time, and signed by keys bound for each provider used
@@ -29,6 +29,7 @@ from credproof.attestation.sdjwt import parse_disclosure
 from credproof.attestation.token import Token, parse_token
 from credproof.base.encoding import date_of
 from credproof.base.errors import Malformed, VerificationFailed, step
+from credproof.base.jws import Jws
 from credproof.base.keys import parse_jwk
 from credproof.base.limits import ANSWER_AGE_MAX_S, CLOCK_SKEW_S, EVIDENCE_TOKENS_MAX, at_most
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
@@ -54,6 +55,19 @@ from credproof.verification.trust import Trust
 
 Mode = Literal["now", "as-of-answer"]
 KEY_BINDING = "key-binding"
+CHECKS = (
+    "trust bundle",
+    "answer",
+    "policy",
+    "consent",
+    "tokens",
+    "proofs",
+    "outcome",
+    "borrower",
+    "log",
+    "directory",
+)
+"""The names of the numbered checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +112,7 @@ class VerifiedAnswer:
 
 
 def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) -> VerifiedAnswer:
-    """Verify a bundle under a verified trust bundle: checks 1 to 9.
+    """Verify a bundle under a verified trust bundle: checks 0 to 9.
 
     Raises:
         CredproofError: with the number of the failed check in `step`.
@@ -106,7 +120,11 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
     at_most(len(bundle.tokens), EVIDENCE_TOKENS_MAX, "tokens of an answer")
     at_most(len(bundle.bindings), EVIDENCE_TOKENS_MAX, "bindings of an answer")
     with step(1):
-        answer, answer_id, kept = _check_answer(bundle, trust, expected)
+        parsed, answer = parse_answer(bundle.answer)
+    with step(0):
+        _check_trust(trust, answer, expected)
+    with step(1):
+        kept = _check_answer(parsed, answer, bundle, trust, expected)
     with step(2):
         policy = trust.policy_in_force(answer.policy, answer.issued_at)
         if not policy.allows(answer.lender):
@@ -125,7 +143,7 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
     with step(7):
         _check_subject(kept, answer, trust)
     with step(8):
-        checkpoint = _check_log(bundle, answer, answer_id, trust, tokens, bindings)
+        checkpoint = _check_log(bundle, answer, parsed.id, trust, tokens, bindings)
     with step(9):
         _check_directory(policy, answer)
     return VerifiedAnswer(
@@ -133,13 +151,22 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
     )
 
 
+# -- 0: the trust bundle ------------------------------------------------------
+
+
+def _check_trust(trust: Trust, answer: Answer, expected: Expectations) -> None:
+    """The bundle's root and version are verified by `verify_trust`; here it must still hold."""
+    at = expected.now if expected.mode == "now" else answer.issued_at
+    if at > trust.bundle.expires_at:
+        raise VerificationFailed("TRUST_EXPIRED", "trust bundle has expired: fetch a newer one")
+
+
 # -- 1: the answer itself -----------------------------------------------------
 
 
 def _check_answer(
-    bundle: AnswerBundle, trust: Trust, expected: Expectations
-) -> tuple[Answer, bytes, Kept]:
-    parsed, answer = parse_answer(bundle.answer)
+    parsed: Jws, answer: Answer, bundle: AnswerBundle, trust: Trust, expected: Expectations
+) -> Kept:
     keys = {key.public.kid: key for key in trust.bundle.answer_keys}
     key = keys.get(parsed.kid)
     if key is None:
@@ -164,7 +191,7 @@ def _check_answer(
     for reason, holds in checks.items():
         if not holds:
             raise VerificationFailed(reason, "answer is not the one to this question")
-    return answer, parsed.id, kept
+    return kept
 
 
 # -- 3: consent and whose key it is -------------------------------------------

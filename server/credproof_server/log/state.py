@@ -137,10 +137,15 @@ def load_state(connection: Connection, root: PublicKey) -> LogState:
     tree = Tree()
     leaves = connection.execute(select(entries.c.leaf).order_by(entries.c.log_index)).scalars()
     tree.extend(list(leaves))
+    _verify_root(connection, tree)
+    return LogState(tree, _position(connection, tree.size), load_trust(connection, root))
+
+
+def _verify_root(connection: Connection, tree: Tree) -> None:
     head = connection.execute(select(commits).order_by(commits.c.tree_size.desc()).limit(1)).first()
-    if (head.tree_size, head.root) != (tree.size, tree.root()) if head else tree.size:
+    found = (head.tree_size, head.root) if head else (0, tree.root(0))
+    if found != (tree.size, tree.root()):
         raise DataLoss("LOG_DAMAGED", "stored log does not have the root that was committed")
-    return LogState(tree, _position(connection, tree.size), _load_trust(connection, root))
 
 
 def _position(connection: Connection, size: int) -> ChainPosition:
@@ -151,7 +156,8 @@ def _position(connection: Connection, size: int) -> ChainPosition:
     return ChainPosition(size, entry_hash(line), parse_entry(line).time)
 
 
-def _load_trust(connection: Connection, root: PublicKey) -> Trust | None:
+def load_trust(connection: Connection, root: PublicKey) -> Trust | None:
+    """The newest trust bundle, or None before the first one."""
     newest = select(func.max(trust_bundles.c.version)).scalar_subquery()
     query = select(trust_bundles.c.token).where(trust_bundles.c.version == newest)
     token = connection.execute(query).scalar()

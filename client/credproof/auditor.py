@@ -1,0 +1,144 @@
+"""The auditor's SDK: follow the log, from its first entry or from where one last stood.
+
+with Auditor.open(Path("my-office")) as auditor:
+    report = auditor.verify()
+    print(report.checkpoint.tree_size, "entries, nothing missing, nothing changed")
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from credproof.base.errors import VerificationFailed
+from credproof.base.limits import ENTRIES_PAGE_MAX
+from credproof.channel import call, connect
+from credproof.home import Home, replace_file
+from credproof.log.audit import AuditReport, AuditState, LogAudit, parse_state
+from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.log.merkle import verify_consistency, verify_inclusion
+from credproof.v1 import audit_service_pb2 as pb
+from credproof.v1 import registry_service_pb2 as registry_pb
+from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
+from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
+from credproof.wire import trust as trust_wire
+
+STATE_NAME = "audited.json"
+Progress = Callable[[int], None]
+
+
+class Auditor:
+    """An auditor at work."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._channel = connect(home)
+        self._stub = AuditServiceStub(self._channel)
+        registry = RegistryServiceStub(self._channel)
+        reply = call(registry.GetTrustBundle, registry_pb.GetTrustBundleRequest())
+        self.trust = home.adopt(trust_wire.from_proto(reply.package), now=int(time.time()))
+
+    @classmethod
+    def open(cls, folder: Path) -> Auditor:
+        """The auditor whose home is `folder`.
+
+        Raises:
+            CredproofError: the home is not complete, or the service does not answer.
+        """
+        return cls(Home(folder))
+
+    def __enter__(self) -> Auditor:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def checkpoint(self) -> VerifiedCheckpoint:
+        """The newest checkpoint, signed by the log's pinned key.
+
+        Raises:
+            VerificationFailed: `BAD_SIGNATURE`, `OTHER_LOG`, `NO_KNOWN_SIGNATURE`.
+        """
+        note = call(self._stub.GetCheckpoint, pb.GetCheckpointRequest()).checkpoint
+        key = self.trust.log_key
+        return verify_checkpoint(note, key.name, [key])
+
+    def lines(self, start: int, end: int) -> Iterator[bytes]:
+        """The entries start … end - 1.
+
+        Raises:
+            VerificationFailed: `ENTRIES_MISSING` when the service gives fewer.
+        """
+        while start < end:
+            request = pb.ListEntriesRequest(
+                start_index=start, limit=min(end - start, ENTRIES_PAGE_MAX)
+            )
+            page = call(self._stub.ListEntries, request).lines
+            if not page:
+                raise VerificationFailed("ENTRIES_MISSING", f"the service holds back entry {start}")
+            yield from page
+            start += len(page)
+
+    def trusted(self) -> AuditState:
+        """Where the last audit of this auditor ended; the start of the log before the first."""
+        try:
+            return parse_state((self._home.folder / STATE_NAME).read_bytes())
+        except FileNotFoundError:
+            return AuditState()
+
+    def verify(
+        self, *, whole: bool = False, progress: Progress = lambda _count: None
+    ) -> AuditReport:
+        """Audit the log up to its newest checkpoint, and keep how far it went.
+
+        `whole` reads from the first entry, otherwise from where the last audit ended.
+
+        Raises:
+            VerificationFailed: `LOG_SHRANK`, or what is wrong with which entry.
+        """
+        trusted = self.trusted()
+        checkpoint = self.checkpoint()
+        if checkpoint.tree_size < trusted.position.size:
+            raise VerificationFailed("LOG_SHRANK", "the log is shorter than when last audited")
+        audit = LogAudit(None if whole else trusted)
+        for line in self.lines(audit.size, checkpoint.tree_size):
+            audit.feed(line)
+            progress(1)
+        report = audit.finish(checkpoint)
+        replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
+        return report
+
+    def verify_inclusion(
+        self, leaf: bytes, log_index: int, checkpoint: VerifiedCheckpoint
+    ) -> tuple[bytes, ...]:
+        """The proof, verified, that the leaf hash stands at this index under a checkpoint.
+
+        Raises:
+            VerificationFailed: `BAD_INCLUSION_PROOF`.
+        """
+        request = pb.GetInclusionProofRequest(log_index=log_index, tree_size=checkpoint.tree_size)
+        proof = tuple(call(self._stub.GetInclusionProof, request).hashes)
+        verify_inclusion(leaf, log_index, checkpoint.tree_size, proof, checkpoint.root_hash)
+        return proof
+
+    def verify_consistency(self, old: VerifiedCheckpoint, new: VerifiedCheckpoint) -> None:
+        """Accept that the log of `new` continues that of `old`.
+
+        Raises:
+            VerificationFailed: `BAD_CONSISTENCY_PROOF`.
+        """
+        request = pb.GetConsistencyProofRequest(
+            old_tree_size=old.tree_size, new_tree_size=new.tree_size
+        )
+        proof = tuple(call(self._stub.GetConsistencyProof, request).hashes)
+        verify_consistency(old.tree_size, old.root_hash, new.tree_size, new.root_hash, proof)

@@ -1,0 +1,95 @@
+"""`credproof`: the root of the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from credproof import __version__
+from credproof.base.errors import CredproofError
+from credproof.cli import audit, borrower, lender, participant, provider
+from credproof.cli.output import USAGE, exit_code, print_error
+
+SERVER_COMMANDS = {
+    "init": "Make a new service in an empty directory.",
+    "serve": "Run a service until SIGTERM.",
+    "participant": "Admit providers, lenders and auditors.",
+    "check": "Check that everything stored is what was logged.",
+    "upgrade": "Bring a service's databases to this version.",
+    "demo": "Show the whole journey on real data, and four lies that are caught.",
+}
+
+app = typer.Typer(
+    name="credproof",
+    help="Ask about a borrower's credit and get a proof, not a file.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"credproof {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version_: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Ask about a borrower's credit and get a proof, not a file."""
+
+
+participant.register(app)
+app.add_typer(provider.app, name="provider")
+app.add_typer(lender.app, name="lender")
+app.add_typer(borrower.app, name="borrower")
+app.add_typer(audit.app, name="audit")
+
+
+def _missing(name: str) -> Callable[[], None]:
+    def command() -> None:
+        message = f"credproof {name} needs the server parts: pip install 'credproof[server]'"
+        typer.echo(message, err=True)
+        raise typer.Exit(USAGE)
+
+    return command
+
+
+def _add_server_commands() -> None:
+    """The server's commands plug in by entry point; without its parts each says what to install."""
+    for point in entry_points(group="credproof.commands"):
+        try:
+            register = point.load()
+        except ImportError:
+            break
+        register(app)
+        return
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+    for name, text in SERVER_COMMANDS.items():
+        app.command(name, help=text, context_settings=settings)(_missing(name))
+
+
+_add_server_commands()
+
+
+def main() -> None:
+    """The entry point of the `credproof` script."""
+    try:
+        get_command(app)(standalone_mode=True)
+    except CredproofError as error:
+        print_error(error)
+        sys.exit(exit_code(error))
+
+
+if __name__ == "__main__":
+    main()

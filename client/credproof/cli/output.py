@@ -1,0 +1,91 @@
+"""What all commands share: printing, errors, exit codes, common options."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from credproof.base.errors import CredproofError, DataLoss, Unreachable, VerificationFailed
+
+OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
+"""Exit codes: done; a verification failed; wrong usage or refused; no answer."""
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+HomeOption = Annotated[
+    Path,
+    typer.Option("--home", envvar="CREDPROOF_HOME", help="Your directory with keys and trust."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, nothing else.")]
+
+
+def exit_code(error: CredproofError) -> int:
+    """The exit code of an error."""
+    if isinstance(error, Unreachable):
+        return UNREACHABLE
+    return FAILED if isinstance(error, VerificationFailed | DataLoss) else USAGE
+
+
+def print_error(error: CredproofError) -> None:
+    """Print an error in one line."""
+    where = "" if error.step is None else f" at check {error.step}"
+    err.print(f"error{where}: {error.message} ({error.reason})", markup=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file that the user named.
+
+    Raises:
+        typer.BadParameter: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that the user named, without surrounding white space."""
+    try:
+        return read_file(path).decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{path} is not text") from error
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that the user named.
+
+    Raises:
+        typer.BadParameter: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextmanager
+def progress_bar(
+    title: str, total: int | None, *, hidden: bool = False
+) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr; gives a function that takes how many more are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    shown = Progress(*columns, TimeElapsedColumn(), console=err, disable=hidden, transient=True)
+    with shown:
+        task = shown.add_task(title, total=total)
+        yield lambda count: shown.advance(task, count)

@@ -1,0 +1,107 @@
+"""Auditing a log as it streams by: chain, times, tree, in O(log n) memory.
+
+An audit starts at the first entry, or where an earlier one ended: its state holds the peaks
+of the tree, so that nothing before it need be read again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from credproof.base.encoding import b64url, canonical_json, parse_b64url, parse_json
+from credproof.base.errors import VerificationFailed
+from credproof.base.members import Members
+from credproof.log.checkpoint import VerifiedCheckpoint
+from credproof.log.entry import ChainPosition, Entry
+from credproof.log.merkle import Frontier, leaf_hash
+
+
+@dataclass(frozen=True, slots=True)
+class AuditState:
+    """How far a log was audited: the position of its chain and the peaks of its tree."""
+
+    position: ChainPosition = field(default_factory=ChainPosition)
+    peaks: tuple[bytes, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """The state as an auditor keeps it."""
+        position = self.position
+        return canonical_json(
+            {
+                "last_hash": b64url(position.last_hash),
+                "last_time": position.last_time,
+                "peaks": [b64url(peak) for peak in self.peaks],
+                "tree_size": position.size,
+            }
+        )
+
+
+def parse_state(data: bytes) -> AuditState:
+    """The state that an auditor kept.
+
+    Raises:
+        Malformed: `BAD_MEMBER`, `BAD_FRONTIER`, or as `parse_json`.
+    """
+    members = Members(parse_json(data), "audit state")
+    position = ChainPosition(
+        members.take("tree_size", int),
+        members.bytes("last_hash", 32),
+        members.take("last_time", int),
+    )
+    peaks = tuple(parse_b64url(text, size=32) for text in members.strings("peaks"))
+    members.finish()
+    Frontier(position.size, peaks)
+    return AuditState(position, peaks)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """A log that was found whole up to a checkpoint. `kinds` counts the entries read."""
+
+    checkpoint: VerifiedCheckpoint
+    entries_read: int
+    kinds: Mapping[str, int]
+    state: AuditState
+
+
+class LogAudit:
+    """One audit: `feed` every entry in order, then `finish` with the checkpoint."""
+
+    def __init__(self, start: AuditState | None = None) -> None:
+        start = start or AuditState()
+        self._position = start.position
+        self._frontier = Frontier(start.position.size, start.peaks)
+        self._first = start.position.size
+        self._kinds: Counter[str] = Counter()
+
+    @property
+    def size(self) -> int:
+        """How many entries are covered so far."""
+        return self._position.size
+
+    def feed(self, line: bytes) -> Entry:
+        """Accept the next entry.
+
+        Raises:
+            Malformed, VerificationFailed: as `ChainPosition.verify_next`, naming its index.
+        """
+        self._position, entry = self._position.verify_next(line)
+        self._frontier.append(leaf_hash(line))
+        self._kinds[entry.kind] += 1
+        return entry
+
+    def finish(self, checkpoint: VerifiedCheckpoint) -> AuditReport:
+        """The report, when what was fed is exactly what the checkpoint covers.
+
+        Raises:
+            VerificationFailed: `TREE_MISMATCH`.
+        """
+        found = (self._frontier.size, self._frontier.root())
+        if found != (checkpoint.tree_size, checkpoint.root_hash):
+            raise VerificationFailed(
+                "TREE_MISMATCH", f"the {self.size} entries do not make the checkpoint's tree"
+            )
+        state = AuditState(self._position, self._frontier.peaks)
+        return AuditReport(checkpoint, self.size - self._first, dict(self._kinds), state)

@@ -1,0 +1,144 @@
+"""The operator's commands; they plug into `credproof` by entry point."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from credproof.cli.output import (
+    FAILED,
+    JsonOption,
+    err,
+    out,
+    print_json,
+    progress_bar,
+    read_file,
+    write_file,
+)
+
+from credproof_server import admission, app, setup
+from credproof_server.checking import CheckReport, check
+from credproof_server.demo.cli import demo
+from credproof_server.directory import ServiceDirectory
+
+ServiceArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The service's directory.")]
+
+participants = typer.Typer(help="Admit providers, lenders and auditors.", no_args_is_help=True)
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands to `credproof`."""
+    root.command("init")(init_command)
+    root.command("serve")(serve_command)
+    root.command("check")(check_command)
+    root.command("upgrade")(upgrade_command)
+    root.command("demo")(demo)
+    root.add_typer(participants, name="participant")
+
+
+def init_command(
+    folder: ServiceArgument,
+    domain: Annotated[str, typer.Option(help="The service's name, like a host name.")],
+    participants_listen: Annotated[
+        str, typer.Option(help="Where providers, lenders and auditors connect.")
+    ] = "127.0.0.1:7443",
+    borrowers_listen: Annotated[str, typer.Option(help="Where borrowers connect.")] = (
+        "127.0.0.1:7444"
+    ),
+) -> None:
+    """Make a new service in an empty directory: keys, databases, the first trust bundle.
+
+    Move DIR/offline-root away afterwards: whoever has the root key decides who is trusted.
+    """
+    setup.init(
+        folder,
+        domain=domain,
+        participants_listen=participants_listen,
+        borrowers_listen=borrowers_listen,
+    )
+    out.print(f"Service:   {folder} ({domain})")
+    out.print(f"Root:      {ServiceDirectory(folder).root().kid} (tell it to every participant)")
+    out.print(f"Next:      credproof serve {folder}")
+    out.print(f"Then:      move {folder}/offline-root to another machine or a safe")
+
+
+def serve_command(folder: ServiceArgument) -> None:
+    """Run a service until SIGTERM, then let calls in flight end.
+
+    Prints both addresses once it listens. Logs one JSON line per call on stderr; no line holds
+    an identity or a figure.
+    """
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+    def announce(participants_at: str, borrowers_at: str) -> None:
+        out.print(f"participants  {participants_at}")
+        out.print(f"borrowers     {borrowers_at}")
+        sys.stdout.flush()
+
+    app.run(folder, announce)
+
+
+@participants.command("add")
+def add_command(
+    folder: ServiceArgument,
+    enrolment: Annotated[Path, typer.Argument(help="What credproof enrol made.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the admission goes.")],
+    schema: Annotated[
+        list[str] | None, typer.Option(help="A schema the provider may attest; all if not given.")
+    ] = None,
+    root_key: Annotated[
+        Path | None, typer.Option(help="The root's private key, if it is not in DIR.")
+    ] = None,
+) -> None:
+    """Admit a participant: its certificate, and a new trust bundle that names its key.
+
+    Checks that the applicant holds both private keys. The service may run meanwhile.
+    """
+    admitted = admission.admit(
+        folder, read_file(enrolment), root_key=root_key, schemas=tuple(schema or ())
+    )
+    write_file(output, admitted.to_bytes())
+    settings = admitted.settings
+    out.print(f"Admitted:   {settings.role} {settings.id}")
+    out.print(f"Admission:  {output} (send it back)")
+
+
+def check_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
+    """Check that everything stored is what was logged; names every row that is not.
+
+    Reads the whole log (chain, times, tree, newest checkpoint) and decrypts every attestation.
+    Exit code 1 when something is damaged.
+    """
+    with progress_bar("checking", None, hidden=as_json) as advance:
+        report = check(ServiceDirectory(folder), advance)
+    _print_check(report, as_json=as_json)
+    if report.damage:
+        raise typer.Exit(FAILED)
+
+
+def _print_check(report: CheckReport, *, as_json: bool) -> None:
+    damage = [
+        {"what": d.what, "log_index": d.log_index, "reason": d.reason, "message": d.message}
+        for d in report.damage
+    ]
+    if as_json:
+        counts = {"entries": report.entries, "attestations": report.attestations}
+        print_json({"ok": not damage, **counts, "damage": damage})
+        return
+    out.print(f"entries       {report.entries:>8}")
+    out.print(f"attestations  {report.attestations:>8}")
+    for item in damage:
+        where = f"{item['what']} {item['log_index']}"
+        err.print(f"damaged: {where}: {item['message']} ({item['reason']})", markup=False)
+    if not damage:
+        out.print("nothing is damaged")
+
+
+def upgrade_command(folder: ServiceArgument) -> None:
+    """Bring a service's databases to this version. The service must not run; back up first."""
+    setup.upgrade(folder)
+    out.print("The databases are up to date.")
