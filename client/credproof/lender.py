@@ -1,7 +1,8 @@
 """The lender's SDK: ask a policy question with the borrower's consent, verify, keep one file.
 
 with Lender.open(Path("my-lender")) as lender:
-    kept = lender.ask(subject_id="ref:uci-1", policy_id="revolving-standing",
+    subject = lender.subject("ref:uci-1")
+    kept = lender.ask(subject, policy_id="revolving-standing",
                       consent=Path("uci-1.consent").read_text())
     print(kept.verified.outcome)
     Path("uci-1.answer").write_bytes(kept.to_bytes())
@@ -62,6 +63,14 @@ class KeptAnswer:
         return answer_wire.to_bytes(self.bundle)
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A borrower whom the lender asks about: the pseudonym, and the proof of whose it is."""
+
+    sub: bytes
+    transcript: Transcript
+
+
 class Lender:
     """A lender at work. Safe to share between threads."""
 
@@ -110,8 +119,8 @@ class Lender:
 
     def request(
         self,
+        subject: Subject,
         *,
-        subject_id: str,
         policy_id: str,
         mode: Mode = "once",
         days: int = 30,
@@ -121,12 +130,12 @@ class Lender:
         """A signed request for the borrower's consent: valid for `days` once it is given.
 
         Raises:
-            Malformed: `BAD_SUBJECT_ID`, `UNKNOWN_POLICY`.
+            VerificationFailed: `UNKNOWN_POLICY`.
         """
         now = _now()
         policy = self.trust.newest_policy(policy_id, now)
         terms = Terms(
-            sub=self.transcript(subject_id)[1],
+            sub=subject.sub,
             aud=self.id,
             via=self.trust.bundle.domain,
             policies=(policy.ref,),
@@ -143,29 +152,29 @@ class Lender:
             open_until=now + open_days * 86_400,
         )
 
-    def transcript(self, subject_id: str) -> tuple[Transcript, bytes]:
-        """The borrower's pseudonym with the transcript that proves it.
+    def subject(self, subject_id: str) -> Subject:
+        """The borrower with this id (`scheme:value`), found without showing the id.
 
         Raises:
             Malformed: `BAD_SUBJECT_ID`.
             VerificationFailed: `BAD_DLEQ_PROOF` when the service used another key.
         """
-        subject = parse_subject_id(subject_id)
+        parsed = parse_subject_id(subject_id)
         public = self.trust.bundle.oprf_keys[-1]
         key_id, blind = oprf_key_id(public), scalar_from(secrets.token_bytes(64))
-        blinded = begin([subject], [blind])
+        blinded = begin([parsed], [blind])
         request = pseudonym_pb.EvaluatePseudonymsRequest(
             key_id=key_id, blinded_elements=blinded.elements
         )
         reply = call(self._pseudonyms.EvaluatePseudonyms, request)
         evaluated = list(reply.evaluated_elements)
         sub = blinded.finish(evaluated, reply.proof, public)[0]
-        return Transcript(subject_id, key_id, blind, evaluated[0], reply.proof), sub
+        return Subject(sub, Transcript(subject_id, key_id, blind, evaluated[0], reply.proof))
 
     # -- asking
 
     def ask(
-        self, *, subject_id: str, policy_id: str, consent: str, case: str = "", staff: str = ""
+        self, subject: Subject, *, policy_id: str, consent: str, case: str = "", staff: str = ""
     ) -> KeptAnswer:
         """Put a policy's questions; the answer is verified before it is returned.
 
@@ -176,15 +185,14 @@ class Lender:
             VerificationFailed: the answer does not verify; `step` names the failed check.
         """
         ref = self._policy(policy_id, consent).ref
-        transcript, sub = self.transcript(subject_id)
         kept = Kept(
             nonce=secrets.token_bytes(NONCE_BYTES),
             request_id=secrets.token_bytes(REQUEST_ID_BYTES),
             case=Reference(case, secrets.token_bytes(SALT_BYTES)),
             staff=Reference(staff, secrets.token_bytes(SALT_BYTES)),
-            transcript=transcript,
+            transcript=subject.transcript,
         )
-        request = _ask_request(kept, sub, ref, verify_consent(consent).id)
+        request = _ask_request(kept, subject.sub, ref, verify_consent(consent).id)
         bundle = replace(self._put(request), kept=kept)
         return KeptAnswer(bundle, self.verify(bundle, received_now=True))
 

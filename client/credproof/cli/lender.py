@@ -22,6 +22,7 @@ from credproof.cli.output import (
 )
 from credproof.home import Home
 from credproof.lender import Lender, OfflineVerifier
+from credproof.verification.consent import Mode
 from credproof.verification.policy import Question
 from credproof.verification.verify import CHECKS, VerifiedAnswer, report
 from credproof.wire import answer as answer_wire
@@ -44,8 +45,9 @@ def request(
 ) -> None:
     """Write a signed request for a borrower's consent; send it to the borrower."""
     with Lender.open(home) as lender:
-        mode = "continuing" if continuing else "once"
-        token = lender.request(subject_id=subject, policy_id=policy, mode=mode, days=days)  # type: ignore[arg-type]
+        mode: Mode = "continuing" if continuing else "once"
+        found = lender.subject(subject)
+        token = lender.request(found, policy_id=policy, mode=mode, days=days)
     write_file(output, token.encode("ascii"))
     out.print(f"Request:  {output} (the borrower runs credproof borrower show, then consent)")
 
@@ -64,7 +66,7 @@ def ask(
     """Put a policy's questions about a borrower; verify the answer and keep it in one file."""
     with Lender.open(home) as lender:
         kept = lender.ask(
-            subject_id=subject,
+            lender.subject(subject),
             policy_id=policy,
             consent=read_text(consent),
             case=case,

@@ -138,11 +138,10 @@ def ask(world: World, plan: Plan, journey: Journey, people: dict[str, Borrower])
 
 
 def _ask(lender: Lender, trust: Trust, subject: str, borrower: Borrower, path: Path) -> Outcome:
-    request = lender.request(subject_id=subject, policy_id=POLICY)
+    who = lender.subject(subject)
+    request = lender.request(who, policy_id=POLICY)
     consent = borrower.consent(borrower.check(request, trust), language="zh")
-    kept = lender.ask(
-        subject_id=subject, policy_id=POLICY, consent=consent, case=path.stem, staff="clerk-1"
-    )
+    kept = lender.ask(who, policy_id=POLICY, consent=consent, case=path.stem, staff="clerk-1")
     path.write_bytes(kept.to_bytes())
     return kept.verified.outcome
 

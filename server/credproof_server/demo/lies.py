@@ -64,14 +64,15 @@ def lie_about_row(world: World, journey: Journey, people: dict[str, Borrower]) -
     subject, borrower = next(iter(people.items()))
     told = "one byte of a stored attestation is changed in the database"
     with world.lender() as lender:
-        request = lender.request(subject_id=subject, policy_id=POLICY)
+        who = lender.subject(subject)
+        request = lender.request(who, policy_id=POLICY)
         consent = borrower.consent(borrower.check(request, lender.trust), language="en")
         index = _first_attestation(world)
         with _changed(world, "attestations", "sealed", index, _flip_last):
             report = check(ServiceDirectory(world.service))
             named = [damage.log_index for damage in report.damage] == [index]
             try:
-                lender.ask(subject_id=subject, policy_id=POLICY, consent=consent)
+                lender.ask(who, policy_id=POLICY, consent=consent)
             except CredproofError as error:
                 served = error
             else:
@@ -110,10 +111,11 @@ def lie_as_operator(world: World, journey: Journey, people: dict[str, Borrower])
         _attest_forgery(forger, record)
         borrower = people[subject]
         with lying.lender() as lender:
-            request = lender.request(subject_id=subject, policy_id=POLICY)
+            who = lender.subject(subject)
+            request = lender.request(who, policy_id=POLICY)
             consent = borrower.consent(borrower.check(request, lender.trust), language="en")
             try:
-                lender.ask(subject_id=subject, policy_id=POLICY, consent=consent)
+                lender.ask(who, policy_id=POLICY, consent=consent)
             except CredproofError as error:
                 caught = error.reason == "NOT_THE_PINNED_KEY"
                 lie = Lie("operator", told, caught, f"the lender: {_tell(error)}")

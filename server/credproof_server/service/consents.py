@@ -73,12 +73,14 @@ class Consents:
         trust = self._core.trust
         if consent.key != caller or not _is_acceptable(consent, trust, self._core.clock()):
             raise not_permitted()
+        sub = consent.terms.sub
+        key = self._core.vault.existing([sub]).get(sub)
+        if key is None:
+            raise not_permitted()
         with self._core.engine.connect() as connection:
-            sub = consent.terms.sub
-            holdings = load_holdings(connection, self._core.vault, sub, trust)
+            holdings = load_holdings(connection, key, sub, trust)
         if not holdings.bound_by(consent.key):
             raise not_permitted()
-        key = self._core.vault.key(sub)
         return GrantConsent(consent, key, key.seal(ROW, consent.id, token.encode("ascii")))
 
     def _prepare_revocation(self, revocation: VerifiedRevocation) -> RevokeConsent:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row
 
 from credproof_server.service.ingest import ROW
 from credproof_server.storage import repository
-from credproof_server.storage.vault import DataKey, Vault
+from credproof_server.storage.vault import DataKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +53,13 @@ def jwk_disclosure(binding: Holding) -> Disclosure:
     return binding.opening.disclose("jwk")
 
 
-def load_holdings(connection: Connection, vault: Vault, sub: bytes, trust: Trust) -> Holdings:
+def load_holdings(connection: Connection, key: DataKey, sub: bytes, trust: Trust) -> Holdings:
     """Open what is held about a borrower.
 
     Raises:
-        DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`, `KEY_MISSING`.
+        DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`.
     """
     rows = repository.current_attestations(connection, sub)
-    if not rows:
-        return Holdings((), ())
-    key = vault.key(sub)
     held = [open_row(row, key, trust) for row in rows]
     bindings = [holding for holding in held if _is_binding(holding.statement.schema)]
     figures = [holding for holding in held if not _is_binding(holding.statement.schema)]
@@ -107,5 +104,4 @@ def open_package(row: Row[Any], key: DataKey) -> Package:
 
 def unchanged(connection: Connection, sub: bytes, token_ids: Sequence[bytes]) -> bool:
     """Whether the borrower's current attestations are still exactly these."""
-    rows = repository.current_attestations(connection, sub)
-    return [row.token_id for row in rows] == list(token_ids)
+    return repository.current_tokens(connection, sub) == list(token_ids)

@@ -30,6 +30,7 @@ from credproof.verification.proving import Holding, Proved, prove_tier
 from credproof.wire import answer as wire
 from sqlalchemy import Connection, Row
 
+from credproof_server.log.sequencer import Committed
 from credproof_server.log.state import Transaction
 from credproof_server.service.consents import ROW as CONSENT_ROW
 from credproof_server.service.consents import not_permitted
@@ -109,35 +110,45 @@ class Verify:
 
     async def _answer(self, lender: str, ask: Ask) -> AnswerBundle:
         core = self._core
-        known = await core.in_thread(lambda: self._known(lender, ask))
-        if known is not None:
-            return known
-        draft = await core.in_thread(lambda: self._draft(lender, ask))
-        await core.commit(GiveAnswer(lender, draft))
-        bundle = await core.in_thread(lambda: self._known(lender, ask))
-        assert bundle is not None, "the commit returned, so the answer is stored"
-        return bundle
+        prepared = await core.in_thread(lambda: self._prepare(lender, ask))
+        if isinstance(prepared, AnswerBundle):
+            return prepared
+        committed = await core.commit(GiveAnswer(lender, prepared))
+        return await core.in_thread(lambda: self._publish(lender, prepared, committed))
 
-    # -- an answer that was given before
-
-    def _known(self, lender: str, ask: Ask) -> AnswerBundle | None:
+    def _prepare(self, lender: str, ask: Ask) -> AnswerBundle | Draft:
+        """The answer that was given to this very request before, or a draft of a new one."""
         with self._core.engine.connect() as connection:
             row = repository.answer(connection, lender, ask.request_id)
-            if row is None:
-                return None
-            if row.request_digest != ask.digest:
-                raise Conflict("REQUEST_ID_REUSED", "request id was used for another question")
-            return self._published(connection, row)
+            return (
+                self._again(connection, row, ask) if row else self._draft(connection, lender, ask)
+            )
 
-    def _published(self, connection: Connection, row: Row[Any]) -> AnswerBundle:
-        """The stored answer with entries and proofs under the checkpoint of its commit."""
-        key = self._core.vault.key(row.sub)
+    def _publish(self, lender: str, draft: Draft, committed: Committed[int | None]) -> AnswerBundle:
+        """The answer as it was just given, or as another call with the same id gave it first."""
+        with self._core.engine.connect() as connection:
+            if committed.value is not None:
+                size = committed.head.tree_size
+                return self._published(connection, draft.bundle, committed.value, size)
+            row = repository.answer(connection, lender, draft.ask.request_id)
+            assert row is not None, "the commit found the answer"
+            return self._again(connection, row, draft.ask)
+
+    def _again(self, connection: Connection, row: Row[Any], ask: Ask) -> AnswerBundle:
+        if row.request_digest != ask.digest:
+            raise Conflict("REQUEST_ID_REUSED", "request id was used for another question")
         name = answer_name(row.lender, row.request_id)
-        bundle = wire.parse(key.open(ROW, name, row.sealed))
+        bundle = wire.parse(self._core.vault.key(row.sub).open(ROW, name, row.sealed))
         size = repository.commit_covering(connection, row.log_index)
+        return self._published(connection, bundle, row.log_index, size)
+
+    def _published(
+        self, connection: Connection, bundle: AnswerBundle, log_index: int, size: int
+    ) -> AnswerBundle:
+        """An answer with entries and proofs under the checkpoint of its commit."""
         places = [item.logged for item in bundle.tokens]
         places += [item.logged for item in bundle.bindings]
-        indexes = [row.log_index, *(place.log_index for place in places)]
+        indexes = [log_index, *(place.log_index for place in places)]
         stored = repository.lines_at(connection, indexes)
 
         def logged(index: int) -> Logged:
@@ -148,7 +159,7 @@ class Verify:
             bundle,
             tokens=tuple(replace(i, logged=logged(i.logged.log_index)) for i in bundle.tokens),
             bindings=tuple(replace(i, logged=logged(i.logged.log_index)) for i in bundle.bindings),
-            logged=logged(row.log_index),
+            logged=logged(log_index),
             checkpoint=self._core.sequencer.sign(size),
         )
         _require_logged(published)
@@ -156,17 +167,15 @@ class Verify:
 
     # -- a new answer
 
-    def _draft(self, lender: str, ask: Ask) -> Draft:
-        core, now = self._core, self._core.clock()
-        trust = core.trust
-        with core.engine.connect() as connection:
-            row = repository.consent(connection, ask.consent_id)
-            if row is None or (row.lender, row.sub) != (lender, ask.sub):
-                raise not_permitted()
-            key = core.vault.key(ask.sub)
-            token = key.open(CONSENT_ROW, row.consent_id, row.sealed).decode("ascii")
-            consent, policy = self._permit(lender, ask, token, now)
-            holdings = load_holdings(connection, core.vault, ask.sub, trust)
+    def _draft(self, connection: Connection, lender: str, ask: Ask) -> Draft:
+        now = self._core.clock()
+        row = repository.consent(connection, ask.consent_id)
+        if row is None or (row.lender, row.sub) != (lender, ask.sub):
+            raise not_permitted()
+        key = self._core.vault.key(ask.sub)
+        token = key.open(CONSENT_ROW, row.consent_id, row.sealed).decode("ascii")
+        consent, policy = self._permit(lender, ask, token, now)
+        holdings = load_holdings(connection, key, ask.sub, self._core.trust)
         allowed = _under_consent(holdings, consent)
         evaluation = evaluate(policy, [h.statement for h in allowed], now=now)
         proved, results = _prove(policy, evaluation, allowed, now)
@@ -286,13 +295,11 @@ class GiveAnswer:
         self._lender = lender
         self._draft = draft
 
-    def apply(self, tx: Transaction) -> int:
+    def apply(self, tx: Transaction) -> int | None:
+        """The log index of the answer; None when the request has an answer already."""
         draft, ask = self._draft, self._draft.ask
-        known = repository.answer(tx.connection, self._lender, ask.request_id)
-        if known is not None:
-            if known.request_digest != ask.digest:
-                raise Conflict("REQUEST_ID_REUSED", "request id was used for another question")
-            return int(known.log_index)
+        if repository.answer(tx.connection, self._lender, ask.request_id) is not None:
+            return None
         self._require_consent(tx)
         if not unchanged(tx.connection, ask.sub, draft.token_ids):
             raise Conflict("SNAPSHOT_CHANGED", "attestations changed meanwhile: ask again")
@@ -305,16 +312,13 @@ class GiveAnswer:
         row = repository.consent(tx.connection, ask.consent_id)
         if row is None or row.revoked_index is not None:
             raise Refused("CONSENT_REVOKED", "the borrower has revoked this consent")
-        given = repository.count_answers(tx.connection, ask.consent_id, policy_digest=None, since=0)
+        given = repository.answers_under(tx.connection, ask.consent_id)
         if draft.once and given:
             raise Refused("CONSENT_USED_UP", "this consent was for one answer, which was given")
         cap = draft.policy.cap
-        digest = ask.policy.digest
         since = _period_start(cap.per, tx.time)
-        used = repository.count_answers(
-            tx.connection, ask.consent_id, policy_digest=digest, since=since
-        )
-        if used >= cap.count:
+        used = [at for digest, at in given if digest == ask.policy.digest and at >= since]
+        if len(used) >= cap.count:
             raise Refused("CAP_REACHED", "the policy allows no more answers in this period")
 
     def _log(self, tx: Transaction) -> int:

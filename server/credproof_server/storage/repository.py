@@ -122,6 +122,13 @@ def current_attestations(connection: Connection, sub: bytes) -> Sequence[Row[Any
     return connection.execute(query.order_by(attestations.c.log_index)).all()
 
 
+def current_tokens(connection: Connection, sub: bytes) -> list[bytes]:
+    """The ids of all current attestations of a borrower, in the order of the log."""
+    a = attestations.c
+    query = select(a.token_id).where(a.sub == sub, a.current.is_(True)).order_by(a.log_index)
+    return list(connection.execute(query).scalars())
+
+
 def all_attestations(connection: Connection, page: int = 500) -> Iterator[Row[Any]]:
     """Every attestation in the order of the log, page by page."""
     last = -1
@@ -163,14 +170,11 @@ def answer(connection: Connection, lender: str, request_id: bytes) -> Row[Any] |
     return connection.execute(query).first()
 
 
-def count_answers(
-    connection: Connection, consent_id: bytes, *, policy_digest: bytes | None, since: int
-) -> int:
-    """How many answers were given under a consent (and a policy) since a time."""
-    query = select(func.count()).where(answers.c.consent_id == consent_id, answers.c.time >= since)
-    if policy_digest is not None:
-        query = query.where(answers.c.policy_digest == policy_digest)
-    return int(connection.execute(query).scalar_one())
+def answers_under(connection: Connection, consent_id: bytes) -> list[tuple[bytes, int]]:
+    """Policy digest and time of every answer that was given under a consent."""
+    query = select(answers.c.policy_digest, answers.c.time)
+    rows = connection.execute(query.where(answers.c.consent_id == consent_id))
+    return [(row.policy_digest, row.time) for row in rows]
 
 
 def add_answer(connection: Connection, row: Mapping[str, Any]) -> None:
