@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from credproof_server.log.state import load_trust
 from credproof_server.service.holdings import open_package
 from credproof_server.storage import engine as engines
 from credproof_server.storage import repository
-from credproof_server.storage.vault import Vault
+from credproof_server.storage.vault import DataKey, Vault
 
 PAGE = 1000
 Progress = Callable[[int], None]
@@ -62,10 +62,10 @@ def check(directory: ServiceDirectory, progress: Progress = lambda _count: None)
                 raise DataLoss("NO_TRUST", "the service has no trust bundle")
             entries, damage = _check_log(connection, directory, progress)
             rows = 0
-            for row in repository.all_attestations(connection):
-                damage += _check_row(connection, vault, row, trust)
-                rows += 1
-                progress(1)
+            for page in repository.attestation_pages(connection):
+                damage += _check_page(connection, vault, page, trust)
+                rows += len(page)
+                progress(len(page))
     finally:
         engine.dispose()
         vault.close()
@@ -105,13 +105,24 @@ def _lines(connection: Connection) -> Iterator[bytes]:
         start += len(page)
 
 
-def _check_row(connection: Connection, vault: Vault, row: Row[Any], trust: Trust) -> list[Damage]:
-    try:
-        package = open_package(row, vault.key(row.sub))
-        verify_commitments(package, trust.schemas[package.token.schema_digest])
-        line = repository.lines_at(connection, [row.log_index]).get(row.log_index)
-        if line is None or parse_entry(line).object != package.token.id:
-            raise DataLoss("ROW_DIFFERS", "a stored row differs from its logged digest")
-    except CredproofError as error:
-        return [Damage("attestation", row.log_index, error.reason, error.message)]
-    return []
+def _check_page(
+    connection: Connection, vault: Vault, page: Sequence[Row[Any]], trust: Trust
+) -> list[Damage]:
+    keys = vault.existing({row.sub for row in page})
+    lines = repository.lines_at(connection, [row.log_index for row in page])
+    damage = []
+    for row in page:
+        try:
+            _check_row(row, keys.get(row.sub), lines.get(row.log_index), trust)
+        except CredproofError as error:
+            damage.append(Damage("attestation", row.log_index, error.reason, error.message))
+    return damage
+
+
+def _check_row(row: Row[Any], key: DataKey | None, line: bytes | None, trust: Trust) -> None:
+    if key is None:
+        raise DataLoss("KEY_MISSING", "a subject has no data key")
+    package = open_package(row, key)
+    verify_commitments(package, trust.schemas[package.token.schema_digest])
+    if line is None or parse_entry(line).object != package.token.id:
+        raise DataLoss("ROW_DIFFERS", "a stored row differs from its logged digest")

@@ -91,8 +91,9 @@ def verify(
     Uses only the file and your home: the root you pinned, the trust bundle, the providers' keys
     you pinned. Exit code 1 when a check fails; it names the check.
     """
+    data, own = read_file(file), Home(home)
     try:
-        verified = OfflineVerifier(Home(home)).verify(read_file(file))
+        verified = OfflineVerifier(own).verify(data)
     except CredproofError as error:
         if as_json:
             print_json(_failure(error))

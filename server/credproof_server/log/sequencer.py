@@ -97,7 +97,13 @@ class Sequencer:
         self._thread.join()
 
     def sign(self, tree_size: int) -> bytes:
-        """The checkpoint of a committed size, byte for byte the one that was signed then."""
+        """The checkpoint of a committed size, byte for byte the one that was signed then.
+
+        Raises:
+            Unreachable: `NOT_SIGNED_YET` for a size that no published checkpoint covers.
+        """
+        if tree_size > self.head.tree_size:
+            raise Unreachable("NOT_SIGNED_YET", "the answer is not covered yet: ask again")
         return self._note(self.state, tree_size)
 
     # -- start and recovery

@@ -126,7 +126,13 @@ class Ingest:
     def _receipts(self, packages: Sequence[Package]) -> Mapping[bytes, Receipt]:
         with self._core.engine.connect() as connection:
             rows = repository.accepted(connection, [package.token.id for package in packages])
-        return {key: Receipt(key, row.sub, row.log_index) for key, row in rows.items()}
+        # What no checkpoint covers yet gets its receipt from the commit that signs, not here.
+        covered = self._core.sequencer.head.tree_size
+        return {
+            key: Receipt(key, row.sub, row.log_index)
+            for key, row in rows.items()
+            if row.log_index < covered
+        }
 
     def _seal(self, items: Sequence[Package | Result]) -> list[Prepared | Result]:
         subs = {item.token.sub for item in items if isinstance(item, Package)}

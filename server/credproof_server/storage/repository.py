@@ -129,20 +129,16 @@ def current_tokens(connection: Connection, sub: bytes) -> list[bytes]:
     return list(connection.execute(query).scalars())
 
 
-def all_attestations(connection: Connection, page: int = 500) -> Iterator[Row[Any]]:
+def attestation_pages(connection: Connection, size: int = 500) -> Iterator[Sequence[Row[Any]]]:
     """Every attestation in the order of the log, page by page."""
     last = -1
     while True:
         query = select(attestations).where(attestations.c.log_index > last)
-        rows = connection.execute(query.order_by(attestations.c.log_index).limit(page)).all()
+        rows = connection.execute(query.order_by(attestations.c.log_index).limit(size)).all()
         if not rows:
             return
-        yield from rows
+        yield rows
         last = rows[-1].log_index
-
-
-def count_attestations(connection: Connection) -> int:
-    return int(connection.execute(select(func.count()).select_from(attestations)).scalar_one())
 
 
 # -- consents and answers -----------------------------------------------------

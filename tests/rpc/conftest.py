@@ -1,0 +1,85 @@
+"""A real service in a process of its own, with participants and a bound borrower."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from credproof import borrower as borrowers
+from credproof.base.encoding import date_of
+from credproof.borrower import Borrower, make_pass
+from credproof.channel import connect
+from credproof.home import Home
+from credproof.lender import Lender
+from credproof.records.mapping import Record
+from credproof_server.demo.world import AUDITOR, LENDER, PROVIDER, World
+from credproof_server.directory import now
+
+from tests.world import GOOD
+
+
+@dataclass
+class Running:
+    """The world of the tests; `person` makes a borrower with figures of one's choice."""
+
+    world: World
+    count: int = 0
+
+    def home(self, name: str) -> Home:
+        return Home(self.world.home(name))
+
+    def channel(self, name: str) -> grpc.Channel:
+        return connect(self.home(name))
+
+    def record(self, values=None) -> Record:
+        self.count += 1
+        return Record(
+            line=self.count,
+            subject=f"ref:person-{self.count}",
+            account=f"account-{self.count}",
+            as_of=date_of(now()),
+            currency="TWD",
+            values=GOOD if values is None else values,
+        )
+
+    def person(self, values=None) -> tuple[str, Borrower]:
+        """A borrower who is attested and bound."""
+        record = self.record(values)
+        folder = self.world.home(f"person-{self.count}")
+        borrowers.create(folder)
+        signer = borrowers.load_signer(folder)
+        with self.world.provider() as provider:
+            assert provider.submit([record], schema_id="consumer-revolving/1").accepted == 1
+            proof = borrowers.prove_possession(signer, provider=PROVIDER)
+            bound = provider.bind([(record.subject, proof)])[0]
+        found = make_pass(self.home(PROVIDER), bound.sub)
+        borrowers.join(folder, found.to_bytes())
+        return record.subject, Borrower(signer, found)
+
+    def consented(self, lender: Lender, values=None, **terms) -> tuple[str, str, Borrower]:
+        """A borrower who has consented to this lender's request: id, consent, borrower."""
+        subject_id, borrower = self.person(values)
+        request = lender.request(
+            lender.subject(subject_id), policy_id="revolving-standing", **terms
+        )
+        return subject_id, borrower.consent(borrower.check(request), language="zh"), borrower
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory) -> Iterator[Running]:
+    world = World(tmp_path_factory.mktemp("running"))
+    world.make()
+    with world.served():
+        world.populate()
+        yield Running(world)
+
+
+@pytest.fixture
+def lender(running) -> Iterator[Lender]:
+    with running.world.lender() as opened:
+        yield opened
+
+
+__all__ = ["AUDITOR", "LENDER", "PROVIDER"]

@@ -1,0 +1,358 @@
+"""A small world in memory that can lie: keys, trust, a log, attestations, answers.
+
+`World.case()` is an honest answer in parts; a test bends one part and `World.finish()` signs
+and logs the rest as if nothing had happened, so that exactly one check can fail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+
+from credproof import standard
+from credproof.attestation.package import pack, parse_package
+from credproof.attestation.pseudonym import Transcript, begin, oprf_key_id, parse_subject_id
+from credproof.attestation.sealing import SECRET_BYTES, SealingKey
+from credproof.attestation.statement import NO_CURRENCY, Opening, Statement, issue
+from credproof.base import jws, oprf
+from credproof.base.encoding import canonical_json, date_of
+from credproof.base.group import scalar_from
+from credproof.base.keys import DatedKey, Ed25519Signer
+from credproof.log.checkpoint import Checkpoint, sign_checkpoint
+from credproof.log.entry import GENESIS_PREV, Entry, entry_hash
+from credproof.log.merkle import Tree, leaf_hash
+from credproof.log.note import NoteSigner
+from credproof.verification.answer import (
+    ENTRY_ANSWER,
+    ENTRY_ATTESTATION,
+    Answer,
+    AnswerBundle,
+    BindingEvidence,
+    Kept,
+    Logged,
+    Reference,
+    TokenEvidence,
+    evidence_digest,
+    sign_answer,
+)
+from credproof.verification.consent import (
+    Notice,
+    Terms,
+    parse_request,
+    sign_consent,
+    sign_request,
+    verify_consent,
+)
+from credproof.verification.policy import Policy, evaluate, parse_policy
+from credproof.verification.proving import Holding, prove_tier
+from credproof.verification.trust import (
+    NEVER,
+    Participant,
+    PolicyPin,
+    Trust,
+    TrustBundle,
+    sign_trust,
+    verify_trust,
+)
+from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
+
+NOW = 1_790_000_000
+DOMAIN = "world.example"
+SUBJECT = "ref:somebody"
+REVOLVING = standard.schemas()["consumer-revolving/1"]
+KEY_BINDING = standard.schemas()["key-binding/1"]
+POLICY = standard.policies()[0]
+
+GOOD = {
+    "credit_limit": 10_000_000,
+    "used_amount": 1_000_000,
+    "utilisation_bp": 1000,
+    "overdue_cycles": 0,
+    "max_overdue_cycles_6m": 0,
+    "overdue_months_6m": 0,
+}
+"""Figures of tier A under the shipped policy."""
+FAIR = {**GOOD, "max_overdue_cycles_6m": 1, "overdue_months_6m": 1}
+"""Figures of tier B."""
+POOR = {**GOOD, "overdue_cycles": 3, "max_overdue_cycles_6m": 3, "overdue_months_6m": 3}
+"""Figures of REFER."""
+
+
+def seed_of(name: str, size: int = 32) -> bytes:
+    """Bytes that are the same in every run."""
+    return hashlib.shake_256(name.encode()).digest(size)
+
+
+def signer_of(name: str) -> Ed25519Signer:
+    return Ed25519Signer(seed_of(name))
+
+
+def complete(schema, values):
+    """The values with every other claim unknown."""
+    return dict.fromkeys(schema.claims) | values
+
+
+class Log:
+    """An honest log in memory."""
+
+    def __init__(self, signer: NoteSigner) -> None:
+        self.signer = signer
+        self.tree = Tree()
+        self.lines: list[bytes] = []
+
+    def append(self, kind: str, actor: str, object_digest: bytes, *, time: int = NOW) -> int:
+        entry = Entry(
+            seq=len(self.lines),
+            time=time,
+            kind=kind,
+            actor=actor,
+            object=object_digest,
+            salt=bytes(16),
+            fields={},
+            prev=entry_hash(self.lines[-1]) if self.lines else GENESIS_PREV,
+        )
+        return self.add(entry.to_line())
+
+    def add(self, line: bytes) -> int:
+        self.lines.append(line)
+        self.tree.append(leaf_hash(line))
+        return len(self.lines) - 1
+
+    def logged(self, index: int) -> Logged:
+        proof = self.tree.inclusion_proof(index, self.tree.size)
+        return Logged(self.lines[index], index, proof)
+
+    def checkpoint(self) -> bytes:
+        checkpoint = Checkpoint(self.signer.name, self.tree.size, self.tree.root())
+        return sign_checkpoint(checkpoint, [self.signer])
+
+
+@dataclass
+class Case:
+    """An answer in parts, before it is signed and logged."""
+
+    answer: Answer
+    consent: str
+    tokens: list[TokenEvidence]
+    bindings: list[BindingEvidence]
+    kept: Kept
+    evidence: bytes | None = None
+    entry: dict[str, object] = field(default_factory=dict)
+
+
+class World:
+    """Everybody with their keys; one provider `bank`, one lender `lend`, one borrower."""
+
+    def __init__(self) -> None:
+        self.root = signer_of("root")
+        self.answerer = signer_of("answer")
+        self.bank = signer_of("bank")
+        self.lend = signer_of("lend")
+        self.borrower = signer_of("borrower")
+        self.oprf_secret = scalar_from(seed_of("oprf", 64))
+        self.oprf_public = oprf.public_key(self.oprf_secret)
+        self.sealing = SealingKey(seed_of("sealing", SECRET_BYTES))
+        self.log = Log(NoteSigner(f"{DOMAIN}/log", signer_of("log")))
+        self.policies = [POLICY]
+        self.sub, self.transcript = self.identify(SUBJECT)
+
+    # -- trust
+
+    def bundle(self, **changes: object) -> TrustBundle:
+        participants = (
+            self.participant("bank", "provider", self.bank),
+            self.participant("other-bank", "provider", signer_of("other-bank")),
+            self.participant("lend", "lender", self.lend),
+        )
+        bundle = TrustBundle(
+            domain=DOMAIN,
+            version=3,
+            issued_at=NOW - 1000,
+            expires_at=NOW + 30 * 86_400,
+            log_vkey=str(self.log.signer.verifier_key),
+            answer_keys=(DatedKey(self.answerer.public, 0, NEVER),),
+            sealing_keys=(self.sealing.public.data,),
+            oprf_keys=(self.oprf_public,),
+            participants=participants,
+            schemas=(REVOLVING.digest, KEY_BINDING.digest),
+            policies=tuple(PolicyPin(policy.ref, 0, NEVER) for policy in self.policies),
+        )
+        return replace(bundle, **changes)
+
+    def participant(self, name: str, role: str, signer: Ed25519Signer, **changes: object):
+        schemas = (REVOLVING.digest, KEY_BINDING.digest) if role == "provider" else ()
+        keys = (DatedKey(signer.public, 0, NEVER),)
+        found = Participant(name, role, name.title(), "active", keys, schemas)
+        return replace(found, **changes)
+
+    def trust(self, **changes: object) -> Trust:
+        token = sign_trust(self.root, self.bundle(**changes))
+        return verify_trust(token, self.documents(), root=self.root.public, at=NOW)
+
+    def documents(self) -> list[bytes]:
+        policies = [policy.document for policy in self.policies]
+        return [REVOLVING.document, KEY_BINDING.document, *policies]
+
+    def add_policy(self, name: str, **changes: object) -> Policy:
+        """The shipped policy under another name, with some members changed; pinned too."""
+        document = json.loads(POLICY.document) | {"policy": name} | changes
+        policy = parse_policy(canonical_json(document), standard.schemas())
+        self.policies.append(policy)
+        return policy
+
+    # -- people and attestations
+
+    def identify(self, subject_id: str) -> tuple[bytes, Transcript]:
+        blind = scalar_from(seed_of("blind" + subject_id, 64))
+        blinded = begin([parse_subject_id(subject_id)], [blind])
+        evaluated, proof = oprf.evaluate_verifiable(
+            self.oprf_secret, blinded.elements, seed_of("nonce" + subject_id, 64)
+        )
+        sub = blinded.finish(evaluated, proof, self.oprf_public)[0]
+        key_id = oprf_key_id(self.oprf_public)
+        return sub, Transcript(subject_id, key_id, blind, evaluated[0], proof)
+
+    def statement(self, values=None, *, schema=REVOLVING, **changes: object) -> Statement:
+        statement = Statement(
+            schema=schema,
+            issuer="bank",
+            issued_at=NOW - 60,
+            expires_at=NOW + 90 * 86_400,
+            jti=seed_of("jti", 16),
+            sub=self.sub,
+            as_of=date_of(NOW - 86_400),
+            currency="TWD" if schema.has_money else NO_CURRENCY,
+            values=complete(schema, GOOD if values is None else values),
+            account="account-1",
+            seq=1,
+            prev=bytes(32),
+            basis=None,
+        )
+        return replace(statement, **changes)
+
+    def hold(self, statement: Statement, *, signer: Ed25519Signer | None = None) -> Holding:
+        """Sign a statement, log it, hold it."""
+        opening = Opening(statement, seed_of(f"seed{statement.jti!r}"))
+        token = issue(opening, signer or self.bank)
+        index = self.log.append(ENTRY_ATTESTATION, statement.issuer, jws.token_id(token))
+        return Holding(token, jws.token_id(token), index, opening)
+
+    def package(self, statement: Statement, *, signer: Ed25519Signer | None = None) -> bytes:
+        """The package of a statement, as it travels sealed."""
+        opening = Opening(statement, seed_of("package"))
+        return pack(issue(opening, signer or self.bank), opening)
+
+    def binding(self, *, key: Ed25519Signer | None = None, issuer: str = "bank") -> Holding:
+        jwk = (key or self.borrower).public.jwk()
+        values = complete(KEY_BINDING, {"jwk": jwk, "method": "SOFTWARE"})
+        statement = self.statement(
+            values, schema=KEY_BINDING, issuer=issuer, jti=seed_of("binding" + issuer, 16)
+        )
+        return self.hold(statement, signer=self.bank if issuer == "bank" else signer_of(issuer))
+
+    # -- consent
+
+    def terms(self, **changes: object) -> Terms:
+        terms = Terms(
+            sub=self.sub,
+            aud="lend",
+            via=DOMAIN,
+            policies=tuple(policy.ref for policy in self.policies),
+            purpose="ORIGINATION",
+            mode="once",
+            expires_at=NOW + 86_400,
+            data_life_days=30,
+        )
+        return replace(terms, **changes)
+
+    def request(self, terms: Terms | None = None, **changes: object) -> str:
+        settings = {"jti": bytes(16), "issued_at": NOW - 50, "open_until": NOW + 3600, **changes}
+        return sign_request(self.lend, terms or self.terms(), **settings)
+
+    def consent(self, terms: Terms | None = None, *, signer=None, now: int = NOW - 40) -> str:
+        request = parse_request(self.request(terms))
+        notice = Notice(bytes(32), "zh")
+        return sign_consent(
+            signer or self.borrower, request, jti=seed_of("consent", 16), now=now, notice=notice
+        )
+
+    # -- answers
+
+    def case(self, values=None, *, policy: Policy = POLICY, holdings=None) -> Case:
+        """An honest answer about the borrower, ready to be bent."""
+        holdings = holdings or [self.hold(self.statement(values))]
+        bindings = [self.binding()]
+        evaluation = evaluate(policy, [holding.statement for holding in holdings], now=NOW)
+        tier = policy.tier(evaluation.outcome.tier or "")
+        proved, results = prove_tier(policy, tier, holdings, now=NOW) if tier else ((), ())
+        consent = self.consent()
+        kept = Kept(
+            nonce=seed_of("nonce"),
+            request_id=seed_of("request", 16),
+            case=Reference("case-1", seed_of("case", 16)),
+            staff=Reference("staff-1", seed_of("staff", 16)),
+            transcript=self.transcript,
+        )
+        answer = Answer(
+            domain=DOMAIN,
+            lender="lend",
+            nonce=kept.nonce,
+            issued_at=NOW,
+            request_id=kept.request_id,
+            case=kept.case.digest,
+            staff=kept.staff.digest,
+            policy=policy.ref,
+            consent=verify_consent(consent).id,
+            sub=self.sub,
+            outcome=evaluation.outcome,
+            offer=tier.offer if tier else {},
+            results=results,
+            evidence=bytes(32),
+        )
+        tokens = [
+            TokenEvidence(p.holding.token, p.proofs, self.log.logged(p.holding.log_index))
+            for p in proved
+        ]
+        bound = [
+            BindingEvidence(b.token, b.opening.disclose("jwk").text, self.log.logged(b.log_index))
+            for b in bindings
+        ]
+        return Case(answer, consent, tokens, bound, kept)
+
+    def finish(self, case: Case, *, signer: Ed25519Signer | None = None) -> AnswerBundle:
+        """Sign and log an answer, whatever it says, and prove all places in the log."""
+        tokens, bindings = tuple(case.tokens), tuple(case.bindings)
+        evidence = case.evidence or evidence_digest(case.consent, tokens, bindings)
+        token = sign_answer(signer or self.answerer, replace(case.answer, evidence=evidence))
+        entry = {"kind": ENTRY_ANSWER, "actor": "lend", "object_digest": jws.token_id(token)}
+        index = self.log.append(**{**entry, **case.entry})
+        return AnswerBundle(
+            answer=token,
+            consent=case.consent,
+            tokens=tuple(replace(i, logged=self.log.logged(i.logged.log_index)) for i in tokens),
+            bindings=tuple(
+                replace(i, logged=self.log.logged(i.logged.log_index)) for i in bindings
+            ),
+            logged=self.log.logged(index),
+            checkpoint=self.log.checkpoint(),
+            kept=case.kept,
+        )
+
+    def verify(self, bundle: AnswerBundle, *, trust: Trust | None = None, **changes: object):
+        """Verify as the lender that pinned the bank's key."""
+        expected = Expectations(
+            lender="lend",
+            now=NOW + 5,
+            mode="now",
+            pins={"bank": frozenset({self.bank.public.kid})},
+        )
+        verified: VerifiedAnswer = verify_answer(
+            bundle, trust or self.trust(), replace(expected, **changes)
+        )
+        return verified
+
+
+def reparse(package: bytes):
+    """A package as the service sees it."""
+    return parse_package(package)
