@@ -1,0 +1,122 @@
+"""Requests and consents: each signed by whom it must be, for exactly its terms."""
+
+from __future__ import annotations
+
+import pytest
+from credproof.base import jws
+from credproof.base.errors import CredproofError
+from credproof.base.keys import P256Signer
+from credproof.verification.consent import (
+    Notice,
+    parse_request,
+    sign_consent,
+    sign_revocation,
+    verify_consent,
+    verify_revocation,
+)
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.world import DOMAIN, NOW, POLICY, World, signer_of
+
+WORLD = World()
+
+
+def refused(reason: str, work) -> None:
+    with pytest.raises(CredproofError) as caught:
+        work()
+    assert reason == caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "signer", [signer_of("borrower"), P256Signer(ec.generate_private_key(ec.SECP256R1()))]
+)
+def test_a_consent_verifies_under_the_key_it_carries(signer):
+    consent = verify_consent(WORLD.consent(signer=signer))
+
+    assert signer.public == consent.key
+    assert WORLD.terms() == consent.terms
+    consent.verify_scope(sub=WORLD.sub, lender="lend", via=DOMAIN, policy=POLICY, at=NOW)
+
+
+def test_a_consent_repeats_the_terms_of_the_request_and_names_it():
+    request = parse_request(WORLD.request())
+    consent = verify_consent(WORLD.consent())
+    assert (request.terms, request.jws.id) == (consent.terms, consent.request)
+
+
+def test_altered_terms_are_refused():
+    one, two = WORLD.consent(), WORLD.consent(WORLD.terms(mode="continuing"))
+    head, _, signature = one.split(".")
+    mixed = f"{head}.{two.split('.')[1]}.{signature}"
+    refused("BAD_SIGNATURE", lambda: verify_consent(mixed))
+
+
+def test_a_request_is_not_a_consent_and_the_other_way_round():
+    refused("WRONG_TYPE", lambda: verify_consent(WORLD.request()))
+    refused("WRONG_TYPE", lambda: parse_request(WORLD.consent()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"purpose": "CURIOSITY"},
+        {"mode": "always"},
+        {"aud": "No Such Id"},
+        {"policies": ()},
+        {"policies": (POLICY.ref, POLICY.ref)},
+        {"data_life_days": 0},
+        {"data_life_days": 100_000},
+    ],
+)
+def test_terms_outside_the_grammar_are_refused(change):
+    refused("BAD_CONSENT", lambda: parse_request(WORLD.request(WORLD.terms(**change))))
+
+
+@pytest.mark.parametrize("expires_at", [NOW - 100, NOW + 6 * 366 * 86_400])
+def test_a_consent_for_no_time_or_too_long_is_refused(expires_at):
+    refused(
+        "BAD_CONSENT", lambda: verify_consent(WORLD.consent(WORLD.terms(expires_at=expires_at)))
+    )
+
+
+def test_a_request_must_be_the_lenders_own():
+    request = parse_request(WORLD.request())
+    thief = signer_of("thief").public
+    refused("BAD_SIGNATURE", lambda: request.verify(thief, via=DOMAIN, now=NOW))
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ({"via": "other.example", "now": NOW}, "WRONG_SERVICE"),
+        ({"via": DOMAIN, "now": NOW + 7200}, "EXPIRED"),
+        ({"via": DOMAIN, "now": NOW - 1000}, "FROM_THE_FUTURE"),
+    ],
+)
+def test_a_request_for_elsewhere_or_another_time_is_refused(how, reason):
+    request = parse_request(WORLD.request())
+    refused(reason, lambda: request.verify(WORLD.lend.public, **how))
+
+
+def test_a_request_that_stays_open_for_too_long_is_refused():
+    token = WORLD.request(open_until=NOW + 90 * 86_400)
+    refused("BAD_CONSENT", lambda: parse_request(token))
+
+
+def test_a_consent_without_its_key_is_refused():
+    claims = jws.parse(WORLD.consent(), jws.CONSENT).claims
+    token = jws.sign(WORLD.borrower, jws.CONSENT, claims)
+    refused("NO_KEY", lambda: verify_consent(token))
+
+
+def test_a_notice_in_an_unknown_language_is_refused():
+    request = parse_request(WORLD.request())
+    notice = Notice(bytes(32), "de")
+    token = sign_consent(WORLD.borrower, request, jti=bytes(16), now=NOW, notice=notice)
+    refused("BAD_CONSENT", lambda: verify_consent(token))
+
+
+def test_a_revocation_names_its_consent_and_key():
+    token = sign_revocation(WORLD.borrower, bytes(32), now=NOW)
+    revocation = verify_revocation(token)
+    assert (WORLD.borrower.public, bytes(32)) == (revocation.key, revocation.consent)

@@ -1,0 +1,86 @@
+"""The trust bundle: round trip, and what a verifier refuses to be told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from credproof.base.errors import CredproofError, Malformed
+from credproof.home import Home
+from credproof.verification.trust import NEVER, PolicyPin, sign_trust, verify_trust
+from credproof.wire.trust import TrustPackage, package_of, parse
+
+from tests.world import NOW, POLICY, REVOLVING, World, signer_of
+
+WORLD = World()
+
+
+def test_a_bundle_comes_back_as_it_was_signed():
+    trust = WORLD.trust()
+
+    assert WORLD.bundle() == trust.bundle
+    assert trust.schemas[REVOLVING.digest].id == REVOLVING.id
+    assert trust.policies[POLICY.ref].document == POLICY.document
+
+
+def test_a_package_file_comes_back_as_it_was_written():
+    package = package_of(WORLD.trust())
+    assert package == parse(package.to_bytes())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"domain": "Not A Domain"},
+        {"version": 0},
+        {"expires_at": NOW - 2000},
+        {"expires_at": NOW + 900 * 86_400},
+        {"answer_keys": ()},
+        {"participants": (WORLD.participant("bank", "king", WORLD.bank),)},
+        {"participants": (WORLD.participant("Bad Id", "lender", WORLD.bank),)},
+        {"participants": (WORLD.participant("bank", "provider", WORLD.bank, status="asleep"),)},
+        {"participants": (WORLD.participant("bank", "provider", WORLD.bank),) * 2},
+    ],
+)
+def test_a_bundle_outside_the_grammar_is_refused(change):
+    with pytest.raises(Malformed):
+        WORLD.trust(**change)
+
+
+def test_a_policy_pinned_by_another_digest_has_no_document():
+    pins = (PolicyPin(replace(POLICY.ref, digest=bytes(32)), 0, NEVER),)
+    with pytest.raises(CredproofError) as caught:
+        WORLD.trust(policies=pins)
+    assert caught.value.reason == "MISSING_DOCUMENT"
+
+
+def test_a_bundle_signed_by_a_thief_under_the_roots_name_is_refused():
+    token = sign_trust(signer_of("thief"), WORLD.bundle())
+    real = sign_trust(WORLD.root, WORLD.bundle())
+    _, payload, signature = token.split(".")
+    forged = ".".join((real.split(".")[0], payload, signature))
+    with pytest.raises(CredproofError) as caught:
+        verify_trust(forged, WORLD.documents(), root=WORLD.root.public, at=NOW)
+    assert caught.value.reason == "BAD_SIGNATURE"
+
+
+def test_the_newest_policy_in_force_is_chosen():
+    trust = WORLD.trust()
+    assert POLICY.ref == trust.newest_policy(POLICY.id, NOW).ref
+    with pytest.raises(CredproofError):
+        trust.newest_policy("no-such-policy", NOW)
+
+
+def test_a_home_never_goes_back_to_an_older_bundle(tmp_path):
+    from tests.deployment import Deployment
+
+    deployment = Deployment(tmp_path)
+    home = deployment.admit("lender", "lend")
+    older = parse((home.folder / "trust.json").read_bytes())
+    newer = deployment.change_trust(lambda bundle: bundle)
+    home.adopt(package_of(newer), now=newer.bundle.issued_at)
+
+    with pytest.raises(CredproofError) as caught:
+        Home(home.folder).adopt(older, now=newer.bundle.issued_at)
+    assert caught.value.reason == "TRUST_ROLLBACK"
+    assert isinstance(older, TrustPackage)
