@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from credproof.base.encoding import canonical_json, tagged_hash
@@ -42,13 +43,13 @@ class Condition:
         return value >= self.threshold if self.direction == "at_least" else value < self.threshold
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ladder:
     """The rising thresholds t_1 … t_N of a claim."""
 
     thresholds: tuple[int, ...]
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         return tagged_hash("ladder", canonical_json(self.thresholds))
 

@@ -12,7 +12,7 @@ import datetime as dt
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from credproof.base.errors import Malformed
@@ -78,19 +78,22 @@ def _sized(data: bytes, size: int | None) -> bytes:
 # -- JSON ---------------------------------------------------------------------
 
 
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+)
+
+
 def canonical_json(value: Json) -> bytes:
     """RFC 8785 bytes of a value made of strings, integers, booleans, null, lists and objects.
 
+    Keys must be ASCII: then the order of code points, UTF-16 code units and bytes is one.
+
     Raises:
         Malformed: `NOT_JSON` for a float, an integer of 2**53 or more, a key that is not
-            text, or text that is not Unicode.
+            ASCII text, or text that is not Unicode.
     """
     _check_json(value)
-    try:
-        ordered = json.dumps(_ordered(value), ensure_ascii=False, separators=(",", ":"))
-        return ordered.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise Malformed("NOT_JSON", "text with a lone surrogate") from error
+    return _encode(value)
 
 
 def parse_json(data: bytes) -> Any:
@@ -99,8 +102,8 @@ def parse_json(data: bytes) -> Any:
     Raises:
         Malformed: `NOT_JSON` when it does not parse, `NOT_CANONICAL` for another spelling.
     """
-    value = parse_loose_json(data)
-    if canonical_json(value) != data:
+    value = _decode(data, _canonical_object)
+    if _encode(value) != data:
         raise Malformed("NOT_CANONICAL", "JSON is not in canonical form (RFC 8785)")
     return value
 
@@ -113,15 +116,27 @@ def parse_loose_json(data: bytes) -> Any:
     Raises:
         Malformed: `NOT_JSON`.
     """
+    return _decode(data, _object)
+
+
+def _decode(data: bytes, make_object: Callable[[list[tuple[str, Any]]], dict[str, Any]]) -> Any:
     try:
         return json.loads(
             data.decode("utf-8"),
-            object_pairs_hook=_object,
+            object_pairs_hook=make_object,
+            parse_int=_integer,
             parse_float=_no_float,
             parse_constant=_no_float,
         )
     except (ValueError, RecursionError) as error:
         raise Malformed("NOT_JSON", "not JSON with integers only and unique keys") from error
+
+
+def _encode(value: Any) -> bytes:
+    try:
+        return _ENCODER.encode(value).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Malformed("NOT_JSON", "text with a lone surrogate") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -131,36 +146,39 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _canonical_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if not all(key.isascii() for key, _ in pairs):
+        raise ValueError("key is not ASCII")
+    return _object(pairs)
+
+
+def _integer(text: str) -> int:
+    if len(text) > 17 or abs(value := int(text)) > INTEGER_MAX:
+        raise ValueError("integer of 2**53 or more")
+    return value
+
+
 def _no_float(_text: str) -> NoReturn:
     raise ValueError("not an integer")
 
 
 def _check_json(value: Json) -> None:
-    if value is None or isinstance(value, bool | str):
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
         return
-    if isinstance(value, int):
-        if abs(value) > INTEGER_MAX:
+    if kind is int:
+        if abs(value) > INTEGER_MAX:  # type: ignore[arg-type]
             raise Malformed("NOT_JSON", "integer of 2**53 or more")
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for key, member in value.items():
-            if not isinstance(key, str):
-                raise Malformed("NOT_JSON", "object key is not text")
+            if type(key) is not str or not key.isascii():
+                raise Malformed("NOT_JSON", "object key is not ASCII text")
             _check_json(member)
     elif isinstance(value, list | tuple):
         for item in value:
             _check_json(item)
     else:
         raise Malformed("NOT_JSON", "value has no canonical JSON form")
-
-
-def _ordered(value: Json) -> Any:
-    """Keys in the order of their UTF-16 code units (RFC 8785 section 3.2.3)."""
-    if isinstance(value, Mapping):
-        keys = sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
-        return {key: _ordered(value[key]) for key in keys}
-    if isinstance(value, list | tuple):
-        return [_ordered(item) for item in value]
-    return value
 
 
 # -- hashes and frames --------------------------------------------------------
