@@ -1,0 +1,108 @@
+"""Go's own note and tlog (golang.org/x/mod) accept our log, and refuse a tampered one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.interop.sample import ENTRIES, sample_log
+
+SOURCE = Path(__file__).parent / "go" / "main.go"
+GO = Path(sys.executable).with_name("go")
+MODULE = """\
+module verifier
+
+go 1.22
+
+require golang.org/x/mod v0.0.0
+
+replace golang.org/x/mod => ./xmod
+"""
+
+
+@pytest.fixture(scope="session")
+def verifier(tmp_path_factory) -> Path:
+    """The verifier, built from the packages that the Go distribution itself carries."""
+    folder = tmp_path_factory.mktemp("go")
+    environment = {
+        **os.environ,
+        "GOPROXY": "off",
+        "GOFLAGS": "-mod=mod",
+        "GOCACHE": str(folder / "cache"),
+        "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0",
+    }
+    root = subprocess.run(
+        [GO, "env", "GOROOT"], capture_output=True, text=True, check=True, env=environment
+    ).stdout.strip()
+    vendored = Path(root) / "src" / "cmd" / "vendor" / "golang.org" / "x" / "mod" / "sumdb"
+    for name in ("note", "tlog"):
+        shutil.copytree(vendored / name, folder / "xmod" / "sumdb" / name)
+    (folder / "xmod" / "go.mod").write_text("module golang.org/x/mod\n\ngo 1.22\n")
+    (folder / "go.mod").write_text(MODULE)
+    shutil.copy(SOURCE, folder / "main.go")
+    built = folder / "verifier"
+    subprocess.run([GO, "build", "-o", built, "."], cwd=folder, check=True, env=environment)
+    return built
+
+
+def told(data: object) -> object:
+    """JSON in which bytes are base64, as Go reads them."""
+    if isinstance(data, bytes):
+        return base64.b64encode(data).decode()
+    if isinstance(data, tuple | list):
+        return [told(item) for item in data]
+    return data
+
+
+def document() -> dict:
+    log = sample_log()
+    tree = log.tree
+    return {
+        "vkey": str(log.signer.verifier_key),
+        "note": log.checkpoint().decode(),
+        "entries": list(log.lines),
+        "inclusion": [tree.inclusion_proof(i, ENTRIES) for i in range(ENTRIES)],
+        "consistency": [tree.consistency_proof(n, ENTRIES) for n in range(1, ENTRIES + 1)],
+        "roots": [tree.root(n) for n in range(1, ENTRIES + 1)],
+    }
+
+
+def verdict(verifier: Path, data: dict) -> str:
+    text = json.dumps({name: told(value) for name, value in data.items()})
+    done = subprocess.run([verifier], input=text, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def test_go_accepts_our_note_root_and_every_proof(verifier):
+    assert verdict(verifier, document()) == "accepted"
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda d: d["entries"].__setitem__(5, flipped(d["entries"][5])),
+        lambda d: d["entries"].pop(),
+        lambda d: d["entries"].reverse(),
+        lambda d: d.update(note=d["note"].replace("23", "22", 1)),
+        lambda d: d.update(note=d["note"].replace("world.example", "other.example", 1)),
+        lambda d: d["inclusion"].__setitem__(3, d["inclusion"][4]),
+        lambda d: d["consistency"].__setitem__(3, d["consistency"][4]),
+        lambda d: d["roots"].__setitem__(9, flipped(d["roots"][9])),
+    ],
+)
+def test_go_refuses_a_tampered_log(verifier, tamper):
+    data = document()
+    tamper(data)
+    assert verdict(verifier, data).startswith("refused")
