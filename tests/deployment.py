@@ -82,7 +82,7 @@ def statement(values=None, *, schema=REVOLVING, **changes: object) -> Statement:
         jti=os.urandom(16),
         sub=bytes(31) + b"\x01",
         as_of=date_of(now),
-        currency="TWD" if schema.has_money else "XXX",
+        currency="TWD" if schema.has_money else None,
         values=complete(schema, GOOD if values is None else values),
         account="account-1",
         seq=1,

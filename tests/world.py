@@ -14,7 +14,7 @@ from credproof import standard
 from credproof.attestation.package import pack, parse_package
 from credproof.attestation.pseudonym import Transcript, begin, oprf_key_id, parse_subject_id
 from credproof.attestation.sealing import SECRET_BYTES, SealingKey
-from credproof.attestation.statement import NO_CURRENCY, Opening, Statement, issue
+from credproof.attestation.statement import Opening, Statement, issue
 from credproof.base import jws, oprf
 from credproof.base.encoding import canonical_json, date_of
 from credproof.base.group import scalar_from
@@ -222,7 +222,7 @@ class World:
             jti=seed_of("jti", 16),
             sub=self.sub,
             as_of=date_of(NOW - 86_400),
-            currency="TWD" if schema.has_money else NO_CURRENCY,
+            currency="TWD" if schema.has_money else None,
             values=complete(schema, GOOD if values is None else values),
             account="account-1",
             seq=1,

@@ -25,7 +25,6 @@ from credproof.attestation.schema import Schema
 from credproof.attestation.sealing import Route
 from credproof.attestation.statement import (
     JTI_BYTES,
-    NO_CURRENCY,
     SEED_BYTES,
     Opening,
     Statement,
@@ -207,7 +206,7 @@ def _binding_record(line: int, subject_id: str, key: PublicKey) -> Record:
         subject=subject_id,
         account=f"key-{key.kid}",
         as_of=dt.datetime.now(dt.UTC).date(),
-        currency=NO_CURRENCY,
+        currency=None,
         values={"jwk": key.jwk(), "method": "SOFTWARE", "rp_id": None, "replaces": None},
     )
 

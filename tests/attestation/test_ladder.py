@@ -7,11 +7,11 @@ import secrets
 from itertools import pairwise
 
 import pytest
+from credproof.attestation.ladder import DIRECTIONS, Chain, Condition, Direction, Ladder
+from credproof.base.errors import Malformed, VerificationFailed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credproof.attestation.ladder import DIRECTIONS, Chain, Condition, Direction, Ladder
-from credproof.base.errors import Malformed, VerificationFailed
 from tests.attestation import samples
 
 LADDER = Ladder((10, 20, 50, 100))

@@ -23,8 +23,6 @@ from credproof.base.keys import Signer
 SEED_BYTES = 32
 JTI_BYTES = 16
 SALT_BYTES = 16
-NO_CURRENCY = "XXX"
-"""ISO 4217: no currency is involved."""
 HIDDEN = ("account", "basis", "prev", "seq")
 """The provider's chain per account: opened to service and auditor only."""
 
@@ -35,7 +33,8 @@ class Statement:
 
     Times are whole seconds; `sub` and `prev` have 32 bytes, `jti` 16. `values` names every
     claim of the schema; None is unknown. `seq` starts at 1 with `prev` of zeros; `basis` is
-    the digest of the provider's own record, or None.
+    the digest of the provider's own record, or None. `currency` is None exactly when the schema
+    has no money.
     """
 
     schema: Schema
@@ -45,7 +44,7 @@ class Statement:
     jti: bytes
     sub: bytes
     as_of: dt.date
-    currency: str
+    currency: str | None
     values: Mapping[str, Value]
     account: str
     seq: int

@@ -11,7 +11,7 @@ from typing import Any
 from credproof.attestation.ladder import DIRECTIONS, Chain, Condition, Direction
 from credproof.attestation.schema import Schema
 from credproof.attestation.sdjwt import Disclosure, open_disclosures
-from credproof.attestation.statement import HIDDEN, JTI_BYTES, NO_CURRENCY
+from credproof.attestation.statement import HIDDEN, JTI_BYTES
 from credproof.base import jws
 from credproof.base.encoding import parse_date
 from credproof.base.errors import Malformed, VerificationFailed
@@ -33,7 +33,7 @@ class Token:
     jti: bytes
     sub: bytes
     as_of: dt.date
-    currency: str
+    currency: str | None
     schema_digest: bytes
     vct: str
     anchors: Mapping[tuple[str, Direction], bytes]
@@ -64,7 +64,7 @@ class Token:
         digests = len(schema.claims) + len(schema.facts) + len(HIDDEN)
         if set(self.anchors) != anchors or len(self.jws.claims["_sd"]) != digests:
             raise VerificationFailed("WRONG_SHAPE", "token lacks a digest or an anchor")
-        if schema.has_money == (self.currency == NO_CURRENCY):
+        if schema.has_money == (self.currency is None):
             raise VerificationFailed("WRONG_SHAPE", "token's currency does not fit its schema")
 
     def verify_condition(self, schema: Schema, condition: Condition, proof: bytes) -> None:
@@ -105,7 +105,7 @@ def parse_token(text: str) -> Token:
         jti=members.bytes("jti", JTI_BYTES),
         sub=members.bytes("sub", 32),
         as_of=parse_date(members.take("as_of", str)),
-        currency=members.take("currency", str),
+        currency=_parse_currency(members.take_any("currency")),
         schema_digest=members.bytes("schema", 32),
         vct=members.take("vct", str),
         anchors=_parse_anchors(members.take("ladders", dict)),
@@ -113,11 +113,17 @@ def parse_token(text: str) -> Token:
     fixed = (members.take("_sd_alg", str), members.take("sums", dict))
     digests = members.strings("_sd")
     members.finish()
-    if fixed != ("sha-256", {}) or not _CURRENCY.match(token.currency):
+    if fixed != ("sha-256", {}):
         raise Malformed("BAD_TOKEN", "token has a member of another profile")
     if list(digests) != sorted(set(digests)) or "jwk" in parsed.header:
         raise Malformed("BAD_TOKEN", "digests are not sorted, or the token carries a key")
     return token
+
+
+def _parse_currency(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and _CURRENCY.match(value)):
+        raise Malformed("BAD_TOKEN", "currency is neither an ISO 4217 code nor null")
+    return value
 
 
 def _parse_anchors(value: dict[str, Any]) -> dict[tuple[str, Direction], bytes]:

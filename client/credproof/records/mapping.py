@@ -49,7 +49,7 @@ class Record:
     subject: str
     account: str
     as_of: dt.date
-    currency: str
+    currency: str | None
     values: Mapping[str, Value]
 
     def basis(self, schema_id: str) -> bytes:
@@ -60,7 +60,7 @@ class Record:
             self.subject.encode(),
             self.account.encode(),
             self.as_of.isoformat().encode(),
-            self.currency.encode(),
+            (self.currency or "").encode(),
             canonical_json(self.values),
         )
 

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Builds the wheel, installs it with and without its server parts, and tries both.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python=$PWD/.venv/bin/python
+
+echo "wheel: building"
+"$python" -m hatchling build -t wheel -d "$work" >/dev/null
+wheel=$(ls "$work"/*.whl)
+
+for file in credproof/data/uci-first-2000.csv.gz credproof/data/uci.mapping.yaml \
+    credproof/data/schemas/consumer-revolving.yaml credproof/data/policies/revolving-standing.yaml \
+    credproof/data/notices/zh.txt credproof/data/json-schemas/verify-result.json credproof/py.typed \
+    credproof_server/py.typed credproof_server/storage/migrations/main/env.py \
+    credproof_server/storage/migrations/main/versions/m0001_first_tables.py; do
+    "$python" -m zipfile -l "$wheel" | grep -q "^$file " || { echo "wheel lacks $file"; exit 1; }
+done
+
+# The lock without hashes: versions only, as constraints for pip.
+grep -E '^[a-zA-Z0-9._-]+==' requirements.lock | sed 's/ *\\$//; s/ *;.*//' >"$work/constraints"
+# (--constraint cannot carry hashes for a local wheel.)
+
+try() {
+    local name=$1 what=$2
+    echo "wheel: installing $name"
+    "$python" -m venv "$work/$name"
+    "$work/$name/bin/pip" -q --disable-pip-version-check install -c "$work/constraints" "$what"
+    "$work/$name/bin/credproof" --help >/dev/null
+}
+
+try plain "$wheel"
+set +e
+"$work/plain/bin/credproof" serve somewhere >"$work/out" 2>"$work/err"
+code=$?
+set -e
+if [ $code -ne 2 ] || [ -s "$work/out" ] || [ "$(wc -l <"$work/err")" -ne 1 ] ||
+    ! grep -qF 'credproof[server]' "$work/err"; then
+    echo "without its server parts, serve must say in one line what to install; it said:"
+    cat "$work/out" "$work/err"
+    exit 1
+fi
+
+try server "$wheel[server]"
+"$work/server/bin/credproof" serve --help >/dev/null
+(cd "$work" && "$work/server/bin/credproof" demo --clients 3 --json >"$work/demo.json")
+grep -q '"operator": true' "$work/demo.json"
+echo "wheel: works with and without its server parts"
