@@ -11,17 +11,17 @@ echo "wheel: building"
 "$python" -m hatchling build -t wheel -d "$work" >/dev/null
 wheel=$(ls "$work"/*.whl)
 
+names=$("$python" -m zipfile -l "$wheel" | cut -d' ' -f1)
 for file in credproof/data/uci-first-2000.csv.gz credproof/data/uci.mapping.yaml \
     credproof/data/schemas/consumer-revolving.yaml credproof/data/policies/revolving-standing.yaml \
     credproof/data/notices/zh.txt credproof/data/json-schemas/verify-result.json credproof/py.typed \
     credproof_server/py.typed credproof_server/storage/migrations/main/env.py \
     credproof_server/storage/migrations/main/versions/m0001_first_tables.py; do
-    "$python" -m zipfile -l "$wheel" | grep -q "^$file " || { echo "wheel lacks $file"; exit 1; }
+    grep -qxF "$file" <<<"$names" || { echo "wheel lacks $file"; exit 1; }
 done
 
 # The lock without hashes: versions only, as constraints for pip.
 grep -E '^[a-zA-Z0-9._-]+==' requirements.lock | sed 's/ *\\$//; s/ *;.*//' >"$work/constraints"
-# (--constraint cannot carry hashes for a local wheel.)
 
 try() {
     local name=$1 what=$2
