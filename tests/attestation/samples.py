@@ -35,7 +35,7 @@ VALUES: Mapping[str, Value] = {
     "max_overdue_cycles_6m": 1,
     "overdue_months_6m": 1,
     "max_days_past_due_12m": 12,
-    "status": "ACTIVE",
+    "account_status": "ACTIVE",
     "opened_on": "2021-05-06",
 }
 NOTHING: Mapping[str, Value] = dict.fromkeys(VALUES)

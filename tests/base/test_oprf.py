@@ -81,7 +81,7 @@ def test_our_client_accepts_another_implementations_evaluation():
     output = server.evaluate(ristretto.BlindedInput.deserialize(element)).serialize()
     proof, evaluated = output[:64], output[64:]
 
-    oprf.verify_evaluation(server.public_key().serialize(), [element], [evaluated], proof)
+    oprf.verify_evaluation(server.public_key.serialize(), [element], [evaluated], proof)
     expected = server.evaluate_known_input(b"input")
     assert expected == oprf.finalize(b"input", SECRET, evaluated)
 

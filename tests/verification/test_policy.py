@@ -139,7 +139,7 @@ def test_evaluation_is_the_rule_written_out(overdue, worst, months, utilisation,
     [
         (lambda d: d["questions"]["room"].update(below=8001), "NOT_ON_LADDER"),
         (lambda d: d["questions"]["room"].update(at_least=1000), "BAD_MEMBER"),
-        (lambda d: d["questions"]["room"].update(claim="status"), "NO_LADDER"),
+        (lambda d: d["questions"]["room"].update(claim="account_status"), "NO_LADDER"),
         (lambda d: d["questions"]["room"].update(claim="nothing"), "NO_LADDER"),
         (lambda d: d["questions"]["room"].update(currency="TWD"), "BAD_POLICY"),
         (lambda d: d["questions"]["sizeable"].pop("currency"), "BAD_POLICY"),

@@ -42,6 +42,12 @@ FORBIDDEN_WORDS = frozenset(
 )
 """What the law forbids to collect (Regulation on Credit Reporting, article 14) or we never ask."""
 
+RESERVED_NAMES = frozenset(
+    {"iss", "iat", "exp", "nbf", "sub", "vct", "jti", "cnf", "status", "as_of", "currency"}
+    | {"schema", "ladders", "sums", "account", "basis", "prev", "seq"}
+)
+"""Members of the token itself, or of SD-JWT VC: no claim or fact may be named like them."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}\Z")
 _ENUM_VALUE = re.compile(r"[A-Z][A-Z0-9_]{0,62}\Z")
@@ -252,6 +258,8 @@ def _check_whole(schema: Schema) -> None:
         raise Malformed("BAD_SCHEMA", "schema has too many chain steps")
     if schema.version < 1 or set(schema.claims) & set(schema.facts):
         raise Malformed("BAD_SCHEMA", "version below 1, or a fact named as a claim")
+    if RESERVED_NAMES & set(_names(schema)):
+        raise Malformed("BAD_SCHEMA", "a claim or fact is named like a member of the token")
     if set(schema.claims) | set(schema.facts) != {_matching(_NAME, n) for n in _names(schema)}:
         raise Malformed("BAD_SCHEMA", "a name is spelled wrongly")
 

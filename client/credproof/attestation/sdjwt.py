@@ -146,7 +146,7 @@ def verify_presentation(
         VerificationFailed: `BAD_SIGNATURE`, `WRONG_ALGORITHM`, `EXPIRED`, `NOT_YET_VALID`,
             `BAD_KEY_BINDING`, and as `open_disclosures`.
     """
-    token, *texts, binding = presentation.split("~")
+    token, *texts, binding = _parts(presentation)
     header, payload = _verify_jwt(token, key)
     _check_dates(payload, now)
     claims = open_disclosures(payload, [parse_disclosure(text) for text in texts])
@@ -156,6 +156,14 @@ def verify_presentation(
         signed = presentation.removesuffix(binding)
         _verify_key_binding(binding, claims, signed, key_binding, now)
     return VerifiedPresentation(header, claims)
+
+
+def _parts(presentation: str) -> list[str]:
+    """Token, disclosures and key binding (which may be empty): at least two parts."""
+    parts = presentation.split("~")
+    if len(parts) < 2:
+        raise Malformed("NOT_A_JWS", "a presentation is a compact token with tildes after it")
+    return parts
 
 
 def _verify_jwt(token: str, key: PublicKey) -> tuple[dict[str, Any], dict[str, Any]]:

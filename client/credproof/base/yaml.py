@@ -54,7 +54,7 @@ def parse_yaml(data: bytes) -> Any:
     at_most(len(data), DOCUMENT_BYTES_MAX, "document")
     try:
         return yaml.load(data.decode("utf-8"), _StrictLoader)  # noqa: S506 - a safe loader
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise Malformed(
             "NOT_YAML", "not strict YAML: no aliases, floats, dates or repeated keys"
         ) from error
