@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from credproof.base.errors import CredproofError
+from credproof.base.errors import CredproofError, Unreachable
 from credproof.base.keys import Signer
 from credproof.base.limits import MESSAGE_BYTES_MAX
 from credproof.home import Home
@@ -21,6 +21,8 @@ from credproof.wire.errors import from_call
 TIMEOUT_S: Final = 60.0
 """How long one call may take in all, retries included."""
 ATTEMPTS_MAX: Final = 5
+BACK_OFF_S: Final = (0.2, 0.4, 0.8, 1.6)
+"""The waits between the attempts of a signed call."""
 
 _RETRY: Final = {
     "methodConfig": [
@@ -37,11 +39,11 @@ _RETRY: Final = {
         }
     ]
 }
-_OPTIONS: Final = (
-    ("grpc.service_config", json.dumps(_RETRY)),
+_SIZES: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
 )
+_OPTIONS: Final = (("grpc.service_config", json.dumps(_RETRY)), *_SIZES)
 
 Reply = TypeVar("Reply", bound=Message)
 
@@ -56,7 +58,7 @@ def connect(home: Home, *, address: str | None = None) -> grpc.Channel:
 def connect_borrower(address: str, authority: bytes) -> grpc.Channel:
     """A channel to the borrowers' listener, whose certificate `authority` (PEM) signed."""
     credentials = grpc.ssl_channel_credentials(authority)
-    return grpc.secure_channel(address, credentials, options=_OPTIONS)
+    return grpc.secure_channel(address, credentials, options=_SIZES)
 
 
 def call(method: Any, request: Message, *, metadata: Sequence[tuple[str, str]] = ()) -> Any:
@@ -85,12 +87,22 @@ class SignedCaller:
         self._service = service
 
     def call(self, method: str, request: Message, reply: type[Reply]) -> Reply:
-        """Call `method` (full gRPC name).
+        """Call `method` (full gRPC name), again with back-off when there is no answer.
+
+        Each attempt is signed anew: the service refuses a signature that it has seen.
 
         Raises:
             CredproofError: as `call`.
         """
         body = request.SerializeToString(deterministic=True)
+        for wait_s in BACK_OFF_S:
+            try:
+                return self._send(method, body, reply)
+            except Unreachable:
+                time.sleep(wait_s)
+        return self._send(method, body, reply)
+
+    def _send(self, method: str, body: bytes, reply: type[Reply]) -> Reply:
         token = sign_call(
             self._signer,
             service=self._service,
@@ -103,7 +115,7 @@ class SignedCaller:
             method, request_serializer=bytes, response_deserializer=reply.FromString
         )
         try:
-            answer = send(body, timeout=TIMEOUT_S, metadata=((METADATA_KEY, token),))
+            answer: Reply = send(body, timeout=TIMEOUT_S, metadata=((METADATA_KEY, token),))
         except grpc.RpcError as failed:
             raise _error(failed) from None
         return answer

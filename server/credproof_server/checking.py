@@ -101,7 +101,10 @@ def _high_water(directory: ServiceDirectory) -> VerifiedCheckpoint:
 def _lines(connection: Connection) -> Iterator[bytes]:
     start = 0
     while page := repository.lines(connection, start, PAGE):
-        yield from page
+        for line in page:
+            if not isinstance(line, bytes):
+                raise DataLoss("LOG_DAMAGED", "a stored entry is not even bytes")
+            yield line
         start += len(page)
 
 

@@ -97,7 +97,7 @@ borrowers_listen = "{borrowers_listen}"
 host_names = ["localhost", "127.0.0.1"]
 
 [storage]
-# SQLAlchemy URLs; empty means a SQLite file in this directory. The vault holds the
+# Empty means a SQLite file in this directory (only SQLite is supported so far). The vault holds the
 # borrowers' data keys: keep its backups apart, and for a short time only.
 main_url = ""
 vault_url = ""

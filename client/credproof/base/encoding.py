@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from credproof.base.errors import Malformed
-from credproof.base.limits import INTEGER_MAX
+from credproof.base.limits import INTEGER_MAX, JSON_DEPTH_MAX
 
 Json: TypeAlias = None | bool | int | str | Sequence["Json"] | Mapping[str, "Json"]
 """What canonical JSON can hold: no floats."""
@@ -121,7 +121,7 @@ def parse_loose_json(data: bytes) -> Any:
 
 def _decode(data: bytes, make_object: Callable[[list[tuple[str, Any]]], dict[str, Any]]) -> Any:
     try:
-        return json.loads(
+        value = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=make_object,
             parse_int=_integer,
@@ -130,6 +130,8 @@ def _decode(data: bytes, make_object: Callable[[list[tuple[str, Any]]], dict[str
         )
     except (ValueError, RecursionError) as error:
         raise Malformed("NOT_JSON", "not JSON with integers only and unique keys") from error
+    _require_shallow(data, value)
+    return value
 
 
 def _encode(value: Any) -> bytes:
@@ -137,6 +139,19 @@ def _encode(value: Any) -> bytes:
         return _ENCODER.encode(value).encode("utf-8")
     except UnicodeEncodeError as error:
         raise Malformed("NOT_JSON", "text with a lone surrogate") from error
+
+
+def _require_shallow(data: bytes, value: Any) -> None:
+    """Refuse JSON that is nested more deeply than any format of ours: recursion ends in crashes."""
+    if data.count(b"[") + data.count(b"{") <= JSON_DEPTH_MAX:
+        return
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(JSON_DEPTH_MAX):
+        inner = [item.values() if isinstance(item, dict) else item for item in level]
+        level = [m for members in inner for m in members if isinstance(m, dict | list)]
+        if not level:
+            return
+    raise Malformed("NOT_JSON", "JSON is nested too deeply")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -49,6 +49,8 @@ NOTE_SIGNATURES_MAX: Final = 64
 """Signature lines of one note; C2SP asks a verifier to accept at least 16."""
 TRUST_RECORDS_MAX: Final = 10_000
 """Keys, participants or documents in one trust bundle."""
+JSON_DEPTH_MAX: Final = 32
+"""Levels of nested JSON: our deepest format has seven."""
 TREE_PROOF_HASHES_MAX: Final = 63
 """Hashes of one inclusion or consistency proof: the tree has fewer than 2**63 leaves."""
 

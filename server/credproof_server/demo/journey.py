@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -34,8 +33,6 @@ POLICY: Final = "revolving-standing"
 THREADS: Final = 8
 """Lenders' clerks who ask at the same time."""
 BIND_BATCH: Final = 128
-OFFERED: Final = "borrower-1"
-"""The one borrower who gets a directory, for trying things by hand."""
 
 
 @dataclass
@@ -92,22 +89,27 @@ def _keep(rows: Iterator[Record | RejectedRow], journey: Journey) -> Iterator[Re
 def bind(world: World, plan: Plan, journey: Journey) -> dict[str, Borrower]:
     """Borrowers make keys and prove them; the provider, who knows them, binds them."""
     asked = journey.records[: plan.questions]
-    signers = [Ed25519Signer(os.urandom(32)) for _ in asked]
-    if asked:
-        borrowers.create(world.home(OFFERED))
-        signers[0] = borrowers.load_signer(world.home(OFFERED))
-    pairs = list(zip(asked, signers, strict=True))
+    pairs = [(record, _new_borrower(_home_of(world, record.subject))) for record in asked]
     found: dict[str, Borrower] = {}
     home = Home(world.home(PROVIDER))
     channel = connect_borrower(home.settings.borrowers_address, home.tls()[0])
     with world.provider() as provider, _bar("binding keys", len(pairs), plan) as advance:
         for batch in _batches(pairs):
             for (record, signer), sub in zip(batch, _bind(provider, batch), strict=True):
-                found[record.subject] = Borrower(signer, make_pass(home, sub), channel)
-                if record is asked[0]:
-                    borrowers.join(world.home(OFFERED), make_pass(home, sub).to_bytes())
+                handed = make_pass(home, sub)
+                borrowers.join(_home_of(world, record.subject), handed.to_bytes())
+                found[record.subject] = Borrower(signer, handed, channel)
             advance(len(batch))
     return found
+
+
+def _home_of(world: World, subject: str) -> Path:
+    return world.folder / "borrowers" / subject.removeprefix("ref:")
+
+
+def _new_borrower(folder: Path) -> Ed25519Signer:
+    borrowers.create(folder)
+    return borrowers.load_signer(folder)
 
 
 def _bind(provider: Provider, batch: Sequence[tuple[Record, Ed25519Signer]]) -> list[bytes]:

@@ -17,7 +17,7 @@ from credproof.records.reader import RejectedRow, read_rows
 from rich.console import Console
 from rich.table import Table
 
-from credproof_server.demo.journey import OFFERED, Journey, Plan
+from credproof_server.demo.journey import Journey, Plan
 from credproof_server.demo.lies import Lie
 from credproof_server.demo.world import AUDITOR, LENDER, World
 
@@ -153,7 +153,7 @@ class Report:
             f"credproof serve {self._world.service} 2>/dev/null & sleep 3; "
             f"credproof audit show --home {auditor} | jq -c '[.seq, .kind, .actor]' | tail; kill %1"
         )
-        self._out.print(f"\nEverything lies in {self._world.folder} (a borrower: {OFFERED})")
+        self._out.print(f"\nEverything lies in {self._world.folder} (one home per participant)")
 
     def _print_command(self, command: str) -> None:
         self._out.print(f"  {command}", markup=False, soft_wrap=True)

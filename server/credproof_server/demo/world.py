@@ -98,7 +98,9 @@ class World:
 
     def copy(self, folder: Path) -> World:
         """The same world once more; only one of the two can be served at a time."""
-        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("lies", "answers"))
+        shutil.copytree(
+            self.folder, folder, ignore=shutil.ignore_patterns("lies", "answers", "borrowers")
+        )
         return World(folder)
 
 

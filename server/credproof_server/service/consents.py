@@ -9,14 +9,13 @@ from credproof.base.errors import CredproofError, Refused
 from credproof.base.keys import PublicKey
 from credproof.verification.consent import (
     VerifiedConsent,
-    VerifiedRevocation,
     verify_consent,
     verify_revocation,
 )
 from credproof.verification.trust import Trust
 
 from credproof_server.log.state import Transaction
-from credproof_server.service.core import Core, fresh_salt
+from credproof_server.service.core import Core, fresh_salt, padded
 from credproof_server.service.holdings import load_holdings
 from credproof_server.storage import repository
 from credproof_server.storage.vault import DataKey
@@ -53,7 +52,8 @@ class Consents:
             Malformed, VerificationFailed: the consent itself is bad.
             Refused: `NOT_PERMITTED`, whatever the cause.
         """
-        command = await self._core.in_thread(lambda: self._prepare(token, caller))
+        async with padded():
+            command = await self._core.in_thread(lambda: self._prepare(token, caller))
         return (await self._core.commit(command)).value
 
     async def revoke(self, token: str, caller: PublicKey) -> Granted:
@@ -62,10 +62,8 @@ class Consents:
         Raises:
             Malformed, VerificationFailed, Refused: as `grant`.
         """
-        revocation = verify_revocation(token)
-        if revocation.key != caller:
-            raise not_permitted()
-        command = await self._core.in_thread(lambda: self._prepare_revocation(revocation))
+        async with padded():
+            command = await self._core.in_thread(lambda: self._prepare_revocation(token, caller))
         return (await self._core.commit(command)).value
 
     def _prepare(self, token: str, caller: PublicKey) -> GrantConsent:
@@ -83,14 +81,17 @@ class Consents:
             raise not_permitted()
         return GrantConsent(consent, key, key.seal(ROW, consent.id, token.encode("ascii")))
 
-    def _prepare_revocation(self, revocation: VerifiedRevocation) -> RevokeConsent:
+    def _prepare_revocation(self, token: str, caller: PublicKey) -> RevokeConsent:
+        revocation = verify_revocation(token)
+        if revocation.key != caller:
+            raise not_permitted()
         with self._core.engine.connect() as connection:
             row = repository.consent(connection, revocation.consent)
         if row is None:
             raise not_permitted()
         key = self._core.vault.key(row.sub)
-        token = key.open(ROW, row.consent_id, row.sealed).decode("ascii")
-        if verify_consent(token).key != revocation.key:
+        consent = key.open(ROW, row.consent_id, row.sealed).decode("ascii")
+        if verify_consent(consent).key != revocation.key:
             raise not_permitted()
         return RevokeConsent(revocation.consent, key)
 

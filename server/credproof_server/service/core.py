@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from credproof.attestation.sealing import SealingKey
 from credproof.base.encoding import tagged
+from credproof.base.errors import Refused
 from credproof.base.keys import PublicKey, Signer
 from credproof.verification.trust import Trust
 from sqlalchemy import Engine
@@ -23,6 +26,8 @@ from credproof_server.storage.vault import Vault
 
 T = TypeVar("T")
 SALT_BYTES = 16
+REFUSAL_LATENCY_S: Final = 0.1
+"""The bucket that every refusal before a valid consent is padded to, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,18 @@ class Core:
         """The keyed digest under which a provider's chain for an account is filed."""
         parts = (provider.encode(), schema_digest, account.encode())
         return hmac.digest(self.keys.index, tagged("chain", *parts), "sha256")
+
+
+@asynccontextmanager
+async def padded() -> AsyncIterator[None]:
+    """Refusals with the reason `NOT_PERMITTED` leave only when their bucket is over."""
+    started = time.monotonic()
+    try:
+        yield
+    except Refused as error:
+        if error.reason == "NOT_PERMITTED":
+            await asyncio.sleep(max(0.0, REFUSAL_LATENCY_S - (time.monotonic() - started)))
+        raise
 
 
 def fresh_salt() -> bytes:

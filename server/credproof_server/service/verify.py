@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from credproof.base.encoding import b64url, date_of, frame, tagged_hash
 from credproof.base.errors import Conflict, CredproofError, DataLoss, Refused
@@ -34,7 +32,7 @@ from credproof_server.log.sequencer import Committed
 from credproof_server.log.state import Transaction
 from credproof_server.service.consents import ROW as CONSENT_ROW
 from credproof_server.service.consents import not_permitted
-from credproof_server.service.core import Core, fresh_salt
+from credproof_server.service.core import Core, fresh_salt, padded
 from credproof_server.service.holdings import (
     Holdings,
     jwk_disclosure,
@@ -46,8 +44,6 @@ from credproof_server.storage.vault import DataKey
 
 ENTRY_REFUSED = "answer.refused"
 ROW = "answer"
-REFUSAL_LATENCY_S: Final = 0.1
-"""The bucket that every refusal before a valid consent is padded to, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +95,12 @@ class Verify:
             Conflict: `REQUEST_ID_REUSED`, `SNAPSHOT_CHANGED`.
             DataLoss: a stored row is damaged.
         """
-        started = time.monotonic()
-        try:
-            return await self._answer(lender, ask)
-        except Refused as error:
-            await self._core.commit(LogRefusal(lender, ask, error))
-            if error.reason == "NOT_PERMITTED":
-                await asyncio.sleep(max(0.0, REFUSAL_LATENCY_S - (time.monotonic() - started)))
-            raise
+        async with padded():
+            try:
+                return await self._answer(lender, ask)
+            except Refused as error:
+                await self._core.commit(LogRefusal(lender, ask, error))
+                raise
 
     async def _answer(self, lender: str, ask: Ask) -> AnswerBundle:
         core = self._core

@@ -40,7 +40,7 @@ class DataKey:
         nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
             return AESGCM(self.secret).decrypt(nonce, rest, _bound(kind, name))
-        except (InvalidTag, ValueError) as error:
+        except (InvalidTag, ValueError, TypeError) as error:
             raise DataLoss("ROW_NOT_OPENED", "a stored row does not decrypt") from error
 
     def tag(self, salt: bytes) -> bytes:

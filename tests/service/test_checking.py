@@ -1,0 +1,119 @@
+"""`credproof check` names what is damaged, and the service does not serve it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, contextmanager
+
+import pytest
+from credproof.base.errors import DataLoss
+from credproof.wire.errors import code_of
+from credproof_server.checking import check
+from credproof_server.service.holdings import load_holdings
+from credproof_server.service.ingest import Ingest
+
+from tests.deployment import package, seal, statement
+
+
+@contextmanager
+def behind_the_back(deployment, store: str = "log.db"):
+    path = deployment.service / store
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        yield database
+
+
+@pytest.fixture
+async def stored(core, deployment):
+    """Two attestations of one borrower; gives their log indexes."""
+    bank = deployment.home("bank").signer
+    packages = [package(statement(account=f"account-{i}"), bank) for i in range(2)]
+    batch = await Ingest(core).submit("bank", seal(core.trust, packages))
+    return [result.log_index for result in batch.results]
+
+
+def damage(deployment) -> list[tuple[str, int, str]]:
+    return [(d.what, d.log_index, d.reason) for d in check(deployment.directory).damage]
+
+
+def served(core):
+    key = core.vault.key(statement().sub)
+    with core.engine.connect() as connection:
+        return load_holdings(connection, key, statement().sub, core.trust)
+
+
+async def test_nothing_is_damaged_at_first(core, deployment, stored):
+    report = check(deployment.directory)
+    assert (report.attestations, report.damage) == (2, ())
+    assert len(served(core).attestations) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE attestations SET sealed = CAST(substr(sealed, 1, 500) || x'00' AS BLOB)",
+        "UPDATE attestations SET sealed = x'00'",
+        "UPDATE attestations SET sealed = 'text'",
+        "UPDATE attestations SET token_id = zeroblob(32)",
+        "UPDATE attestations SET seq = 7",
+        "UPDATE attestations SET provider = 'other-bank'",
+    ],
+)
+async def test_a_changed_row_is_named_and_not_served(core, deployment, stored, change):
+    with behind_the_back(deployment) as database:
+        database.execute(f"{change} WHERE log_index = {stored[1]}")
+
+    ((what, index, _),) = damage(deployment)
+    assert ("attestation", stored[1]) == (what, index)
+    with pytest.raises(DataLoss) as caught:
+        served(core)
+    assert code_of(caught.value).name == "DATA_LOSS"
+
+
+async def test_two_rows_that_change_places_are_named(core, deployment, stored):
+    with behind_the_back(deployment) as database:
+        rows = database.execute("SELECT sealed FROM attestations ORDER BY log_index").fetchall()
+        for index, (sealed,) in zip(stored, reversed(rows), strict=True):
+            database.execute(
+                "UPDATE attestations SET sealed = ? WHERE log_index = ?", (sealed, index)
+            )
+
+    assert stored == [index for _, index, _ in damage(deployment)]
+
+
+async def test_a_row_that_points_at_another_entry_is_named(core, deployment, stored):
+    with behind_the_back(deployment) as database:
+        database.execute(f"UPDATE attestations SET log_index = 0 WHERE log_index = {stored[1]}")
+
+    assert damage(deployment) == [("attestation", 0, "ROW_DIFFERS")]
+
+
+async def test_a_row_whose_data_key_is_gone_is_named(core, deployment, stored):
+    with behind_the_back(deployment, "vault.db") as database:
+        database.execute("DELETE FROM data_keys")
+
+    assert [reason for _, _, reason in damage(deployment)] == ["KEY_MISSING"] * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("DELETE FROM entries WHERE log_index = 2", "SEQ_GAP"),
+        (
+            "UPDATE entries SET line = CAST(replace(line, 'operator', 'somebody') AS BLOB)"
+            " WHERE log_index = 1",
+            "CHAIN_BROKEN",
+        ),
+        (
+            "DELETE FROM entries WHERE log_index = (SELECT max(log_index) FROM entries)",
+            "TREE_MISMATCH",
+        ),
+        ("UPDATE entries SET line = x'00' WHERE log_index = 1", "NOT_JSON"),
+        ("UPDATE entries SET line = 'text' WHERE log_index = 1", "LOG_DAMAGED"),
+    ],
+)
+async def test_a_changed_log_is_named(core, deployment, stored, change, reason):
+    with behind_the_back(deployment) as database:
+        database.execute(change)
+
+    found = [r for what, _, r in damage(deployment) if what == "entry"]
+    assert [reason] == found
