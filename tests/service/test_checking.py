@@ -99,8 +99,10 @@ async def test_a_row_whose_data_key_is_gone_is_named(core, deployment, stored):
     [
         ("DELETE FROM entries WHERE log_index = 2", "SEQ_GAP"),
         (
-            "UPDATE entries SET line = CAST(replace(line, 'operator', 'somebody') AS BLOB)"
-            " WHERE log_index = 1",
+            (
+                "UPDATE entries SET line = CAST(replace(line, 'operator', 'somebody') AS BLOB)"
+                " WHERE log_index = 1"
+            ),
             "CHAIN_BROKEN",
         ),
         (
