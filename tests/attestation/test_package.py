@@ -155,6 +155,12 @@ def test_a_token_that_carries_its_own_key_fails_check_2() -> None:
     assert changed(lambda p: p.update(token=token)) == (2, "BAD_TOKEN")
 
 
+def test_a_package_without_a_basis_says_so_and_has_one_spelling() -> None:
+    data = samples.package_bytes(samples.opening(basis=None))
+    assert parse_package(data).to_bytes() == data
+    assert accept(samples.edited(data, lambda p: p["hidden"].pop("basis"))) == (2, "BAD_MEMBER")
+
+
 # -- check 3
 
 

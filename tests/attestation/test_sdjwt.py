@@ -18,9 +18,10 @@ from credproof.attestation.sdjwt import (
 )
 from credproof.attestation.statement import Opening, issue
 from credproof.base.encoding import b64url, canonical_json
-from credproof.base.errors import CredproofError
+from credproof.base.errors import CredproofError, Malformed
 from credproof.base.keys import PublicKey, parse_jwk
 from jwcrypto.jwk import JWK
+from jwcrypto.jws import JWS
 from sd_jwt.holder import SDJWTHolder
 from sd_jwt.issuer import SDJWTIssuer
 from sd_jwt.utils.yaml_specification import load_yaml_specification
@@ -239,3 +240,105 @@ def test_the_digest_is_over_the_text_as_it_was_sent():
     disclosure = make_disclosure(bytes(16), "a", 1)
     assert disclosure.digest == digest_of(disclosure.text)
     assert json.loads(canonical_json([b64url(bytes(16)), "a", 1]))
+
+
+# -- attacks on what comes in disclosures and in the key binding
+
+
+def issued_by_us(payload: dict, *disclosures) -> str:
+    """A presentation, signed by the holder of ISSUER_KEY, with these disclosures."""
+    members = {**payload, "_sd": sorted(d.digest for d in disclosures)}
+    return join(signed(ISSUER_KEY, {}, members), [d.text for d in disclosures])
+
+
+def signed(key: JWK, header: dict, payload: dict) -> str:
+    jws = JWS(json.dumps(payload))
+    jws.add_signature(key, alg="ES256", protected=json.dumps({"alg": "ES256", **header}))
+    return jws.serialize(compact=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("exp", NOW - 10_000, "EXPIRED"),
+        ("nbf", NOW + 10_000, "NOT_YET_VALID"),
+        ("iat", NOW + 10_000, "NOT_YET_VALID"),
+        ("exp", "never", "BAD_MEMBER"),
+        ("exp", True, "BAD_MEMBER"),
+    ],
+    ids=["expired", "not yet valid", "from the future", "text", "boolean"],
+)
+def test_dates_count_in_clear_and_in_a_disclosure(name, value, reason):
+    refused(reason, issued_by_us({"a": 1, name: value}))
+    refused(reason, issued_by_us({"a": 1}, make_disclosure(bytes(16), name, value)))
+
+
+def bound_by(header: dict, **changes) -> str:
+    """A presentation whose key binding has a changed header or payload."""
+    holder = {"jwk": public(HOLDER_KEY).jwk()}
+    presentation = issued_by_us({"cnf": holder}, make_disclosure(bytes(16), "a", 1))
+    payload = {"iat": NOW, "aud": VERIFIER, "nonce": NONCE, "sd_hash": digest_of(presentation)}
+    kept = {k: v for k, v in {**payload, **changes}.items() if v is not None}
+    return presentation + signed(HOLDER_KEY, header, kept)
+
+
+def test_a_key_binding_with_every_member_is_accepted():
+    verified = verify_presentation(
+        bound_by({"typ": "kb+jwt"}),
+        public(ISSUER_KEY),
+        now=NOW,
+        key_binding=KeyBindingExpectation(VERIFIER, NONCE),
+    )
+    assert verified.claims["a"] == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "changes", "reason"),
+    [
+        ({}, {}, "BAD_KEY_BINDING"),
+        ({"typ": "jwt"}, {}, "BAD_KEY_BINDING"),
+        ({"typ": "kb+jwt"}, {"iat": None}, "BAD_KEY_BINDING"),
+        ({"typ": "kb+jwt"}, {"aud": None}, "BAD_KEY_BINDING"),
+        ({"typ": "kb+jwt"}, {"aud": [VERIFIER]}, "BAD_KEY_BINDING"),
+        ({"typ": "kb+jwt"}, {"nonce": None}, "BAD_KEY_BINDING"),
+        ({"typ": "kb+jwt"}, {"sd_hash": None}, "BAD_KEY_BINDING"),
+        ({"typ": "kb+jwt"}, {"sd_hash": "A" * 43}, "BAD_KEY_BINDING"),
+        ({"typ": "kb+jwt"}, {"iat": NOW + 10_000}, "NOT_YET_VALID"),
+        ({"typ": "kb+jwt"}, {"exp": NOW - 10_000}, "EXPIRED"),
+        ({"typ": "kb+jwt", "alg": "HS256"}, {}, "WRONG_ALGORITHM"),
+    ],
+)
+def test_a_key_binding_of_another_kind_is_refused(header, changes, reason):
+    binding = KeyBindingExpectation(VERIFIER, NONCE)
+    if "alg" in header:
+        presentation, _, text = bound_by({"typ": "kb+jwt"}).rpartition("~")
+        bent = ".".join([b64url(canonical_json(header)), *text.split(".")[1:]])
+        refused(reason, f"{presentation}~{bent}", binding=binding)
+    else:
+        refused(reason, bound_by(header, **changes), binding=binding)
+
+
+@pytest.mark.parametrize("cnf", [None, 1, [], {}, {"jwk": None}, {"jwk": {"kty": "oct"}}, "jwk"])
+def test_a_token_that_binds_no_key_is_refused(cnf):
+    presentation = issued_by_us({"cnf": cnf})
+    with pytest.raises(CredproofError) as caught:
+        verify_presentation(
+            presentation + signed(HOLDER_KEY, {"typ": "kb+jwt"}, {}),
+            public(ISSUER_KEY),
+            now=NOW,
+            key_binding=KeyBindingExpectation(VERIFIER, NONCE),
+        )
+    assert caught.value.reason in {"BAD_KEY_BINDING", "BAD_JWK"}
+
+
+@pytest.mark.parametrize("text", ["", "~", "a~", "a.b.c", "a.b.c~", "~~~", "é.é.é~", "..~"])
+def test_what_is_not_a_presentation_is_malformed_and_never_a_crash(text):
+    with pytest.raises(Malformed):
+        verify_presentation(text, public(ISSUER_KEY), now=NOW)
+
+
+@pytest.mark.parametrize("sd", ["a", 1, None, [1], [["a"]], {"a": 1}])
+def test_digests_of_another_type_are_refused(sd):
+    with pytest.raises(CredproofError) as caught:
+        open_disclosures({"_sd": sd}, [])
+    assert caught.value.reason == "BAD_DISCLOSURE"

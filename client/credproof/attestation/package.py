@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from credproof.attestation.schema import Schema, Value
 from credproof.attestation.statement import SEED_BYTES, Opening, Statement
@@ -100,7 +101,6 @@ def parse_package(data: bytes) -> Package:
     at_most(len(data), PACKAGE_BYTES_MAX, "package")
     members = Members(parse_json(data), "package")
     hidden = Members(members.take("hidden", dict), "hidden")
-    basis = hidden.optional("basis", str)
     package = Package(
         token=parse_token(members.take("token", str)),
         seed=members.bytes("seed", SEED_BYTES),
@@ -108,13 +108,22 @@ def parse_package(data: bytes) -> Package:
         account=hidden.take("account", str),
         seq=hidden.take("seq", int),
         prev=hidden.bytes("prev", 32),
-        basis=None if basis is None else parse_b64url(basis, size=32),
+        basis=_parse_basis(hidden.take_any("basis")),
     )
     hidden.finish()
     members.finish()
     if not _ACCOUNT.match(package.account) or not 1 <= package.seq <= INTEGER_MAX:
         raise Malformed("BAD_PACKAGE", "account or seq is out of range")
     return package
+
+
+def _parse_basis(value: Any) -> bytes | None:
+    """The digest, or None for null: the member is there even without a digest."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise Malformed("BAD_MEMBER", "hidden: basis is neither text nor null")
+    return parse_b64url(value, size=32)
 
 
 def verify_signature(package: Package, keys: Mapping[str, DatedKey], *, now: int) -> None:

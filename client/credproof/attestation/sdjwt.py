@@ -148,8 +148,8 @@ def verify_presentation(
     """
     token, *texts, binding = _parts(presentation)
     header, payload = _verify_jwt(token, key)
-    _check_dates(payload, now)
     claims = open_disclosures(payload, [parse_disclosure(text) for text in texts])
+    _check_dates(claims, now)  # a disclosed date counts like one in clear
     if (key_binding is None) != (binding == ""):
         raise VerificationFailed("BAD_KEY_BINDING", "key binding is missing or not expected")
     if key_binding is not None:
@@ -181,13 +181,13 @@ def _verify_jwt(token: str, key: PublicKey) -> tuple[dict[str, Any], dict[str, A
     return header, payload
 
 
-def _check_dates(payload: Mapping[str, Any], now: int) -> None:
+def _check_dates(claims: Mapping[str, Any], now: int) -> None:
     for name in ("exp", "nbf", "iat"):
-        if name in payload and type(payload[name]) is not int:
+        if name in claims and type(claims[name]) is not int:
             raise Malformed("BAD_MEMBER", f"{name} is not whole seconds")
-    if payload.get("exp", now) < now - CLOCK_SKEW_S:
+    if claims.get("exp", now) < now - CLOCK_SKEW_S:
         raise VerificationFailed("EXPIRED", "token has expired")
-    if max(payload.get("nbf", now), payload.get("iat", now)) > now + CLOCK_SKEW_S:
+    if max(claims.get("nbf", now), claims.get("iat", now)) > now + CLOCK_SKEW_S:
         raise VerificationFailed("NOT_YET_VALID", "token is not valid yet")
 
 
@@ -206,6 +206,8 @@ def _verify_key_binding(
         raise VerificationFailed("BAD_KEY_BINDING", "token binds no key") from error
     header, payload = _verify_jwt(binding, holder)
     _check_dates(payload, now)
+    if "iat" not in payload:
+        raise VerificationFailed("BAD_KEY_BINDING", "key binding does not say when it was made")
     found = (header.get("typ"), payload.get("aud"), payload.get("nonce"), payload.get("sd_hash"))
     if found != ("kb+jwt", expected.audience, expected.nonce, digest_of(signed)):
         raise VerificationFailed("BAD_KEY_BINDING", "key binding is for another presentation")

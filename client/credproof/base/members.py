@@ -38,6 +38,12 @@ class Members:
             raise Malformed("BAD_MEMBER", f"{self._what} lacks {name}")
         return self._left.pop(name)
 
+    def nullable(self, name: str, kind: type[T]) -> T | None:
+        """The member `name`, which must be there but may be null."""
+        if name in self._left and self._left[name] is None:
+            return self._left.pop(name)  # type: ignore[no-any-return]
+        return self.take(name, kind)
+
     def optional(self, name: str, kind: type[T]) -> T | None:
         """The member `name` or None when it is absent or null."""
         if self._left.get(name) is None:

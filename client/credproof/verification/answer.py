@@ -207,7 +207,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Json]:
 
 def _parse_outcome(value: dict[str, Any]) -> Outcome:
     members = Members(value, "outcome")
-    kind, tier = members.take("kind", str), members.optional("tier", str)
+    kind, tier = members.take("kind", str), members.nullable("tier", str)
     reasons = members.strings("reasons")
     members.finish()
     if kind not in ("TIER", "REFER", "INCOMPLETE") or (kind == "TIER") != (tier is not None):

@@ -64,7 +64,10 @@ class Report:
         self._outcomes()
 
     def _beside(self, schema: Schema) -> None:
-        subject, path = next(iter(self._journey.answers.items()))
+        outcomes = self._journey.outcomes
+        granted = [name for name in self._journey.answers if outcomes[name].kind == "TIER"]
+        subject = (granted or list(self._journey.answers))[0]
+        path = self._journey.answers[subject]
         data = path.read_bytes()
         verified = OfflineVerifier(Home(self._world.home(LENDER))).verify(data)
         record = next(r for r in self._journey.records if r.subject == subject)
