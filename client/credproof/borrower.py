@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import json
 import secrets
 import time
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import grpc
 
 from credproof import standard
 from credproof.base import jws
-from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url
+from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.members import Members
@@ -109,12 +108,9 @@ def parse_pass(data: bytes) -> Pass:
     """A pass, taken apart strictly.
 
     Raises:
-        Malformed: `BAD_PASS`, `BAD_MEMBER`.
+        Malformed: `BAD_MEMBER`, or as `parse_json`.
     """
-    try:
-        members = Members(json.loads(data), "pass")
-    except ValueError as error:
-        raise Malformed("BAD_PASS", "not a pass of credproof provider bind") from error
+    members = Members(parse_json(data), "pass")
     found = Pass(
         sub=members.bytes("sub", 32),
         provider=members.take("provider", str),
@@ -285,7 +281,7 @@ def join(folder: Path, data: bytes) -> Pass:
     """Keep the pass that a provider gave.
 
     Raises:
-        Malformed: `BAD_PASS`, `NO_BORROWER`.
+        Malformed: `NO_BORROWER`, and as `parse_pass`.
     """
     found = parse_pass(data)
     load_signer(folder)

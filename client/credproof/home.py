@@ -21,16 +21,25 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from credproof.base import jws
-from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, tagged_hash
+from credproof.base.encoding import (
+    Json,
+    b64url,
+    canonical_json,
+    parse_b64url,
+    parse_json,
+    tagged_hash,
+)
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
-from credproof.base.limits import CLOCK_SKEW_S, DOCUMENT_BYTES_MAX, at_most
+from credproof.base.limits import CLOCK_SKEW_S, DOCUMENT_BYTES_MAX, TRUST_BYTES_MAX, at_most
 from credproof.base.members import Members
 from credproof.verification.trust import ROLES, Role, Trust
 from credproof.wire import trust as trust_wire
 from credproof.wire.trust import TrustPackage
 
 _ID: Final = re.compile(r"[a-z0-9-]{3,40}\Z")
+TITLE_CHARS_MAX: Final = 100
+"""A participant's name as borrowers read it, in characters."""
 ENROLMENT_AGE_MAX_S: Final = 7 * 24 * 3600
 """How old an enrolment may be when the operator admits it."""
 
@@ -66,7 +75,7 @@ class Home:
     def tls(self) -> tuple[bytes, bytes, bytes]:
         """PEM of the authority, the private key and the certificate."""
         names = ("ca.crt", "tls.key", "tls.crt")
-        authority, key, certificate = ((self.folder / name).read_bytes() for name in names)
+        authority, key, certificate = (_read(self.folder / name) for name in names)
         return authority, key, certificate
 
     def trust(self, *, at: int) -> Trust:
@@ -75,7 +84,7 @@ class Home:
         Raises:
             Malformed, VerificationFailed: as `verify_trust`.
         """
-        package = trust_wire.parse((self.folder / TRUST).read_bytes())
+        package = trust_wire.parse(_read(self.folder / TRUST))
         return package.verify(self.settings.root, at=at)
 
     def adopt(self, package: TrustPackage, *, now: int) -> Trust:
@@ -92,11 +101,9 @@ class Home:
 
     def pins(self) -> dict[str, frozenset[str]]:
         """The key fingerprints of providers that this participant knows by itself."""
-        try:
-            pins = json.loads((self.folder / PINS).read_text("utf-8"))
-        except FileNotFoundError:
-            return {}
-        return {provider: frozenset(kids) for provider, kids in pins.items()}
+        path = self.folder / PINS
+        members = parse_json(_read(path)) if path.exists() else {}
+        return {provider: frozenset(kids) for provider, kids in members.items()}
 
     def pin(self, provider: str, kid: str) -> None:
         """Pin a key of a provider, learned from the provider itself.
@@ -112,11 +119,14 @@ class Home:
 
 
 def _load_settings(path: Path) -> Settings:
-    try:
-        members = Members(json.loads(path.read_text("utf-8")), SETTINGS)
-    except FileNotFoundError as error:
+    if not path.exists():
         message = "no participant there: use credproof enrol, then credproof join"
-        raise Malformed("NO_PARTICIPANT", message) from error
+        raise Malformed("NO_PARTICIPANT", message)
+    return _parse_settings(parse_json(_read(path)))
+
+
+def _parse_settings(value: Any) -> Settings:
+    members = Members(value, SETTINGS)
     settings = Settings(
         id=members.take("id", str),
         role=members.take("role", str),  # type: ignore[arg-type]
@@ -149,8 +159,11 @@ def enrol(folder: Path, *, role: Role, participant_id: str, title: str) -> bytes
     Raises:
         Malformed: `BAD_ID`, `ALREADY_ENROLLED`.
     """
-    if not _ID.match(participant_id) or role not in ROLES or not title.isprintable():
-        raise Malformed("BAD_ID", "an id has 3 to 40 small letters, digits or hyphens")
+    if not _is_applicant(participant_id, role, title):
+        raise Malformed(
+            "BAD_ID",
+            "an id has 3 to 40 small letters, digits or hyphens; a title 1 to 100 characters",
+        )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     seed = secrets.token_bytes(32)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -178,6 +191,11 @@ def enrol(folder: Path, *, role: Role, participant_id: str, title: str) -> bytes
     enrolment = canonical_json({"csr": csr_pem, "proof": proof})
     (folder / "enrolment.json").write_bytes(enrolment)
     return enrolment
+
+
+def _is_applicant(participant_id: str, role: str, title: str) -> bool:
+    named = 0 < len(title) <= TITLE_CHARS_MAX and title.isprintable()
+    return _ID.match(participant_id) is not None and role in ROLES and named
 
 
 def verify_enrolment(data: bytes, *, now: int) -> Enrolment:
@@ -208,9 +226,9 @@ def verify_enrolment(data: bytes, *, now: int) -> Enrolment:
     if not now - ENROLMENT_AGE_MAX_S <= issued_at <= now + CLOCK_SKEW_S:
         raise VerificationFailed("ENROLMENT_TOO_OLD", "the enrolment is too old: enrol again")
     participant_id, role, title = found
-    if not _ID.match(participant_id) or role not in ROLES or not title.isprintable():
+    if not _is_applicant(participant_id, role, title):
         raise Malformed("BAD_ENROLMENT", "the enrolment has a bad id, role or title")
-    return Enrolment(participant_id, role, title, csr, key)
+    return Enrolment(participant_id, role, title, csr, key)  # type: ignore[arg-type]
 
 
 # -- admission: what the operator sends back ----------------------------------
@@ -255,28 +273,29 @@ def join(folder: Path, admission: bytes, *, root_kid: str | None, now: int) -> H
         Malformed: `BAD_MEMBER`, `NOT_ENROLLED`.
         VerificationFailed: `WRONG_ROOT`, `OTHER_PARTICIPANT`, and as `verify_trust`.
     """
-    members = Members(json.loads(admission), "admission")
-    settings, trust = members.take("settings", dict), members.take("trust", str)
+    at_most(len(admission), TRUST_BYTES_MAX, "admission")
+    members = Members(parse_json(admission), "admission")
+    settings = _parse_settings(members.take("settings", dict))
+    trust = members.take("trust", str)
     files = {"ca.crt": members.take("authority", str), "tls.crt": members.take("certificate", str)}
     members.finish()
-    root = parse_jwk(settings["root"])
+    root = settings.root
     if root_kid not in (None, root.kid):
         raise VerificationFailed("WRONG_ROOT", "the admission is under another root")
     package = trust_wire.parse(trust.encode("utf-8"))
     bundle = package.verify(root, at=now)
-    _require_same_key(folder, bundle, settings["id"])
+    _require_same_key(folder, bundle, settings.id)
     for name, text in files.items():
         replace_file(folder / name, text.encode("ascii"))
     replace_file(folder / TRUST, package.to_bytes())
-    replace_file(folder / SETTINGS, canonical_json(settings))
+    replace_file(folder / SETTINGS, canonical_json(_settings_json(settings)))
     return Home(folder)
 
 
 def _require_same_key(folder: Path, trust: Trust, participant_id: str) -> None:
-    try:
-        seed = parse_b64url(_read_text(folder / "signing.key"), size=32)
-    except FileNotFoundError as error:
-        raise Malformed("NOT_ENROLLED", "no keys there: use credproof enrol first") from error
+    if not (folder / "signing.key").exists():
+        raise Malformed("NOT_ENROLLED", "no keys there: use credproof enrol first")
+    seed = parse_b64url(_read_text(folder / "signing.key"), size=32)
     known = trust.participants.get(participant_id)
     if known is None or known.key(Ed25519Signer(seed).public.kid) is None:
         raise VerificationFailed("OTHER_PARTICIPANT", "the admission is for another key")
@@ -302,5 +321,17 @@ def replace_file(path: Path, data: bytes) -> None:
     fresh.replace(path)
 
 
+def _read(path: Path) -> bytes:
+    """A file of the home.
+
+    Raises:
+        Malformed: `BAD_HOME`.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Malformed("BAD_HOME", f"cannot read {path.name} in the home") from error
+
+
 def _read_text(path: Path) -> str:
-    return path.read_text("ascii").strip()
+    return _read(path).decode("ascii", "replace").strip()

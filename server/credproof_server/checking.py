@@ -56,7 +56,7 @@ def check(directory: ServiceDirectory, progress: Progress = lambda _count: None)
     engine = directory.engine(engines.MAIN)
     vault = Vault(directory.engine(engines.VAULT), directory.key_encryption)
     try:
-        with engine.connect() as connection:
+        with engines.readable(), engine.connect() as connection:
             trust = load_trust(connection, directory.root())
             if trust is None:
                 raise DataLoss("NO_TRUST", "the service has no trust bundle")

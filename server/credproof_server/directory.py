@@ -78,10 +78,9 @@ class ServiceDirectory:
 
     def addresses(self) -> tuple[str, str]:
         """Where participants and borrowers connect: as it runs, else as it is configured."""
-        try:
-            running = json.loads((self.folder / RUNNING).read_text("utf-8"))
-        except FileNotFoundError:
+        if not self.in_use():
             return self.config.participants_listen, self.config.borrowers_listen
+        running = json.loads((self.folder / RUNNING).read_text("utf-8"))
         return running["participants"], running["borrowers"]
 
     def engine(self, store: str) -> Engine:
@@ -135,11 +134,12 @@ class ServiceDirectory:
             DataLoss: `LOG_BEHIND`, `LOG_DAMAGED`, a missing key.
         """
         main, vault = self.engine(engines.MAIN), self.engine(engines.VAULT)
-        engines.require_current(main, engines.MAIN)
-        engines.require_current(vault, engines.VAULT)
         high_water = HighWater(self.folder / HIGH_WATER)
         root = self.root()
-        sequencer = Sequencer(main, self.log_signer(), high_water, now, root)
+        with engines.readable():
+            engines.require_current(main, engines.MAIN)
+            engines.require_current(vault, engines.VAULT)
+            sequencer = Sequencer(main, self.log_signer(), high_water, now, root)
         return Core(
             engine=main,
             vault=Vault(vault, self.key_encryption),

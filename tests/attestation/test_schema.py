@@ -13,7 +13,7 @@ from credproof.attestation.statement import HIDDEN
 from credproof.base.encoding import canonical_json
 from credproof.base.errors import Malformed
 from credproof.base.yaml import parse_yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.attestation import samples
@@ -336,6 +336,7 @@ def test_a_key_binding_has_values_of_text_digest_and_key() -> None:
         assert caught.value.reason == "BAD_VALUE"
 
 
+@settings(deadline=None)
 @given(st.one_of(st.none(), st.integers(-5, 105)), st.one_of(st.none(), st.integers(0, 100)))
 def test_a_fact_is_what_its_conditions_say(overdue: int | None, peak: int | None) -> None:
     fact = samples.REVOLVING.facts["in_good_standing"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -13,7 +14,7 @@ from typer.main import get_command
 from credproof import __version__
 from credproof.base.errors import CredproofError
 from credproof.cli import audit, borrower, lender, participant, provider
-from credproof.cli.output import USAGE, exit_code, print_error
+from credproof.cli.output import USAGE, err, exit_code, print_error
 
 SERVER_COMMANDS = {
     "init": "Make a new service in an empty directory.",
@@ -89,6 +90,9 @@ def main() -> None:
     except CredproofError as error:
         print_error(error)
         sys.exit(exit_code(error))
+    except (OSError, sqlite3.Error) as error:
+        err.print(f"error: {error}", markup=False)
+        sys.exit(USAGE)
 
 
 if __name__ == "__main__":

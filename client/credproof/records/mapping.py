@@ -97,12 +97,14 @@ class RecordMapping:
         Raises:
             Malformed: `BAD_RECORD`, naming the column, never the cell.
         """
-        day = day_of_run if self.as_of is None else dt.date.fromisoformat(self.as_of(row))
+        day = day_of_run.isoformat() if self.as_of is None else self.as_of(row)
+        if day is None:
+            raise Malformed("BAD_RECORD", "the day of the record is empty")
         return Record(
             line=line,
             subject=f"{self.scheme}:{self.subject.of(row)}",
             account=self.account.of(row),
-            as_of=day,
+            as_of=dt.date.fromisoformat(day),
             currency=self.currency,
             values={name: node(row) for name, node in self.claims.items()},
         )
@@ -215,6 +217,7 @@ def _date(value: Any, place: str, _depth: int) -> Node:
     members = Members(value, place)
     name, pattern = members.take("column", str), members.take("format", str)
     members.finish()
+    _check_date_format(pattern, place)
 
     def node(row: Row) -> str | None:
         cell = _cell(row, name).strip()
@@ -228,10 +231,21 @@ def _date(value: Any, place: str, _depth: int) -> Node:
     return node
 
 
+def _check_date_format(pattern: str, place: str) -> None:
+    try:
+        dt.datetime.strptime("", pattern)  # noqa: DTZ007 - a day
+    except re.error as error:
+        raise _bad(place, "has a format that names a part twice") from error
+    except ValueError:
+        pass  # no day is empty: what fits shows at the first record
+
+
 def _enum(value: Any, place: str, _depth: int) -> Node:
     members = Members(value, place)
     name, table = members.take("column", str), members.take("values", dict)
     members.finish()
+    if not all(isinstance(text, str) for text in table.values()):
+        raise _bad(place, "has a table of something other than texts")
 
     def node(row: Row) -> str | None:
         cell = _cell(row, name).strip()

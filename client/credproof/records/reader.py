@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row] | RejectedRow]:
     try:
         with _open(path) as file:
             yield from _json_rows(file) if is_json else _csv_rows(file)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise Malformed("BAD_FILE", "the file of records cannot be read to its end") from error
 
 
@@ -100,13 +101,20 @@ def _json_rows(file: IO[str]) -> Iterator[tuple[int, Row] | RejectedRow]:
 
 def _json_row(number: int, line: str) -> tuple[int, Row] | RejectedRow:
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError):
-        return RejectedRow(number, "BAD_RECORD", "line is not JSON")
+        return RejectedRow(number, "BAD_RECORD", "line is not JSON, or has a member twice")
     if not isinstance(value, dict):
         return RejectedRow(number, "BAD_RECORD", "line is not a JSON object")
     cells = {name: _cell(cell) for name, cell in value.items()}
     return number, {name: cell for name, cell in cells.items() if cell is not None}
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member twice")
+    return members
 
 
 def _cell(value: object) -> str | None:

@@ -147,6 +147,8 @@ def parse_request(token: str) -> ConsentRequest:
     members.finish()
     if not 0 < request.open_until - request.issued_at <= REQUEST_LIFE_MAX_S:
         raise Malformed("BAD_CONSENT", "request is open for too short or too long")
+    if not 0 < request.terms.expires_at - request.issued_at <= CONSENT_LIFE_MAX_S:
+        raise Malformed("BAD_CONSENT", "consent is asked for too short or too long")
     return request
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from credproof.base.errors import Conflict
+from credproof.base.errors import Conflict, DataLoss
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError
 
 MAIN = "main"
 VAULT = "vault"
@@ -50,6 +53,19 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN")
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """What the database refuses to read inside is told as damage.
+
+    Raises:
+        DataLoss: `DATABASE_DAMAGED`.
+    """
+    try:
+        yield
+    except DatabaseError as error:
+        raise DataLoss("DATABASE_DAMAGED", "a database cannot be read") from error
 
 
 def migrate(engine: Engine, store: str) -> None:

@@ -1,0 +1,198 @@
+"""The outbox: what is kept is sent again byte for byte, each place in a chain once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from credproof.base.errors import Conflict
+from credproof.records.outbox import Item, Outbox
+
+
+def item(account: str = "card-1", seq: int = 1, *, token: str | None = None) -> Item:
+    name = token or f"{account}/{seq}"
+    return Item(
+        schema_id="small/1",
+        account=account,
+        seq=seq,
+        token_id=name.encode().ljust(32, b"."),
+        sub=b"\x02" * 32,
+        basis=b"\x03" * 32,
+        package=b"package of " + name.encode() + bytes(range(256)),
+        line=seq + 1,
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "outbox.sqlite"
+
+
+@pytest.fixture
+def outbox(path: Path) -> Iterator[Outbox]:
+    with Outbox(path) as opened:
+        yield opened
+
+
+def test_the_same_bytes_come_back_after_reopening(path: Path) -> None:
+    items = [item(f"card-{n}") for n in range(5)]
+    with Outbox(path) as outbox:
+        outbox.add(items)
+    for _ in range(2):
+        with Outbox(path) as outbox:
+            assert outbox.pending(10) == items
+            assert outbox.newest("small/1", ["card-3"]) == {"card-3": items[3]}
+
+
+def test_receipts_and_refusals_survive_reopening(path: Path) -> None:
+    one, two = item("card-1"), item("card-2")
+    with Outbox(path) as outbox:
+        outbox.add([one, two])
+        outbox.mark_accepted([(one.token_id, 41)])
+        outbox.mark_rejected([(two.token_id, "TOO_OLD")])
+    with Outbox(path) as outbox:
+        assert outbox.pending(10) == []
+        assert outbox.counts() == {"accepted": 1, "rejected": 1}
+        accepted = dataclasses.replace(one, state="accepted", log_index=41)
+        assert outbox.newest("small/1", ["card-1", "card-2"]) == {"card-1": accepted}
+
+
+def test_one_user_at_a_time(path: Path) -> None:
+    with Outbox(path):
+        with pytest.raises(Conflict) as caught:
+            Outbox(path)
+        assert caught.value.reason == "OUTBOX_BUSY"
+    with Outbox(path) as again:
+        again.add([item()])
+
+
+def test_another_process_is_refused_while_one_has_it(path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from credproof.base.errors import Conflict\n"
+        "from credproof.records.outbox import Outbox\n"
+        "try:\n    Outbox(Path(sys.argv[1])).close()\n"
+        "except Conflict as error:\n    sys.exit(error.reason)\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with Outbox(path):
+        busy = subprocess.run(command, capture_output=True, text=True, check=False)
+    free = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (busy.returncode, busy.stderr.strip()) == (1, "OUTBOX_BUSY")
+    assert (free.returncode, free.stderr) == (0, "")
+
+
+def test_a_process_that_dies_leaves_what_it_added_and_no_lock(path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from credproof.records.outbox import Item, Outbox\n"
+        "outbox = Outbox(Path(sys.argv[1]))\n"
+        "outbox.add([Item('small/1', 'a', 1, b't', b's', b'b', b'bytes', 2)])\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    with Outbox(path) as outbox:
+        assert [kept.package for kept in outbox.pending(10)] == [b"bytes"]
+
+
+def test_a_place_in_a_chain_is_taken_once(outbox: Outbox) -> None:
+    outbox.add([item()])
+    with pytest.raises(sqlite3.IntegrityError):
+        outbox.add([item(token="another token")])
+    outbox.mark_accepted([(item().token_id, 1)])
+    with pytest.raises(sqlite3.IntegrityError):
+        outbox.add([item(token="another token")])
+    assert outbox.counts() == {"accepted": 1}
+
+
+def test_a_rejected_place_is_free_again(outbox: Outbox) -> None:
+    outbox.add([item()])
+    outbox.mark_rejected([(item().token_id, "TOO_OLD")])
+    assert outbox.newest("small/1", ["card-1"]) == {}
+    second = item(token="another token")
+    outbox.add([second])
+    assert outbox.newest("small/1", ["card-1"]) == {"card-1": second}
+    outbox.mark_rejected([(second.token_id, "TOO_OLD")])
+    outbox.add([item(token="a third")])
+    assert outbox.counts() == {"pending": 1, "rejected": 2}
+
+
+def test_a_token_is_kept_once_even_after_its_refusal(outbox: Outbox) -> None:
+    outbox.add([item()])
+    outbox.mark_rejected([(item().token_id, "TOO_OLD")])
+    with pytest.raises(sqlite3.IntegrityError):
+        outbox.add([item()])
+
+
+def test_other_accounts_schemas_and_places_do_not_collide(outbox: Outbox) -> None:
+    other = dataclasses.replace(item(token="of another schema"), schema_id="other/1")
+    outbox.add([item(), item("card-2"), item(seq=2), other])
+    assert outbox.counts() == {"pending": 4}
+    assert outbox.newest("other/1", ["card-1", "card-2"]) == {"card-1": other}
+
+
+def test_add_takes_all_or_none(outbox: Outbox) -> None:
+    outbox.add([item("card-1")])
+    clash = item("card-1", token="another token")
+    for batch in ([item("card-2"), clash], [clash, item("card-2")]):
+        with pytest.raises(sqlite3.IntegrityError):
+            outbox.add(batch)
+        assert outbox.pending(10) == [item("card-1")]
+    outbox.add([item("card-2")])
+    assert len(outbox.pending(10)) == 2
+
+
+def test_an_empty_batch_changes_nothing(outbox: Outbox) -> None:
+    outbox.add([])
+    outbox.mark_accepted([])
+    outbox.mark_rejected([])
+    assert outbox.counts() == {}
+
+
+def test_pending_comes_in_the_order_of_adding(outbox: Outbox) -> None:
+    items = [item(f"card-{n * 7 % 20}", token=f"{n * 13 % 20:02}") for n in range(20)]
+    outbox.add(items[:10])
+    outbox.add(items[10:])
+    assert outbox.pending(3) == items[:3]
+    assert outbox.pending(100) == items
+    outbox.mark_accepted([(items[0].token_id, 5)])
+    outbox.mark_rejected([(items[2].token_id, "BAD_VALUE")])
+    assert outbox.pending(2) == [items[1], items[3]]
+
+
+def test_newest_is_the_highest_place_of_each_account_asked_for(outbox: Outbox) -> None:
+    outbox.add([item(seq=2), item(seq=10), item(seq=9), item("card-2")])
+    found = outbox.newest("small/1", ["card-1", "card-2", "nobody"])
+    assert {account: kept.seq for account, kept in found.items()} == {"card-1": 10, "card-2": 1}
+    assert outbox.newest("small/1", []) == {}
+
+
+def test_newest_answers_for_more_accounts_than_one_query_holds(outbox: Outbox) -> None:
+    items = [item(f"card-{n}") for n in range(1201)]
+    outbox.add(items)
+    found = outbox.newest("small/1", [kept.account for kept in items])
+    assert len(found) == 1201
+
+
+def test_an_account_with_quotes_is_only_a_name(outbox: Outbox) -> None:
+    hostile = item("x' OR '1'='1")
+    outbox.add([hostile, item()])
+    assert outbox.newest("small/1", [hostile.account]) == {hostile.account: hostile}
+
+
+def test_only_the_owner_can_read_its_files(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with Outbox(path) as outbox:
+            outbox.add([item()])
+            modes = {p.name: p.stat().st_mode & 0o777 for p in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert path.name in modes
+    assert set(modes.values()) == {0o600}
