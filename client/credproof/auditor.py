@@ -7,61 +7,29 @@ with Auditor.open(Path("my-office")) as auditor:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import TracebackType
 
 from credproof.base.errors import VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX
-from credproof.channel import call, connect
+from credproof.channel import call
 from credproof.home import Home, replace_file
 from credproof.log.audit import AuditReport, AuditState, LogAudit, parse_state
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.merkle import verify_consistency, verify_inclusion
+from credproof.session import Session
 from credproof.v1 import audit_service_pb2 as pb
-from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
-from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
-from credproof.wire import trust as trust_wire
 
 STATE_NAME = "audited.json"
 Progress = Callable[[int], None]
 
 
-class Auditor:
+class Auditor(Session):
     """An auditor at work."""
 
     def __init__(self, home: Home) -> None:
-        self._home = home
-        self._channel = connect(home)
+        super().__init__(home)
         self._stub = AuditServiceStub(self._channel)
-        registry = RegistryServiceStub(self._channel)
-        reply = call(registry.GetTrustBundle, registry_pb.GetTrustBundleRequest())
-        self.trust = home.adopt(trust_wire.from_proto(reply.package), now=int(time.time()))
-
-    @classmethod
-    def open(cls, folder: Path) -> Auditor:
-        """The auditor whose home is `folder`.
-
-        Raises:
-            CredproofError: the home is not complete, or the service does not answer.
-        """
-        return cls(Home(folder))
-
-    def __enter__(self) -> Auditor:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._channel.close()
 
     def checkpoint(self) -> VerifiedCheckpoint:
         """The newest checkpoint, signed by the log's pinned key.

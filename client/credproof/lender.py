@@ -13,8 +13,6 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
-from types import TracebackType
 
 from credproof.attestation.pseudonym import (
     Transcript,
@@ -24,13 +22,12 @@ from credproof.attestation.pseudonym import (
 )
 from credproof.base.errors import Conflict, VerificationFailed, step
 from credproof.base.group import scalar_from
-from credproof.channel import call, connect
+from credproof.channel import call
 from credproof.home import Home
+from credproof.session import Session
 from credproof.v1 import pseudonym_service_pb2 as pseudonym_pb
-from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.v1 import verification_service_pb2 as pb
 from credproof.v1.pseudonym_service_pb2_grpc import PseudonymServiceStub
-from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
 from credproof.verification.answer import (
     NONCE_BYTES,
@@ -42,10 +39,8 @@ from credproof.verification.answer import (
 )
 from credproof.verification.consent import JTI_BYTES, Mode, Terms, sign_request, verify_consent
 from credproof.verification.policy import Policy, PolicyRef
-from credproof.verification.trust import Trust
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
 from credproof.wire import answer as answer_wire
-from credproof.wire import trust as trust_wire
 
 ATTEMPTS_MAX = 3
 """How often a question is put again when the borrower's data changed under it."""
@@ -71,49 +66,15 @@ class Subject:
     transcript: Transcript
 
 
-class Lender:
+class Lender(Session):
     """A lender at work. Safe to share between threads."""
 
     def __init__(self, home: Home) -> None:
-        self._home = home
+        super().__init__(home)
         self._signer = home.signer
         self._pins = home.pins()
-        self._channel = connect(home)
         self._pseudonyms = PseudonymServiceStub(self._channel)
         self._verification = VerificationServiceStub(self._channel)
-        self.trust = self._fetch_trust()
-
-    @classmethod
-    def open(cls, folder: Path) -> Lender:
-        """The lender whose home is `folder`.
-
-        Raises:
-            CredproofError: the home is not complete, or the service does not answer.
-        """
-        return cls(Home(folder))
-
-    def __enter__(self) -> Lender:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._channel.close()
-
-    @property
-    def id(self) -> str:
-        return self._home.settings.id
-
-    def _fetch_trust(self) -> Trust:
-        stub = RegistryServiceStub(self._channel)
-        reply = call(stub.GetTrustBundle, registry_pb.GetTrustBundleRequest())
-        return self._home.adopt(trust_wire.from_proto(reply.package), now=_now())
 
     # -- consent
 

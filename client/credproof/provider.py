@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 from credproof.attestation.package import pack, parse_package
@@ -36,19 +34,16 @@ from credproof.base.group import scalar_from
 from credproof.base.keys import PublicKey
 from credproof.base.limits import BATCH_ITEMS_MAX, CLOCK_SKEW_S
 from credproof.base.members import Members
-from credproof.channel import call, connect
+from credproof.channel import call
 from credproof.home import Home
 from credproof.records.mapping import Record
 from credproof.records.outbox import Item, Outbox
 from credproof.records.reader import RejectedRow
+from credproof.session import Session
 from credproof.v1 import attestation_service_pb2 as pb
 from credproof.v1 import pseudonym_service_pb2 as pseudonym_pb
-from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
 from credproof.v1.pseudonym_service_pb2_grpc import PseudonymServiceStub
-from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
-from credproof.verification.trust import Trust
-from credproof.wire import trust as trust_wire
 
 KEY_BINDING = "key-binding/1"
 LIFE_S = 90 * 24 * 3600
@@ -80,55 +75,27 @@ class Bound:
     kid: str
 
 
-class Provider:
-    """A data provider at work. Not safe to share between threads."""
+class Provider(Session):
+    """A data provider at work. Not safe to share between threads.
 
-    def __init__(self, home: Home, outbox: Outbox) -> None:
-        self._home = home
-        self._outbox = outbox
-        self._signer = home.signer
-        self._channel = connect(home)
+    Its outbox lies in its home; one process at a time can use it.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._outbox = Outbox(home.folder / "outbox.db")
+        try:
+            super().__init__(home)
+            self._signer = home.signer
+        except BaseException:
+            self._outbox.close()
+            raise
         self._attestations = AttestationServiceStub(self._channel)
         self._pseudonyms = PseudonymServiceStub(self._channel)
-        self.trust = self._fetch_trust()
-
-    @classmethod
-    def open(cls, folder: Path) -> Provider:
-        """The provider whose home is `folder`; its outbox lies there.
-
-        Raises:
-            CredproofError: the home is not complete, or the service does not answer.
-        """
-        outbox = Outbox(folder / "outbox.db")
-        try:
-            return cls(Home(folder), outbox)
-        except BaseException:
-            outbox.close()
-            raise
-
-    def __enter__(self) -> Provider:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
-        self._channel.close()
+        """Let go of the connection and the outbox."""
+        super().close()
         self._outbox.close()
-
-    @property
-    def id(self) -> str:
-        return self._home.settings.id
-
-    def _fetch_trust(self) -> Trust:
-        stub = RegistryServiceStub(self._channel)
-        reply = call(stub.GetTrustBundle, registry_pb.GetTrustBundleRequest())
-        return self._home.adopt(trust_wire.from_proto(reply.package), now=_now())
 
     # -- pseudonyms
 

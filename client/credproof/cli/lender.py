@@ -24,7 +24,8 @@ from credproof.home import Home
 from credproof.lender import Lender, OfflineVerifier
 from credproof.verification.consent import Mode
 from credproof.verification.policy import Question
-from credproof.verification.verify import CHECKS, VerifiedAnswer, report
+from credproof.verification.report import report
+from credproof.verification.verify import CHECKS, VerifiedAnswer
 from credproof.wire import answer as answer_wire
 
 app = typer.Typer(help="For lenders: request consent, ask, verify.", no_args_is_help=True)

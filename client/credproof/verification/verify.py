@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from credproof.attestation.pseudonym import oprf_key_id, verify_transcript
 from credproof.attestation.schema import Schema
@@ -448,41 +448,3 @@ def _match(entry: Entry, kind: str, actor: str, object_digest: bytes) -> None:
 def _check_directory(policy: Policy, answer: Answer) -> None:
     if policy.completeness == "required" and answer.outcome.kind == "TIER":
         raise VerificationFailed("NOT_COMPLETE", "policy requires completeness, which is not shown")
-
-
-def report(verified: VerifiedAnswer) -> dict[str, Any]:
-    """The result as `credproof lender verify --json` prints it (schema: `verify-result.json`)."""
-    answer = verified.answer
-    return {
-        "valid": True,
-        "mode": verified.mode,
-        "outcome": {
-            "kind": answer.outcome.kind,
-            "tier": answer.outcome.tier,
-            "reasons": list(answer.outcome.reasons),
-        },
-        "offer": dict(answer.offer),
-        "policy": {
-            "id": answer.policy.id,
-            "version": answer.policy.version,
-            "digest": answer.policy.digest.hex(),
-        },
-        "lender": answer.lender,
-        "service": answer.domain,
-        "answered_at": answer.issued_at,
-        "results": [
-            {"question": result.question, "verdict": "YES", "as_of": result.as_of}
-            for result in answer.results
-        ],
-        "sources": [
-            {"provider": source.provider, "key": source.kid, "pinned": source.pinned}
-            for source in verified.sources
-        ],
-        "log": {
-            "origin": verified.checkpoint.origin,
-            "tree_size": verified.checkpoint.tree_size,
-            "root": verified.checkpoint.root_hash.hex(),
-            "log_index": verified.log_index,
-        },
-        "not_shown": ["completeness: no directory", "witnesses: none"],
-    }

@@ -30,7 +30,7 @@ from credproof.verification.trust import Trust
 from credproof_server.demo.world import LENDER, PROVIDER, World
 
 POLICY: Final = "revolving-standing"
-THREADS: Final = 8
+THREADS: Final = 16
 """Lenders' clerks who ask at the same time."""
 BIND_BATCH: Final = 128
 

@@ -1,0 +1,58 @@
+"""What every participant's SDK shares: a home, a connection, the newest trust bundle."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from credproof.channel import call, connect
+from credproof.home import Home
+from credproof.v1 import registry_service_pb2 as pb
+from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
+from credproof.verification.trust import Trust
+from credproof.wire import trust as trust_wire
+
+
+class Session:
+    """A participant connected to its service; use it in a `with` statement."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._channel = connect(home)
+        self.trust = self._fetch_trust()
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """The participant whose home is `folder`.
+
+        Raises:
+            CredproofError: the home is not complete, or the service does not answer.
+        """
+        return cls(Home(folder))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._channel.close()
+
+    @property
+    def id(self) -> str:
+        """The participant's own id."""
+        return self._home.settings.id
+
+    def _fetch_trust(self) -> Trust:
+        """The bundle in force, verified under the pinned root; an older one is refused."""
+        reply = call(RegistryServiceStub(self._channel).GetTrustBundle, pb.GetTrustBundleRequest())
+        return self._home.adopt(trust_wire.from_proto(reply.package), now=int(time.time()))

@@ -1,0 +1,45 @@
+"""The result of a verification as JSON, for machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from credproof.verification.verify import VerifiedAnswer
+
+
+def report(verified: VerifiedAnswer) -> dict[str, Any]:
+    """The result as `credproof lender verify --json` prints it (schema: `verify-result.json`)."""
+    answer = verified.answer
+    return {
+        "valid": True,
+        "mode": verified.mode,
+        "outcome": {
+            "kind": answer.outcome.kind,
+            "tier": answer.outcome.tier,
+            "reasons": list(answer.outcome.reasons),
+        },
+        "offer": dict(answer.offer),
+        "policy": {
+            "id": answer.policy.id,
+            "version": answer.policy.version,
+            "digest": answer.policy.digest.hex(),
+        },
+        "lender": answer.lender,
+        "service": answer.domain,
+        "answered_at": answer.issued_at,
+        "results": [
+            {"question": result.question, "verdict": "YES", "as_of": result.as_of}
+            for result in answer.results
+        ],
+        "sources": [
+            {"provider": source.provider, "key": source.kid, "pinned": source.pinned}
+            for source in verified.sources
+        ],
+        "log": {
+            "origin": verified.checkpoint.origin,
+            "tree_size": verified.checkpoint.tree_size,
+            "root": verified.checkpoint.root_hash.hex(),
+            "log_index": verified.log_index,
+        },
+        "not_shown": ["completeness: no directory", "witnesses: none"],
+    }
