@@ -27,6 +27,7 @@ from credproof.base.encoding import (
     canonical_json,
     parse_b64url,
     parse_json,
+    parse_loose_json,
     tagged_hash,
 )
 from credproof.base.errors import Malformed, VerificationFailed
@@ -102,7 +103,7 @@ class Home:
     def pins(self) -> dict[str, frozenset[str]]:
         """The key fingerprints of providers that this participant knows by itself."""
         path = self.folder / PINS
-        members = parse_json(_read(path)) if path.exists() else {}
+        members = parse_loose_json(_read(path)) if path.exists() else {}
         return {provider: frozenset(kids) for provider, kids in members.items()}
 
     def pin(self, provider: str, kid: str) -> None:
@@ -122,7 +123,7 @@ def _load_settings(path: Path) -> Settings:
     if not path.exists():
         message = "no participant there: use credproof enrol, then credproof join"
         raise Malformed("NO_PARTICIPANT", message)
-    return _parse_settings(parse_json(_read(path)))
+    return _parse_settings(parse_loose_json(_read(path)))
 
 
 def _parse_settings(value: Any) -> Settings:

@@ -151,6 +151,7 @@ async def test_3_a_key_that_is_no_longer_valid_is_refused(core, bank):
         ({"issued_at": -25 * 3600}, "TOO_OLD"),
         ({"issued_at": 1000}, "FROM_THE_FUTURE"),
         ({"expires_at": -1}, "BAD_DATES"),
+        ({"issued_at": -100, "expires_at": -1}, "BAD_DATES"),
         ({"expires_at": 500 * 86_400}, "BAD_DATES"),
         ({"as_of": 2 * 86_400}, "BAD_DATES"),
     ],

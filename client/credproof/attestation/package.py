@@ -159,13 +159,13 @@ def verify_envelope(
         raise VerificationFailed("TOO_OLD", "token is too old to be accepted: sign it anew")
     if token.issued_at > now + CLOCK_SKEW_S:
         raise VerificationFailed("FROM_THE_FUTURE", "token is issued in the future")
-    _verify_dates(token)
+    _verify_dates(token, now)
     return schema
 
 
-def _verify_dates(token: Token) -> None:
+def _verify_dates(token: Token, now: int) -> None:
     life = token.expires_at - token.issued_at
-    if not 0 < life <= ATTESTATION_LIFE_MAX_S:
+    if not 0 < life <= ATTESTATION_LIFE_MAX_S or token.expires_at <= now:
         raise VerificationFailed("BAD_DATES", "token expires too early or too late")
     if token.as_of > date_of(token.issued_at + CLOCK_SKEW_S):
         raise VerificationFailed("BAD_DATES", "token speaks of a day after its signing")
