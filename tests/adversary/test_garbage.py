@@ -19,7 +19,7 @@ from tests.adversary.mutation import mutated
 from tests.deployment import Deployment, package, seal, statement
 
 COMMITTED = ("_sd", "_sd_alg", "iss", "jti", "ladders", "schema", "sums", "vct")
-"""Members that follow from values and seed; dates, borrower and currency are the provider's word."""
+"""Members that follow from values and seed; the others are the provider's own word."""
 
 
 @pytest.fixture(scope="module")
