@@ -287,6 +287,25 @@ def test_the_auditor_refuses_a_log_that_shrank(running):
     assert caught.value.reason == "LOG_SHRANK"
 
 
+def test_a_whole_audit_refuses_a_log_that_is_not_the_one_audited_before(running):
+    """A rewritten log is sound in itself: only what the auditor kept tells them apart."""
+    path = running.home(AUDITOR).folder / "audited.json"
+    with running.world.auditor() as auditor:
+        auditor.verify(whole=True)
+        kept = path.read_bytes()
+        state = json.loads(kept)
+        state["peaks"][0] = "A" * 43
+        forked = json.dumps(state, sort_keys=True, separators=(",", ":")).encode()
+        path.write_bytes(forked)
+        try:
+            with pytest.raises(VerificationFailed) as caught:
+                auditor.verify(whole=True)
+            assert forked == path.read_bytes()
+        finally:
+            path.write_bytes(kept)
+    assert "BAD_CONSISTENCY_PROOF" == caught.value.reason
+
+
 def test_inclusion_and_consistency_proofs_of_the_service_verify(running):
     from credproof.log.merkle import leaf_hash
 
