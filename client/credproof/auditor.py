@@ -15,7 +15,7 @@ from credproof.channel import call
 from credproof.home import Home, replace_file
 from credproof.log.audit import AuditReport, AuditState, LogAudit, parse_state
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
-from credproof.log.merkle import Frontier, verify_consistency, verify_inclusion
+from credproof.log.merkle import verify_consistency, verify_inclusion
 from credproof.session import Session
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -72,29 +72,18 @@ class Auditor(Session):
         `whole` reads from the first entry, otherwise from where the last audit ended.
 
         Raises:
-            VerificationFailed: `LOG_SHRANK`, or what is wrong with which entry.
+            Malformed, VerificationFailed: `LOG_SHRANK`, `LOG_FORKED`, or what is wrong with
+                which entry.
         """
         trusted = self.trusted()
         checkpoint = self.checkpoint()
-        if checkpoint.tree_size < trusted.position.size:
-            raise VerificationFailed("LOG_SHRANK", "the log is shorter than when last audited")
-        audit = LogAudit(None if whole else trusted)
+        audit = LogAudit(None if whole else trusted, trusted=trusted)
         for line in self.lines(audit.size, checkpoint.tree_size):
             audit.feed(line)
             progress(1)
         report = audit.finish(checkpoint)
-        if whole:
-            self._require_continued(trusted, checkpoint)
         replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
         return report
-
-    def _require_continued(self, trusted: AuditState, new: VerifiedCheckpoint) -> None:
-        """A whole log may be sound in itself and still not be the one that was audited before."""
-        size = trusted.position.size
-        root = Frontier(size, trusted.peaks).root()
-        request = pb.GetConsistencyProofRequest(old_tree_size=size, new_tree_size=new.tree_size)
-        proof = tuple(call(self._stub.GetConsistencyProof, request).hashes)
-        verify_consistency(size, root, new.tree_size, new.root_hash, proof)
 
     def verify_inclusion(
         self, leaf: bytes, log_index: int, checkpoint: VerifiedCheckpoint

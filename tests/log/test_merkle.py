@@ -152,3 +152,26 @@ def test_leaves_added_in_any_groups_make_the_same_tree(groups):
 def test_what_is_not_in_the_tree_has_no_proof(ask):
     with pytest.raises(Malformed):
         ask()
+
+
+@pytest.mark.parametrize("size", [0, 31, 33, 64])
+def test_a_hash_of_another_length_is_refused(size):
+    wrong, tree = bytes(size), Tree()
+    for use in (
+        lambda: tree.extend([LEAVES[0], wrong]),
+        lambda: Frontier().append(wrong),
+        lambda: verify_inclusion(wrong, 0, 1, (), wrong),
+        lambda: verify_consistency(1, wrong, 1, wrong, ()),
+    ):
+        with pytest.raises(Malformed):
+            use()
+    assert tree.size == 0
+
+
+def test_a_tree_is_not_cut_back_to_a_size_it_never_had():
+    tree = Tree()
+    tree.extend(LEAVES[:5])
+    for size in (-1, 6):
+        with pytest.raises(Malformed):
+            tree.truncate(size)
+    assert tree.root() == TREE.root(5)

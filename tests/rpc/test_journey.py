@@ -303,7 +303,7 @@ def test_a_whole_audit_refuses_a_log_that_is_not_the_one_audited_before(running)
             assert forked == path.read_bytes()
         finally:
             path.write_bytes(kept)
-    assert caught.value.reason == "BAD_CONSISTENCY_PROOF"
+    assert caught.value.reason == "LOG_FORKED"
 
 
 def test_inclusion_and_consistency_proofs_of_the_service_verify(running):

@@ -1,7 +1,9 @@
 """Auditing a log as it streams by: chain, times, tree, in O(log n) memory.
 
 An audit starts at the first entry, or where an earlier one ended: its state holds the peaks
-of the tree, so that nothing before it need be read again.
+of the tree, so that nothing before it need be read again. One that starts at the first entry
+again must still pass where the earlier one ended: otherwise a rewritten log would be believed
+by whoever looks twice.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from credproof.base.encoding import b64url, canonical_json, parse_b64url, parse_json
-from credproof.base.errors import VerificationFailed
+from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.members import Members
 from credproof.log.checkpoint import VerifiedCheckpoint
-from credproof.log.entry import ChainPosition, Entry
+from credproof.log.entry import ChainPosition
 from credproof.log.merkle import Frontier, leaf_hash
 
 
@@ -42,7 +44,7 @@ def parse_state(data: bytes) -> AuditState:
     """The state that an auditor kept.
 
     Raises:
-        Malformed: `BAD_MEMBER`, `BAD_FRONTIER`, or as `parse_json`.
+        Malformed: `BAD_MEMBER`, `BAD_FRONTIER`, `BAD_AUDIT_STATE`, or as `parse_json`.
     """
     members = Members(parse_json(data), "audit state")
     position = ChainPosition(
@@ -53,6 +55,8 @@ def parse_state(data: bytes) -> AuditState:
     peaks = tuple(parse_b64url(text, size=32) for text in members.strings("peaks"))
     members.finish()
     Frontier(position.size, peaks)
+    if position.last_time < 0 or (position.size == 0 and position != ChainPosition()):
+        raise Malformed("BAD_AUDIT_STATE", "audit state has a position that no log can have")
     return AuditState(position, peaks)
 
 
@@ -67,41 +71,66 @@ class AuditReport:
 
 
 class LogAudit:
-    """One audit: `feed` every entry in order, then `finish` with the checkpoint."""
+    """One audit: `feed` every entry in order, then `finish` with the checkpoint.
 
-    def __init__(self, start: AuditState | None = None) -> None:
+    It begins after `start`, by default before the first entry, and must pass `trusted`, where
+    an earlier audit ended; that lies at or after `start`.
+    """
+
+    def __init__(
+        self, start: AuditState | None = None, *, trusted: AuditState | None = None
+    ) -> None:
         start = start or AuditState()
+        self._trusted = trusted or start
         self._position = start.position
         self._frontier = Frontier(start.position.size, start.peaks)
         self._first = start.position.size
         self._kinds: Counter[str] = Counter()
+        self._compare_with_trusted()
 
     @property
     def size(self) -> int:
         """How many entries are covered so far."""
         return self._position.size
 
-    def feed(self, line: bytes) -> Entry:
+    @property
+    def state(self) -> AuditState:
+        """How far it went."""
+        return AuditState(self._position, self._frontier.peaks)
+
+    def feed(self, line: bytes) -> None:
         """Accept the next entry.
 
         Raises:
-            Malformed, VerificationFailed: as `ChainPosition.verify_next`, naming its index.
+            Malformed, VerificationFailed: as `ChainPosition.verify_next`, and `LOG_FORKED`;
+                the message names the entry's index.
         """
-        self._position, entry = self._position.verify_next(line)
+        try:
+            self._position, kind = self._position.verify_next(line)
+        except Malformed as error:
+            raise type(error)(error.reason, f"entry {self.size}: {error.message}") from error
         self._frontier.append(leaf_hash(line))
-        self._kinds[entry.kind] += 1
-        return entry
+        self._kinds[kind] += 1
+        if self._position.size == self._trusted.position.size:
+            self._compare_with_trusted()
+
+    def _compare_with_trusted(self) -> None:
+        if self.size == self._trusted.position.size and self.state != self._trusted:
+            raise VerificationFailed(
+                "LOG_FORKED", f"the first {self.size} entries are not those of the last audit"
+            )
 
     def finish(self, checkpoint: VerifiedCheckpoint) -> AuditReport:
         """The report, when what was fed is exactly what the checkpoint covers.
 
         Raises:
-            VerificationFailed: `TREE_MISMATCH`.
+            VerificationFailed: `TREE_MISMATCH`; `LOG_SHRANK` when it does not reach `trusted`.
         """
+        if min(self.size, checkpoint.tree_size) < self._trusted.position.size:
+            raise VerificationFailed("LOG_SHRANK", "the log is shorter than when last audited")
         found = (self._frontier.size, self._frontier.root())
         if found != (checkpoint.tree_size, checkpoint.root_hash):
             raise VerificationFailed(
                 "TREE_MISMATCH", f"the {self.size} entries do not make the checkpoint's tree"
             )
-        state = AuditState(self._position, self._frontier.peaks)
-        return AuditReport(checkpoint, self.size - self._first, dict(self._kinds), state)
+        return AuditReport(checkpoint, self.size - self._first, dict(self._kinds), self.state)

@@ -11,6 +11,8 @@ from credproof.base.errors import Malformed, VerificationFailed
 from credproof.log.note import NoteSigner, VerifierKey, sign_note, verify_note
 
 _SIZE = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
+_SIZE_END = 2**63
+"""Other verifiers keep the size in a signed 64-bit integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,20 @@ def parse_checkpoint(text: str) -> Checkpoint:
     lines = text.split("\n")
     if len(lines) != 4 or lines[3] or not lines[0] or not _SIZE.match(lines[1]):
         raise Malformed("BAD_CHECKPOINT", "a checkpoint is an origin, a size and a root")
+    if int(lines[1]) >= _SIZE_END:
+        raise Malformed("BAD_CHECKPOINT", "a checkpoint's size is below 2**63")
     return Checkpoint(lines[0], int(lines[1]), parse_b64(lines[2], size=32))
 
 
 def sign_checkpoint(checkpoint: Checkpoint, signers: Sequence[NoteSigner]) -> bytes:
-    """The signed note of a checkpoint. Ed25519 makes it the same bytes every time."""
-    return sign_note(checkpoint.to_text(), signers)
+    """The signed note of a checkpoint. Ed25519 makes it the same bytes every time.
+
+    Raises:
+        Malformed: as `parse_checkpoint`; what would not parse is never signed.
+    """
+    text = checkpoint.to_text()
+    parse_checkpoint(text)
+    return sign_note(text, signers)
 
 
 def verify_checkpoint(note: bytes, origin: str, keys: Sequence[VerifierKey]) -> VerifiedCheckpoint:

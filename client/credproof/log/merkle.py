@@ -41,7 +41,13 @@ class Tree:
         self.extend((leaf,))
 
     def extend(self, leaves: Sequence[bytes]) -> None:
-        """Add leaf hashes; each level is then completed in one sweep."""
+        """Add leaf hashes; each level is then completed in one sweep.
+
+        Raises:
+            Malformed: `WRONG_LENGTH` for a leaf that is not 32 bytes; none is then added.
+        """
+        for leaf in leaves:
+            _require_hash(leaf)
         self._levels[0] += b"".join(leaves)
         level = 0
         while len(self._levels[level]) >= 2 * HASH_BYTES:
@@ -60,7 +66,12 @@ class Tree:
         )
 
     def truncate(self, size: int) -> None:
-        """Forget all leaves from `size` on."""
+        """Forget all leaves from `size` on.
+
+        Raises:
+            Malformed: `NO_SUCH_SIZE`.
+        """
+        self._require_size(size)
         for level, hashes in enumerate(self._levels):
             del hashes[(size >> level) * HASH_BYTES :]
 
@@ -83,7 +94,7 @@ class Tree:
         self._require_size(tree_size)
         if not 0 <= log_index < tree_size:
             raise Malformed("NO_SUCH_INDEX", "log index is not in the tree of that size")
-        return tuple(self._path(log_index, 0, tree_size))
+        return tuple(self._path(log_index, tree_size))
 
     def consistency_proof(self, old: int, new: int) -> tuple[bytes, ...]:
         """The proof that the tree of size `new` continues the one of size `old`.
@@ -121,13 +132,17 @@ class Tree:
         middle = start + _split(count)
         return node_hash(self._range(start, middle), self._range(middle, end))
 
-    def _path(self, index: int, start: int, end: int) -> list[bytes]:
-        if end - start == 1:
-            return []
-        middle = start + _split(end - start)
-        if index < middle:
-            return [*self._path(index, start, middle), self._range(middle, end)]
-        return [*self._path(index, middle, end), self._range(start, middle)]
+    def _path(self, index: int, size: int) -> list[bytes]:
+        """The siblings from the leaf up. Only the last node of a level can be incomplete."""
+        hashes, last = [], size - 1
+        for level in range(last.bit_length()):
+            sibling, end = index >> level ^ 1, last >> level
+            if sibling < end:
+                at = sibling * HASH_BYTES
+                hashes.append(bytes(self._levels[level][at : at + HASH_BYTES]))
+            elif sibling == end:
+                hashes.append(self._range(sibling << level, size))
+        return hashes
 
     def _subproof(self, old: int, start: int, end: int, *, whole: bool) -> list[bytes]:
         if old == end:
@@ -149,7 +164,11 @@ class Frontier:
     """The peaks of a growing tree: enough to append and to know the root, O(log n) memory."""
 
     def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:
-        if len(peaks) != size.bit_count() or any(len(peak) != HASH_BYTES for peak in peaks):
+        if (
+            size < 0
+            or len(peaks) != size.bit_count()
+            or any(len(peak) != HASH_BYTES for peak in peaks)
+        ):
             raise Malformed("BAD_FRONTIER", "frontier does not fit its size")
         self.size = size
         self._peaks = list(peaks)
@@ -160,7 +179,12 @@ class Frontier:
         return tuple(self._peaks)
 
     def append(self, leaf: bytes) -> None:
-        """Add one leaf hash."""
+        """Add one leaf hash.
+
+        Raises:
+            Malformed: `WRONG_LENGTH`.
+        """
+        _require_hash(leaf)
         size = self.size
         while size & 1:
             leaf = node_hash(self._peaks.pop(), leaf)
@@ -188,8 +212,11 @@ def verify_inclusion(
 
     Raises:
         VerificationFailed: `BAD_INCLUSION_PROOF`.
+        Malformed: `WRONG_LENGTH` for a leaf hash or root that is not 32 bytes.
         LimitExceeded: too many hashes.
     """
+    _require_hash(leaf)
+    _require_hash(root)
     _check_hashes(proof, "BAD_INCLUSION_PROOF")
     if not 0 <= log_index < tree_size:
         raise VerificationFailed("BAD_INCLUSION_PROOF", "log index is outside the tree")
@@ -215,8 +242,11 @@ def verify_consistency(
 
     Raises:
         VerificationFailed: `BAD_CONSISTENCY_PROOF`.
+        Malformed: `WRONG_LENGTH` for a root that is not 32 bytes.
         LimitExceeded: too many hashes.
     """
+    _require_hash(old_root)
+    _require_hash(new_root)
     _check_hashes(proof, "BAD_CONSISTENCY_PROOF")
     if not 0 <= old_size <= new_size:
         raise VerificationFailed("BAD_CONSISTENCY_PROOF", "the newer tree is the smaller one")
@@ -255,6 +285,11 @@ def _consistent_roots(
     if last:
         raise VerificationFailed("BAD_CONSISTENCY_PROOF", "consistency proof is too short")
     return older, newer
+
+
+def _require_hash(data: bytes) -> None:
+    if len(data) != HASH_BYTES:
+        raise Malformed("WRONG_LENGTH", f"expected {HASH_BYTES} bytes, got {len(data)}")
 
 
 def _check_hashes(proof: Sequence[bytes], reason: str) -> None:
