@@ -34,15 +34,17 @@ from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.limits import CLOCK_SKEW_S, DOCUMENT_BYTES_MAX, TRUST_BYTES_MAX, at_most
 from credproof.base.members import Members
-from credproof.verification.trust import ROLES, Role, Trust
+from credproof.verification.trust import ROLES, Role, Trust, is_participant_id
 from credproof.wire import trust as trust_wire
 from credproof.wire.trust import TrustPackage
 
-_ID: Final = re.compile(r"[a-z0-9-]{3,40}\Z")
 TITLE_CHARS_MAX: Final = 100
 """A participant's name as borrowers read it, in characters."""
 ENROLMENT_AGE_MAX_S: Final = 7 * 24 * 3600
 """How old an enrolment may be when the operator admits it."""
+
+ADMISSION_BYTES_MAX: Final = 2 * TRUST_BYTES_MAX
+"""An admission, in bytes: a trust bundle in base64url, and two certificates."""
 
 SETTINGS = "participant.json"
 TRUST = "trust.json"
@@ -163,7 +165,8 @@ def enrol(folder: Path, *, role: Role, participant_id: str, title: str) -> bytes
     if not _is_applicant(participant_id, role, title):
         raise Malformed(
             "BAD_ID",
-            "an id has 3 to 40 small letters, digits or hyphens; a title 1 to 100 characters",
+            "an id has 3 to 40 small letters, digits or hyphens and is not borrower; a title"
+            " has 1 to 100 characters",
         )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     seed = secrets.token_bytes(32)
@@ -196,7 +199,7 @@ def enrol(folder: Path, *, role: Role, participant_id: str, title: str) -> bytes
 
 def _is_applicant(participant_id: str, role: str, title: str) -> bool:
     named = 0 < len(title) <= TITLE_CHARS_MAX and title.isprintable()
-    return _ID.match(participant_id) is not None and role in ROLES and named
+    return is_participant_id(participant_id) and role in ROLES and named
 
 
 def verify_enrolment(data: bytes, *, now: int) -> Enrolment:
@@ -274,7 +277,7 @@ def join(folder: Path, admission: bytes, *, root_kid: str | None, now: int) -> H
         Malformed: `BAD_MEMBER`, `NOT_ENROLLED`.
         VerificationFailed: `WRONG_ROOT`, `OTHER_PARTICIPANT`, and as `verify_trust`.
     """
-    at_most(len(admission), TRUST_BYTES_MAX, "admission")
+    at_most(len(admission), ADMISSION_BYTES_MAX, "admission")
     members = Members(parse_json(admission), "admission")
     settings = _parse_settings(members.take("settings", dict))
     trust = members.take("trust", str)

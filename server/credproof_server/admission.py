@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -62,12 +62,70 @@ def admit(
     """
     directory = ServiceDirectory(folder)
     applicant = verify_enrolment(enrolment, now=now())
+
+    def extended(current: Trust) -> tuple[Participant, ...]:
+        return (*current.bundle.participants, _participant(current, applicant, schemas))
+
+    return admission_for(directory, applicant, _change(directory, extended, root_key))
+
+
+def set_status(
+    folder: Path, participant_id: str, status: str, *, root_key: Path | None = None
+) -> None:
+    """Suspend a participant, or make it active again; from now on.
+
+    A suspended one is refused on every call; of a suspended provider nothing that it ever
+    attested counts in new answers.
+
+    Raises:
+        Conflict: `NO_SUCH_PARTICIPANT`, `NO_CHANGE`, `OPERATOR_STAYS`.
+        Unreachable: a service runs, but does not answer.
+    """
+    directory = ServiceDirectory(folder)
+
+    def changed(current: Trust) -> tuple[Participant, ...]:
+        _require_changeable(current.participants.get(participant_id), status)
+        return tuple(
+            replace(p, status=status, since=now()) if p.id == participant_id else p
+            for p in current.bundle.participants
+        )
+
+    _change(directory, changed, root_key)
+
+
+def _require_changeable(participant: Participant | None, status: str) -> None:
+    if participant is None:
+        raise Conflict("NO_SUCH_PARTICIPANT", "nobody of this id was admitted")
+    if participant.role == "operator":
+        raise Conflict("OPERATOR_STAYS", "without its operator nobody could change the registry")
+    if participant.status == status:
+        raise Conflict("NO_CHANGE", f"the participant is {status} already")
+
+
+def participants(folder: Path) -> tuple[Participant, ...]:
+    """All participants that were ever admitted, in that order."""
+    with trust_channel(ServiceDirectory(folder)) as channel:
+        return channel.current().bundle.participants
+
+
+def _change(
+    directory: ServiceDirectory,
+    change: Callable[[Trust], tuple[Participant, ...]],
+    root_key: Path | None,
+) -> Trust:
+    """Put a trust bundle in force whose participants are changed."""
     with trust_channel(directory) as channel:
-        current = channel.current()
-        bundle = _extended(current, applicant, schemas)
+        current, time = channel.current(), now()
+        bundle = replace(
+            current.bundle,
+            version=current.bundle.version + 1,
+            issued_at=time,
+            expires_at=time + TRUST_LIFE_S,
+            participants=change(current),
+        )
         trust = signed_bundle(directory.root_signer(root_key), bundle, current.documents)
         channel.publish(trust)
-    return admission_for(directory, applicant, trust)
+    return trust
 
 
 def signed_bundle(root: Ed25519Signer, bundle: TrustBundle, documents: tuple[bytes, ...]) -> Trust:
@@ -76,25 +134,19 @@ def signed_bundle(root: Ed25519Signer, bundle: TrustBundle, documents: tuple[byt
     return verify_trust(token, documents, root=root.public, at=bundle.issued_at)
 
 
-def _extended(current: Trust, applicant: Enrolment, schemas: tuple[str, ...]) -> TrustBundle:
-    bundle, time = current.bundle, now()
+def _participant(current: Trust, applicant: Enrolment, schemas: tuple[str, ...]) -> Participant:
+    time = now()
     if applicant.id in current.participants:
         raise Conflict("ALREADY_ADMITTED", "a participant of this id is admitted already")
-    allowed = [current.schema(name).digest for name in schemas] or list(bundle.schemas)
-    participant = Participant(
+    allowed = [current.schema(name).digest for name in schemas] or current.bundle.schemas
+    return Participant(
         id=applicant.id,
         role=applicant.role,
         title=applicant.title,
         status="active",
         keys=(DatedKey(applicant.key, time - CLOCK_SKEW_S, NEVER),),
         schemas=tuple(allowed) if applicant.role == "provider" else (),
-    )
-    return replace(
-        bundle,
-        version=bundle.version + 1,
-        issued_at=time,
-        expires_at=time + TRUST_LIFE_S,
-        participants=(*bundle.participants, participant),
+        since=time,
     )
 
 

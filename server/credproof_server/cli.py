@@ -26,7 +26,14 @@ from credproof_server.directory import ServiceDirectory
 
 ServiceArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The service's directory.")]
 
-participants = typer.Typer(help="Admit providers, lenders and auditors.", no_args_is_help=True)
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The participant's id.")]
+RootKeyOption = Annotated[
+    Path | None, typer.Option(help="The root's private key, if it is not in DIR.")
+]
+
+participants = typer.Typer(
+    help="Admit, suspend and list providers, lenders and auditors.", no_args_is_help=True
+)
 
 
 def register(root: typer.Typer) -> None:
@@ -90,9 +97,7 @@ def add_command(
     schema: Annotated[
         list[str] | None, typer.Option(help="A schema the provider may attest; all if not given.")
     ] = None,
-    root_key: Annotated[
-        Path | None, typer.Option(help="The root's private key, if it is not in DIR.")
-    ] = None,
+    root_key: RootKeyOption = None,
 ) -> None:
     """Admit a participant: its certificate, and a new trust bundle that names its key.
 
@@ -105,6 +110,38 @@ def add_command(
     settings = admitted.settings
     out.print(f"Admitted:   {settings.role} {settings.id}")
     out.print(f"Admission:  {output} (send it back)")
+
+
+@participants.command("suspend")
+def suspend_command(
+    folder: ServiceArgument, participant_id: IdArgument, root_key: RootKeyOption = None
+) -> None:
+    """Refuse a participant from now on; of a provider, nothing attested counts any more.
+
+    Answers given before stay valid. The service may run meanwhile: it takes effect at once.
+    """
+    admission.set_status(folder, participant_id, "suspended", root_key=root_key)
+    out.print(f"Suspended:  {participant_id} (credproof participant resume ends it)")
+
+
+@participants.command("resume")
+def resume_command(
+    folder: ServiceArgument, participant_id: IdArgument, root_key: RootKeyOption = None
+) -> None:
+    """End the suspension of a participant."""
+    admission.set_status(folder, participant_id, "active", root_key=root_key)
+    out.print(f"Active:     {participant_id}")
+
+
+@participants.command("list")
+def list_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
+    """Show every participant, its role and its status."""
+    found = admission.participants(folder)
+    if as_json:
+        print_json([{"id": p.id, "role": p.role, "status": p.status} for p in found])
+        return
+    for item in found:
+        out.print(f"{item.id:<40}  {item.role:<9}  {item.status}")
 
 
 def check_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:

@@ -38,7 +38,7 @@ def damage(deployment) -> list[tuple[str, int, str]]:
 def served(core):
     key = core.vault.key(statement().sub)
     with core.engine.connect() as connection:
-        return load_holdings(connection, key, statement().sub, core.trust)
+        return load_holdings(connection, key, statement().sub, core.trust, core.clock())
 
 
 async def test_nothing_is_damaged_at_first(core, deployment, stored):

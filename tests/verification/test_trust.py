@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
+from credproof.attestation.schema import parse_schema
+from credproof.base.encoding import canonical_json
 from credproof.base.errors import CredproofError, Malformed
 from credproof.home import Home
 from credproof.verification.trust import NEVER, PolicyPin, sign_trust, verify_trust
@@ -40,11 +43,30 @@ def test_a_package_file_comes_back_as_it_was_written():
         {"participants": (WORLD.participant("Bad Id", "lender", WORLD.bank),)},
         {"participants": (WORLD.participant("bank", "provider", WORLD.bank, status="asleep"),)},
         {"participants": (WORLD.participant("bank", "provider", WORLD.bank),) * 2},
+        {"participants": (WORLD.participant("borrower", "lender", WORLD.bank),)},
+        {"schemas": (REVOLVING.digest, REVOLVING.digest)},
+        {"policies": (PolicyPin(POLICY.ref, 0, NEVER),) * 2},
     ],
 )
 def test_a_bundle_outside_the_grammar_is_refused(change):
     with pytest.raises(Malformed):
         WORLD.trust(**change)
+
+
+def test_two_schemas_of_one_id_are_refused():
+    """Which of them a policy means would depend on their order."""
+    twin = parse_schema(
+        canonical_json(json.loads(REVOLVING.document) | {"title": {"en": "T", "zh": "T"}})
+    )
+    bundle = WORLD.bundle(schemas=(REVOLVING.digest, twin.digest))
+    with pytest.raises(Malformed) as caught:
+        verify_trust(
+            sign_trust(WORLD.root, bundle),
+            [*WORLD.documents(), twin.document],
+            root=WORLD.root.public,
+            at=NOW,
+        )
+    assert caught.value.reason == "BAD_TRUST"
 
 
 def test_a_policy_pinned_by_another_digest_has_no_document():

@@ -84,6 +84,21 @@ def test_4_a_token_signed_before_its_key_was_valid_is_refused(world):
     refused(world, world.finish(case), step=4, reason="KEY_NOT_VALID", trust=trust)
 
 
+def with_suspended_bank(world: World, since: int):
+    bank = world.participant("bank", "provider", world.bank, status="suspended", since=since)
+    return world.trust(participants=(bank, world.participant("lend", "lender", world.lend)))
+
+
+def test_3_a_provider_that_was_suspended_by_then_binds_no_key(world):
+    bundle, trust = world.finish(world.case()), with_suspended_bank(world, NOW)
+    refused(world, bundle, step=3, reason="PROVIDER_SUSPENDED", trust=trust)
+
+
+def test_an_answer_given_before_its_provider_was_suspended_still_verifies(world):
+    bundle, trust = world.finish(world.case()), with_suspended_bank(world, NOW + 1)
+    assert world.verify(bundle, trust=trust).outcome.tier == "A"
+
+
 def test_4_a_token_of_a_schema_that_the_provider_may_not_attest_is_refused(world):
     binding_only = (world.binding().statement.schema.digest,)
     bank = world.participant("bank", "provider", world.bank, schemas=binding_only)
@@ -305,6 +320,15 @@ def test_8_a_token_that_is_not_in_the_log_is_refused(world):
     bundle = world.finish(world.case())
     token = replace(bundle.tokens[0], logged=bundle.bindings[0].logged)
     refused(world, replace(bundle, tokens=(token,)), step=8, reason="OTHER_ENTRY")
+
+
+def test_8_a_token_dated_back_to_when_its_stolen_key_was_valid_is_refused(world):
+    """Its own dates prove nothing: what counts is when the log saw it."""
+    keys = (DatedKey(world.bank.public, 0, NOW - 30),)
+    bank = world.participant("bank", "provider", world.bank, keys=keys)
+    trust = world.trust(participants=(bank, world.participant("lend", "lender", world.lend)))
+    bundle = world.finish(world.case())
+    refused(world, bundle, step=8, reason="KEY_NOT_VALID", trust=trust)
 
 
 def test_8_a_token_logged_after_the_answer_is_refused(world):

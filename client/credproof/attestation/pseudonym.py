@@ -88,6 +88,8 @@ _SCHEMES: Mapping[str, Callable[[str], bool]] = {
     "uscc": _is_uscc,
     "ref": _is_ref,
 }
+ID_SCHEMES = tuple(_SCHEMES)
+"""The schemes of ids: a schema says which of them its attestations are about."""
 
 
 def oprf_key_id(public: bytes) -> str:

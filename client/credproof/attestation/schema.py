@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from credproof.attestation.ladder import Condition, Direction, Ladder
+from credproof.attestation.pseudonym import ID_SCHEMES
 from credproof.base.encoding import canonical_json, parse_b64url, parse_date, tagged_hash
 from credproof.base.errors import Malformed
 from credproof.base.keys import parse_jwk
@@ -23,6 +24,7 @@ from credproof.base.limits import (
     SCHEMA_CLAIMS_MAX,
     SCHEMA_FACTS_MAX,
     TEXT_CHARS_MAX,
+    at_most,
 )
 from credproof.base.members import Members
 from credproof.base.yaml import parse_document
@@ -182,11 +184,11 @@ def parse_schema(data: bytes) -> Schema:
     top = Members(value, "schema")
     claims = {
         name: _parse_claim(name, Members(claim, f"claim {name}"))
-        for name, claim in _limited(top.take("claims", dict), SCHEMA_CLAIMS_MAX)
+        for name, claim in _limited(top.take("claims", dict), SCHEMA_CLAIMS_MAX, "claims")
     }
     facts = {
         name: _parse_fact(name, Members(fact, f"fact {name}"), claims)
-        for name, fact in _limited(top.optional("facts", dict) or {}, SCHEMA_FACTS_MAX)
+        for name, fact in _limited(top.optional("facts", dict) or {}, SCHEMA_FACTS_MAX, "facts")
     }
     schema = Schema(
         name=_matching(_ID, top.take("schema", str)),
@@ -243,8 +245,7 @@ def _check_claim(claim: Claim) -> None:
     if not -INTEGER_MAX <= claim.minimum <= claim.maximum <= INTEGER_MAX:
         raise Malformed("BAD_SCHEMA", f"bounds of {claim.name} are out of order")
     rungs = claim.ladder.thresholds if claim.ladder else ()
-    if len(rungs) > LADDER_RUNGS_MAX:
-        raise Malformed("BAD_SCHEMA", f"ladder of {claim.name} has too many rungs")
+    at_most(len(rungs), LADDER_RUNGS_MAX, f"rungs of {claim.name}")
     steps = (claim.minimum, *rungs)
     if any(low >= high for low, high in zip(steps, rungs, strict=False)):
         raise Malformed("BAD_SCHEMA", f"ladder of {claim.name} does not rise from its minimum")
@@ -254,8 +255,9 @@ def _check_claim(claim: Claim) -> None:
 
 def _check_whole(schema: Schema) -> None:
     steps = sum(2 * (len(ladder.thresholds) + 1) for ladder in schema.ladders.values())
-    if steps > CHAIN_STEPS_MAX:
-        raise Malformed("BAD_SCHEMA", "schema has too many chain steps")
+    at_most(steps, CHAIN_STEPS_MAX, "chain steps of a schema")
+    if not schema.id_schemes or not set(schema.id_schemes) <= set(ID_SCHEMES):
+        raise Malformed("BAD_SCHEMA", "schema names no id scheme, or an unknown one")
     if schema.version < 1 or set(schema.claims) & set(schema.facts):
         raise Malformed("BAD_SCHEMA", "version below 1, or a fact named as a claim")
     if RESERVED_NAMES & set(_names(schema)):
@@ -319,9 +321,8 @@ def parse_titles(value: dict[str, Any]) -> Mapping[str, str]:
     return titles
 
 
-def _limited(value: dict[Any, Any], limit: int) -> list[tuple[str, Any]]:
-    if len(value) > limit:
-        raise Malformed("BAD_SCHEMA", f"schema has more than {limit} claims or facts")
+def _limited(value: dict[Any, Any], limit: int, what: str) -> list[tuple[str, Any]]:
+    at_most(len(value), limit, f"{what} of a schema")
     return list(value.items())
 
 

@@ -65,7 +65,8 @@ SEALED_BATCH_BYTES_MAX: Final = 3 * 1024 * 1024
 """One sealed batch; a gRPC message stays under 4 MiB."""
 DOCUMENT_BYTES_MAX: Final = 262_144
 """One schema, policy or mapping file."""
-TRUST_BYTES_MAX: Final = 8 * 1024 * 1024
+TRUST_BYTES_MAX: Final = 3 * 1024 * 1024
+"""A trust bundle with its documents; a gRPC message stays under 4 MiB."""
 NOTE_BYTES_MAX: Final = 131_072
 ANSWER_FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024

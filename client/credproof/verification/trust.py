@@ -36,6 +36,9 @@ STATUSES = ("active", "suspended")
 NEVER = 253402300799
 """The last second of the year 9999: an open end of validity."""
 
+BORROWER = "borrower"
+"""The actor of every borrower in the log, who has no id there: no participant is called so."""
+
 _ID = re.compile(r"[a-z0-9-]{3,40}\Z")
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
 T = TypeVar("T")
@@ -46,6 +49,7 @@ class Participant:
     """A provider, lender, auditor, operator or custodian with its signing keys.
 
     `schemas` are the digests that a provider may attest; the order of keys is oldest first.
+    `status` holds since the time `since`, in whole seconds.
     """
 
     id: str
@@ -54,6 +58,11 @@ class Participant:
     status: str
     keys: tuple[DatedKey, ...]
     schemas: tuple[bytes, ...] = ()
+    since: int = 0
+
+    def is_suspended(self, at: int) -> bool:
+        """Whether what it says did not count any more at time `at`."""
+        return self.status == "suspended" and self.since <= at
 
     def key(self, kid: str) -> DatedKey | None:
         """The key with this fingerprint."""
@@ -224,8 +233,17 @@ def verify_trust(
         raise VerificationFailed("TRUST_ROLLBACK", "trust bundle is older than one seen before")
     if at > trust.bundle.expires_at:
         raise VerificationFailed("TRUST_EXPIRED", "trust bundle has expired: fetch a newer one")
-    _ = trust.schemas, trust.policies, trust.log_key
+    _require_one_each(trust)
+    _ = trust.log_key
     return trust
+
+
+def _require_one_each(trust: Trust) -> None:
+    """One digest per schema and policy version: else which one is meant would depend on order."""
+    schemas = {schema.id for schema in trust.schemas.values()}
+    policies = {(ref.id, ref.version) for ref in trust.policies}
+    if len(schemas) != len(trust.bundle.schemas) or len(policies) != len(trust.bundle.policies):
+        raise Malformed("BAD_TRUST", "trust bundle pins two documents under one id and version")
 
 
 def _parse_bundle(members: Members) -> TrustBundle:
@@ -283,6 +301,7 @@ def _participant_json(participant: Participant) -> dict[str, Json]:
         "keys": [_key_json(key) for key in participant.keys],
         "role": participant.role,
         "schemas": [b64url(digest) for digest in participant.schemas],
+        "since": participant.since,
         "status": participant.status,
         "title": participant.title,
     }
@@ -297,13 +316,19 @@ def _parse_participant(value: Any) -> Participant:
         status=members.take("status", str),
         keys=tuple(_parse_key(key) for key in _records(members, "keys")),
         schemas=_byte_strings(members, "schemas"),
+        since=members.take("since", int),
     )
     members.finish()
     if participant.role not in ROLES or participant.status not in STATUSES:
         raise Malformed("BAD_TRUST", "participant has an unknown role or status")
-    if not _ID.match(participant.id) or not participant.title.isprintable():
+    if not is_participant_id(participant.id) or not participant.title.isprintable():
         raise Malformed("BAD_TRUST", "participant has a bad id or title")
     return participant
+
+
+def is_participant_id(text: str) -> bool:
+    """Whether a participant may have this id."""
+    return _ID.match(text) is not None and text != BORROWER
 
 
 def _pin_json(pin: PolicyPin) -> dict[str, Json]:

@@ -30,7 +30,7 @@ from credproof.attestation.token import Token, parse_token
 from credproof.base.encoding import date_of
 from credproof.base.errors import Malformed, VerificationFailed, step
 from credproof.base.jws import Jws
-from credproof.base.keys import parse_jwk
+from credproof.base.keys import DatedKey, parse_jwk
 from credproof.base.limits import ANSWER_AGE_MAX_S, CLOCK_SKEW_S, EVIDENCE_TOKENS_MAX, at_most
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.entry import Entry, parse_entry
@@ -143,7 +143,7 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
     with step(7):
         _check_subject(kept, answer, trust)
     with step(8):
-        checkpoint = _check_log(bundle, answer, parsed.id, trust, tokens, bindings)
+        checkpoint = _check_log(bundle, answer, parsed.id, trust, sources, [*tokens, *bindings])
     with step(9):
         _check_directory(policy, answer)
     return VerifiedAnswer(
@@ -256,17 +256,25 @@ class _Sources:
         self._pins = pins
         self._seen: dict[str, Source] = {}
 
-    def verify(self, token: Token) -> None:
+    def key(self, token: Token) -> DatedKey:
+        """The key of the token's issuer that it names."""
         provider = self._trust.participants.get(token.issuer)
         key = provider.key(token.jws.kid) if provider and provider.role == "provider" else None
-        if provider is None or key is None:
+        if key is None:
             raise VerificationFailed("UNKNOWN_KEY", "token is not signed by a provider's key")
+        return key
+
+    def verify(self, token: Token, at: int) -> None:
+        """Accept a token as its provider's own word, which counted at time `at`."""
+        key, provider = self.key(token), self._trust.participants[token.issuer]
         pinned = self._pins.get(provider.id)
         if pinned is not None and token.jws.kid not in pinned:
             raise VerificationFailed(
                 "NOT_THE_PINNED_KEY",
                 "token is signed by another key than the provider's pinned one",
             )
+        if provider.is_suspended(at):
+            raise VerificationFailed("PROVIDER_SUSPENDED", "provider was suspended by then")
         if token.schema_digest not in provider.schemas:
             raise VerificationFailed("SCHEMA_NOT_ALLOWED", "provider may not attest this schema")
         token.verify_signature(key)
@@ -288,7 +296,7 @@ def _verify_token(token: Token, answer: Answer, trust: Trust, sources: _Sources)
     schema = trust.schemas.get(token.schema_digest)
     if schema is None:
         raise VerificationFailed("UNKNOWN_SCHEMA", "token is of a schema that is not pinned")
-    sources.verify(token)
+    sources.verify(token, answer.issued_at)
     token.verify_schema(schema)
     if token.sub != answer.sub:
         raise VerificationFailed("OTHER_SUBJECT", "token is about another borrower")
@@ -409,8 +417,8 @@ def _check_log(
     answer: Answer,
     answer_id: bytes,
     trust: Trust,
-    tokens: list[Token],
-    bindings: list[Token],
+    sources: _Sources,
+    used: list[Token],
 ) -> VerifiedCheckpoint:
     key = trust.log_key
     checkpoint = verify_checkpoint(bundle.checkpoint, key.name, [key])
@@ -419,8 +427,11 @@ def _check_log(
     if abs(entry.time - answer.issued_at) > CLOCK_SKEW_S:
         raise VerificationFailed("OTHER_ENTRY", "answer was logged at another time")
     logged = [*(item.logged for item in bundle.tokens), *(item.logged for item in bundle.bindings)]
-    for place, token in zip(logged, [*tokens, *bindings], strict=True):
-        _match(_included(place, checkpoint), ENTRY_ATTESTATION, token.issuer, token.id)
+    for place, token in zip(logged, used, strict=True):
+        seen = _included(place, checkpoint)
+        _match(seen, ENTRY_ATTESTATION, token.issuer, token.id)
+        # A thief of an old key can date a token back, but not its place in the log.
+        sources.key(token).verify_valid_at(seen.time)
         if place.log_index >= bundle.logged.log_index:
             raise VerificationFailed("OTHER_ENTRY", "token was logged after the answer")
     return checkpoint

@@ -64,7 +64,7 @@ class Borrowers:
     """Verifies signed calls, and refuses one that comes twice."""
 
     def __init__(self) -> None:
-        self._seen: dict[bytes, int] = {}
+        self._seen: dict[bytes, int] = {}  # until when to remember, in the order of arrival
 
     def identify(
         self,
@@ -94,9 +94,16 @@ class Borrowers:
         name = call.key.data + call.nonce
         if name in self._seen:
             raise Refused("CALL_REPLAYED", "this call was made before")
-        if len(self._seen) >= NONCES_MAX:
-            oldest = now - 2 * CLOCK_SKEW_S
-            self._seen = {key: time for key, time in self._seen.items() if time >= oldest}
+        self._forget(now)
         if len(self._seen) >= NONCES_MAX:
             raise Refused("TOO_MANY_CALLS", "too many calls: try again in some minutes")
-        self._seen[name] = now
+        # A call is fresh for as long after its own time as clocks may differ, and no longer.
+        self._seen[name] = now + 2 * CLOCK_SKEW_S
+
+    def _forget(self, now: int) -> None:
+        """Drop what is no longer fresh, so that the table never fills with the past."""
+        while self._seen:
+            oldest = next(iter(self._seen))
+            if self._seen[oldest] >= now:
+                return
+            del self._seen[oldest]

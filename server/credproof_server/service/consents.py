@@ -12,7 +12,7 @@ from credproof.verification.consent import (
     verify_consent,
     verify_revocation,
 )
-from credproof.verification.trust import Trust
+from credproof.verification.trust import BORROWER, Trust
 
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt, padded
@@ -23,7 +23,6 @@ from credproof_server.storage.vault import DataKey
 ENTRY_GRANTED = "consent.granted"
 ENTRY_REVOKED = "consent.revoked"
 ROW = "consent"
-ACTOR = "borrower"
 
 
 def not_permitted() -> Refused:
@@ -68,15 +67,15 @@ class Consents:
 
     def _prepare(self, token: str, caller: PublicKey) -> GrantConsent:
         consent = verify_consent(token)
-        trust = self._core.trust
-        if consent.key != caller or not _is_acceptable(consent, trust, self._core.clock()):
+        trust, now = self._core.trust, self._core.clock()
+        if consent.key != caller or not _is_acceptable(consent, trust, now):
             raise not_permitted()
         sub = consent.terms.sub
         key = self._core.vault.existing([sub]).get(sub)
         if key is None:
             raise not_permitted()
         with self._core.engine.connect() as connection:
-            holdings = load_holdings(connection, key, sub, trust)
+            holdings = load_holdings(connection, key, sub, trust, now)
         if not holdings.bound_by(consent.key):
             raise not_permitted()
         return GrantConsent(consent, key, key.seal(ROW, consent.id, token.encode("ascii")))
@@ -160,4 +159,4 @@ class RevokeConsent:
 
 def _log(tx: Transaction, kind: str, consent_id: bytes, key: DataKey) -> int:
     salt = fresh_salt()
-    return tx.append(kind, ACTOR, consent_id, salt=salt, fields={"tag": b64url(key.tag(salt))})
+    return tx.append(kind, BORROWER, consent_id, salt=salt, fields={"tag": b64url(key.tag(salt))})

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from credproof.attestation.package import Package, parse_package
-from credproof.attestation.schema import Schema
 from credproof.attestation.sdjwt import Disclosure
 from credproof.base.errors import CredproofError, DataLoss
 from credproof.base.keys import PublicKey
@@ -23,10 +22,14 @@ from credproof_server.storage.vault import DataKey
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """The current attestations of one borrower: figures, and key bindings apart."""
+    """The current attestations of one borrower: figures, and key bindings apart.
+
+    `bindings` are those that count: not expired, by providers that are not suspended.
+    """
 
     attestations: tuple[Holding, ...]
     bindings: tuple[Holding, ...]
+    token_ids: tuple[bytes, ...]
 
     def binding(self, provider: str, key: PublicKey) -> Holding | None:
         """The provider's current binding of this key."""
@@ -41,33 +44,36 @@ class Holdings:
         issuers = {holding.statement.issuer for holding in self.bindings}
         return tuple(name for name in sorted(issuers) if self.binding(name, key))
 
-    @property
-    def token_ids(self) -> tuple[bytes, ...]:
-        """The ids of all that is held, in the order of the log."""
-        held = [*self.attestations, *self.bindings]
-        return tuple(h.token_id for h in sorted(held, key=lambda holding: holding.log_index))
-
 
 def jwk_disclosure(binding: Holding) -> Disclosure:
     """The disclosure of a key binding's key."""
     return binding.opening.disclose("jwk")
 
 
-def load_holdings(connection: Connection, key: DataKey, sub: bytes, trust: Trust) -> Holdings:
-    """Open what is held about a borrower.
+def load_holdings(
+    connection: Connection, key: DataKey, sub: bytes, trust: Trust, now: int
+) -> Holdings:
+    """Open what is held about a borrower; `token_ids` are the ids of all, in the log's order.
 
     Raises:
         DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`.
     """
     rows = repository.current_attestations(connection, sub)
     held = [open_row(row, key, trust) for row in rows]
-    bindings = [holding for holding in held if _is_binding(holding.statement.schema)]
-    figures = [holding for holding in held if not _is_binding(holding.statement.schema)]
-    return Holdings(tuple(figures), tuple(bindings))
+    bindings = [h for h in held if _is_binding(h) and _counts(h, trust, now)]
+    figures = [h for h in held if not _is_binding(h)]
+    return Holdings(tuple(figures), tuple(bindings), tuple(h.token_id for h in held))
 
 
-def _is_binding(schema: Schema) -> bool:
-    return schema.name == KEY_BINDING
+def _is_binding(holding: Holding) -> bool:
+    return holding.statement.schema.name == KEY_BINDING
+
+
+def _counts(binding: Holding, trust: Trust, now: int) -> bool:
+    """Whether a verifier will take the binding; without one, nothing of its provider is used."""
+    statement = binding.statement
+    issuer = trust.participants.get(statement.issuer)
+    return issuer is not None and not issuer.is_suspended(now) and statement.expires_at >= now
 
 
 def open_row(row: Row[Any], key: DataKey, trust: Trust) -> Holding:

@@ -139,12 +139,15 @@ class Ingest:
         with step(8):
             keys = self._core.vault.keys(subs) if subs else {}
         return [
-            self._prepared(item, keys[item.token.sub]) if isinstance(item, Package) else item
+            self._prepared(item, keys.get(item.token.sub)) if isinstance(item, Package) else item
             for item in items
         ]
 
-    def _prepared(self, package: Package, key: DataKey) -> Prepared:
+    def _prepared(self, package: Package, key: DataKey | None) -> Prepared | CredproofError:
         token = package.token
+        if key is None:
+            message = "the borrower's data was erased: nothing more is kept about them"
+            return Refused("SUBJECT_ERASED", message, step=8)
         chain_id = self._core.chain_id(token.issuer, token.schema_digest, package.account)
         return Prepared(package, chain_id, key.seal(ROW, token.id, package.to_bytes()))
 

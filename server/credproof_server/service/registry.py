@@ -31,6 +31,8 @@ class PublishTrust:
             Conflict: `TRUST_VERSION` unless the version is the next one.
         """
         version = self._trust.bundle.version
+        if tx.trust is not None and tx.trust.token == self._trust.token:
+            return repository.trust_index(tx.connection, version)
         current = 0 if tx.trust is None else tx.trust.bundle.version
         if version != current + 1:
             raise Conflict(

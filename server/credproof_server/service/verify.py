@@ -169,7 +169,7 @@ class Verify:
         key = self._core.vault.key(ask.sub)
         token = key.open(CONSENT_ROW, row.consent_id, row.sealed).decode("ascii")
         consent, policy = self._permit(lender, ask, token, now)
-        holdings = load_holdings(connection, key, ask.sub, self._core.trust)
+        holdings = load_holdings(connection, key, ask.sub, self._core.trust, now)
         allowed = _under_consent(holdings, consent)
         evaluation = evaluate(policy, [h.statement for h in allowed], now=now)
         proved, results = _prove(policy, evaluation, allowed, now)

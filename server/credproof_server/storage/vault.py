@@ -63,7 +63,10 @@ class Vault:
         self._engine.dispose()
 
     def keys(self, subs: Iterable[bytes]) -> Mapping[bytes, DataKey]:
-        """The data keys of these subjects; missing ones are made, durable when this returns."""
+        """The data keys of these subjects; missing ones are made, durable when this returns.
+
+        A subject whose key was erased has none: it never gets another.
+        """
         wanted = set(subs)
         found = self.existing(wanted)
         missing = sorted(wanted - set(found))

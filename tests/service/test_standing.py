@@ -1,0 +1,87 @@
+"""Whose word counts now: a suspended provider's and an expired binding's do not."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+from credproof.base.errors import Refused
+from credproof.verification.answer import parse_answer
+from credproof_server.service.ingest import Ingest
+from credproof_server.storage.tables import data_keys
+from sqlalchemy import update
+
+from tests.deployment import package, seal, statement
+from tests.service.asking import SUB, Person
+
+
+@pytest.fixture
+async def person(deployment, core) -> Person:
+    made = Person(deployment, core)
+    await made.attest()
+    await made.bind()
+    return made
+
+
+def outcome(bundle) -> str | None:
+    return parse_answer(bundle.answer)[1].outcome.tier
+
+
+def suspend(core, name: str) -> None:
+    bundle = core.trust.bundle
+    participants = tuple(
+        replace(p, status="suspended", since=int(time.time())) if p.id == name else p
+        for p in bundle.participants
+    )
+    core.sequencer.state.trust = replace(
+        core.trust, bundle=replace(bundle, participants=participants)
+    )
+
+
+async def refused(person: Person, consent_id: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        await person.ask(consent_id)
+    assert caught.value.reason == "NOT_PERMITTED"
+
+
+async def test_a_borrower_who_is_attested_and_bound_gets_an_answer(person):
+    assert outcome(await person.ask(await person.consent())) == "A"
+
+
+async def test_what_a_suspended_provider_attested_proves_nothing_any_more(person, core):
+    consent_id = await person.consent()
+    suspend(core, "bank")
+    await refused(person, consent_id)
+
+
+async def test_a_suspended_providers_binding_makes_no_new_consent(person, core):
+    suspend(core, "bank")
+    with pytest.raises(Refused) as caught:
+        await person.consent()
+    assert caught.value.reason == "NOT_PERMITTED"
+
+
+async def test_an_expired_binding_gives_no_answer_and_uses_up_no_consent(deployment, core):
+    person, later = Person(deployment, core), replace(core, clock=lambda: core.clock() + 60)
+    await person.attest()
+    await person.bind(expires_at=int(time.time()) + 30)
+    consent_id = await person.consent()
+
+    await refused(replace(person, core=later), consent_id)
+    await person.bind(account="key-bound-again")
+    assert outcome(await replace(person, core=later).ask(consent_id)) == "A"
+
+
+async def test_an_attestation_about_an_erased_borrower_is_refused_by_itself(
+    person, core, deployment
+):
+    with core.vault._engine.begin() as connection:
+        connection.execute(update(data_keys).where(data_keys.c.sub == SUB).values(erased=True))
+    bank = deployment.home("bank").signer
+    other = statement(sub=b"\x07" * 32, account="account-7")
+    batch = [package(statement(account="account-6"), bank), package(other, bank)]
+    first, second = (await Ingest(core).submit("bank", seal(core.trust, batch))).results
+
+    assert (first.step, first.reason) == (8, "SUBJECT_ERASED")
+    assert second.sub == other.sub
