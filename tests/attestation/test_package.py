@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from credproof.attestation.package import (
     Package,
+    pack,
     parse_package,
     verify_commitments,
     verify_envelope,
@@ -71,9 +72,15 @@ def signed_payload(edit: Callable[[dict[str, Any]], Any]) -> bytes:
     return samples.edited(DATA, lambda p: p.update(token=token))
 
 
+def packed_again(data: bytes) -> bytes:
+    """The package made anew of what was read out of it."""
+    package = parse_package(data)
+    return pack(package.token.jws.token, package.opening(samples.REVOLVING))
+
+
 def test_an_honest_package_passes_every_check_and_comes_back_as_it_came() -> None:
     assert accept(DATA) == (7, "")
-    assert parse_package(DATA).to_bytes() == DATA
+    assert DATA == parse_package(DATA).data == packed_again(DATA)
 
 
 def test_a_package_of_unknown_values_only_passes() -> None:
@@ -91,7 +98,7 @@ UNREADABLE = {
     "spaces": (DATA.replace(b":", b": ", 1), "NOT_CANONICAL"),
     "a line end": (DATA + b"\n", "NOT_CANONICAL"),
     "an escape": (DATA.replace(b"card-1", b"card\\u002d1"), "NOT_CANONICAL"),
-    "a key twice": (DATA[:-1] + b',"values":{}}', "NOT_JSON"),
+    "a key twice": (DATA[:-1] + b',"values":{}}', "NOT_CANONICAL"),
     "a float": (DATA.replace(b'"seq":1', b'"seq":1.0'), "NOT_JSON"),
     "half of it": (DATA[: len(DATA) // 2], "NOT_JSON"),
     "nothing": (b"", "NOT_JSON"),
@@ -157,7 +164,7 @@ def test_a_token_that_carries_its_own_key_fails_check_2() -> None:
 
 def test_a_package_without_a_basis_says_so_and_has_one_spelling() -> None:
     data = samples.package_bytes(samples.opening(basis=None))
-    assert parse_package(data).to_bytes() == data
+    assert data == packed_again(data)
     assert accept(samples.edited(data, lambda p: p["hidden"].pop("basis"))) == (2, "BAD_MEMBER")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from credproof.base.encoding import (
     b64,
@@ -18,6 +20,7 @@ from credproof.base.encoding import (
     tagged_hash,
 )
 from credproof.base.errors import Malformed
+from credproof.base.limits import INTEGER_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +82,10 @@ def test_canonical_json_is_that_of_rfc_8785():
         b'{"a":-0}',
         b'{"a":01}',
         b'{"a":9007199254740992}',
+        b'{"a":18446744073709551616}',
+        b'{"a":-18446744073709551617}',
+        b'{"a":' + b"9" * 400 + b"}",
+        b'{"a":1e400}',
         b'{"a":NaN}',
         b'{"a":"\\u0041"}',
         b'{"a":"\\ud800"}',
@@ -89,11 +96,39 @@ def test_canonical_json_is_that_of_rfc_8785():
         b"",
         b"\xff",
         b"[" * 100_000,
+        b'{"a":' * 33 + b"1" + b"}" * 33,
     ],
 )
 def test_any_other_json_is_refused(data):
     with pytest.raises(Malformed):
         parse_json(data)
+
+
+def plainly_canonical(data: bytes) -> bool:
+    """The definition by the standard library, slowly: parse, and write again."""
+    try:
+        value = json.loads(data, parse_float=dict.fromkeys, parse_int=safe_integer)
+        again = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return again.encode() == data
+    except (ValueError, TypeError):
+        return False
+
+
+def safe_integer(text: str) -> int:
+    if abs(int(text)) > INTEGER_MAX:
+        raise ValueError
+    return int(text)
+
+
+@given(JSON, st.integers(0, 40), st.integers(0, 3), st.binary(max_size=3))
+def test_no_bent_json_passes_that_the_standard_library_would_spell_otherwise(value, at, cut, put):
+    data = canonical_json(value)
+    data = data[:at] + put + data[at + cut :]
+    try:
+        parse_json(data)
+    except Malformed:
+        return
+    assert plainly_canonical(data)
 
 
 @pytest.mark.parametrize("value", [1.5, 2**53, {"a": object()}, {1: 2}, b"bytes", "\ud800"])

@@ -16,16 +16,19 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
-from credproof.base.encoding import canonical_json, tagged_hash
+from credproof.base.encoding import canonical_json, frame, tagged, tagged_hash
 from credproof.base.errors import Malformed, VerificationFailed
+from credproof.base.limits import LADDER_RUNGS_MAX
 
 Direction = Literal["at_least", "below"]
 DIRECTIONS: tuple[Direction, Direction] = ("at_least", "below")
 CONTEXT_BYTES = 19
 """19 + 4 + 32 = 55 bytes: the most that one SHA-256 block takes, so a step is one compression."""
+_U32 = tuple(j.to_bytes(4, "big") for j in range(LADDER_RUNGS_MAX + 2))
+"""Every position that a chain can have, spelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +91,13 @@ class Chain:
 
     @classmethod
     def of(cls, issuer: str, jti: bytes, claim: str, direction: Direction, ladder: Ladder) -> Chain:
-        parts = (issuer.encode(), jti, claim.encode(), direction.encode(), ladder.digest)
-        return cls(tagged_hash("ladder-step", *parts)[:CONTEXT_BYTES])
+        named = _of_token(issuer, jti) + _of_claim(claim, direction, ladder.digest)
+        return cls(hashlib.sha256(named).digest()[:CONTEXT_BYTES])
 
     def walk(self, value: bytes, start: int, stop: int = 0) -> bytes:
         """From x_start down to x_stop: x_{j-1} = SHA-256(context ‖ u32(j) ‖ x_j)."""
         for j in range(start, stop, -1):
-            value = hashlib.sha256(self.context + j.to_bytes(4, "big") + value).digest()
+            value = hashlib.sha256(self.context + _U32[j] + value).digest()
         return value
 
     def prove(self, secret: bytes, start: int, position: int) -> bytes:
@@ -115,3 +118,17 @@ class Chain:
         """
         if len(proof) != 32 or self.walk(proof, position) != anchor:
             raise VerificationFailed("BAD_LADDER_PROOF", "ladder proof does not reach its anchor")
+
+
+# What is hashed is one frame, made of two: all chains of a token begin alike, and those of a
+# claim end alike in every token.
+
+
+@lru_cache(maxsize=8)
+def _of_token(issuer: str, jti: bytes) -> bytes:
+    return tagged("ladder-step", issuer.encode(), jti)
+
+
+@lru_cache(maxsize=1024)
+def _of_claim(claim: str, direction: Direction, ladder_digest: bytes) -> bytes:
+    return frame((claim.encode(), direction.encode(), ladder_digest))

@@ -15,7 +15,6 @@ from credproof.attestation.schema import Schema, Value
 from credproof.attestation.statement import SEED_BYTES, Opening, Statement
 from credproof.attestation.token import Token, parse_token
 from credproof.base.encoding import (
-    Json,
     b64url,
     canonical_json,
     date_of,
@@ -40,8 +39,12 @@ _ACCOUNT = re.compile(rf"[!-~]{{1,{ACCOUNT_CHARS_MAX}}}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A parsed package; `values` holds the claims of the schema, unchecked."""
+    """A parsed package; `values` holds the claims of the schema, unchecked.
 
+    `data` are the bytes that were parsed: the one spelling of all the rest.
+    """
+
+    data: bytes
     token: Token
     seed: bytes
     values: Mapping[str, Value]
@@ -49,13 +52,6 @@ class Package:
     seq: int
     prev: bytes
     basis: bytes | None
-
-    def to_bytes(self) -> bytes:
-        """The package as canonical JSON: the same bytes that were parsed."""
-        basis = None if self.basis is None else b64url(self.basis)
-        prev = b64url(self.prev)
-        hidden: dict[str, Json] = {"account": self.account, "basis": basis, "prev": prev}
-        return _join(self.token.jws.token, self.seed, self.values, {**hidden, "seq": self.seq})
 
     def opening(self, schema: Schema) -> Opening:
         """The statement that these values make under `schema`, with the seed."""
@@ -80,14 +76,9 @@ class Package:
 
 def pack(token: str, opening: Opening) -> bytes:
     """The package of a token that was just issued."""
-    return _join(token, opening.seed, opening.statement.values, opening.statement.hidden)
-
-
-def _join(
-    token: str, seed: bytes, values: Mapping[str, Value], hidden: Mapping[str, Json]
-) -> bytes:
+    hidden, values = opening.statement.hidden, opening.statement.values
     return canonical_json(
-        {"hidden": hidden, "seed": b64url(seed), "token": token, "values": values}
+        {"hidden": hidden, "seed": b64url(opening.seed), "token": token, "values": values}
     )
 
 
@@ -102,6 +93,7 @@ def parse_package(data: bytes) -> Package:
     members = Members(parse_json(data), "package")
     hidden = Members(members.take("hidden", dict), "hidden")
     package = Package(
+        data=data,
         token=parse_token(members.take("token", str)),
         seed=members.bytes("seed", SEED_BYTES),
         values=members.take("values", dict),

@@ -11,12 +11,13 @@ import datetime as dt
 import hmac
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from credproof.attestation.ladder import DIRECTIONS, Chain, Condition, Direction
 from credproof.attestation.schema import Schema, Value
 from credproof.attestation.sdjwt import Disclosure, make_disclosure
 from credproof.base import jws
-from credproof.base.encoding import Json, b64url, canonical_json, tagged
+from credproof.base.encoding import Json, b64url, canonical_json, frame, tagged
 from credproof.base.errors import VerificationFailed
 from credproof.base.keys import Signer
 
@@ -145,9 +146,21 @@ class Opening:
 
     def _secret(self, kind: str, name: str) -> bytes:
         """HMAC-SHA256 under the seed: 32 bytes for one use only."""
-        statement = self.statement
-        parts = (statement.issuer.encode(), statement.jti, kind.encode(), name.encode())
-        return hmac.digest(self.seed, tagged("secret", *parts), "sha256")
+        named = _of_token(self.statement.issuer, self.statement.jti) + _of_name(kind, name)
+        return hmac.digest(self.seed, named, "sha256")
+
+
+# One frame, made of two: all secrets of a token begin alike, and those of a name end alike.
+
+
+@lru_cache(maxsize=8)
+def _of_token(issuer: str, jti: bytes) -> bytes:
+    return tagged("secret", issuer.encode(), jti)
+
+
+@lru_cache(maxsize=1024)
+def _of_name(kind: str, name: str) -> bytes:
+    return frame((kind.encode(), name.encode()))
 
 
 def issue(opening: Opening, signer: Signer) -> str:

@@ -13,7 +13,7 @@ from credproof.attestation.schema import Schema
 from credproof.attestation.sdjwt import Disclosure, open_disclosures
 from credproof.attestation.statement import HIDDEN, JTI_BYTES
 from credproof.base import jws
-from credproof.base.encoding import parse_date
+from credproof.base.encoding import parse_b64url, parse_date
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.jws import Jws
 from credproof.base.keys import DatedKey
@@ -129,8 +129,10 @@ def _parse_currency(value: Any) -> str | None:
 def _parse_anchors(value: dict[str, Any]) -> dict[tuple[str, Direction], bytes]:
     anchors: dict[tuple[str, Direction], bytes] = {}
     for claim, pair in value.items():
-        members = Members(pair, "anchors")
-        for direction in DIRECTIONS:
-            anchors[claim, direction] = members.bytes(direction, 32)
-        members.finish()
+        match pair:
+            case {"at_least": str(at_least), "below": str(below)} if len(pair) == 2:
+                anchors[claim, "at_least"] = parse_b64url(at_least, size=32)
+                anchors[claim, "below"] = parse_b64url(below, size=32)
+            case _:
+                raise Malformed("BAD_MEMBER", "ladders: a claim has not its two anchors")
     return anchors

@@ -149,7 +149,7 @@ class Ingest:
             message = "the borrower's data was erased: nothing more is kept about them"
             return Refused("SUBJECT_ERASED", message, step=8)
         chain_id = self._core.chain_id(token.issuer, token.schema_digest, package.account)
-        return Prepared(package, chain_id, key.seal(ROW, token.id, package.to_bytes()))
+        return Prepared(package, chain_id, key.seal(ROW, token.id, package.data))
 
 
 def active_provider(trust: Trust, provider: str) -> Participant:
