@@ -19,6 +19,7 @@ from credproof.base.keys import PublicKey, Signer, parse_jwk
 from credproof.base.limits import TOKEN_BYTES_MAX, at_most
 
 ATTESTATION = "dc+sd-jwt"
+WITHDRAWAL = "credproof-withdrawal+jwt"
 CONSENT = "credproof-consent+jwt"
 REVOCATION = "credproof-revocation+jwt"
 REQUEST = "credproof-request+jwt"

@@ -45,6 +45,11 @@ class AttestationServiceStub:
                 request_serializer=credproof_dot_v1_dot_attestation__service__pb2.ListChainHeadsRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_attestation__service__pb2.ListChainHeadsResponse.FromString,
                 _registered_method=True)
+        self.WithdrawAttestations = channel.unary_unary(
+                '/credproof.v1.AttestationService/WithdrawAttestations',
+                request_serializer=credproof_dot_v1_dot_attestation__service__pb2.WithdrawAttestationsRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_attestation__service__pb2.WithdrawAttestationsResponse.FromString,
+                _registered_method=True)
 
 
 class AttestationServiceServicer:
@@ -69,6 +74,15 @@ class AttestationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WithdrawAttestations(self, request, context):
+        """Takes attestations back, 1 to 128 at once. Each item succeeds or fails by itself. Once the
+        reply is there, no answer is given that rests on them. Withdrawing again gives the same
+        receipt. The caller MUST be the active provider that attested.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AttestationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,6 +95,11 @@ def add_AttestationServiceServicer_to_server(servicer, server):
                     servicer.ListChainHeads,
                     request_deserializer=credproof_dot_v1_dot_attestation__service__pb2.ListChainHeadsRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_attestation__service__pb2.ListChainHeadsResponse.SerializeToString,
+            ),
+            'WithdrawAttestations': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawAttestations,
+                    request_deserializer=credproof_dot_v1_dot_attestation__service__pb2.WithdrawAttestationsRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_attestation__service__pb2.WithdrawAttestationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -138,6 +157,33 @@ class AttestationService:
             '/credproof.v1.AttestationService/ListChainHeads',
             credproof_dot_v1_dot_attestation__service__pb2.ListChainHeadsRequest.SerializeToString,
             credproof_dot_v1_dot_attestation__service__pb2.ListChainHeadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawAttestations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.AttestationService/WithdrawAttestations',
+            credproof_dot_v1_dot_attestation__service__pb2.WithdrawAttestationsRequest.SerializeToString,
+            credproof_dot_v1_dot_attestation__service__pb2.WithdrawAttestationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,11 @@ class AttestationServiceStub:
     """Gives the newest accepted token of accounts, so that a provider can continue its chains.
     The caller MUST be an active provider; it sees its own chains only.
     """
+    WithdrawAttestations: _grpc.UnaryUnaryMultiCallable[_attestation_service_pb2.WithdrawAttestationsRequest, _attestation_service_pb2.WithdrawAttestationsResponse]
+    """Takes attestations back, 1 to 128 at once. Each item succeeds or fails by itself. Once the
+    reply is there, no answer is given that rests on them. Withdrawing again gives the same
+    receipt. The caller MUST be the active provider that attested.
+    """
 
 @_typing.type_check_only
 class AttestationServiceAsyncStub(AttestationServiceStub):
@@ -58,6 +63,11 @@ class AttestationServiceAsyncStub(AttestationServiceStub):
     ListChainHeads: _aio.UnaryUnaryMultiCallable[_attestation_service_pb2.ListChainHeadsRequest, _attestation_service_pb2.ListChainHeadsResponse]  # type: ignore[assignment]
     """Gives the newest accepted token of accounts, so that a provider can continue its chains.
     The caller MUST be an active provider; it sees its own chains only.
+    """
+    WithdrawAttestations: _aio.UnaryUnaryMultiCallable[_attestation_service_pb2.WithdrawAttestationsRequest, _attestation_service_pb2.WithdrawAttestationsResponse]  # type: ignore[assignment]
+    """Takes attestations back, 1 to 128 at once. Each item succeeds or fails by itself. Once the
+    reply is there, no answer is given that rests on them. Withdrawing again gives the same
+    receipt. The caller MUST be the active provider that attested.
     """
 
 class AttestationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -83,6 +93,17 @@ class AttestationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_attestation_service_pb2.ListChainHeadsResponse, _abc.Awaitable[_attestation_service_pb2.ListChainHeadsResponse]]:
         """Gives the newest accepted token of accounts, so that a provider can continue its chains.
         The caller MUST be an active provider; it sees its own chains only.
+        """
+
+    @_abc_1.abstractmethod
+    def WithdrawAttestations(
+        self,
+        request: _attestation_service_pb2.WithdrawAttestationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_attestation_service_pb2.WithdrawAttestationsResponse, _abc.Awaitable[_attestation_service_pb2.WithdrawAttestationsResponse]]:
+        """Takes attestations back, 1 to 128 at once. Each item succeeds or fails by itself. Once the
+        reply is there, no answer is given that rests on them. Withdrawing again gives the same
+        receipt. The caller MUST be the active provider that attested.
         """
 
 def add_AttestationServiceServicer_to_server(servicer: AttestationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

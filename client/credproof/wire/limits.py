@@ -18,6 +18,7 @@ LIMITS: Final[dict[str, int]] = {
     "SubmitAttestationsRequest.sealed_batch": limits.SEALED_BATCH_BYTES_MAX,
     "ListChainHeadsRequest.schema_digest": 32,
     "ListChainHeadsRequest.accounts": limits.CHAIN_HEADS_MAX,
+    "WithdrawAttestationsRequest.withdrawals": limits.BATCH_ITEMS_MAX,
     "EvaluatePseudonymsRequest.key_id": 32,
     "EvaluatePseudonymsRequest.blinded_elements": limits.BATCH_ITEMS_MAX,
     "GrantConsentRequest.consent": limits.TOKEN_BYTES_MAX,
@@ -59,6 +60,7 @@ LIMITS: Final[dict[str, int]] = {
 
 ITEM_LIMITS: Final[dict[str, int]] = {
     "ListChainHeadsRequest.accounts": limits.ACCOUNT_CHARS_MAX,
+    "WithdrawAttestationsRequest.withdrawals": limits.TOKEN_BYTES_MAX,
     "EvaluatePseudonymsRequest.blinded_elements": 32,
     "TrustPackage.documents": limits.DOCUMENT_BYTES_MAX,
     "LoggedEntry.hashes": 32,

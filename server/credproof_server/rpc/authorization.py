@@ -16,6 +16,7 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
     "participants": {
         _V1 + "AttestationService/SubmitAttestations": frozenset({"provider"}),
         _V1 + "AttestationService/ListChainHeads": frozenset({"provider"}),
+        _V1 + "AttestationService/WithdrawAttestations": frozenset({"provider"}),
         _V1 + "PseudonymService/EvaluatePseudonyms": frozenset({"provider", "lender", "auditor"}),
         _V1 + "VerificationService/Ask": frozenset({"lender"}),
         _V1 + "AuditService/GetCheckpoint": _ALL,

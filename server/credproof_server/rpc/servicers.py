@@ -35,6 +35,7 @@ from credproof_server.service.ingest import Ingest, Receipt, Result
 from credproof_server.service.pseudonyms import Pseudonyms
 from credproof_server.service.registry import Registry
 from credproof_server.service.verify import Ask, Verify
+from credproof_server.service.withdrawals import Withdrawals, Withdrawn
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -42,6 +43,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AttestationServicer(attestation_service_pb2_grpc.AttestationServiceServicer):
     def __init__(self, core: Core) -> None:
         self._ingest = Ingest(core)
+        self._withdrawals = Withdrawals(core)
 
     async def SubmitAttestations(  # noqa: N802 - the name of the RPC
         self, request: attestation_pb.SubmitAttestationsRequest, context: Context
@@ -61,6 +63,21 @@ class AttestationServicer(attestation_service_pb2_grpc.AttestationServiceService
             for name, head in found.items()
         ]
         return attestation_pb.ListChainHeadsResponse(heads=heads)
+
+    async def WithdrawAttestations(  # noqa: N802
+        self, request: attestation_pb.WithdrawAttestationsRequest, context: Context
+    ) -> attestation_pb.WithdrawAttestationsResponse:
+        results = await self._withdrawals.withdraw(caller().id, request.withdrawals)
+        return attestation_pb.WithdrawAttestationsResponse(
+            results=[_withdraw_result(item) for item in results]
+        )
+
+
+def _withdraw_result(item: Withdrawn | CredproofError) -> attestation_pb.WithdrawResult:
+    if isinstance(item, CredproofError):
+        return attestation_pb.WithdrawResult(error=_item_error(item))
+    receipt = attestation_pb.WithdrawReceipt(token_id=item.token_id, log_index=item.log_index)
+    return attestation_pb.WithdrawResult(receipt=receipt)
 
 
 def _result(item: Result) -> attestation_pb.SubmitResult:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from credproof_server.storage.tables import (
@@ -19,6 +19,7 @@ from credproof_server.storage.tables import (
     entries,
     evaluations,
     trust_bundles,
+    withdrawals,
 )
 
 # -- the log ------------------------------------------------------------------
@@ -122,17 +123,36 @@ def conflict_known(connection: Connection, token_id: bytes) -> bool:
     return connection.execute(query).first() is not None
 
 
+def attestation(connection: Connection, token_id: bytes) -> Row[Any] | None:
+    """The row of an accepted attestation."""
+    query = select(attestations).where(attestations.c.token_id == token_id)
+    return connection.execute(query).first()
+
+
+def withdraw(connection: Connection, token_id: bytes, token: str, log_index: int) -> None:
+    """Mark an attestation as withdrawn by the entry at `log_index`, and keep the signature."""
+    change = update(attestations).where(attestations.c.token_id == token_id)
+    connection.execute(change.values(withdrawn_index=log_index))
+    row = {"token_id": token_id, "token": token.encode("ascii"), "log_index": log_index}
+    connection.execute(insert(withdrawals), [row])
+
+
 def current_attestations(connection: Connection, sub: bytes) -> Sequence[Row[Any]]:
-    """All current attestations of a borrower, in the order of the log."""
-    query = select(attestations).where(attestations.c.sub == sub, attestations.c.current.is_(True))
-    return connection.execute(query.order_by(attestations.c.log_index)).all()
+    """All attestations of a borrower that count, in the order of the log."""
+    query = select(attestations).where(*_counting(sub)).order_by(attestations.c.log_index)
+    return connection.execute(query).all()
 
 
 def current_tokens(connection: Connection, sub: bytes) -> list[bytes]:
-    """The ids of all current attestations of a borrower, in the order of the log."""
+    """The ids of all attestations of a borrower that count, in the order of the log."""
     a = attestations.c
-    query = select(a.token_id).where(a.sub == sub, a.current.is_(True)).order_by(a.log_index)
+    query = select(a.token_id).where(*_counting(sub)).order_by(a.log_index)
     return list(connection.execute(query).scalars())
+
+
+def _counting(sub: bytes) -> tuple[ColumnElement[bool], ...]:
+    a = attestations.c
+    return a.sub == sub, a.current.is_(True), a.withdrawn_index.is_(None)
 
 
 def attestation_pages(connection: Connection, size: int = 500) -> Iterator[Sequence[Row[Any]]]:

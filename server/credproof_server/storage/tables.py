@@ -69,11 +69,22 @@ attestations = Table(
     Column("sub", LargeBinary(32), nullable=False),
     Column("current", Boolean, nullable=False),
     Column("log_index", _Index, nullable=False, unique=True),
+    Column("withdrawn_index", _Index, nullable=True),
     Column("sealed", LargeBinary, nullable=False),
     UniqueConstraint("chain_id", "seq", name="one_token_per_seq"),
     Index("attestations_of_subject", "sub", "current"),
 )
-"""Accepted attestations. `chain_id` is a keyed digest of provider, schema and account."""
+"""Accepted attestations. `chain_id` is a keyed digest of provider, schema and account; `current`
+are the newest of their chains, which count unless they were withdrawn."""
+
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("token_id", LargeBinary(32), primary_key=True),
+    Column("token", LargeBinary, nullable=False),
+    Column("log_index", _Index, nullable=False, unique=True),
+)
+"""The providers' signed withdrawals, by the id of the attestation's token."""
 
 conflicts = Table(
     "conflicts",

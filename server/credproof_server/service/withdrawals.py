@@ -1,0 +1,106 @@
+"""Withdrawals: a provider takes attestations back; no answer rests on one from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from credproof.attestation.withdrawal import Withdrawal, parse_withdrawal
+from credproof.base.encoding import b64url
+from credproof.base.errors import Conflict, CredproofError, Refused, VerificationFailed
+from credproof.base.limits import BATCH_ITEMS_MAX, at_most
+from credproof.verification.trust import Participant, Trust
+
+from credproof_server.log.state import Transaction
+from credproof_server.service.core import Core, fresh_salt
+from credproof_server.service.ingest import active_provider
+from credproof_server.storage import repository
+
+ENTRY_WITHDRAWN = "attestation.withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The attestation `token_id` counts no more, by the entry at `log_index`."""
+
+    token_id: bytes
+    log_index: int
+
+
+Result = Withdrawn | CredproofError
+
+
+class Withdrawals:
+    """The use case of providers who were wrong, or whose customer left."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def withdraw(self, provider: str, tokens: Sequence[str]) -> tuple[Result, ...]:
+        """Take attestations back; once this returns, no answer is given that rests on them.
+
+        Items succeed or fail each by itself. Withdrawing again gives the same receipt.
+
+        Raises:
+            Refused: `NOT_PERMITTED`.
+            LimitExceeded: too many items.
+        """
+        at_most(len(tokens), BATCH_ITEMS_MAX, "withdrawals")
+        caller = active_provider(self._core.trust, provider)
+        read = await self._core.in_thread(lambda: [self._read(text, caller) for text in tokens])
+        return (await self._core.commit(WithdrawBatch(provider, read))).value
+
+    def _read(self, text: str, caller: Participant) -> Withdrawal | CredproofError:
+        try:
+            withdrawal = parse_withdrawal(text)
+            _verify(withdrawal, caller, self._core.trust, self._core.clock())
+        except CredproofError as error:
+            return error
+        return withdrawal
+
+
+def _verify(withdrawal: Withdrawal, caller: Participant, trust: Trust, now: int) -> None:
+    key = caller.key(withdrawal.jws.kid)
+    if key is None:
+        raise VerificationFailed("UNKNOWN_KEY", "withdrawal is signed by an unregistered key")
+    withdrawal.verify(key, caller=caller.id, service=trust.bundle.domain, now=now)
+
+
+class WithdrawBatch:
+    """Decides each withdrawal, marks the attestation, keeps the signature and logs it."""
+
+    def __init__(self, provider: str, items: Sequence[Withdrawal | CredproofError]) -> None:
+        self._provider = provider
+        self._items = items
+
+    def apply(self, tx: Transaction) -> tuple[Result, ...]:
+        """One result per item, in order."""
+        assert tx.trust is not None
+        caller = active_provider(tx.trust, self._provider)
+        return tuple(
+            self._decide(tx, caller, item) if isinstance(item, Withdrawal) else item
+            for item in self._items
+        )
+
+    def _decide(self, tx: Transaction, caller: Participant, item: Withdrawal) -> Result:
+        assert tx.trust is not None
+        row = repository.attestation(tx.connection, item.token)
+        if row is None or row.provider != self._provider:
+            return Refused("NO_SUCH_ATTESTATION", "the provider has no such attestation")
+        if row.withdrawn_index is not None:
+            return Withdrawn(item.token, row.withdrawn_index)
+        if not row.current:
+            return Conflict("SUPERSEDED", "a newer attestation stands in its place: withdraw that")
+        try:
+            _verify(item, caller, tx.trust, tx.time)
+        except CredproofError as error:
+            return error
+        return self._mark(tx, item)
+
+    def _mark(self, tx: Transaction, item: Withdrawal) -> Withdrawn:
+        fields: dict[str, object] = {"reason": item.reason, "token": b64url(item.token)}
+        index = tx.append(
+            ENTRY_WITHDRAWN, self._provider, item.jws.id, salt=fresh_salt(), fields=fields
+        )
+        repository.withdraw(tx.connection, item.token, item.jws.token, index)
+        return Withdrawn(item.token, index)
