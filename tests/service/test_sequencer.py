@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
+import threading
 from contextlib import closing
 
 import pytest
@@ -25,6 +27,16 @@ class Append:
         if self._fail:
             raise self._fail
         return index
+
+
+class Wait:
+    """Holds the sequencer up until it is told to go on."""
+
+    def __init__(self, go_on: threading.Event) -> None:
+        self._go_on = go_on
+
+    def apply(self, _tx):
+        self._go_on.wait(10)
 
 
 def audit(core) -> int:
@@ -66,6 +78,21 @@ def test_a_fault_in_a_command_is_answered_and_the_log_goes_on(core):
 
     assert start == core.sequencer.submit(Append()).result().value
     assert start + 1 == audit(core)
+
+
+async def test_a_caller_that_goes_away_stops_nobody(core):
+    """The handler of a caller that was killed is cancelled while its command waits."""
+    hold, start = threading.Event(), core.sequencer.head.tree_size
+    blocking = core.sequencer.submit(Wait(hold))
+    gone = asyncio.create_task(core.commit(Append()))
+    await asyncio.sleep(0.01)
+    gone.cancel()
+    last = asyncio.create_task(core.commit(Append()))
+    hold.set()
+
+    assert (await asyncio.wait_for(last, 10)).value == start + 1
+    assert blocking.result().head.tree_size >= start
+    assert gone.cancelled()
 
 
 def test_time_never_goes_back_when_the_clock_does(core):

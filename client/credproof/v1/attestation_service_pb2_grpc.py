@@ -40,6 +40,11 @@ class AttestationServiceStub:
                 request_serializer=credproof_dot_v1_dot_attestation__service__pb2.SubmitAttestationsRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_attestation__service__pb2.SubmitAttestationsResponse.FromString,
                 _registered_method=True)
+        self.StreamAttestations = channel.stream_stream(
+                '/credproof.v1.AttestationService/StreamAttestations',
+                request_serializer=credproof_dot_v1_dot_attestation__service__pb2.SubmitAttestationsRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_attestation__service__pb2.SubmitAttestationsResponse.FromString,
+                _registered_method=True)
         self.ListChainHeads = channel.unary_unary(
                 '/credproof.v1.AttestationService/ListChainHeads',
                 request_serializer=credproof_dot_v1_dot_attestation__service__pb2.ListChainHeadsRequest.SerializeToString,
@@ -61,6 +66,16 @@ class AttestationServiceServicer:
         results stand in the order of the batch. A receipt is given only once the item is durable
         and in the log. Submitting the same token again returns the same receipt.
         The caller MUST be an active provider.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamAttestations(self, request_iterator, context):
+        """As SubmitAttestations, batch after batch over one call: one response per request, in order.
+        While a batch is committed the next one is checked; the service reads no further ahead, so
+        a sender is held back by flow control. A batch that is refused as a whole ends the call.
+        The caller MUST be an active provider, with every batch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,6 +103,11 @@ def add_AttestationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'SubmitAttestations': grpc.unary_unary_rpc_method_handler(
                     servicer.SubmitAttestations,
+                    request_deserializer=credproof_dot_v1_dot_attestation__service__pb2.SubmitAttestationsRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_attestation__service__pb2.SubmitAttestationsResponse.SerializeToString,
+            ),
+            'StreamAttestations': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamAttestations,
                     request_deserializer=credproof_dot_v1_dot_attestation__service__pb2.SubmitAttestationsRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_attestation__service__pb2.SubmitAttestationsResponse.SerializeToString,
             ),
@@ -128,6 +148,33 @@ class AttestationService:
             request,
             target,
             '/credproof.v1.AttestationService/SubmitAttestations',
+            credproof_dot_v1_dot_attestation__service__pb2.SubmitAttestationsRequest.SerializeToString,
+            credproof_dot_v1_dot_attestation__service__pb2.SubmitAttestationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamAttestations(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/credproof.v1.AttestationService/StreamAttestations',
             credproof_dot_v1_dot_attestation__service__pb2.SubmitAttestationsRequest.SerializeToString,
             credproof_dot_v1_dot_attestation__service__pb2.SubmitAttestationsResponse.FromString,
             options,

@@ -39,6 +39,12 @@ class AttestationServiceStub:
     and in the log. Submitting the same token again returns the same receipt.
     The caller MUST be an active provider.
     """
+    StreamAttestations: _grpc.StreamStreamMultiCallable[_attestation_service_pb2.SubmitAttestationsRequest, _attestation_service_pb2.SubmitAttestationsResponse]
+    """As SubmitAttestations, batch after batch over one call: one response per request, in order.
+    While a batch is committed the next one is checked; the service reads no further ahead, so
+    a sender is held back by flow control. A batch that is refused as a whole ends the call.
+    The caller MUST be an active provider, with every batch.
+    """
     ListChainHeads: _grpc.UnaryUnaryMultiCallable[_attestation_service_pb2.ListChainHeadsRequest, _attestation_service_pb2.ListChainHeadsResponse]
     """Gives the newest accepted token of accounts, so that a provider can continue its chains.
     The caller MUST be an active provider; it sees its own chains only.
@@ -59,6 +65,12 @@ class AttestationServiceAsyncStub(AttestationServiceStub):
     results stand in the order of the batch. A receipt is given only once the item is durable
     and in the log. Submitting the same token again returns the same receipt.
     The caller MUST be an active provider.
+    """
+    StreamAttestations: _aio.StreamStreamMultiCallable[_attestation_service_pb2.SubmitAttestationsRequest, _attestation_service_pb2.SubmitAttestationsResponse]  # type: ignore[assignment]
+    """As SubmitAttestations, batch after batch over one call: one response per request, in order.
+    While a batch is committed the next one is checked; the service reads no further ahead, so
+    a sender is held back by flow control. A batch that is refused as a whole ends the call.
+    The caller MUST be an active provider, with every batch.
     """
     ListChainHeads: _aio.UnaryUnaryMultiCallable[_attestation_service_pb2.ListChainHeadsRequest, _attestation_service_pb2.ListChainHeadsResponse]  # type: ignore[assignment]
     """Gives the newest accepted token of accounts, so that a provider can continue its chains.
@@ -83,6 +95,18 @@ class AttestationServiceServicer(metaclass=_abc_1.ABCMeta):
         results stand in the order of the batch. A receipt is given only once the item is durable
         and in the log. Submitting the same token again returns the same receipt.
         The caller MUST be an active provider.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamAttestations(
+        self,
+        request_iterator: _MaybeAsyncIterator[_attestation_service_pb2.SubmitAttestationsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_attestation_service_pb2.SubmitAttestationsResponse], _abc.AsyncIterator[_attestation_service_pb2.SubmitAttestationsResponse]]:
+        """As SubmitAttestations, batch after batch over one call: one response per request, in order.
+        While a batch is committed the next one is checked; the service reads no further ahead, so
+        a sender is held back by flow control. A batch that is refused as a whole ends the call.
+        The caller MUST be an active provider, with every batch.
         """
 
     @_abc_1.abstractmethod

@@ -88,6 +88,7 @@ class Sequencer:
     def submit(self, command: Command[T]) -> Future[Committed[T]]:
         """Queue a command; the future is done once its commit is durable and signed."""
         future: Future[Committed[T]] = Future()
+        future.set_running_or_notify_cancel()  # a caller that goes away cancels nothing
         self._queue.put((command, future))
         return future
 

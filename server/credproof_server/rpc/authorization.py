@@ -15,6 +15,7 @@ _V1 = "/credproof.v1."
 TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
     "participants": {
         _V1 + "AttestationService/SubmitAttestations": frozenset({"provider"}),
+        _V1 + "AttestationService/StreamAttestations": frozenset({"provider"}),
         _V1 + "AttestationService/ListChainHeads": frozenset({"provider"}),
         _V1 + "AttestationService/WithdrawAttestations": frozenset({"provider"}),
         _V1 + "PseudonymService/EvaluatePseudonyms": frozenset({"provider", "lender", "auditor"}),

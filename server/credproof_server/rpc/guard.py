@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 import grpc
 from credproof.base.errors import CredproofError, Internal, Malformed, Refused
@@ -21,11 +23,15 @@ from credproof_server.rpc.authorization import ANYONE, Listener, allowed
 from credproof_server.rpc.identity import Borrowers, Caller
 from credproof_server.service.core import Core
 
+Context = grpc.aio.ServicerContext[Any, Any]
+STREAM_IDLE_S: Final = 60.0
+"""How long a stream may be silent before it is ended, in seconds."""
+
 _log = logging.getLogger("credproof.rpc")
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    """Wraps every unary RPC of a listener."""
+    """Wraps every RPC of a listener."""
 
     def __init__(self, core: Core, listener: Listener) -> None:
         self._core = core
@@ -43,41 +49,50 @@ class Guard(grpc.aio.ServerInterceptor):
         roles = allowed(self._listener, details.method)
         if roles == ANYONE:
             return handler
-        if handler.unary_unary is None:
-            return None  # no streaming RPC of ours exists yet: deny by default
-        return self._wrap(handler, details, roles)
+        if handler.unary_unary is not None:
+            return self._unary(handler, details, roles)
+        if handler.stream_stream is not None:
+            return self._stream(handler, details, roles)
+        return None  # RPCs of other shapes have no door: deny by default
 
-    def _wrap(
+    def _unary(
         self, handler: Any, details: grpc.HandlerCallDetails, roles: frozenset[str]
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        async def call(body: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            started = time.perf_counter()
-            error: CredproofError | None = None
-            try:
-                caller = self._identify(details, body, context)
-                if caller.role not in roles:
-                    raise Refused("NOT_PERMITTED", "the service does not permit this")
-                identity.set_caller(caller)
+        async def call(body: bytes, context: Context) -> Any:
+            async with _answered(details.method, context):
+                self._admit(details, roles, body, context)
                 return await handler.unary_unary(_parse(handler, body), context)
-            except CredproofError as found:
-                error = found
-            except Exception:
-                _log.exception("fault in %s", details.method)
-                error = Internal("INTERNAL", "the service failed: nothing was changed")
-            finally:
-                _record(details.method, error, time.perf_counter() - started)
-            return await _abort(context, error)
 
         return grpc.unary_unary_rpc_method_handler(
             call, request_deserializer=None, response_serializer=handler.response_serializer
         )
 
-    def _identify(
+    def _stream(
+        self, handler: Any, details: grpc.HandlerCallDetails, roles: frozenset[str]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        async def call(bodies: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            async with _answered(details.method, context):
+                self._admit(details, roles, b"", context)
+                async for reply in handler.stream_stream(_messages(handler, bodies), context):
+                    yield reply
+
+        return grpc.stream_stream_rpc_method_handler(
+            call, request_deserializer=None, response_serializer=handler.response_serializer
+        )
+
+    def _admit(
         self,
         details: grpc.HandlerCallDetails,
+        roles: frozenset[str],
         body: bytes,
-        context: grpc.aio.ServicerContext[Any, Any],
-    ) -> Caller:
+        context: Context,
+    ) -> None:
+        caller = self._identify(details, body, context)
+        if caller.role not in roles:
+            raise Refused("NOT_PERMITTED", "the service does not permit this")
+        identity.set_caller(caller)
+
+    def _identify(self, details: grpc.HandlerCallDetails, body: bytes, context: Context) -> Caller:
         trust = self._core.trust
         if self._listener == "participants":
             return identity.participant(context.auth_context(), trust)
@@ -90,6 +105,40 @@ class Guard(grpc.aio.ServerInterceptor):
         )
 
 
+@asynccontextmanager
+async def _answered(method: str, context: Context) -> AsyncIterator[None]:
+    """Whatever fails inside is told to the caller; one line is logged in any case."""
+    started = time.perf_counter()
+    error: CredproofError | None = None
+    try:
+        yield
+    except CredproofError as found:
+        error = found
+    except Exception:
+        _log.exception("fault in %s", method)
+        error = Internal("INTERNAL", "the service failed: nothing was changed")
+    finally:
+        _record(method, error, time.perf_counter() - started)
+    if error is not None:
+        await _abort(context, error)
+
+
+async def _messages(handler: Any, bodies: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    """The messages of a stream, each checked; a sender that falls silent is sent away.
+
+    Raises:
+        Refused: `STREAM_IDLE`.
+    """
+    while True:
+        try:
+            body = await asyncio.wait_for(anext(bodies), STREAM_IDLE_S)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise Refused("STREAM_IDLE", "nothing was sent for too long: begin again") from error
+        yield _parse(handler, body)
+
+
 def _parse(handler: Any, body: bytes) -> Any:
     try:
         message = handler.request_deserializer(body)
@@ -99,7 +148,7 @@ def _parse(handler: Any, body: bytes) -> Any:
     return message
 
 
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: CredproofError) -> None:
+async def _abort(context: Context, error: CredproofError) -> None:
     status = rpc_status.to_status(to_status(error, secrets.token_hex(8)))
     context.set_trailing_metadata(status.trailing_metadata)
     await context.abort(status.code, status.details)

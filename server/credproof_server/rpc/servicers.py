@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -31,7 +32,7 @@ from credproof_server.rpc.identity import caller
 from credproof_server.service.audit import Audit
 from credproof_server.service.consents import Consents
 from credproof_server.service.core import Core
-from credproof_server.service.ingest import Ingest, Receipt, Result
+from credproof_server.service.ingest import BatchResult, Ingest, Receipt, Result
 from credproof_server.service.pseudonyms import Pseudonyms
 from credproof_server.service.registry import Registry
 from credproof_server.service.verify import Ask, Verify
@@ -48,10 +49,14 @@ class AttestationServicer(attestation_service_pb2_grpc.AttestationServiceService
     async def SubmitAttestations(  # noqa: N802 - the name of the RPC
         self, request: attestation_pb.SubmitAttestationsRequest, context: Context
     ) -> attestation_pb.SubmitAttestationsResponse:
-        batch = await self._ingest.submit(caller().id, request.sealed_batch)
-        return attestation_pb.SubmitAttestationsResponse(
-            results=[_result(item) for item in batch.results], checkpoint=batch.checkpoint
-        )
+        return _batch(await self._ingest.submit(caller().id, request.sealed_batch))
+
+    async def StreamAttestations(  # noqa: N802
+        self, requests: AsyncIterator[attestation_pb.SubmitAttestationsRequest], context: Context
+    ) -> AsyncIterator[attestation_pb.SubmitAttestationsResponse]:
+        sealed = (request.sealed_batch async for request in requests)
+        async for batch in self._ingest.stream(caller().id, sealed):
+            yield _batch(batch)
 
     async def ListChainHeads(  # noqa: N802
         self, request: attestation_pb.ListChainHeadsRequest, context: Context
@@ -78,6 +83,12 @@ def _withdraw_result(item: Withdrawn | CredproofError) -> attestation_pb.Withdra
         return attestation_pb.WithdrawResult(error=_item_error(item))
     receipt = attestation_pb.WithdrawReceipt(token_id=item.token_id, log_index=item.log_index)
     return attestation_pb.WithdrawResult(receipt=receipt)
+
+
+def _batch(batch: BatchResult) -> attestation_pb.SubmitAttestationsResponse:
+    return attestation_pb.SubmitAttestationsResponse(
+        results=[_result(item) for item in batch.results], checkpoint=batch.checkpoint
+    )
 
 
 def _result(item: Result) -> attestation_pb.SubmitResult:

@@ -19,7 +19,8 @@ status of caller and key are decided by the sequencer inside the commit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from asyncio import Task, create_task
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from credproof.attestation.package import (
@@ -89,7 +90,40 @@ class Ingest:
         Raises:
             CredproofError: when the batch as a whole is refused (checks 0 and 1).
         """
-        prepared = await self._core.in_thread(lambda: self._prepare(provider, sealed_batch))
+        return await self._commit(provider, await self._check(provider, sealed_batch))
+
+    async def stream(
+        self, provider: str, sealed_batches: AsyncIterator[bytes]
+    ) -> AsyncIterator[BatchResult]:
+        """As `submit`, batch after batch: the next one is checked while one is committed.
+
+        Raises:
+            CredproofError: as `submit`, after the results of the batches before.
+        """
+        committing: Task[BatchResult] | None = None
+        while True:
+            checking = create_task(self._check_next(provider, sealed_batches))
+            try:
+                if committing is not None:
+                    yield await committing
+                checked = await checking
+            finally:
+                checking.cancel()  # does nothing once it is done
+            if checked is None:
+                return
+            committing = create_task(self._commit(provider, checked))
+
+    async def _check_next(
+        self, provider: str, sealed_batches: AsyncIterator[bytes]
+    ) -> list[Prepared | Result] | None:
+        """The next batch, checked; None after the last one."""
+        sealed = await anext(sealed_batches, None)
+        return None if sealed is None else await self._check(provider, sealed)
+
+    async def _check(self, provider: str, sealed_batch: bytes) -> list[Prepared | Result]:
+        return await self._core.in_thread(lambda: self._prepare(provider, sealed_batch))
+
+    async def _commit(self, provider: str, prepared: list[Prepared | Result]) -> BatchResult:
         if not any(isinstance(item, Prepared) for item in prepared):
             head = self._core.sequencer.head
             return BatchResult(_settled(prepared), head.note)
