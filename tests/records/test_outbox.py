@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from credproof.base.errors import Conflict
+from credproof.base.errors import Conflict, DataLoss
 from credproof.records.outbox import Item, Outbox
 
 
@@ -103,10 +102,10 @@ def test_a_process_that_dies_leaves_what_it_added_and_no_lock(path: Path) -> Non
 
 def test_a_place_in_a_chain_is_taken_once(outbox: Outbox) -> None:
     outbox.add([item()])
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(Conflict, match="already"):
         outbox.add([item(token="another token")])
     outbox.mark_accepted([(item().token_id, 1)])
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(Conflict, match="already"):
         outbox.add([item(token="another token")])
     assert outbox.counts() == {"accepted": 1}
 
@@ -126,7 +125,7 @@ def test_a_rejected_place_is_free_again(outbox: Outbox) -> None:
 def test_a_token_is_kept_once_even_after_its_refusal(outbox: Outbox) -> None:
     outbox.add([item()])
     outbox.mark_rejected([(item().token_id, "TOO_OLD")])
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(Conflict, match="already"):
         outbox.add([item()])
 
 
@@ -141,7 +140,7 @@ def test_add_takes_all_or_none(outbox: Outbox) -> None:
     outbox.add([item("card-1")])
     clash = item("card-1", token="another token")
     for batch in ([item("card-2"), clash], [clash, item("card-2")]):
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises(Conflict, match="already"):
             outbox.add(batch)
         assert outbox.pending(10) == [item("card-1")]
     outbox.add([item("card-2")])
@@ -196,3 +195,59 @@ def test_only_the_owner_can_read_its_files(path: Path) -> None:
         os.umask(before)
     assert path.name in modes
     assert set(modes.values()) == {0o600}
+
+
+def test_a_receipt_is_final(outbox: Outbox) -> None:
+    outbox.add([item()])
+    outbox.mark_accepted([(item().token_id, 41)])
+    outbox.mark_rejected([(item().token_id, "BAD_VALUE")])
+    outbox.mark_accepted([(item().token_id, 42)])
+    kept = outbox.newest("small/1", ["card-1"])["card-1"]
+    assert (kept.state, kept.log_index, kept.reason) == ("accepted", 41, None)
+
+
+def test_a_refusal_is_final(outbox: Outbox) -> None:
+    outbox.add([item()])
+    outbox.mark_rejected([(item().token_id, "BAD_VALUE")])
+    outbox.add([item(token="signed anew")])
+    outbox.mark_accepted([(item().token_id, 41)])
+    assert outbox.counts() == {"pending": 1, "rejected": 1}
+
+
+def test_an_outbox_that_others_could_read_is_closed_to_them(path: Path) -> None:
+    path.touch()
+    path.chmod(0o644)
+    with Outbox(path) as outbox:
+        outbox.add([item()])
+        assert {p.stat().st_mode & 0o777 for p in path.parent.iterdir()} == {0o600}
+
+
+def test_a_damaged_outbox_is_told_and_not_left_locked(path: Path) -> None:
+    path.write_bytes(b"not a database " * 1000)
+    for _ in range(2):
+        with pytest.raises(DataLoss) as caught:
+            Outbox(path)
+        assert caught.value.reason == "OUTBOX_DAMAGED"
+    path.unlink()
+    Outbox(path).close()
+
+
+def test_damage_found_later_is_told_too(path: Path) -> None:
+    with Outbox(path) as outbox:
+        outbox.add([item(f"card-{n}") for n in range(200)])
+    data = bytearray(path.read_bytes())
+    data[4096:] = bytes(len(data) - 4096)
+    path.write_bytes(data)
+    with pytest.raises(DataLoss) as caught, Outbox(path) as outbox:
+        outbox.pending(200)
+    assert caught.value.reason == "OUTBOX_DAMAGED"
+
+
+def test_a_disk_that_is_full_is_told_and_keeps_what_was_there(outbox: Outbox) -> None:
+    outbox.add([item()])
+    (pages,) = outbox._db.execute("PRAGMA page_count").fetchone()
+    outbox._db.execute(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(DataLoss, match="full") as caught:
+        outbox.add([item(f"card-{n}") for n in range(2, 200)])
+    assert caught.value.reason == "OUTBOX_DAMAGED"
+    assert outbox.pending(10) == [item()]

@@ -9,12 +9,13 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
-from credproof.base.errors import Conflict
+from credproof.base.errors import Conflict, DataLoss
 
 State = Literal["pending", "accepted", "rejected"]
 
@@ -38,6 +39,11 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_token_per_seq
 CREATE INDEX IF NOT EXISTS items_by_state ON items (state, number);
 """
 _COLUMNS = "schema_id, account, seq, token_id, sub, basis, package, line, state, log_index, reason"
+_NEWEST = (
+    f"SELECT {_COLUMNS} FROM items WHERE schema_id = ? AND account = ? AND state != 'rejected' "  # noqa: S608
+    "ORDER BY seq DESC LIMIT 1"
+)
+_PENDING = f"SELECT {_COLUMNS} FROM items WHERE state = 'pending' ORDER BY number LIMIT ?"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +64,20 @@ class Item:
 
 
 class Outbox:
-    """Durable: what `add` took is on disk when it returns. One process at a time."""
+    """Durable: what `add` took is on disk when it returns. One process at a time.
+
+    Raises:
+        Conflict: `OUTBOX_BUSY` while another process has it open.
+        DataLoss: `OUTBOX_DAMAGED`, from every method too, when the file cannot be read or written.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        self._lock = _lock(path.with_suffix(".lock"))
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            self._db = _open(path)
+        except BaseException:
             os.close(self._lock)
-            raise Conflict("OUTBOX_BUSY", "another process uses this outbox") from error
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_TABLES)
+            raise
 
     def __enter__(self) -> Outbox:
         return self
@@ -90,61 +96,101 @@ class Outbox:
 
     def newest(self, schema_id: str, accounts: Sequence[str]) -> Mapping[str, Item]:
         """The newest item of each account that was not rejected."""
-        found: dict[str, Item] = {}
-        for chunk in _chunks(accounts):
-            marks = ",".join("?" * len(chunk))
-            query = (
-                f"SELECT {_COLUMNS} FROM items WHERE schema_id = ? AND state != 'rejected' "  # noqa: S608
-                f"AND account IN ({marks}) ORDER BY seq"
-            )
-            for row in self._db.execute(query, (schema_id, *chunk)):
-                item = Item(*row)
-                found[item.account] = item
-        return found
+        rows = (row for name in accounts for row in self._rows(_NEWEST, schema_id, name))
+        return {item.account: item for item in (Item(*row) for row in rows)}
 
     def add(self, items: Sequence[Item]) -> None:
-        """Keep new items, all or none; on disk when it returns."""
+        """Keep new items, all or none; on disk when it returns.
+
+        Raises:
+            Conflict: `OUTBOX_TAKEN` for a token that was added before, or a place in a chain that
+                an item has which was not rejected.
+        """
         rows = [
             (i.schema_id, i.account, i.seq, i.token_id, i.sub, i.basis, i.package, i.line)
             for i in items
         ]
-        with self._transaction():
-            self._db.executemany(
-                "INSERT INTO items (schema_id, account, seq, token_id, sub, basis, package, line) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+        insert = (
+            "INSERT INTO items (schema_id, account, seq, token_id, sub, basis, package, line) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        )
+        with _transaction(self._db):
+            self._db.executemany(insert, rows)
 
     def pending(self, limit: int) -> list[Item]:
         """The oldest items that have no receipt yet, in the order they were added."""
-        query = f"SELECT {_COLUMNS} FROM items WHERE state = 'pending' ORDER BY number LIMIT ?"  # noqa: S608
-        return [Item(*row) for row in self._db.execute(query, (limit,))]
+        return [Item(*row) for row in self._rows(_PENDING, limit)]
 
     def mark_accepted(self, receipts: Sequence[tuple[bytes, int]]) -> None:
-        """Keep receipts: token id and log index."""
+        """Keep receipts of pending items: token id and log index."""
         rows = [(index, token_id) for token_id, index in receipts]
-        with self._transaction():
+        with _transaction(self._db):
             self._db.executemany(
-                "UPDATE items SET state = 'accepted', log_index = ? WHERE token_id = ?", rows
+                "UPDATE items SET state = 'accepted', log_index = ? "
+                "WHERE token_id = ? AND state = 'pending'",
+                rows,
             )
 
     def mark_rejected(self, refusals: Sequence[tuple[bytes, str]]) -> None:
-        """Keep refusals: token id and reason. Their place in the chain is free again."""
+        """Keep refusals of pending items: token id and reason. Their place is free again."""
         rows = [(reason, token_id) for token_id, reason in refusals]
-        with self._transaction():
+        with _transaction(self._db):
             self._db.executemany(
-                "UPDATE items SET state = 'rejected', reason = ? WHERE token_id = ?", rows
+                "UPDATE items SET state = 'rejected', reason = ? "
+                "WHERE token_id = ? AND state = 'pending'",
+                rows,
             )
 
     def counts(self) -> Mapping[str, int]:
         """How many items there are by state."""
-        return dict(self._db.execute("SELECT state, count(*) FROM items GROUP BY state"))
+        return dict(self._rows("SELECT state, count(*) FROM items GROUP BY state"))
 
-    def _transaction(self) -> sqlite3.Connection:
-        self._db.execute("BEGIN IMMEDIATE")
-        return self._db
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with _told():
+            return self._db.execute(query, values).fetchall()
 
 
-def _chunks(values: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
+def _lock(path: Path) -> int:
+    lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise Conflict("OUTBOX_BUSY", "another process uses this outbox") from error
+    return lock
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    os.fchmod(file, 0o600)  # SQLite gives its side files the same mode
+    os.close(file)
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        with _told():
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.executescript(_TABLES)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell in our own words what SQLite says of a file."""
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        message = "the outbox has this token already, or another in its place"
+        raise Conflict("OUTBOX_TAKEN", message) from error
+    except sqlite3.DatabaseError as error:
+        raise DataLoss("OUTBOX_DAMAGED", f"the outbox cannot be used: {error}") from error
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, and on disk at the end."""
+    with _told(), db:
+        db.execute("BEGIN IMMEDIATE")
+        yield
