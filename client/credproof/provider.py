@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
@@ -51,6 +51,8 @@ LIFE_S = 90 * 24 * 3600
 POSSESSION_AGE_MAX_S = 600
 """How old a borrower's proof of possession may be."""
 
+Place = tuple[str, dt.date]
+"""An account and a day: one record of a provider."""
 Progress = Callable[[int], None]
 T = TypeVar("T")
 
@@ -59,7 +61,8 @@ T = TypeVar("T")
 class SubmitReport:
     """What became of the records: counts, and each that was rejected with its line and reason.
 
-    `already` counts records whose attestation had been accepted by an earlier run.
+    `accepted` counts receipts, also those that an earlier run had not lived to get; `already`
+    counts records that needed nothing: attested by an earlier run, or equal to a row before.
     """
 
     accepted: int
@@ -131,7 +134,21 @@ class Provider(Session):
         """Attest records: sign, keep in the outbox, seal, submit, check the receipts.
 
         A record that was attested before is not attested again; one that was signed but got no
-        receipt is sent as the same bytes. `progress` is called with how many records are done.
+        receipt is sent as the same bytes. So the same file may be submitted again at any time,
+        also after a crash, and sends only what is missing. What makes a record the same is
+        account, `as_of` and content. `progress` is called with how many records are done.
+
+        Lenders are answered from the newest attestation of an account, so give the records of
+        one account in the order of their days:
+
+        - another content for the newest day, or a newer day, continues the account's chain;
+        - an older day that was not attested, or otherwise, is rejected as `OUTDATED`: attested
+          now, it would stand in for the newer figures. A correction belongs in the newest record;
+        - two records of one account and day that differ in one call: the second is rejected as
+          `CONTRADICTION`, since nobody could say which of them holds.
+
+        This compares with the outbox. Without one (a new machine) chains go on where the service
+        stands, and records are attested once more.
 
         Raises:
             Malformed: `UNKNOWN_SCHEMA`, `UNKNOWN_CLAIM` for the records as a whole.
@@ -140,7 +157,7 @@ class Provider(Session):
         """
         schema = self.trust.schema(schema_id)
         run = _Run(self, schema)
-        run.flush()
+        run.resume()
         for batch in _batches(records):
             run.take(batch)
             progress(len(batch))
@@ -202,9 +219,18 @@ class _Run:
     def __init__(self, provider: Provider, schema: Schema) -> None:
         self._provider = provider
         self._schema = schema
+        self._resumed: frozenset[Place] = frozenset()
+        self._said: dict[Place, bytes] = {}
         self.accepted = 0
         self.already = 0
         self.rejected: list[RejectedRow] = []
+
+    def resume(self) -> None:
+        """Send what an earlier run signed and got no receipt for."""
+        left = self._provider._outbox.pending(BATCH_ITEMS_MAX)
+        ours = [item for item in left if item.schema_id == self._schema.id]
+        self._resumed = frozenset((item.account, item.as_of) for item in ours)
+        self.flush()
 
     def take(self, batch: Sequence[Record | RejectedRow]) -> None:
         """Sign what is new of a batch, then send all that waits."""
@@ -228,7 +254,7 @@ class _Run:
             except Malformed as error:
                 if error.reason == "UNKNOWN_CLAIM":
                     raise  # the mapping is wrong, not the record
-                self.rejected.append(RejectedRow(record.line, error.reason, error.message))
+                self._reject(record, error.reason, error.message)
         return valid
 
     def _complete(self, record: Record) -> Record:
@@ -242,22 +268,49 @@ class _Run:
         return complete
 
     def _sign(self, records: Sequence[tuple[Record, SubjectId]]) -> None:
-        newest = self._provider._outbox.newest(
-            self._schema.id, [record.account for record, _ in records]
-        )
-        heads = self._heads([r.account for r, _ in records if r.account not in newest])
+        outbox, schema_id = self._provider._outbox, self._schema.id
+        accounts = [record.account for record, _ in records]
+        newest = outbox.newest(schema_id, accounts)
+        heads = self._heads([account for account in accounts if account not in newest])
         heads |= {account: (item.seq, item.token_id) for account, item in newest.items()}
-        bases = {account: item.basis for account, item in newest.items()}
+        outbox.add(self._issue(self._fresh(records, newest), heads))
+
+    def _fresh(
+        self, records: Sequence[tuple[Record, SubjectId]], newest: Mapping[str, Item]
+    ) -> list[tuple[Record, SubjectId, bytes]]:
+        """What must be attested, with its basis; the others are counted or rejected."""
+        places = [(record.account, record.as_of) for record, _ in records]
+        known = self._provider._outbox.newest_of_days(self._schema.id, places)
+        days = {account: item.as_of for account, item in newest.items()}
         fresh = []
-        for record, subject in records:
+        for (record, subject), place in zip(records, places, strict=True):
             basis = record.basis(self._schema.id)
-            if bases.get(record.account) == basis:
-                known = newest.get(record.account)
-                self.already += known is not None and known.state == "accepted"
+            if self._is_settled(record, basis, known.get(place)):
                 continue
-            bases[record.account] = basis
+            if record.as_of < days.get(record.account, record.as_of):
+                self._reject(record, "OUTDATED", "a newer record of the account was attested")
+                continue
+            days[record.account] = record.as_of
             fresh.append((record, subject, basis))
-        self._provider._outbox.add(self._issue(fresh, heads))
+        return fresh
+
+    def _is_settled(self, record: Record, basis: bytes, known: Item | None) -> bool:
+        """Whether this run or an earlier one knows what to say of the account and day."""
+        place = (record.account, record.as_of)
+        if place in self._said:
+            if self._said[place] == basis:
+                self.already += 1
+            else:
+                self._reject(record, "CONTRADICTION", "a row before says otherwise of this day")
+            return True
+        self._said[place] = basis
+        if known is None or known.basis != basis:
+            return False
+        self.already += place not in self._resumed  # those are among the accepted
+        return True
+
+    def _reject(self, record: Record, reason: str, message: str) -> None:
+        self.rejected.append(RejectedRow(record.line, reason, message))
 
     def _heads(self, accounts: Sequence[str]) -> dict[str, tuple[int, bytes]]:
         """The service's heads of accounts that the outbox does not know: it may be a new outbox."""
@@ -308,6 +361,7 @@ class _Run:
         return Item(
             schema_id=statement.schema.id,
             account=statement.account,
+            as_of=statement.as_of,
             seq=statement.seq,
             token_id=jws.token_id(token),
             sub=statement.sub,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,14 +13,22 @@ from pathlib import Path
 
 import pytest
 from credproof.base.errors import Conflict, DataLoss
+from credproof.base.keys import Ed25519Signer
 from credproof.records.outbox import Item, Outbox
 
+from tests.deployment import package, statement
 
-def item(account: str = "card-1", seq: int = 1, *, token: str | None = None) -> Item:
+JANUARY, FEBRUARY = dt.date(2026, 1, 31), dt.date(2026, 2, 28)
+
+
+def item(
+    account: str = "card-1", seq: int = 1, *, token: str | None = None, as_of: dt.date = JANUARY
+) -> Item:
     name = token or f"{account}/{seq}"
     return Item(
         schema_id="small/1",
         account=account,
+        as_of=as_of,
         seq=seq,
         token_id=name.encode().ljust(32, b"."),
         sub=b"\x02" * 32,
@@ -89,10 +99,10 @@ def test_another_process_is_refused_while_one_has_it(path: Path) -> None:
 
 def test_a_process_that_dies_leaves_what_it_added_and_no_lock(path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path\n"
+        "import datetime, os, sys; from pathlib import Path\n"
         "from credproof.records.outbox import Item, Outbox\n"
-        "outbox = Outbox(Path(sys.argv[1]))\n"
-        "outbox.add([Item('small/1', 'a', 1, b't', b's', b'b', b'bytes', 2)])\n"
+        "outbox, day = Outbox(Path(sys.argv[1])), datetime.date(2026, 1, 31)\n"
+        "outbox.add([Item('small/1', 'a', day, 1, b't', b's', b'b', b'bytes', 2)])\n"
         "os.kill(os.getpid(), 9)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=False)
@@ -179,6 +189,37 @@ def test_newest_answers_for_more_accounts_than_one_query_holds(outbox: Outbox) -
     assert len(found) == 1201
 
 
+def test_newest_of_days_is_the_highest_place_of_each_account_and_day(outbox: Outbox) -> None:
+    second, third, other = (
+        item(seq=2, as_of=FEBRUARY),
+        item(seq=3, as_of=JANUARY),
+        item("card-2", as_of=FEBRUARY),
+    )
+    outbox.add([item(), second, third, other])
+    days = [("card-1", JANUARY), ("card-1", FEBRUARY), ("card-2", JANUARY), ("card-2", FEBRUARY)]
+    assert outbox.newest_of_days("small/1", days) == {
+        ("card-1", JANUARY): third,
+        ("card-1", FEBRUARY): second,
+        ("card-2", FEBRUARY): other,
+    }
+    assert outbox.newest_of_days("other/1", days) == {}
+    outbox.mark_rejected([(third.token_id, "BAD_VALUE")])
+    assert outbox.newest_of_days("small/1", days)["card-1", JANUARY] == item()
+
+
+def test_a_refusal_and_what_is_sent_instead_are_kept_together_or_not_at_all(
+    outbox: Outbox,
+) -> None:
+    outbox.add([item(), item("card-2")])
+    anew = item(token="signed anew")
+    refusals = [(item().token_id, "TOO_OLD")]
+    with pytest.raises(Conflict):
+        outbox.mark_rejected(refusals, [anew, item("card-2", token="a clash")])
+    assert outbox.pending(10) == [item(), item("card-2")]
+    outbox.mark_rejected(refusals, [anew])
+    assert outbox.pending(10) == [item("card-2"), anew]
+
+
 def test_an_account_with_quotes_is_only_a_name(outbox: Outbox) -> None:
     hostile = item("x' OR '1'='1")
     outbox.add([hostile, item()])
@@ -251,3 +292,54 @@ def test_a_disk_that_is_full_is_told_and_keeps_what_was_there(outbox: Outbox) ->
         outbox.add([item(f"card-{n}") for n in range(2, 200)])
     assert caught.value.reason == "OUTBOX_DAMAGED"
     assert outbox.pending(10) == [item()]
+
+
+OLD_TABLE = """
+CREATE TABLE items (
+    number INTEGER PRIMARY KEY, schema_id TEXT NOT NULL, account TEXT NOT NULL,
+    seq INTEGER NOT NULL, token_id BLOB NOT NULL UNIQUE, sub BLOB NOT NULL, basis BLOB NOT NULL,
+    package BLOB NOT NULL, line INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'pending',
+    log_index INTEGER, reason TEXT
+);
+CREATE UNIQUE INDEX one_token_per_seq ON items (schema_id, account, seq) WHERE state != 'rejected';
+"""
+
+
+def old_outbox(path: Path, rows: list[tuple[int, bytes, str]]) -> None:
+    """An outbox as it was before it had days: `seq`, package and state of each item."""
+    with sqlite3.connect(path) as db:
+        db.executescript(OLD_TABLE)
+        db.executemany(
+            "INSERT INTO items (schema_id, account, seq, token_id, sub, basis, package, line, "
+            "state) VALUES ('small/1', 'card-1', ?, hex(randomblob(16)), x'02', x'03', ?, 1, ?)",
+            rows,
+        )
+    db.close()
+
+
+def package_of(as_of: dt.date) -> bytes:
+    return package(statement(as_of=as_of), Ed25519Signer(bytes(32)))
+
+
+def test_an_outbox_without_days_gets_them_from_its_packages(path: Path) -> None:
+    january, february = package_of(JANUARY), package_of(FEBRUARY)
+    refused = (2, b"refused for not being a package", "rejected")
+    old_outbox(path, [(1, january, "accepted"), refused, (2, february, "pending")])
+    for _ in range(2):
+        with Outbox(path) as outbox:
+            (pending,) = outbox.pending(10)
+            assert (pending.as_of, pending.package) == (FEBRUARY, february)
+            found = outbox.newest_of_days("small/1", [("card-1", JANUARY)])
+            assert [kept.package for kept in found.values()] == [january]
+            assert outbox.counts() == {"accepted": 1, "pending": 1, "rejected": 1}
+
+
+def test_an_old_outbox_with_a_damaged_package_is_told_and_left_as_it_is(path: Path) -> None:
+    old_outbox(path, [(1, package_of(JANUARY), "accepted"), (2, b"damaged", "pending")])
+    with pytest.raises(DataLoss) as caught:
+        Outbox(path)
+    assert caught.value.reason == "OUTBOX_DAMAGED"
+    with sqlite3.connect(path) as db:
+        assert "as_of" not in [row[1] for row in db.execute("PRAGMA table_info(items)")]
+        assert db.execute("SELECT count(*) FROM items").fetchone() == (2,)
+    db.close()

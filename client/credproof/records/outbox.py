@@ -5,21 +5,23 @@ A SQLite file of the provider's own, readable by its owner alone: packages hold 
 
 from __future__ import annotations
 
+import datetime as dt
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from credproof.attestation.package import parse_package
 from credproof.base.errors import Conflict, DataLoss
 
 State = Literal["pending", "accepted", "rejected"]
 
-_TABLES = """
+_TABLE = """
 CREATE TABLE IF NOT EXISTS items (
     number INTEGER PRIMARY KEY,
     schema_id TEXT NOT NULL,
@@ -32,18 +34,27 @@ CREATE TABLE IF NOT EXISTS items (
     line INTEGER NOT NULL,
     state TEXT NOT NULL DEFAULT 'pending',
     log_index INTEGER,
-    reason TEXT
-);
+    reason TEXT,
+    as_of TEXT NOT NULL
+)
+"""
+_INDEXES = """
 CREATE UNIQUE INDEX IF NOT EXISTS one_token_per_seq
     ON items (schema_id, account, seq) WHERE state != 'rejected';
+CREATE INDEX IF NOT EXISTS items_by_day
+    ON items (schema_id, account, as_of, seq) WHERE state != 'rejected';
 CREATE INDEX IF NOT EXISTS items_by_state ON items (state, number);
 """
-_COLUMNS = "schema_id, account, seq, token_id, sub, basis, package, line, state, log_index, reason"
-_NEWEST = (
-    f"SELECT {_COLUMNS} FROM items WHERE schema_id = ? AND account = ? AND state != 'rejected' "  # noqa: S608
-    "ORDER BY seq DESC LIMIT 1"
-)
-_PENDING = f"SELECT {_COLUMNS} FROM items WHERE state = 'pending' ORDER BY number LIMIT ?"  # noqa: S608
+_ADDED = "schema_id, account, as_of, seq, token_id, sub, basis, package, line"
+_ADD = f"INSERT INTO items ({_ADDED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_SELECT = f"SELECT {_ADDED}, state, log_index, reason FROM items"  # noqa: S608
+_PENDING = f"{_SELECT} WHERE state = 'pending' ORDER BY number LIMIT ?"
+_KEPT = f"{_SELECT} WHERE schema_id = ? AND account = ? AND state != 'rejected'"
+_NEWEST = f"{_KEPT} ORDER BY seq DESC LIMIT 1"
+_NEWEST_OF_DAY = f"{_KEPT} AND as_of = ? ORDER BY seq DESC LIMIT 1"
+_WAITING = "WHERE token_id = ? AND state = 'pending'"
+_ACCEPT = f"UPDATE items SET state = 'accepted', log_index = ? {_WAITING}"  # noqa: S608
+_REJECT = f"UPDATE items SET state = 'rejected', reason = ? {_WAITING}"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,7 @@ class Item:
 
     schema_id: str
     account: str
+    as_of: dt.date
     seq: int
     token_id: bytes
     sub: bytes
@@ -94,10 +106,20 @@ class Outbox:
         self._db.close()
         os.close(self._lock)
 
-    def newest(self, schema_id: str, accounts: Sequence[str]) -> Mapping[str, Item]:
+    def newest(self, schema_id: str, accounts: Iterable[str]) -> Mapping[str, Item]:
         """The newest item of each account that was not rejected."""
-        rows = (row for name in accounts for row in self._rows(_NEWEST, schema_id, name))
-        return {item.account: item for item in (Item(*row) for row in rows)}
+        found = (self._items(_NEWEST, schema_id, account) for account in accounts)
+        return {item.account: item for items in found for item in items}
+
+    def newest_of_days(
+        self, schema_id: str, days: Iterable[tuple[str, dt.date]]
+    ) -> Mapping[tuple[str, dt.date], Item]:
+        """The newest item of each account and `as_of` that was not rejected."""
+        found = (
+            self._items(_NEWEST_OF_DAY, schema_id, account, as_of.isoformat())
+            for account, as_of in days
+        )
+        return {(item.account, item.as_of): item for items in found for item in items}
 
     def add(self, items: Sequence[Item]) -> None:
         """Keep new items, all or none; on disk when it returns.
@@ -106,48 +128,50 @@ class Outbox:
             Conflict: `OUTBOX_TAKEN` for a token that was added before, or a place in a chain that
                 an item has which was not rejected.
         """
-        rows = [
-            (i.schema_id, i.account, i.seq, i.token_id, i.sub, i.basis, i.package, i.line)
-            for i in items
-        ]
-        insert = (
-            "INSERT INTO items (schema_id, account, seq, token_id, sub, basis, package, line) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-        )
         with _transaction(self._db):
-            self._db.executemany(insert, rows)
+            self._db.executemany(_ADD, [_added(item) for item in items])
 
     def pending(self, limit: int) -> list[Item]:
         """The oldest items that have no receipt yet, in the order they were added."""
-        return [Item(*row) for row in self._rows(_PENDING, limit)]
+        return self._items(_PENDING, limit)
 
     def mark_accepted(self, receipts: Sequence[tuple[bytes, int]]) -> None:
         """Keep receipts of pending items: token id and log index."""
-        rows = [(index, token_id) for token_id, index in receipts]
         with _transaction(self._db):
-            self._db.executemany(
-                "UPDATE items SET state = 'accepted', log_index = ? "
-                "WHERE token_id = ? AND state = 'pending'",
-                rows,
-            )
+            self._db.executemany(_ACCEPT, [(index, token_id) for token_id, index in receipts])
 
-    def mark_rejected(self, refusals: Sequence[tuple[bytes, str]]) -> None:
-        """Keep refusals of pending items: token id and reason. Their place is free again."""
-        rows = [(reason, token_id) for token_id, reason in refusals]
+    def mark_rejected(
+        self, refusals: Sequence[tuple[bytes, str]], instead: Sequence[Item] = ()
+    ) -> None:
+        """Keep refusals of pending items: token id and reason. Their place is free again.
+
+        `instead` are items that take such places, kept in the same step: no record is lost
+        between the two.
+
+        Raises:
+            Conflict: as `add`.
+        """
         with _transaction(self._db):
-            self._db.executemany(
-                "UPDATE items SET state = 'rejected', reason = ? "
-                "WHERE token_id = ? AND state = 'pending'",
-                rows,
-            )
+            self._db.executemany(_REJECT, [(reason, token_id) for token_id, reason in refusals])
+            self._db.executemany(_ADD, [_added(item) for item in instead])
 
     def counts(self) -> Mapping[str, int]:
         """How many items there are by state."""
         return dict(self._rows("SELECT state, count(*) FROM items GROUP BY state"))
 
+    def _items(self, query: str, *values: object) -> list[Item]:
+        rows = self._rows(query, *values)
+        return [replace(Item(*row), as_of=dt.date.fromisoformat(row[2])) for row in rows]
+
     def _rows(self, query: str, *values: object) -> list[Any]:
         with _told():
             return self._db.execute(query, values).fetchall()
+
+
+def _added(item: Item) -> tuple[object, ...]:
+    day, place = item.as_of.isoformat(), (item.seq, item.token_id)
+    content = (item.sub, item.basis, item.package, item.line)
+    return (item.schema_id, item.account, day, *place, *content)
 
 
 def _lock(path: Path) -> int:
@@ -169,11 +193,28 @@ def _open(path: Path) -> sqlite3.Connection:
         with _told():
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
-            db.executescript(_TABLES)
+            db.execute(_TABLE)
+            _upgrade(db)
+            db.executescript(_INDEXES)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _upgrade(db: sqlite3.Connection) -> None:
+    """Give an outbox of before the column `as_of` that column: each package holds its day."""
+    db.create_function("day_of", 1, _day_of)
+    with _transaction(db):
+        if any(row[1] == "as_of" for row in db.execute("PRAGMA table_info(items)")):
+            return
+        db.execute("ALTER TABLE items ADD COLUMN as_of TEXT NOT NULL DEFAULT ''")
+        # What was refused is never read again, and may have been refused for not parsing.
+        db.execute("UPDATE items SET as_of = day_of(package) WHERE state != 'rejected'")
+
+
+def _day_of(package: bytes) -> str:
+    return parse_package(package).token.as_of.isoformat()
 
 
 @contextmanager
