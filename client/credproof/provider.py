@@ -12,12 +12,12 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
-from credproof.attestation.package import pack, parse_package
+from credproof.attestation.package import Package, pack, parse_package
 from credproof.attestation.pseudonym import SubjectId, begin, oprf_key_id, parse_subject_id
 from credproof.attestation.schema import Schema
 from credproof.attestation.sealing import Route
@@ -219,6 +219,7 @@ class _Run:
     def __init__(self, provider: Provider, schema: Schema) -> None:
         self._provider = provider
         self._schema = schema
+        self._started = _now()
         self._resumed: frozenset[Place] = frozenset()
         self._said: dict[Place, bytes] = {}
         self.accepted = 0
@@ -397,17 +398,36 @@ class _Run:
         self.accepted += len(receipts)
 
     def _settle_errors(self, pairs: Sequence[tuple[Item, pb.ItemError]]) -> None:
-        outbox = self._provider._outbox
-        outbox.mark_rejected([(item.token_id, error.reason) for item, error in pairs])
-        stale = [item for item, error in pairs if error.reason == "TOO_OLD"]
-        outbox.add([self._signed_anew(item) for item in stale])
+        """Keep refusals. What only came too late is signed anew, chained to what is left of its
+        account; else each would break the chain of the one after it.
+        """
+        heads: dict[tuple[str, str], tuple[int, bytes]] = {}
+        refused: set[bytes] = set()
+        instead = []
         for item, error in pairs:
-            if error.reason != "TOO_OLD":
+            package, chain = parse_package(item.package), (item.schema_id, item.account)
+            head = heads.setdefault(chain, (item.seq - 1, package.prev))
+            if self._is_curable(package, error.reason, refused):
+                new = self._signed_anew(item, package, head)
+                heads[chain] = (new.seq, new.token_id)
+                instead.append(new)
+            else:
                 self.rejected.append(RejectedRow(item.line, error.reason, error.message))
+            refused.add(item.token_id)
+        refusals = [(item.token_id, error.reason) for item, error in pairs]
+        self._provider._outbox.mark_rejected(refusals, instead)
 
-    def _signed_anew(self, item: Item) -> Item:
-        """A token that was never accepted and is too old now: the same content, signed today."""
-        package = parse_package(item.package)
+    def _is_curable(self, package: Package, reason: str, refused: Set[bytes]) -> bool:
+        """Whether signing anew helps: it waited too long, or the one before it was refused.
+
+        A token of this very run that is too old tells that our clock is wrong.
+        """
+        if reason == "TOO_OLD":
+            return package.token.issued_at < self._started
+        return reason == "CHAIN_BROKEN" and package.prev in refused
+
+    def _signed_anew(self, item: Item, package: Package, head: tuple[int, bytes]) -> Item:
+        """The same content, signed today, as the next of its chain."""
         schema = self._provider.trust.schemas[package.token.schema_digest]
         now = _now()
         statement = replace(
@@ -415,6 +435,8 @@ class _Run:
             issued_at=now,
             expires_at=now + LIFE_S,
             jti=secrets.token_bytes(JTI_BYTES),
+            seq=head[0] + 1,
+            prev=head[1],
         )
         return self._item(statement, item.line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -177,3 +178,52 @@ def test_what_was_signed_is_sent_as_the_same_bytes_and_counted_once(running, mon
         assert figures(submit(provider, november, december, running.record())) == (3, 0, [])
         assert newest(provider, november.account).token_id == waiting[-1].token_id
         assert len(chain(provider, november.account)) == 2
+
+
+def test_what_waited_too_long_is_signed_anew_and_still_one_chain(running, monkeypatch):
+    november, december = months(running)
+    long_ago = int(time.time()) - 2 * DAY_S
+    third = replace(december, as_of=dt.date(2026, 1, 1))
+    with running.world.provider() as provider:
+        submit(provider, november)
+    old = signed_only(running, monkeypatch, december, third, running.record(), now=long_ago)
+    with running.world.provider() as provider:
+        assert figures(submit(provider, november, december, third)) == (3, 1, [])
+        assert [day for _, day in chain(provider, november.account)] == [
+            NOVEMBER,
+            DECEMBER,
+            third.as_of,
+        ]
+        assert newest(provider, november.account).token_id not in {item.token_id for item in old}
+
+
+def test_what_only_followed_something_too_old_is_signed_anew_with_it(running, monkeypatch):
+    """The second was signed a moment later: old enough to wait, too young to be refused for it."""
+    november, december = months(running)
+    ages = iter([2 * DAY_S, 2 * DAY_S, 60])
+    with running.world.provider() as provider, monkeypatch.context() as patch:
+        patch.setattr(sdk, "_now", lambda: int(time.time()) - next(ages))
+        patch.setattr(_Run, "_send", unreachable)
+        with pytest.raises(Unreachable):
+            submit(provider, november, december)
+    with running.world.provider() as provider:
+        assert figures(submit(provider)) == (2, 0, [])
+        assert chain(provider, november.account) == [(1, NOVEMBER), (2, DECEMBER)]
+
+
+def test_one_refusal_costs_one_record_of_an_account(running, provider):
+    """The service refuses what speaks of another borrower; what follows takes its place."""
+    november, december = months(running)
+    submit(provider, november)
+    moved = replace(december, subject="ref:somebody-else", as_of=dt.date(2025, 12, 1))
+    assert figures(submit(provider, moved, december)) == (1, 0, ["SUBJECT_CHANGED"])
+    assert chain(provider, november.account) == [(1, NOVEMBER), (2, DECEMBER)]
+
+
+def test_a_wrong_clock_is_told_and_does_not_sign_for_ever(running, provider, monkeypatch):
+    november, december = months(running)
+    long_ago = int(time.time()) - 2 * DAY_S
+    monkeypatch.setattr(sdk, "_now", lambda: long_ago)
+    report = submit(provider, november, december)
+    assert (report.accepted, report.rejected[0].reason) == (0, "TOO_OLD")
+    assert len(report.rejected) == 2
