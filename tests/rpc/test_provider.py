@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import random
+import signal
+import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from credproof import provider as sdk
@@ -15,12 +23,13 @@ from credproof.base.limits import BATCH_ITEMS_MAX
 from credproof.provider import Provider, SubmitReport, _Run
 from credproof.records.mapping import Record
 from credproof.records.outbox import Item
+from credproof.verification.answer import ENTRY_ATTESTATION
 from credproof.verification.trust import Participant
 from credproof_server import admission
 from credproof_server.demo.world import World
 from credproof_server.directory import ServiceDirectory
 
-from tests.rpc.conftest import Running
+from tests.rpc.conftest import PROVIDER, Running
 from tests.world import FAIR, GOOD, POOR
 
 SCHEMA = "consumer-revolving/1"
@@ -227,3 +236,67 @@ def test_a_wrong_clock_is_told_and_does_not_sign_for_ever(running, provider, mon
     report = submit(provider, november, december)
     assert (report.accepted, report.rejected[0].reason) == (0, "TOO_OLD")
     assert len(report.rejected) == 2
+
+
+# -- killed at any moment
+
+ACCOUNTS, KILLS = 600, 8
+DAYS = (dt.date(2025, 10, 31), NOVEMBER, DECEMBER)
+MAPPING = """
+mapping: 1
+schema: consumer-revolving/1
+subject: {scheme: ref, prefix: killed-, column: id}
+account: {prefix: killed-, column: id}
+currency: TWD
+as_of: {column: day, format: "%Y-%m-%d"}
+claims:
+  credit_limit: {column: limit}
+"""
+
+
+def command(folder: Path, home: Path) -> list[str]:
+    """`credproof provider submit` of three months of every account."""
+    rows = [f"{n},{day},{1000 + n + day.month}" for n in range(ACCOUNTS) for day in DAYS]
+    file, mapping = folder / "cards.csv", folder / "cards.mapping.yaml"
+    file.write_text("id,day,limit\n" + "\n".join(rows) + "\n")
+    mapping.write_text(MAPPING)
+    words = ["provider", "submit", file, "--mapping", mapping, "--home", home, "--json"]
+    return [sys.executable, "-m", "credproof.cli.app", *map(str, words)]
+
+
+def report_of(words: list[str]) -> dict[str, Any]:
+    return json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def killed_after(words: list[str], seconds: float) -> bool:
+    """Run it, and kill it; whether it was still running."""
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    return child.returncode == -signal.SIGKILL
+
+
+def test_killed_at_any_moment_and_run_again_leaves_every_record_once(running, tmp_path):
+    words = command(tmp_path, running.world.home(PROVIDER))
+    with running.world.auditor() as auditor:
+        before = auditor.verify(whole=True).kinds
+        start = time.monotonic()
+        report_of([*words, "--limit", "1"])
+        whole_start_s = time.monotonic() - start
+        # Most of a run of one record is starting: from there on it is signing and sending.
+        moments = [random.uniform(0.7, 1.5) * whole_start_s for _ in range(KILLS)]
+        killed = [killed_after(words, moment) for moment in moments]
+        done, again = report_of(words), report_of(words)
+        after = auditor.verify(whole=True).kinds
+
+    assert any(killed), moments
+    records = ACCOUNTS * len(DAYS)
+    assert (done["accepted"] + done["already"], done["rejected"]) == (records, []), moments
+    assert (again["accepted"], again["already"]) == (0, records)
+    assert Counter(after) - Counter(before) == {ENTRY_ATTESTATION: records}, "no conflict"
+    with running.world.provider() as provider:
+        for n in range(ACCOUNTS):
+            assert chain(provider, f"killed-{n}") == list(enumerate(DAYS, 1))
+        assert provider._outbox.pending(1) == []
