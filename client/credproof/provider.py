@@ -12,12 +12,12 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
-from credproof.attestation.package import pack, parse_package
+from credproof.attestation.package import Package, pack, parse_package
 from credproof.attestation.pseudonym import SubjectId, begin, oprf_key_id, parse_subject_id
 from credproof.attestation.schema import Schema
 from credproof.attestation.sealing import Route
@@ -51,6 +51,8 @@ LIFE_S = 90 * 24 * 3600
 POSSESSION_AGE_MAX_S = 600
 """How old a borrower's proof of possession may be."""
 
+Place = tuple[str, dt.date]
+"""An account and a day: one record of a provider."""
 Progress = Callable[[int], None]
 T = TypeVar("T")
 
@@ -59,7 +61,8 @@ T = TypeVar("T")
 class SubmitReport:
     """What became of the records: counts, and each that was rejected with its line and reason.
 
-    `already` counts records whose attestation had been accepted by an earlier run.
+    `accepted` counts receipts, also those that an earlier run had not lived to get; `already`
+    counts records that needed nothing: attested by an earlier run, or equal to a row before.
     """
 
     accepted: int
@@ -131,7 +134,21 @@ class Provider(Session):
         """Attest records: sign, keep in the outbox, seal, submit, check the receipts.
 
         A record that was attested before is not attested again; one that was signed but got no
-        receipt is sent as the same bytes. `progress` is called with how many records are done.
+        receipt is sent as the same bytes. So the same file may be submitted again at any time,
+        also after a crash, and sends only what is missing. What makes a record the same is
+        account, `as_of` and content. `progress` is called with how many records are done.
+
+        Lenders are answered from the newest attestation of an account, so give the records of
+        one account in the order of their days:
+
+        - another content for the newest day, or a newer day, continues the account's chain;
+        - an older day that was not attested, or otherwise, is rejected as `OUTDATED`: attested
+          now, it would stand in for the newer figures. A correction belongs in the newest record;
+        - two records of one account and day that differ in one call: the second is rejected as
+          `CONTRADICTION`, since nobody could say which of them holds.
+
+        This compares with the outbox. Without one (a new machine) chains go on where the service
+        stands, and records are attested once more.
 
         Raises:
             Malformed: `UNKNOWN_SCHEMA`, `UNKNOWN_CLAIM` for the records as a whole.
@@ -140,7 +157,7 @@ class Provider(Session):
         """
         schema = self.trust.schema(schema_id)
         run = _Run(self, schema)
-        run.flush()
+        run.resume()
         for batch in _batches(records):
             run.take(batch)
             progress(len(batch))
@@ -202,9 +219,19 @@ class _Run:
     def __init__(self, provider: Provider, schema: Schema) -> None:
         self._provider = provider
         self._schema = schema
+        self._started = _now()
+        self._resumed: frozenset[Place] = frozenset()
+        self._said: dict[Place, bytes] = {}
         self.accepted = 0
         self.already = 0
         self.rejected: list[RejectedRow] = []
+
+    def resume(self) -> None:
+        """Send what an earlier run signed and got no receipt for."""
+        left = self._provider._outbox.pending(BATCH_ITEMS_MAX)
+        ours = [item for item in left if item.schema_id == self._schema.id]
+        self._resumed = frozenset((item.account, item.as_of) for item in ours)
+        self.flush()
 
     def take(self, batch: Sequence[Record | RejectedRow]) -> None:
         """Sign what is new of a batch, then send all that waits."""
@@ -228,7 +255,7 @@ class _Run:
             except Malformed as error:
                 if error.reason == "UNKNOWN_CLAIM":
                     raise  # the mapping is wrong, not the record
-                self.rejected.append(RejectedRow(record.line, error.reason, error.message))
+                self._reject(record, error.reason, error.message)
         return valid
 
     def _complete(self, record: Record) -> Record:
@@ -242,22 +269,49 @@ class _Run:
         return complete
 
     def _sign(self, records: Sequence[tuple[Record, SubjectId]]) -> None:
-        newest = self._provider._outbox.newest(
-            self._schema.id, [record.account for record, _ in records]
-        )
-        heads = self._heads([r.account for r, _ in records if r.account not in newest])
+        outbox, schema_id = self._provider._outbox, self._schema.id
+        accounts = [record.account for record, _ in records]
+        newest = outbox.newest(schema_id, accounts)
+        heads = self._heads([account for account in accounts if account not in newest])
         heads |= {account: (item.seq, item.token_id) for account, item in newest.items()}
-        bases = {account: item.basis for account, item in newest.items()}
+        outbox.add(self._issue(self._fresh(records, newest), heads))
+
+    def _fresh(
+        self, records: Sequence[tuple[Record, SubjectId]], newest: Mapping[str, Item]
+    ) -> list[tuple[Record, SubjectId, bytes]]:
+        """What must be attested, with its basis; the others are counted or rejected."""
+        places = [(record.account, record.as_of) for record, _ in records]
+        known = self._provider._outbox.newest_of_days(self._schema.id, places)
+        days = {account: item.as_of for account, item in newest.items()}
         fresh = []
-        for record, subject in records:
+        for (record, subject), place in zip(records, places, strict=True):
             basis = record.basis(self._schema.id)
-            if bases.get(record.account) == basis:
-                known = newest.get(record.account)
-                self.already += known is not None and known.state == "accepted"
+            if self._is_settled(record, basis, known.get(place)):
                 continue
-            bases[record.account] = basis
+            if record.as_of < days.get(record.account, record.as_of):
+                self._reject(record, "OUTDATED", "a newer record of the account was attested")
+                continue
+            days[record.account] = record.as_of
             fresh.append((record, subject, basis))
-        self._provider._outbox.add(self._issue(fresh, heads))
+        return fresh
+
+    def _is_settled(self, record: Record, basis: bytes, known: Item | None) -> bool:
+        """Whether this run or an earlier one knows what to say of the account and day."""
+        place = (record.account, record.as_of)
+        if place in self._said:
+            if self._said[place] == basis:
+                self.already += 1
+            else:
+                self._reject(record, "CONTRADICTION", "a row before says otherwise of this day")
+            return True
+        self._said[place] = basis
+        if known is None or known.basis != basis:
+            return False
+        self.already += place not in self._resumed  # those are among the accepted
+        return True
+
+    def _reject(self, record: Record, reason: str, message: str) -> None:
+        self.rejected.append(RejectedRow(record.line, reason, message))
 
     def _heads(self, accounts: Sequence[str]) -> dict[str, tuple[int, bytes]]:
         """The service's heads of accounts that the outbox does not know: it may be a new outbox."""
@@ -308,6 +362,7 @@ class _Run:
         return Item(
             schema_id=statement.schema.id,
             account=statement.account,
+            as_of=statement.as_of,
             seq=statement.seq,
             token_id=jws.token_id(token),
             sub=statement.sub,
@@ -343,17 +398,36 @@ class _Run:
         self.accepted += len(receipts)
 
     def _settle_errors(self, pairs: Sequence[tuple[Item, pb.ItemError]]) -> None:
-        outbox = self._provider._outbox
-        outbox.mark_rejected([(item.token_id, error.reason) for item, error in pairs])
-        stale = [item for item, error in pairs if error.reason == "TOO_OLD"]
-        outbox.add([self._signed_anew(item) for item in stale])
+        """Keep refusals. What only came too late is signed anew, chained to what is left of its
+        account; else each would break the chain of the one after it.
+        """
+        heads: dict[tuple[str, str], tuple[int, bytes]] = {}
+        refused: set[bytes] = set()
+        instead = []
         for item, error in pairs:
-            if error.reason != "TOO_OLD":
+            package, chain = parse_package(item.package), (item.schema_id, item.account)
+            head = heads.setdefault(chain, (item.seq - 1, package.prev))
+            if self._is_curable(package, error.reason, refused):
+                new = self._signed_anew(item, package, head)
+                heads[chain] = (new.seq, new.token_id)
+                instead.append(new)
+            else:
                 self.rejected.append(RejectedRow(item.line, error.reason, error.message))
+            refused.add(item.token_id)
+        refusals = [(item.token_id, error.reason) for item, error in pairs]
+        self._provider._outbox.mark_rejected(refusals, instead)
 
-    def _signed_anew(self, item: Item) -> Item:
-        """A token that was never accepted and is too old now: the same content, signed today."""
-        package = parse_package(item.package)
+    def _is_curable(self, package: Package, reason: str, refused: Set[bytes]) -> bool:
+        """Whether signing anew helps: it waited too long, or the one before it was refused.
+
+        A token of this very run that is too old tells that our clock is wrong.
+        """
+        if reason == "TOO_OLD":
+            return package.token.issued_at < self._started
+        return reason == "CHAIN_BROKEN" and package.prev in refused
+
+    def _signed_anew(self, item: Item, package: Package, head: tuple[int, bytes]) -> Item:
+        """The same content, signed today, as the next of its chain."""
         schema = self._provider.trust.schemas[package.token.schema_digest]
         now = _now()
         statement = replace(
@@ -361,6 +435,8 @@ class _Run:
             issued_at=now,
             expires_at=now + LIFE_S,
             jti=secrets.token_bytes(JTI_BYTES),
+            seq=head[0] + 1,
+            prev=head[1],
         )
         return self._item(statement, item.line)
 

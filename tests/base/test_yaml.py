@@ -26,12 +26,30 @@ def test_plain_values_are_read():
         b"a: 1\n---\nb: 2\n",
         b"\xff\xfe",
         b"<<: {a: 1}\n",
+        b"a: &x 1\n",
+        b"a: &x [*x]\n",
+        b"a: NO\n",
+        b"a: [on]\n",
+        b"a: True\n",
+        b"a: 010\n",
+        b"a: 0x1F\n",
+        b"a: 1_000\n",
+        b"a: 1:30\n",
+        b"a: +1\n",
+        b"a: NULL\n",
+        b"a: !!int '010'\n",
+        b"a: !!int [1]\n",
     ],
 )
 def test_anything_else_is_refused(text):
     with pytest.raises(Malformed) as caught:
         parse_yaml(text)
     assert caught.value.reason == "NOT_YAML"
+
+
+def test_quotes_make_a_text_of_what_looks_like_something_else():
+    assert parse_yaml(b"a: 'NO'\nb: '010'\nc: \"1.5\"\n") == {"a": "NO", "b": "010", "c": "1.5"}
+    assert parse_yaml(b"a: -5\nb: 0\nc:\nd: ~\n") == {"a": -5, "b": 0, "c": None, "d": None}
 
 
 def test_a_bomb_of_aliases_is_refused():

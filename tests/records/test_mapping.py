@@ -109,6 +109,12 @@ NOT_OPERATIONS = {
     "enum without values": {"enum": {"column": "A"}},
     "enum with more": {"enum": {"column": "A", "values": {"1": "X"}, "else": "Y"}},
     "too deep": nested(9),
+    "constant out of range": {"constant": INTEGER_MAX + 1},
+    "scale out of range": {"scale": {"of": A, "by": INTEGER_MAX + 1}},
+    "threshold out of range": {"count_at_least": {"of": [A], "threshold": -INTEGER_MAX - 1}},
+    "enum of nothing": {"enum": {"column": "A", "values": {}}},
+    "enum with an empty key": {"enum": {"column": "A", "values": {"": "X"}}},
+    "enum with a key no cell equals": {"enum": {"column": "A", "values": {" 1": "X"}}},
 }
 
 
@@ -149,8 +155,8 @@ def test_a_mapping_that_is_not_whole_is_refused(name: str) -> None:
     assert caught.value.reason == "BAD_MAPPING"
 
 
-@pytest.mark.parametrize("claims", [[A], "A", None, 1])
-def test_claims_that_are_no_map_are_refused(claims: Any) -> None:
+@pytest.mark.parametrize("claims", [[A], "A", None, 1, {}, {f"c{n}": A for n in range(65)}])
+def test_claims_that_are_no_map_or_too_few_or_many_are_refused(claims: Any) -> None:
     with pytest.raises(Malformed) as caught:
         parse_mapping(document(claims))
     assert caught.value.reason == "BAD_MAPPING"
@@ -295,6 +301,18 @@ def test_a_date_is_read_in_its_format() -> None:
         assert wrong not in bad_record(operation, A=wrong)
 
 
+def test_the_time_of_day_is_left_out() -> None:
+    operation = {"date": {"column": "A", "format": "%Y-%m-%dT%H:%M:%S"}}
+    assert value_of(operation, A="2024-01-31T23:59:59") == "2024-01-31"
+
+
+@pytest.mark.parametrize("pattern", ["%Y", "%Y-%m", "%m-%d", "today", "%y-%m-%d", "%Y-%m-%d %Z"])
+def test_a_date_format_that_leaves_a_part_to_be_made_up_is_refused(pattern: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        mapping_of({"date": {"column": "A", "format": pattern}})
+    assert caught.value.reason == "BAD_MAPPING"
+
+
 @pytest.mark.parametrize("pattern", ["%d/%d", "%", "%Q", ""])
 def test_a_date_format_that_cannot_work_is_malformed_and_never_a_crash(pattern: str) -> None:
     with pytest.raises(Malformed):
@@ -344,6 +362,16 @@ def test_a_missing_column_or_an_empty_id_is_a_bad_record() -> None:
     with pytest.raises(Malformed):
         apply(mapping_of(A), {"A": "1", "ID": ""})
     bad_record(A)
+
+
+@pytest.mark.parametrize("name", ["x" * 65, "a\tb", "a b", "a\0", "卡", "\ud800"])
+def test_a_name_that_no_account_can_have_costs_one_row_only(name: str) -> None:
+    mapping = mapping_of(A, account={"column": "N"})
+    assert apply(mapping, {"A": "1", "N": "x" * 64}).account == "x" * 64
+    with pytest.raises(Malformed) as caught:
+        apply(mapping, {"A": "1", "N": name})
+    assert caught.value.reason == "BAD_RECORD"
+    assert name not in caught.value.message
 
 
 def test_the_basis_changes_with_every_part_of_the_record() -> None:

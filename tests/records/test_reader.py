@@ -152,6 +152,44 @@ def test_no_header_or_a_column_twice_is_a_bad_file(tmp_path: Path, text: str) ->
     assert caught.value.reason == "BAD_FILE"
 
 
+@pytest.mark.parametrize("name", ["cards.csv", "cards.csv.gz"])
+def test_a_row_that_is_not_utf8_is_rejected_alone(
+    tmp_path: Path, mapping: RecordMapping, name: str
+) -> None:
+    rows = [b"1,2025-12-01,500,1", "2,2025-12-01,银行,1".encode("gbk"), b"3,2025-12-01,700,1"]
+    items = read(write(tmp_path, name, HEADER.encode() + b"\n".join(rows)), mapping)
+    assert (lines(items, Record), lines(items, RejectedRow)) == ([2, 4], [3])
+
+
+@pytest.mark.parametrize("bad", [b"\xff", b"\\ud800"])
+def test_json_text_that_is_not_unicode_is_rejected_alone(
+    tmp_path: Path, mapping: RecordMapping, bad: bytes
+) -> None:
+    row = b'{"ID": "1%s", "DAY": "2025-12-01", "AMOUNT": 5, "STATE": 1}\n'
+    items = read(write(tmp_path, "cards.jsonl", row % b"" + row % bad + row % b"2"), mapping)
+    assert (lines(items, Record), lines(items, RejectedRow)) == ([1, 3], [2])
+
+
+@pytest.mark.parametrize(("number", "amount"), [("500000.0", 500_000), ("5e5", 500_000)])
+def test_a_json_number_is_read_as_the_cell_of_a_csv_file_is(
+    tmp_path: Path, mapping: RecordMapping, number: str, amount: int
+) -> None:
+    text = f'{{"ID": 1, "DAY": "2025-12-01", "AMOUNT": {number}, "STATE": 1}}'
+    (item,) = read(write(tmp_path, "cards.jsonl", text), mapping)
+    assert isinstance(item, Record)
+    assert item.values["amount"] == amount
+
+
+def test_broken_quotes_stop_the_reading_so_that_no_cell_becomes_a_row(
+    tmp_path: Path, mapping: RecordMapping
+) -> None:
+    forged = '1,2025-12-01,500,"note"x\n666,2025-12-01,1,1\n'
+    rows = read_records(write(tmp_path, "a.csv", HEADER + forged), mapping, day_of_run=DAY)
+    with pytest.raises(Malformed, match="line 2 breaks"):
+        next(rows)
+    assert list(rows) == []
+
+
 def compressed_but_bent(at: int) -> bytes:
     data = bytearray(gzip.compress((HEADER + ROWS * 500).encode()))
     data[at] ^= 0xFF
@@ -161,10 +199,11 @@ def compressed_but_bent(at: int) -> bytes:
 BAD_FILES: dict[str, tuple[str, bytes]] = {
     "quotes that do not end": ("a.csv", b'ID,DAY\n"1,2\n'),
     "text after a quote": ("a.csv", b'ID,DAY\n"1"x,2\n'),
-    "not UTF-8": ("a.csv", b"ID,DAY\n\xff\xfe,2\n"),
+    "a header that is not UTF-8": ("a.csv", b"ID,D\xff\n1,2\n"),
+    "UTF-16": ("a.csv", "ID,DAY\n1,2\n".encode("utf-16")),
+    "many cells in a line without end": ("a.csv", b"ID,DAY\n" + b"1," * LINE_CHARS_MAX + b"\n"),
     "a cell too long": ("a.csv", b"ID,DAY\n" + b"1" * (LINE_CHARS_MAX + 1) + b",2\n"),
     "a JSON line too long": ("a.jsonl", b" " * (LINE_CHARS_MAX + 1)),
-    "JSON that is not UTF-8": ("a.jsonl", b'{"a": "\xff"}\n'),
 }
 
 

@@ -9,7 +9,7 @@ A closed set of operations, no expressions: what a mapping does can be read at a
     {max_of: [… , …]}                          the largest
     {count_at_least: {of: [… , …], threshold: 1}}   how many reach the threshold
     {ratio_bp: {of: …, over: …}}               floor(10000 × of / over); unknown when over <= 0
-    {date: {column: X, format: "%Y-%m-%d"}}    a date
+    {date: {column: X, format: "%Y-%m-%d"}}    a date; %H, %M and %S are read and left out
     {enum: {column: X, values: {"1": ACTIVE}}} a text out of a table
 
 An empty cell is unknown, and so is all that is computed from it: unknown is not zero.
@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 from credproof.attestation.schema import Value
 from credproof.base.encoding import canonical_json, tagged_hash
 from credproof.base.errors import LimitExceeded, Malformed
-from credproof.base.limits import INTEGER_MAX
+from credproof.base.limits import ACCOUNT_CHARS_MAX, INTEGER_MAX, SCHEMA_CLAIMS_MAX
 from credproof.base.members import Members
 from credproof.base.yaml import parse_yaml
 
@@ -36,6 +36,7 @@ DEPTH_MAX = 8
 OPERANDS_MAX = 64
 """Operands of one `max_of` or `count_at_least`."""
 
+_ACCOUNT = re.compile(rf"[!-~]{{1,{ACCOUNT_CHARS_MAX}}}\Z")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,16}(\.[0-9]{1,16})?([eE][+-]?[0-9]{1,2})?\Z")
 Row: TypeAlias = Mapping[str, str]
 Node: TypeAlias = Callable[[Row], Any]
@@ -43,7 +44,12 @@ Node: TypeAlias = Callable[[Row], Any]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record, mapped: whose (`scheme:value`), which account, of which day, what."""
+    """One record, mapped: whose (`scheme:value`), which account, of which day, what.
+
+    Raises:
+        Malformed: `BAD_RECORD` for an account's name that no package can hold: the service
+            refuses a whole question for one, so it must cost one row only.
+    """
 
     line: int
     subject: str
@@ -51,6 +57,11 @@ class Record:
     as_of: dt.date
     currency: str | None
     values: Mapping[str, Value]
+
+    def __post_init__(self) -> None:
+        if not _ACCOUNT.match(self.account):
+            message = f"an account's name has 1 to {ACCOUNT_CHARS_MAX} printable ASCII characters"
+            raise Malformed("BAD_RECORD", f"{message} and no space")
 
     def basis(self, schema_id: str) -> bytes:
         """The digest of the record, 32 bytes: the same record makes the same attestation."""
@@ -95,7 +106,7 @@ class RecordMapping:
         """Map one row.
 
         Raises:
-            Malformed: `BAD_RECORD`, naming the column, never the cell.
+            Malformed: `BAD_RECORD`, never holding a cell.
         """
         day = day_of_run.isoformat() if self.as_of is None else self.as_of(row)
         if day is None:
@@ -130,6 +141,8 @@ def _parse(top: Members) -> RecordMapping:
     subject = Members(top.take("subject", dict), "subject")
     account = Members(top.take("account", dict), "account")
     claims = top.take("claims", dict)
+    if not 0 < len(claims) <= SCHEMA_CLAIMS_MAX:
+        raise _bad("claims", f"must be 1 to {SCHEMA_CLAIMS_MAX}")
     mapping = RecordMapping(
         schema_id=top.take("schema", str),
         scheme=subject.take("scheme", str),
@@ -174,13 +187,15 @@ def _column(value: Any, place: str, _depth: int) -> Node:
 def _constant(value: Any, place: str, _depth: int) -> Node:
     if not isinstance(value, int | str | bool):
         raise _bad(place, "is not an integer, text or boolean")
+    if isinstance(value, int):
+        _safe(value, place)
     return lambda _row: value
 
 
 def _scale(value: Any, place: str, depth: int) -> Node:
     members = Members(value, place)
     of = _node(members.take("of", dict), f"{place}.of", depth)
-    by = members.take("by", int)
+    by = _safe(members.take("by", int), f"{place}.by")
     members.finish()
     return _unless_unknown([of], lambda values: _in_range(values[0] * by, place))
 
@@ -196,7 +211,7 @@ def _max_of(value: Any, place: str, depth: int) -> Node:
 def _count_at_least(value: Any, place: str, depth: int) -> Node:
     members = Members(value, place)
     nodes = _nodes(members.take("of", list), f"{place}.of", depth)
-    threshold = members.take("threshold", int)
+    threshold = _safe(members.take("threshold", int), f"{place}.threshold")
     members.finish()
     return _unless_unknown(nodes, lambda values: sum(item >= threshold for item in values))
 
@@ -217,7 +232,7 @@ def _date(value: Any, place: str, _depth: int) -> Node:
     members = Members(value, place)
     name, pattern = members.take("column", str), members.take("format", str)
     members.finish()
-    _check_date_format(pattern, place)
+    _check_date_format(pattern, f"{place}.format")
 
     def node(row: Row) -> str | None:
         cell = _cell(row, name).strip()
@@ -232,20 +247,21 @@ def _date(value: Any, place: str, _depth: int) -> Node:
 
 
 def _check_date_format(pattern: str, place: str) -> None:
-    try:
-        dt.datetime.strptime("", pattern)  # noqa: DTZ007 - a day
-    except re.error as error:
-        raise _bad(place, "has a format that names a part twice") from error
-    except ValueError:
-        pass  # no day is empty: what fits shows at the first record
+    """`strptime` makes up the parts that a format leaves out: 1900, January, the 1st."""
+    parts = re.findall("%(.?)", pattern, re.DOTALL)
+    once = len(set(parts)) == len(parts)
+    if not (once and set("Ymd") <= set(parts) <= set("YmdHMS")):
+        raise _bad(place, "must name %Y, %m and %d once each, and %H, %M, %S at most once")
 
 
 def _enum(value: Any, place: str, _depth: int) -> Node:
     members = Members(value, place)
     name, table = members.take("column", str), members.take("values", dict)
     members.finish()
-    if not all(isinstance(text, str) for text in table.values()):
-        raise _bad(place, "has a table of something other than texts")
+    if not table or not all(isinstance(text, str) for text in table.values()):
+        raise _bad(f"{place}.values", "is not a table of texts")
+    if any(not cell or cell != cell.strip() for cell in table):
+        raise _bad(f"{place}.values", "has a key that no cell equals: cells are stripped")
 
     def node(row: Row) -> str | None:
         cell = _cell(row, name).strip()
@@ -305,6 +321,13 @@ def _cell(row: Row, name: str) -> str:
 def _in_range(value: int, what: str) -> int:
     if abs(value) > INTEGER_MAX:
         raise Malformed("BAD_RECORD", f"{what} is out of range")
+    return value
+
+
+def _safe(value: int, place: str) -> int:
+    """A number of the mapping itself, small enough for every JSON reader."""
+    if abs(value) > INTEGER_MAX:
+        raise _bad(place, "is out of range")
     return value
 
 

@@ -5,20 +5,23 @@ A SQLite file of the provider's own, readable by its owner alone: packages hold 
 
 from __future__ import annotations
 
+import datetime as dt
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
-from credproof.base.errors import Conflict
+from credproof.attestation.package import parse_package
+from credproof.base.errors import Conflict, DataLoss
 
 State = Literal["pending", "accepted", "rejected"]
 
-_TABLES = """
+_TABLE = """
 CREATE TABLE IF NOT EXISTS items (
     number INTEGER PRIMARY KEY,
     schema_id TEXT NOT NULL,
@@ -31,13 +34,27 @@ CREATE TABLE IF NOT EXISTS items (
     line INTEGER NOT NULL,
     state TEXT NOT NULL DEFAULT 'pending',
     log_index INTEGER,
-    reason TEXT
-);
+    reason TEXT,
+    as_of TEXT NOT NULL
+)
+"""
+_INDEXES = """
 CREATE UNIQUE INDEX IF NOT EXISTS one_token_per_seq
     ON items (schema_id, account, seq) WHERE state != 'rejected';
+CREATE INDEX IF NOT EXISTS items_by_day
+    ON items (schema_id, account, as_of, seq) WHERE state != 'rejected';
 CREATE INDEX IF NOT EXISTS items_by_state ON items (state, number);
 """
-_COLUMNS = "schema_id, account, seq, token_id, sub, basis, package, line, state, log_index, reason"
+_ADDED = "schema_id, account, as_of, seq, token_id, sub, basis, package, line"
+_ADD = f"INSERT INTO items ({_ADDED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_SELECT = f"SELECT {_ADDED}, state, log_index, reason FROM items"  # noqa: S608
+_PENDING = f"{_SELECT} WHERE state = 'pending' ORDER BY number LIMIT ?"
+_KEPT = f"{_SELECT} WHERE schema_id = ? AND account = ? AND state != 'rejected'"
+_NEWEST = f"{_KEPT} ORDER BY seq DESC LIMIT 1"
+_NEWEST_OF_DAY = f"{_KEPT} AND as_of = ? ORDER BY seq DESC LIMIT 1"
+_WAITING = "WHERE token_id = ? AND state = 'pending'"
+_ACCEPT = f"UPDATE items SET state = 'accepted', log_index = ? {_WAITING}"  # noqa: S608
+_REJECT = f"UPDATE items SET state = 'rejected', reason = ? {_WAITING}"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +63,7 @@ class Item:
 
     schema_id: str
     account: str
+    as_of: dt.date
     seq: int
     token_id: bytes
     sub: bytes
@@ -58,20 +76,20 @@ class Item:
 
 
 class Outbox:
-    """Durable: what `add` took is on disk when it returns. One process at a time."""
+    """Durable: what `add` took is on disk when it returns. One process at a time.
+
+    Raises:
+        Conflict: `OUTBOX_BUSY` while another process has it open.
+        DataLoss: `OUTBOX_DAMAGED`, from every method too, when the file cannot be read or written.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        self._lock = _lock(path.with_suffix(".lock"))
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            self._db = _open(path)
+        except BaseException:
             os.close(self._lock)
-            raise Conflict("OUTBOX_BUSY", "another process uses this outbox") from error
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_TABLES)
+            raise
 
     def __enter__(self) -> Outbox:
         return self
@@ -88,63 +106,132 @@ class Outbox:
         self._db.close()
         os.close(self._lock)
 
-    def newest(self, schema_id: str, accounts: Sequence[str]) -> Mapping[str, Item]:
+    def newest(self, schema_id: str, accounts: Iterable[str]) -> Mapping[str, Item]:
         """The newest item of each account that was not rejected."""
-        found: dict[str, Item] = {}
-        for chunk in _chunks(accounts):
-            marks = ",".join("?" * len(chunk))
-            query = (
-                f"SELECT {_COLUMNS} FROM items WHERE schema_id = ? AND state != 'rejected' "  # noqa: S608
-                f"AND account IN ({marks}) ORDER BY seq"
-            )
-            for row in self._db.execute(query, (schema_id, *chunk)):
-                item = Item(*row)
-                found[item.account] = item
-        return found
+        found = (self._items(_NEWEST, schema_id, account) for account in accounts)
+        return {item.account: item for items in found for item in items}
+
+    def newest_of_days(
+        self, schema_id: str, days: Iterable[tuple[str, dt.date]]
+    ) -> Mapping[tuple[str, dt.date], Item]:
+        """The newest item of each account and `as_of` that was not rejected."""
+        found = (
+            self._items(_NEWEST_OF_DAY, schema_id, account, as_of.isoformat())
+            for account, as_of in days
+        )
+        return {(item.account, item.as_of): item for items in found for item in items}
 
     def add(self, items: Sequence[Item]) -> None:
-        """Keep new items, all or none; on disk when it returns."""
-        rows = [
-            (i.schema_id, i.account, i.seq, i.token_id, i.sub, i.basis, i.package, i.line)
-            for i in items
-        ]
-        with self._transaction():
-            self._db.executemany(
-                "INSERT INTO items (schema_id, account, seq, token_id, sub, basis, package, line) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+        """Keep new items, all or none; on disk when it returns.
+
+        Raises:
+            Conflict: `OUTBOX_TAKEN` for a token that was added before, or a place in a chain that
+                an item has which was not rejected.
+        """
+        with _transaction(self._db):
+            self._db.executemany(_ADD, [_added(item) for item in items])
 
     def pending(self, limit: int) -> list[Item]:
         """The oldest items that have no receipt yet, in the order they were added."""
-        query = f"SELECT {_COLUMNS} FROM items WHERE state = 'pending' ORDER BY number LIMIT ?"  # noqa: S608
-        return [Item(*row) for row in self._db.execute(query, (limit,))]
+        return self._items(_PENDING, limit)
 
     def mark_accepted(self, receipts: Sequence[tuple[bytes, int]]) -> None:
-        """Keep receipts: token id and log index."""
-        rows = [(index, token_id) for token_id, index in receipts]
-        with self._transaction():
-            self._db.executemany(
-                "UPDATE items SET state = 'accepted', log_index = ? WHERE token_id = ?", rows
-            )
+        """Keep receipts of pending items: token id and log index."""
+        with _transaction(self._db):
+            self._db.executemany(_ACCEPT, [(index, token_id) for token_id, index in receipts])
 
-    def mark_rejected(self, refusals: Sequence[tuple[bytes, str]]) -> None:
-        """Keep refusals: token id and reason. Their place in the chain is free again."""
-        rows = [(reason, token_id) for token_id, reason in refusals]
-        with self._transaction():
-            self._db.executemany(
-                "UPDATE items SET state = 'rejected', reason = ? WHERE token_id = ?", rows
-            )
+    def mark_rejected(
+        self, refusals: Sequence[tuple[bytes, str]], instead: Sequence[Item] = ()
+    ) -> None:
+        """Keep refusals of pending items: token id and reason. Their place is free again.
+
+        `instead` are items that take such places, kept in the same step: no record is lost
+        between the two.
+
+        Raises:
+            Conflict: as `add`.
+        """
+        with _transaction(self._db):
+            self._db.executemany(_REJECT, [(reason, token_id) for token_id, reason in refusals])
+            self._db.executemany(_ADD, [_added(item) for item in instead])
 
     def counts(self) -> Mapping[str, int]:
         """How many items there are by state."""
-        return dict(self._db.execute("SELECT state, count(*) FROM items GROUP BY state"))
+        return dict(self._rows("SELECT state, count(*) FROM items GROUP BY state"))
 
-    def _transaction(self) -> sqlite3.Connection:
-        self._db.execute("BEGIN IMMEDIATE")
-        return self._db
+    def _items(self, query: str, *values: object) -> list[Item]:
+        rows = self._rows(query, *values)
+        return [replace(Item(*row), as_of=dt.date.fromisoformat(row[2])) for row in rows]
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with _told():
+            return self._db.execute(query, values).fetchall()
 
 
-def _chunks(values: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
+def _added(item: Item) -> tuple[object, ...]:
+    day, place = item.as_of.isoformat(), (item.seq, item.token_id)
+    content = (item.sub, item.basis, item.package, item.line)
+    return (item.schema_id, item.account, day, *place, *content)
+
+
+def _lock(path: Path) -> int:
+    lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise Conflict("OUTBOX_BUSY", "another process uses this outbox") from error
+    return lock
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    os.fchmod(file, 0o600)  # SQLite gives its side files the same mode
+    os.close(file)
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        with _told():
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.execute(_TABLE)
+            _upgrade(db)
+            db.executescript(_INDEXES)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _upgrade(db: sqlite3.Connection) -> None:
+    """Give an outbox of before the column `as_of` that column: each package holds its day."""
+    db.create_function("day_of", 1, _day_of)
+    with _transaction(db):
+        if any(row[1] == "as_of" for row in db.execute("PRAGMA table_info(items)")):
+            return
+        db.execute("ALTER TABLE items ADD COLUMN as_of TEXT NOT NULL DEFAULT ''")
+        # What was refused is never read again, and may have been refused for not parsing.
+        db.execute("UPDATE items SET as_of = day_of(package) WHERE state != 'rejected'")
+
+
+def _day_of(package: bytes) -> str:
+    return parse_package(package).token.as_of.isoformat()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell in our own words what SQLite says of a file."""
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        message = "the outbox has this token already, or another in its place"
+        raise Conflict("OUTBOX_TAKEN", message) from error
+    except sqlite3.DatabaseError as error:
+        raise DataLoss("OUTBOX_DAMAGED", f"the outbox cannot be used: {error}") from error
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, and on disk at the end."""
+    with _told(), db:
+        db.execute("BEGIN IMMEDIATE")
+        yield

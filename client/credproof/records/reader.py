@@ -1,4 +1,9 @@
-"""Reading a provider's records: CSV or JSON lines, plain or gzipped, row by row."""
+"""Reading a provider's records: CSV or JSON lines, plain or gzipped, row by row.
+
+A row is rejected alone where it is certain at which byte the next one begins. Where that is
+lost (broken quotes, an endless line, damaged compression) reading stops: the text of a cell
+must never be taken for a row.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import datetime as dt
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -61,7 +66,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row] | RejectedRow]:
     try:
         with _open(path) as file:
             yield from _json_rows(file) if is_json else _csv_rows(file)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise Malformed("BAD_FILE", "the file of records cannot be read to its end") from error
 
 
@@ -71,43 +76,69 @@ def count_rows(path: Path) -> int:
 
 
 def _open(path: Path) -> IO[str]:
+    """The file as text; bytes that are not UTF-8 become lone surrogates, which no row may hold."""
     if path.name.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open("r", encoding="utf-8-sig", newline="")
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
+    return path.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-def _csv_rows(file: IO[str]) -> Iterator[tuple[int, Row] | RejectedRow]:
-    csv.field_size_limit(LINE_CHARS_MAX)
-    reader = csv.reader(file, strict=True)
-    header = next(reader, None)
-    if not header or len(set(header)) != len(header):
-        raise Malformed("BAD_FILE", "the file has no header, or a column twice")
-    for cells in reader:
-        if len(cells) == len(header):
-            yield reader.line_num, dict(zip(header, cells, strict=True))
-        else:
-            message = f"row has {len(cells)} cells, the header {len(header)}"
-            yield RejectedRow(reader.line_num, "BAD_RECORD", message)
-
-
-def _json_rows(file: IO[str]) -> Iterator[tuple[int, Row] | RejectedRow]:
+def _lines(file: IO[str]) -> Iterator[str]:
     number = 0
     while line := file.readline(LINE_CHARS_MAX + 1):
         number += 1
         if len(line) > LINE_CHARS_MAX:
             raise Malformed("BAD_FILE", f"line {number} is too long")
+        yield line
+
+
+def _csv_rows(file: IO[str]) -> Iterator[tuple[int, Row] | RejectedRow]:
+    csv.field_size_limit(LINE_CHARS_MAX)
+    reader = csv.reader(_lines(file), strict=True)
+    try:
+        header = next(reader, None)
+        if not header or len(set(header)) != len(header) or not _is_text(header):
+            raise Malformed("BAD_FILE", "the file has no header in UTF-8, or a column twice")
+        for cells in reader:
+            yield _csv_row(reader.line_num, header, cells)
+    except csv.Error as error:
+        raise Malformed("BAD_FILE", f"line {reader.line_num} breaks the rules of CSV") from error
+
+
+def _csv_row(number: int, header: list[str], cells: list[str]) -> tuple[int, Row] | RejectedRow:
+    if len(cells) != len(header):
+        message = f"row has {len(cells)} cells, the header {len(header)}"
+        return RejectedRow(number, "BAD_RECORD", message)
+    if not _is_text(cells):
+        return RejectedRow(number, "BAD_RECORD", "row is not UTF-8")
+    return number, dict(zip(header, cells, strict=True))
+
+
+def _is_text(cells: Iterable[str]) -> bool:
+    try:
+        "".join(cells).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _json_rows(file: IO[str]) -> Iterator[tuple[int, Row] | RejectedRow]:
+    for number, line in enumerate(_lines(file), 1):
         yield _json_row(number, line)
 
 
 def _json_row(number: int, line: str) -> tuple[int, Row] | RejectedRow:
+    """Numbers stay as they were written: the mapping reads a cell, not JSON."""
     try:
-        value = json.loads(line, object_pairs_hook=_once)
+        value = json.loads(line, object_pairs_hook=_once, parse_float=str, parse_int=str)
     except (ValueError, RecursionError):
         return RejectedRow(number, "BAD_RECORD", "line is not JSON, or has a member twice")
     if not isinstance(value, dict):
         return RejectedRow(number, "BAD_RECORD", "line is not a JSON object")
     cells = {name: _cell(cell) for name, cell in value.items()}
-    return number, {name: cell for name, cell in cells.items() if cell is not None}
+    row = {name: cell for name, cell in cells.items() if cell is not None}
+    if not _is_text([*row, *row.values()]):
+        return RejectedRow(number, "BAD_RECORD", "row is not UTF-8")
+    return number, row
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -118,9 +149,9 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _cell(value: object) -> str | None:
-    """A JSON value as the text that a CSV cell would have; null is an empty cell."""
+    """A JSON value as the text that a CSV cell would have; null is an empty cell, a list none."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, int | str) else None
+    return value if isinstance(value, str) else None
