@@ -98,7 +98,7 @@ def within(name: str, modules: str) -> bool:
 
 def forbidden(source: str, room: str, package: str) -> set[str]:
     """What a file of a room imports although it may not."""
-    top = package.split(".")[0]
+    top = package.partition(".")[0]
     table = TABLES[top]
     below, without = table[room]
     beside = set(table) - {room, *below.split()}
