@@ -1,0 +1,108 @@
+"""One borrower, `bank` and `lend` on a service without network: what it takes to ask."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+
+from credproof import standard
+from credproof.attestation.package import parse_package
+from credproof.base.encoding import canonical_json, parse_json
+from credproof.base.keys import Ed25519Signer
+from credproof.verification.consent import (
+    Notice,
+    Terms,
+    parse_request,
+    sign_consent,
+    sign_request,
+    verify_consent,
+)
+from credproof.verification.policy import Policy, parse_policy
+from credproof.verification.trust import NEVER, PolicyPin
+from credproof_server.log.sequencer import Committed
+from credproof_server.service.consents import Consents
+from credproof_server.service.core import Core
+from credproof_server.service.ingest import Ingest
+from credproof_server.service.verify import Ask, GiveAnswer, Verify
+
+from tests.deployment import DOMAIN, Deployment, package, seal, statement
+from tests.world import KEY_BINDING, POLICY, complete, signer_of
+
+
+class Asking:
+    """An attested borrower who consents to whatever `lend` asks."""
+
+    def __init__(self, deployment: Deployment, core: Core) -> None:
+        self.core = core
+        self.bank = deployment.home("bank").signer
+        self.lend = deployment.home("lend").signer
+        self.borrower: Ed25519Signer = signer_of("borrower")
+        self.sub = statement().sub
+        self.newest = bytes(32)
+
+    async def attest(self, values=None, *, seq: int = 1) -> None:
+        """The figures of the borrower's one account, and in the beginning the key."""
+        made = statement(values, seq=seq, prev=self.newest)
+        packages = [package(made, self.bank)]
+        self.newest = parse_package(packages[0]).token.id
+        if seq == 1:
+            key = complete(KEY_BINDING, {"jwk": self.borrower.public.jwk(), "method": "SOFTWARE"})
+            binding = statement(key, schema=KEY_BINDING, account="key")
+            packages.append(package(binding, self.bank))
+        results = await self.submit(packages)
+        assert all(hasattr(result, "log_index") for result in results)
+
+    async def submit(self, packages: list[bytes]):
+        return (await Ingest(self.core).submit("bank", seal(self.core.trust, packages))).results
+
+    def policy(self, cap: str) -> Policy:
+        """The shipped policy with another cap, in force."""
+        document = parse_json(POLICY.document) | {
+            "policy": "capped-" + cap.replace(" ", "-"),
+            "caps": {"answers": cap},
+        }
+        policy = parse_policy(canonical_json(document), standard.schemas())
+        trust = self.core.trust
+        pins = (*trust.bundle.policies, PolicyPin(policy.ref, 0, NEVER))
+        self.core.sequencer.state.trust = replace(
+            trust,
+            bundle=replace(trust.bundle, policies=pins),
+            documents=(*trust.documents, policy.document),
+        )
+        return policy
+
+    async def consent(self, policy: Policy, *, mode: str = "continuing") -> bytes:
+        """The id of a fresh consent of the borrower to this policy."""
+        now = int(time.time())
+        terms = Terms(
+            sub=self.sub,
+            aud="lend",
+            via=DOMAIN,
+            policies=(policy.ref,),
+            purpose=policy.purpose,
+            mode=mode,
+            expires_at=now + 300 * 86_400,
+            data_life_days=30,
+        )
+        times = {"issued_at": now, "open_until": now + 3600}
+        request = parse_request(sign_request(self.lend, terms, jti=os.urandom(16), **times))
+        notice = Notice(bytes(32), "zh")
+        token = sign_consent(self.borrower, request, jti=os.urandom(16), now=now, notice=notice)
+        await Consents(self.core).grant(token, self.borrower.public)
+        return verify_consent(token).id
+
+    def question(self, policy: Policy, consent_id: bytes) -> Ask:
+        """A fresh question of the lender."""
+        nonce, digest = os.urandom(32), bytes(32)
+        return Ask(os.urandom(16), nonce, self.sub, policy.ref, consent_id, digest, digest)
+
+    async def ask(self, question: Ask):
+        return await Verify(self.core).ask("lend", question)
+
+    def draft(self, question: Ask):
+        """The answer as it stands before the sequencer decides."""
+        return Verify(self.core)._prepare("lend", question)
+
+    async def give(self, draft) -> Committed:
+        return await self.core.commit(GiveAnswer("lend", draft))
