@@ -72,15 +72,15 @@ class Asking:
         )
         return policy
 
-    async def consent(self, policy: Policy, *, mode: str = "continuing") -> bytes:
-        """The id of a fresh consent of the borrower to this policy."""
+    async def consent(self, *policies: Policy, mode: str = "continuing") -> bytes:
+        """The id of a fresh consent of the borrower to these policies."""
         now = int(time.time())
         terms = Terms(
             sub=self.sub,
             aud="lend",
             via=DOMAIN,
-            policies=(policy.ref,),
-            purpose=policy.purpose,
+            policies=tuple(policy.ref for policy in policies),
+            purpose=policies[0].purpose,
             mode=mode,
             expires_at=now + 300 * 86_400,
             data_life_days=30,

@@ -88,8 +88,10 @@ async def test_the_same_question_again_is_answered_at_the_cap(asking):
 
 async def test_the_cap_of_one_policy_is_not_used_by_answers_of_another(asking):
     one, other = asking.policy("1 per day"), asking.policy("1 per month")
-    await asking.ask(asking.question(one, await asking.consent(one)))
-    assert await asking.ask(asking.question(other, await asking.consent(other)))
+    consent = await asking.consent(one, other)
+    await asking.ask(asking.question(one, consent))
+    assert await asking.ask(asking.question(other, consent))
+    await refused(asking, asking.question(one, consent))
 
 
 async def test_questions_that_race_for_the_last_answer_get_it_once(asking):
