@@ -18,8 +18,7 @@ FUNCTION_LINES_MAX: Final = 70
 
 # Written so that no pattern matches its own text.
 MACHINE_PATH: Final = re.compile(r"(?<![\w.}>)])/(?:(?:wor[k]|roo[t]|hom[e])/|far[m]\b)")
-LEFTOVER: Final = re.compile(r"\b(?:TOD[O]|FIXM[E]|(?<!\")XX[X]|HAC[K])\b")
-"""In quotation marks, three X are ISO 4217's code for no currency."""
+LEFTOVER: Final = re.compile(r"\b(?:TOD[O]|FIXM[E]|XX[X]|HAC[K])\b")
 ADDRESS: Final = re.compile(r"http|^\s*(?:-i\b|-f\b|--(?:extra-)?index-url|--find-links)")
 
 

@@ -7,8 +7,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python=$PWD/.venv/bin/python
 
-echo "wheel: building"
-"$python" -m hatchling build -t wheel -d "$work" >/dev/null
+# The builder tells the path of the wheel on stderr: shown only when there is none.
+"$python" -m hatchling build -t wheel -d "$work" >"$work/build" 2>&1 || { cat "$work/build"; exit 1; }
 wheel=$(ls "$work"/*.whl)
 
 names=$("$python" -m zipfile -l "$wheel" | cut -d' ' -f1)
@@ -17,15 +17,15 @@ for file in credproof/data/uci-first-2000.csv.gz credproof/data/uci.mapping.yaml
     credproof/data/notices/zh.txt credproof/data/json-schemas/verify-result.json credproof/py.typed \
     credproof_server/py.typed credproof_server/storage/migrations/main/env.py \
     credproof_server/storage/migrations/main/versions/m0001_first_tables.py; do
-    grep -qxF "$file" <<<"$names" || { echo "wheel lacks $file"; exit 1; }
+    grep -qxF "$file" <<<"$names" || { echo "wheel: lacks $file"; exit 1; }
 done
+echo "wheel: built, with every file that it must hold"
 
 # The lock without hashes: versions only, as constraints for pip.
 grep -E '^[a-zA-Z0-9._-]+==' requirements.lock | sed 's/ *\\$//; s/ *;.*//' >"$work/constraints"
 
 try() {
     local name=$1 what=$2
-    echo "wheel: installing $name"
     "$python" -m venv "$work/$name"
     "$work/$name/bin/pip" -q --disable-pip-version-check install -c "$work/constraints" "$what"
     "$work/$name/bin/credproof" --help >/dev/null
@@ -38,7 +38,7 @@ code=$?
 set -e
 if [ $code -ne 2 ] || [ -s "$work/out" ] || [ "$(wc -l <"$work/err")" -ne 1 ] ||
     ! grep -qF 'credproof[server]' "$work/err"; then
-    echo "without its server parts, serve must say in one line what to install; it said:"
+    echo "wheel: without its server parts, serve must say in one line what to install; it said:"
     cat "$work/out" "$work/err"
     exit 1
 fi
@@ -47,4 +47,4 @@ try server "$wheel[server]"
 "$work/server/bin/credproof" serve --help >/dev/null
 (cd "$work" && "$work/server/bin/credproof" demo --clients 3 --json >"$work/demo.json")
 grep -q '"operator": true' "$work/demo.json"
-echo "wheel: works with and without its server parts"
+echo "wheel: works, installed with and without its server parts"

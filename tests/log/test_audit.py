@@ -102,6 +102,13 @@ def test_an_audit_state_that_no_audit_left_is_refused(change):
         parse_state(canonical_json(members))
 
 
+def test_an_audit_state_of_before_any_time_is_refused():
+    members = json.loads(audit(made(1)).state.to_bytes()) | {"last_time": -1}
+    with pytest.raises(Malformed) as caught:
+        parse_state(canonical_json(members))
+    assert caught.value.reason == "BAD_AUDIT_STATE"
+
+
 def test_a_checkpoint_that_would_not_parse_is_never_signed():
     root = bytes(32)
     for checkpoint in (

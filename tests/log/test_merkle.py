@@ -110,6 +110,12 @@ def test_a_bent_consistency_proof_is_refused(old, new):
             verify_consistency(old, TREE.root(old), new, TREE.root(new), proof)
 
 
+def test_a_newer_tree_is_not_smaller():
+    with pytest.raises(CredproofError) as caught:
+        verify_consistency(7, TREE.root(7), 3, TREE.root(3), ())
+    assert caught.value.reason == "BAD_CONSISTENCY_PROOF"
+
+
 def test_a_leaf_is_not_a_node():
     """Without domain separation two leaves could pass for an inner node."""
     assert node_hash(LEAVES[0], LEAVES[1]) != leaf_hash(LEAVES[0] + LEAVES[1])

@@ -112,8 +112,9 @@ def test_a_process_that_dies_leaves_what_it_added_and_no_lock(path: Path) -> Non
 
 def test_a_place_in_a_chain_is_taken_once(outbox: Outbox) -> None:
     outbox.add([item()])
-    with pytest.raises(Conflict, match="already"):
+    with pytest.raises(Conflict, match="already") as caught:
         outbox.add([item(token="another token")])
+    assert caught.value.reason == "OUTBOX_TAKEN"
     outbox.mark_accepted([(item().token_id, 1)])
     with pytest.raises(Conflict, match="already"):
         outbox.add([item(token="another token")])

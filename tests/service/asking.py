@@ -1,11 +1,14 @@
-"""A borrower who is attested, bound and asked about, on a service without its network."""
+"""One borrower, `bank` and `lend` on a service without network: what it takes to ask."""
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import replace
 
+from credproof import standard
+from credproof.attestation.package import parse_package
+from credproof.base.encoding import canonical_json, parse_json
 from credproof.base.keys import Ed25519Signer
 from credproof.verification.consent import (
     Notice,
@@ -15,82 +18,97 @@ from credproof.verification.consent import (
     sign_request,
     verify_consent,
 )
-from credproof.verification.policy import PolicyRef
+from credproof.verification.policy import Policy, parse_policy
+from credproof.verification.trust import NEVER, PolicyPin
+from credproof_server.log.sequencer import Committed
 from credproof_server.service.consents import Consents
 from credproof_server.service.core import Core
 from credproof_server.service.ingest import Ingest
-from credproof_server.service.verify import Ask, Verify
+from credproof_server.service.verify import Ask, GiveAnswer, Verify
 
-from tests.deployment import Deployment, package, seal, statement
-from tests.world import KEY_BINDING, complete
-
-SUB = bytes(31) + b"\x01"
+from tests.deployment import DOMAIN, Deployment, package, seal, statement
+from tests.world import KEY_BINDING, POLICY, complete, signer_of
 
 
-@dataclass
-class Person:
-    """One borrower, the provider `bank` and the lender `lend`."""
+class Asking:
+    """An attested borrower who consents to whatever `lend` asks."""
 
-    deployment: Deployment
-    core: Core
-    signer: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(os.urandom(32)))
+    def __init__(self, deployment: Deployment, core: Core) -> None:
+        self.core = core
+        self.bank = deployment.home("bank").signer
+        self.lend = deployment.home("lend").signer
+        self.borrower: Ed25519Signer = signer_of("borrower")
+        self.sub = statement().sub
+        self.newest = bytes(32)
 
-    @property
-    def policy(self) -> PolicyRef:
-        return next(iter(self.core.trust.policies))
+    async def attest(self, values=None, *, seq: int = 1) -> None:
+        """The figures of the borrower's one account, and in the beginning the key."""
+        made = package(statement(values, seq=seq, prev=self.newest), self.bank)
+        self.newest = parse_package(made).token.id
+        await self._accepted(made)
+        if seq == 1:
+            await self.bind()
 
-    async def attest(self, values=None, **changes: object) -> None:
-        await self._submit(statement(values, **changes))
+    async def bind(self, **changes: object) -> None:
+        """Bind the borrower's key."""
+        key = complete(KEY_BINDING, {"jwk": self.borrower.public.jwk(), "method": "SOFTWARE"})
+        made = statement(key, **{"schema": KEY_BINDING, "account": "key", **changes})
+        await self._accepted(package(made, self.bank))
 
-    async def bind(self, *, key: Ed25519Signer | None = None, **changes: object) -> None:
-        jwk = (key or self.signer).public.jwk()
-        values = complete(KEY_BINDING, {"jwk": jwk, "method": "SOFTWARE"})
-        made = {"account": "key", **changes}
-        await self._submit(statement(values, schema=KEY_BINDING, **made))
+    async def _accepted(self, made: bytes) -> None:
+        (result,) = await self.submit([made])
+        assert hasattr(result, "log_index"), result
 
-    async def _submit(self, made) -> None:
-        signer = self.deployment.home(made.issuer).signer
-        sealed = seal(self.core.trust, [package(made, signer)], provider=made.issuer)
-        (result,) = (await Ingest(self.core).submit(made.issuer, sealed)).results
-        assert not isinstance(result, Exception), result
+    async def submit(self, packages: list[bytes]):
+        return (await Ingest(self.core).submit("bank", seal(self.core.trust, packages))).results
 
-    async def consent(self, policy: PolicyRef | None = None, *, mode: str = "once") -> bytes:
-        """Grant a consent to `lend`; gives its id."""
+    def policy(self, cap: str) -> Policy:
+        """The shipped policy with another cap, in force."""
+        document = parse_json(POLICY.document) | {
+            "policy": "capped-" + cap.replace(" ", "-"),
+            "caps": {"answers": cap},
+        }
+        policy = parse_policy(canonical_json(document), standard.schemas())
+        trust = self.core.trust
+        pins = (*trust.bundle.policies, PolicyPin(policy.ref, 0, NEVER))
+        self.core.sequencer.state.trust = replace(
+            trust,
+            bundle=replace(trust.bundle, policies=pins),
+            documents=(*trust.documents, policy.document),
+        )
+        return policy
+
+    async def consent(self, *policies: Policy, mode: str = "continuing") -> bytes:
+        """The id of a fresh consent of the borrower to these policies."""
         now = int(time.time())
         terms = Terms(
-            sub=SUB,
+            sub=self.sub,
             aud="lend",
-            via=self.core.trust.bundle.domain,
-            policies=(policy or self.policy,),
-            purpose="ORIGINATION",
-            mode=mode,  # type: ignore[arg-type]
-            expires_at=now + 3600,
+            via=DOMAIN,
+            policies=tuple(policy.ref for policy in policies),
+            purpose=policies[0].purpose,
+            mode=mode,
+            expires_at=now + 300 * 86_400,
             data_life_days=30,
         )
-        lender = self.deployment.home("lend").signer
-        request = sign_request(
-            lender, terms, jti=os.urandom(16), issued_at=now, open_until=now + 60
-        )
-        token = sign_consent(
-            self.signer,
-            parse_request(request),
-            jti=os.urandom(16),
-            now=now,
-            notice=Notice(bytes(32), "zh"),
-        )
-        await Consents(self.core).grant(token, self.signer.public)
+        times = {"issued_at": now, "open_until": now + 3600}
+        request = parse_request(sign_request(self.lend, terms, jti=os.urandom(16), **times))
+        notice = Notice(bytes(32), "zh")
+        token = sign_consent(self.borrower, request, jti=os.urandom(16), now=now, notice=notice)
+        await Consents(self.core).grant(token, self.borrower.public)
         return verify_consent(token).id
 
-    def question(self, consent_id: bytes, policy: PolicyRef | None = None) -> Ask:
-        return Ask(
-            request_id=os.urandom(16),
-            nonce=os.urandom(32),
-            sub=SUB,
-            policy=policy or self.policy,
-            consent_id=consent_id,
-            case_digest=bytes(32),
-            staff_digest=bytes(32),
-        )
+    def question(self, policy: Policy, consent_id: bytes) -> Ask:
+        """A fresh question of the lender."""
+        nonce, digest = os.urandom(32), bytes(32)
+        return Ask(os.urandom(16), nonce, self.sub, policy.ref, consent_id, digest, digest)
 
-    async def ask(self, consent_id: bytes, policy: PolicyRef | None = None):
-        return await Verify(self.core).ask("lend", self.question(consent_id, policy))
+    async def ask(self, question: Ask):
+        return await Verify(self.core).ask("lend", question)
+
+    def draft(self, question: Ask):
+        """The answer as it stands before the sequencer decides."""
+        return Verify(self.core)._prepare("lend", question)
+
+    async def give(self, draft) -> Committed:
+        return await self.core.commit(GiveAnswer("lend", draft))

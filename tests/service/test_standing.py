@@ -9,19 +9,34 @@ import pytest
 from credproof.base.errors import Refused
 from credproof.verification.answer import parse_answer
 from credproof_server.service.ingest import Ingest
+from credproof_server.storage import repository
 from credproof_server.storage.tables import data_keys
 from sqlalchemy import update
 
 from tests.deployment import package, seal, statement
-from tests.service.asking import SUB, Person
+from tests.service.asking import Asking
+from tests.world import POLICY
 
 
 @pytest.fixture
-async def person(deployment, core) -> Person:
-    made = Person(deployment, core)
+async def asking(deployment, core) -> Asking:
+    made = Asking(deployment, core)
     await made.attest()
-    await made.bind()
     return made
+
+
+async def consented(asking: Asking) -> bytes:
+    return await asking.consent(POLICY, mode="once")
+
+
+async def ask(asking: Asking, consent_id: bytes):
+    return await asking.ask(asking.question(POLICY, consent_id))
+
+
+def core_binding(core, asking: Asking) -> bytes:
+    """The id of the binding that is current."""
+    with core.engine.connect() as connection:
+        return repository.current_tokens(connection, asking.sub)[-1]
 
 
 def outcome(bundle) -> str | None:
@@ -39,45 +54,46 @@ def suspend(core, name: str) -> None:
     )
 
 
-async def refused(person: Person, consent_id: bytes) -> None:
+async def refused(asking: Asking, consent_id: bytes) -> None:
     with pytest.raises(Refused) as caught:
-        await person.ask(consent_id)
+        await ask(asking, consent_id)
     assert caught.value.reason == "NOT_PERMITTED"
 
 
-async def test_a_borrower_who_is_attested_and_bound_gets_an_answer(person):
-    assert outcome(await person.ask(await person.consent())) == "A"
+async def test_a_borrower_who_is_attested_and_bound_gets_an_answer(asking):
+    assert outcome(await ask(asking, await consented(asking))) == "A"
 
 
-async def test_what_a_suspended_provider_attested_proves_nothing_any_more(person, core):
-    consent_id = await person.consent()
+async def test_what_a_suspended_provider_attested_proves_nothing_any_more(asking, core):
+    consent_id = await consented(asking)
     suspend(core, "bank")
-    await refused(person, consent_id)
+    await refused(asking, consent_id)
 
 
-async def test_a_suspended_providers_binding_makes_no_new_consent(person, core):
+async def test_a_suspended_providers_binding_makes_no_new_consent(asking, core):
     suspend(core, "bank")
     with pytest.raises(Refused) as caught:
-        await person.consent()
+        await consented(asking)
     assert caught.value.reason == "NOT_PERMITTED"
 
 
-async def test_an_expired_binding_gives_no_answer_and_uses_up_no_consent(deployment, core):
-    person, later = Person(deployment, core), replace(core, clock=lambda: core.clock() + 60)
-    await person.attest()
-    await person.bind(expires_at=int(time.time()) + 30)
-    consent_id = await person.consent()
+async def test_an_expired_binding_gives_no_answer_and_uses_up_no_consent(asking, core):
+    await asking.bind(seq=2, prev=core_binding(core, asking), expires_at=int(time.time()) + 30)
+    consent_id = await consented(asking)
 
-    await refused(replace(person, core=later), consent_id)
-    await person.bind(account="key-bound-again")
-    assert outcome(await replace(person, core=later).ask(consent_id)) == "A"
+    asking.core = replace(core, clock=lambda: core.clock() + 60)
+    await refused(asking, consent_id)
+    await asking.bind(account="key-bound-again")
+    assert outcome(await ask(asking, consent_id)) == "A"
 
 
 async def test_an_attestation_about_an_erased_borrower_is_refused_by_itself(
-    person, core, deployment
+    asking, core, deployment
 ):
     with core.vault._engine.begin() as connection:
-        connection.execute(update(data_keys).where(data_keys.c.sub == SUB).values(erased=True))
+        connection.execute(
+            update(data_keys).where(data_keys.c.sub == asking.sub).values(erased=True)
+        )
     bank = deployment.home("bank").signer
     other = statement(sub=b"\x07" * 32, account="account-7")
     batch = [package(statement(account="account-6"), bank), package(other, bank)]

@@ -17,33 +17,33 @@ from credproof_server.service.verify import GiveAnswer, Verify
 from credproof_server.service.withdrawals import Withdrawals, Withdrawn
 from credproof_server.storage import repository
 
-from tests.service.asking import SUB, Person
-from tests.world import signer_of
+from tests.deployment import statement
+from tests.service.asking import Asking
+from tests.world import POLICY, signer_of
 
 
 @pytest.fixture
-async def person(deployment, core) -> Person:
-    made = Person(deployment, core)
+async def asking(deployment, core) -> Asking:
+    made = Asking(deployment, core)
     await made.attest()
-    await made.bind()
     return made
 
 
 def current(core) -> list[bytes]:
     with core.engine.connect() as connection:
-        return repository.current_tokens(connection, SUB)
+        return repository.current_tokens(connection, statement().sub)
 
 
-def signed(person: Person, token: bytes, *, signer=None, **changes: object) -> str:
+def signed(asking: Asking, token: bytes, *, signer=None, **changes: object) -> str:
     claims = {
         "issuer": "bank",
-        "service": person.core.trust.bundle.domain,
+        "service": asking.core.trust.bundle.domain,
         "token": token,
         "reason": "error",
         "now": int(time.time()),
         **changes,
     }
-    return sign_withdrawal(signer or person.deployment.home("bank").signer, **claims)
+    return sign_withdrawal(signer or asking.bank, **claims)
 
 
 def _with(trust, *providers):
@@ -57,42 +57,44 @@ def _with_an_old_key(trust):
     return _with(trust, replace(bank, keys=(DatedKey(bank.keys[0].public, 0, NEVER),)))
 
 
-async def withdraw(person: Person, *tokens: str, provider: str = "bank"):
-    return await Withdrawals(person.core).withdraw(provider, tokens)
+async def withdraw(asking: Asking, *tokens: str, provider: str = "bank"):
+    return await Withdrawals(asking.core).withdraw(provider, tokens)
 
 
-async def test_no_answer_rests_on_a_withdrawn_attestation(person, core):
-    consent_id = await person.consent()
+async def test_no_answer_rests_on_a_withdrawn_attestation(asking, core):
+    consent_id = await asking.consent(POLICY, mode="once")
     figures, _ = current(core)
-    (receipt,) = await withdraw(person, signed(person, figures))
+    (receipt,) = await withdraw(asking, signed(asking, figures))
 
     assert isinstance(receipt, Withdrawn)
-    outcome = parse_answer((await person.ask(consent_id)).answer)[1].outcome
+    outcome = parse_answer((await asking.ask(asking.question(POLICY, consent_id))).answer)[
+        1
+    ].outcome
     assert (outcome.kind, outcome.reasons) == ("INCOMPLETE", ("ABSENT",))
 
 
-async def test_a_consent_ends_with_the_binding_of_its_key(person, core):
-    consent_id = await person.consent()
+async def test_a_consent_ends_with_the_binding_of_its_key(asking, core):
+    consent_id = await asking.consent(POLICY, mode="once")
     _, binding = current(core)
-    await withdraw(person, signed(person, binding, reason="wrong-person"))
+    await withdraw(asking, signed(asking, binding, reason="wrong-person"))
     with pytest.raises(Refused) as caught:
-        await person.ask(consent_id)
+        await asking.ask(asking.question(POLICY, consent_id))
     assert caught.value.reason == "NOT_PERMITTED"
 
 
-async def test_an_answer_drafted_before_a_withdrawal_is_not_given_after_it(person, core):
-    ask = person.question(await person.consent())
+async def test_an_answer_drafted_before_a_withdrawal_is_not_given_after_it(asking, core):
+    ask = asking.question(POLICY, await asking.consent(POLICY, mode="once"))
     draft = Verify(core)._prepare("lend", ask)
-    await withdraw(person, signed(person, current(core)[0]))
+    await withdraw(asking, signed(asking, current(core)[0]))
     with pytest.raises(Conflict) as caught:
         await core.commit(GiveAnswer("lend", draft))
     assert caught.value.reason == "SNAPSHOT_CHANGED"
 
 
-async def test_the_log_names_reason_and_token_and_the_signature_is_kept(person, core):
+async def test_the_log_names_reason_and_token_and_the_signature_is_kept(asking, core):
     token = current(core)[0]
-    text = signed(person, token, reason="closed")
-    (receipt,) = await withdraw(person, text)
+    text = signed(asking, token, reason="closed")
+    (receipt,) = await withdraw(asking, text)
     with core.engine.connect() as connection:
         line = json.loads(repository.lines(connection, receipt.log_index, 1)[0])
 
@@ -101,24 +103,24 @@ async def test_the_log_names_reason_and_token_and_the_signature_is_kept(person, 
     assert line["object"] == jws.b64url(jws.token_id(text))
 
 
-async def test_withdrawing_again_gives_the_same_receipt(person, core):
+async def test_withdrawing_again_gives_the_same_receipt(asking, core):
     token = current(core)[0]
-    (first,) = await withdraw(person, signed(person, token))
-    (again,) = await withdraw(person, signed(person, token, reason="closed"))
+    (first,) = await withdraw(asking, signed(asking, token))
+    (again,) = await withdraw(asking, signed(asking, token, reason="closed"))
     assert first == again
 
 
-async def test_the_account_goes_on_after_a_withdrawal(person, core):
+async def test_the_account_goes_on_after_a_withdrawal(asking, core):
     token = current(core)[0]
-    await withdraw(person, signed(person, token))
-    await person.attest(seq=2, prev=token)
+    await withdraw(asking, signed(asking, token))
+    await asking.attest(seq=2)
     assert len(current(core)) == 2
 
 
-async def test_a_superseded_attestation_is_not_withdrawn(person, core):
+async def test_a_superseded_attestation_is_not_withdrawn(asking, core):
     token = current(core)[0]
-    await person.attest(seq=2, prev=token)
-    (result,) = await withdraw(person, signed(person, token))
+    await asking.attest(seq=2)
+    (result,) = await withdraw(asking, signed(asking, token))
     assert result.reason == "SUPERSEDED"
 
 
@@ -134,39 +136,39 @@ async def test_a_superseded_attestation_is_not_withdrawn(person, core):
     ],
 )
 async def test_a_withdrawal_that_is_not_the_providers_own_changes_nothing(
-    person, core, change, reason
+    asking, core, change, reason
 ):
     before = current(core)
-    (result,) = await withdraw(person, signed(person, **{"token": before[0], **change}))
+    (result,) = await withdraw(asking, signed(asking, **{"token": before[0], **change}))
     assert (reason, before) == (result.reason, current(core))
 
 
-async def test_an_old_or_early_withdrawal_is_signed_anew(person, core):
+async def test_an_old_or_early_withdrawal_is_signed_anew(asking, core):
     core.sequencer.state.trust = _with_an_old_key(core.trust)
     now, token = int(time.time()), current(core)[0]
-    old, early = (signed(person, token, now=at) for at in (now - 86_500, now + 300))
-    results = await withdraw(person, old, early)
+    old, early = (signed(asking, token, now=at) for at in (now - 86_500, now + 300))
+    results = await withdraw(asking, old, early)
     assert [item.reason for item in results] == ["TOO_OLD", "FROM_THE_FUTURE"]
 
 
-async def test_another_provider_withdraws_nothing_of_the_banks(person, core, deployment):
+async def test_another_provider_withdraws_nothing_of_the_banks(asking, core, deployment):
     token, other = current(core)[0], signer_of("other-bank")
     bank = core.trust.participants["bank"]
     rival = replace(bank, id="other-bank", keys=(DatedKey(other.public, 0, NEVER),))
     core.sequencer.state.trust = _with(core.trust, bank, rival)
-    mine = signed(person, token, signer=other, issuer="other-bank")
-    (result,) = await withdraw(person, mine, provider="other-bank")
+    mine = signed(asking, token, signer=other, issuer="other-bank")
+    (result,) = await withdraw(asking, mine, provider="other-bank")
 
     assert result.reason == "NO_SUCH_ATTESTATION"
     assert token in current(core)
 
 
-async def test_a_bad_withdrawal_does_not_hold_up_its_neighbours(person, core):
+async def test_a_bad_withdrawal_does_not_hold_up_its_neighbours(asking, core):
     figures, binding = current(core)
-    results = await withdraw(person, "rubbish", signed(person, figures), signed(person, binding))
+    results = await withdraw(asking, "rubbish", signed(asking, figures), signed(asking, binding))
     assert [isinstance(item, Withdrawn) for item in results] == [False, True, True]
 
 
-async def test_too_many_at_once_are_refused(person):
+async def test_too_many_at_once_are_refused(asking):
     with pytest.raises(LimitExceeded):
-        await withdraw(person, *["rubbish"] * 129)
+        await withdraw(asking, *["rubbish"] * 129)
