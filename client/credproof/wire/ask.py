@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from credproof.base.errors import CredproofError, LimitExceeded, Refused, Unreachable
+from credproof.base.errors import CredproofError, LimitExceeded, Malformed, Refused, Unreachable
 from credproof.base.limits import ASK_REPLY_BYTES_MAX
 from credproof.v1 import verification_service_pb2 as pb
 from credproof.verification.answer import AnswerBundle, Kept, Logged
@@ -75,10 +75,13 @@ def kept_to_bytes(kept: Kept) -> bytes:
     return answer.to_bytes(AnswerBundle("", "", (), (), Logged(b"", 0, ()), b"", kept))
 
 
-def parse_kept(data: bytes) -> Kept | None:
+def parse_kept(data: bytes) -> Kept:
     """What `kept_to_bytes` wrote.
 
     Raises:
-        Malformed: as `answer.parse`.
+        Malformed: `NOT_KEPT`, and as `answer.parse`.
     """
-    return answer.parse(data).kept
+    kept = answer.parse(data).kept
+    if kept is None:
+        raise Malformed("NOT_KEPT", "nothing is kept of a question")
+    return kept
