@@ -6,13 +6,19 @@ with Lender.open(Path("my-lender")) as lender:
                       consent=Path("uci-1.consent").read_text())
     print(kept.verified.outcome)
     Path("uci-1.answer").write_bytes(kept.to_bytes())
+    for result in lender.ask_many([Ask("ref:uci-2", "revolving-standing", consent), ...]):
+        print(result.verified.outcome if isinstance(result, KeptAnswer) else result.reason)
 """
 
 from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TypeVar
 
 from credproof.attestation.pseudonym import (
     Transcript,
@@ -20,10 +26,19 @@ from credproof.attestation.pseudonym import (
     oprf_key_id,
     parse_subject_id,
 )
-from credproof.base.errors import Conflict, VerificationFailed, step
+from credproof.base.errors import (
+    Conflict,
+    CredproofError,
+    DataLoss,
+    Unreachable,
+    VerificationFailed,
+    step,
+)
 from credproof.base.group import scalar_from
+from credproof.base.limits import ASK_ITEMS_MAX
 from credproof.channel import call
 from credproof.home import Home
+from credproof.records.asks import Ask
 from credproof.session import Session
 from credproof.v1 import pseudonym_service_pb2 as pseudonym_pb
 from credproof.v1 import verification_service_pb2 as pb
@@ -37,13 +52,25 @@ from credproof.verification.answer import (
     Kept,
     Reference,
 )
-from credproof.verification.consent import JTI_BYTES, Mode, Terms, sign_request, verify_consent
+from credproof.verification.consent import (
+    JTI_BYTES,
+    Mode,
+    Terms,
+    VerifiedConsent,
+    sign_request,
+    verify_consent,
+)
 from credproof.verification.policy import Policy, PolicyRef
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
 from credproof.wire import answer as answer_wire
+from credproof.wire import ask as ask_wire
 
 ATTEMPTS_MAX = 3
 """How often a question is put again when the borrower's data changed under it."""
+PSEUDONYMS_AT_ONCE = 8
+"""Calls for pseudonyms at the same time: they share commits."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +91,18 @@ class Subject:
 
     sub: bytes
     transcript: Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as it is put: with its nonce, request id and transcript.
+
+    `again`: it may have been answered before, so its answer is judged as of the time it was given.
+    """
+
+    ask: Ask
+    kept: Kept
+    again: bool = False
 
 
 class Lender(Session):
@@ -145,24 +184,15 @@ class Lender(Session):
             Refused: the service does not permit it.
             VerificationFailed: the answer does not verify; `step` names the failed check.
         """
-        ref = self._policy(policy_id, consent).ref
-        kept = Kept(
-            nonce=secrets.token_bytes(NONCE_BYTES),
-            request_id=secrets.token_bytes(REQUEST_ID_BYTES),
-            case=Reference(case, secrets.token_bytes(SALT_BYTES)),
-            staff=Reference(staff, secrets.token_bytes(SALT_BYTES)),
-            transcript=subject.transcript,
-        )
-        request = _ask_request(kept, subject.sub, ref, verify_consent(consent).id)
+        verified = verify_consent(consent)
+        ref = self._policy(policy_id, verified).ref
+        kept = _kept(subject.transcript, case, staff)
+        request = ask_wire.request(kept, subject.sub, ref, verified.id)
         bundle = replace(self._put(request), kept=kept)
         return KeptAnswer(bundle, self.verify(bundle, received_now=True))
 
-    def _policy(self, policy_id: str, consent: str) -> Policy:
-        """The policy that the consent names, by exactly its digest."""
-        for ref in verify_consent(consent).terms.policies:
-            if ref.id == policy_id:
-                return self.trust.policy_in_force(ref, _now())
-        raise VerificationFailed("CONSENT_OTHER_POLICY", "the consent does not name this policy")
+    def _policy(self, policy_id: str, consent: VerifiedConsent) -> Policy:
+        return self.trust.policy_in_force(_ref(consent, policy_id), _now())
 
     def _put(self, request: pb.AskRequest) -> AnswerBundle:
         for attempt in range(ATTEMPTS_MAX):
@@ -173,6 +203,90 @@ class Lender(Session):
                 if error.reason != "SNAPSHOT_CHANGED" or attempt == ATTEMPTS_MAX - 1:
                     raise
         raise AssertionError("the last attempt returns or raises")
+
+    # -- asking about many
+
+    def ask_many(self, asks: Iterable[Ask]) -> Iterator[KeptAnswer | CredproofError]:
+        """Put many questions; results in order, each verified, errors among them, not raised.
+
+        It takes `ASK_ITEMS_MAX` at a time, so both sides may be longer than memory.
+
+        Raises:
+            Unreachable: there was no answer to a whole batch. Whoever must not lose what was asked
+                keeps what `prepare` gives until `put` has answered it.
+            CredproofError: the service refused a whole batch.
+        """
+        for batch in batches(asks, ASK_ITEMS_MAX):
+            prepared = self.prepare(batch)
+            results = iter(self.put([item for item in prepared if isinstance(item, Asked)]))
+            for item in prepared:
+                yield next(results) if isinstance(item, Asked) else item
+
+    def prepare(self, asks: Sequence[Ask]) -> list[Asked | CredproofError]:
+        """Questions ready to be put, in order; an error where a consent does not cover one.
+
+        Raises:
+            Unreachable: there was no answer.
+        """
+        with ThreadPoolExecutor(PSEUDONYMS_AT_ONCE) as pool:
+            prepared = list(pool.map(self._prepare, asks))
+        for item in prepared:
+            if isinstance(item, Unreachable):
+                raise item
+        return prepared
+
+    def _prepare(self, ask: Ask) -> Asked | CredproofError:
+        try:
+            consent = verify_consent(ask.consent)
+            self._require_scope(ask, consent)
+            # One element per call: a proof over several would not verify in a file of its own.
+            subject = self.subject(ask.subject)
+            if subject.sub != consent.terms.sub:
+                raise VerificationFailed("CONSENT_OTHER_SUBJECT", "consent is of somebody else")
+            return Asked(ask, _kept(subject.transcript, ask.case, ask.staff))
+        except CredproofError as error:
+            return error
+
+    def _require_scope(self, ask: Ask, consent: VerifiedConsent) -> None:
+        policy = self._policy(ask.policy_id, consent)
+        via, sub = self.trust.bundle.domain, consent.terms.sub
+        consent.verify_scope(sub=sub, lender=self.id, via=via, policy=policy, at=_now())
+
+    def put(self, asked: Sequence[Asked]) -> list[KeptAnswer | CredproofError]:
+        """Put prepared questions, `ASK_ITEMS_MAX` at most; results in order, each verified.
+
+        Putting the same again gives the same answers and uses no cap. What can be asked again at
+        once is; it ends when `ATTEMPTS_MAX` rounds have brought nothing.
+
+        Raises:
+            Unreachable: there was no answer to the whole batch.
+            DataLoss: `BAD_REPLY`.
+        """
+        results: dict[int, KeptAnswer | CredproofError] = {}
+        waiting, attempts = dict(enumerate(asked)), 0
+        while waiting and attempts < ATTEMPTS_MAX:
+            results |= zip(waiting, self._put_batch(list(waiting.values())), strict=True)
+            again = {place: item for place, item in waiting.items() if _is_again(results[place])}
+            attempts += len(again) == len(waiting)
+            waiting = again
+        return [results[place] for place in range(len(asked))]
+
+    def _put_batch(self, asked: Sequence[Asked]) -> list[KeptAnswer | CredproofError]:
+        requests = [_ask_request(item) for item in asked]
+        reply = call(self._verification.BatchAsk, pb.BatchAskRequest(requests=requests))
+        if len(reply.results) != len(asked):
+            raise DataLoss("BAD_REPLY", "the service gave another number of results than items")
+        return [self._accept(*pair) for pair in zip(asked, reply.results, strict=True)]
+
+    def _accept(self, asked: Asked, reply: pb.AskResult) -> KeptAnswer | CredproofError:
+        try:
+            result = ask_wire.from_proto(reply)
+            if isinstance(result, CredproofError):
+                return result
+            bundle = replace(result, kept=asked.kept)
+            return KeptAnswer(bundle, self.verify(bundle, received_now=not asked.again))
+        except CredproofError as error:
+            return error
 
     def verify(self, bundle: AnswerBundle, *, received_now: bool = False) -> VerifiedAnswer:
         """Verify a bundle under the trust kept at home; it needs no network.
@@ -215,16 +329,44 @@ class OfflineVerifier:
         return verify_answer(answer_wire.parse(data), self._trust, expected)
 
 
-def _ask_request(kept: Kept, sub: bytes, policy: PolicyRef, consent_id: bytes) -> pb.AskRequest:
-    return pb.AskRequest(
-        request_id=kept.request_id,
-        nonce=kept.nonce,
-        sub=sub,
-        policy=pb.PolicyReference(id=policy.id, version=policy.version, digest=policy.digest),
-        consent_id=consent_id,
-        case_digest=kept.case.digest,
-        staff_digest=kept.staff.digest,
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of `size`, the last one shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _kept(transcript: Transcript, case: str, staff: str) -> Kept:
+    """A new question's own values; `case` and `staff` are salted."""
+    return Kept(
+        nonce=secrets.token_bytes(NONCE_BYTES),
+        request_id=secrets.token_bytes(REQUEST_ID_BYTES),
+        case=Reference(case, secrets.token_bytes(SALT_BYTES)),
+        staff=Reference(staff, secrets.token_bytes(SALT_BYTES)),
+        transcript=transcript,
     )
+
+
+def _ask_request(asked: Asked) -> pb.AskRequest:
+    consent = verify_consent(asked.ask.consent)
+    return ask_wire.request(
+        asked.kept, consent.terms.sub, _ref(consent, asked.ask.policy_id), consent.id
+    )
+
+
+def _ref(consent: VerifiedConsent, policy_id: str) -> PolicyRef:
+    """The policy of this id that the consent names, by exactly its digest."""
+    for ref in consent.terms.policies:
+        if ref.id == policy_id:
+            return ref
+    raise VerificationFailed("CONSENT_OTHER_POLICY", "the consent does not name this policy")
+
+
+def _is_again(result: KeptAnswer | CredproofError) -> bool:
+    """Whether the same request, put again at once, may well be answered."""
+    if isinstance(result, Conflict):
+        return result.reason == "SNAPSHOT_CHANGED"
+    return isinstance(result, Unreachable)
 
 
 def _now() -> int:

@@ -91,6 +91,7 @@ def test_a_certificate_for_an_unknown_participant_or_role_is_refused(running, ro
         (AUDITOR, "submit"),
         (PROVIDER, "ask"),
         (AUDITOR, "ask"),
+        (PROVIDER, "batch"),
         (PROVIDER, "entries"),
         (LENDER, "entries"),
         (LENDER, "publish"),
@@ -108,6 +109,10 @@ def test_a_role_that_has_no_row_is_denied(running, caller, method):
         "ask": (
             verification_service_pb2_grpc.VerificationServiceStub(channel).Ask,
             verification_service_pb2.AskRequest(),
+        ),
+        "batch": (
+            verification_service_pb2_grpc.VerificationServiceStub(channel).BatchAsk,
+            verification_service_pb2.BatchAskRequest(),
         ),
         "entries": (
             audit_service_pb2_grpc.AuditServiceStub(channel).ListEntries,

@@ -10,11 +10,12 @@ from dataclasses import replace
 import pytest
 from credproof.base.errors import Conflict, CredproofError, Refused, VerificationFailed
 from credproof.channel import call
-from credproof.lender import OfflineVerifier, _ask_request
+from credproof.lender import OfflineVerifier
 from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
 from credproof.verification.answer import Kept, Reference
 from credproof.verification.consent import verify_consent
 from credproof.wire import answer as answer_wire
+from credproof.wire import ask as ask_wire
 
 from tests.rpc.conftest import AUDITOR, LENDER, PROVIDER
 from tests.world import FAIR, GOOD, POOR
@@ -115,7 +116,7 @@ def put(running, lender, subject_id, consent, **changes):
         staff=Reference("", bytes(16)),
         transcript=subject.transcript,
     )
-    request = _ask_request(kept, subject.sub, ref, verify_consent(consent).id)
+    request = ask_wire.request(kept, subject.sub, ref, verify_consent(consent).id)
     for name, value in changes.items():
         setattr(request, name, value)
     return request

@@ -20,11 +20,10 @@ from credproof.verification.consent import (
 )
 from credproof.verification.policy import Policy, parse_policy
 from credproof.verification.trust import NEVER, PolicyPin
-from credproof_server.log.sequencer import Committed
 from credproof_server.service.consents import Consents
 from credproof_server.service.core import Core
 from credproof_server.service.ingest import Ingest
-from credproof_server.service.verify import Ask, GiveAnswer, Verify
+from credproof_server.service.verify import Ask, Settle, Verify
 
 from tests.deployment import DOMAIN, Deployment, package, seal, statement
 from tests.world import KEY_BINDING, POLICY, complete, signer_of
@@ -108,7 +107,12 @@ class Asking:
 
     def draft(self, question: Ask):
         """The answer as it stands before the sequencer decides."""
-        return Verify(self.core)._prepare("lend", question)
+        (draft,) = Verify(self.core)._prepare("lend", [question])
+        return draft
 
-    async def give(self, draft) -> Committed:
-        return await self.core.commit(GiveAnswer("lend", draft))
+    async def give(self, draft) -> int | None:
+        """Have the sequencer decide: the log index of the answer, or its error."""
+        (settled,) = (await self.core.commit(Settle("lend", [draft.ask], [draft]))).value
+        if isinstance(settled, Exception):
+            raise settled
+        return settled

@@ -13,7 +13,6 @@ from credproof.base.errors import Conflict, LimitExceeded, Refused
 from credproof.base.keys import DatedKey
 from credproof.verification.answer import parse_answer
 from credproof.verification.trust import NEVER
-from credproof_server.service.verify import GiveAnswer, Verify
 from credproof_server.service.withdrawals import Withdrawals, Withdrawn
 from credproof_server.storage import repository
 
@@ -83,11 +82,10 @@ async def test_a_consent_ends_with_the_binding_of_its_key(asking, core):
 
 
 async def test_an_answer_drafted_before_a_withdrawal_is_not_given_after_it(asking, core):
-    ask = asking.question(POLICY, await asking.consent(POLICY, mode="once"))
-    draft = Verify(core)._prepare("lend", ask)
+    draft = asking.draft(asking.question(POLICY, await asking.consent(POLICY, mode="once")))
     await withdraw(asking, signed(asking, current(core)[0]))
     with pytest.raises(Conflict) as caught:
-        await core.commit(GiveAnswer("lend", draft))
+        await asking.give(draft)
     assert caught.value.reason == "SNAPSHOT_CHANGED"
 
 

@@ -28,6 +28,8 @@ TRUST_LIFE_MAX_S: Final = 400 * 24 * 3600
 # Counts.
 BATCH_ITEMS_MAX: Final = 128
 """Attestations or blinded elements in one call: one executor hop stays short."""
+ASK_ITEMS_MAX: Final = 64
+"""Questions in one call: their answers, about 10 KiB each, stay far under one message."""
 CHAIN_HEADS_MAX: Final = 1000
 """Accounts in one question for chain heads."""
 ENTRIES_PAGE_MAX: Final = 1000
@@ -71,6 +73,8 @@ NOTE_BYTES_MAX: Final = 131_072
 ANSWER_FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 """One gRPC message."""
+ASK_REPLY_BYTES_MAX: Final = MESSAGE_BYTES_MAX - 64 * 1024
+"""The answers in one reply to a batch; what is left has room for every error and tag."""
 REFERENCE_CHARS_MAX: Final = 128
 """Case, staff and request references of a lender, in characters."""
 SUBJECT_ID_CHARS_MAX: Final = 64

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from credproof.base.errors import CredproofError
+from credproof.cli.asking import ask_file
 from credproof.cli.output import (
     FAILED,
     HomeOption,
@@ -20,12 +23,14 @@ from credproof.cli.output import (
     read_text,
     write_file,
 )
+from credproof.cli.verifying import answer_files, failure, verify_files
 from credproof.home import Home
 from credproof.lender import Lender, OfflineVerifier
+from credproof.records.asks import Ask
 from credproof.verification.consent import Mode
 from credproof.verification.policy import Question
 from credproof.verification.report import report
-from credproof.verification.verify import CHECKS, VerifiedAnswer
+from credproof.verification.verify import VerifiedAnswer
 from credproof.wire import answer as answer_wire
 
 app = typer.Typer(help="For lenders: request consent, ask, verify.", no_args_is_help=True)
@@ -55,23 +60,61 @@ def request(
 
 @app.command()
 def ask(
-    subject: SubjectOption,
     policy: PolicyOption,
-    consent: Annotated[Path, typer.Option(help="The borrower's consent.")],
-    output: OutputOption,
+    subject: SubjectOption = "",
+    consent: Annotated[Path | None, typer.Option(help="The borrower's consent.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where the result goes.")
+    ] = None,
     home: HomeOption = Path(),
     case: Annotated[str, typer.Option(help="Your reference of the case; stays with you.")] = "",
     staff: Annotated[str, typer.Option(help="Who asks; stays with you.")] = "",
+    batch: Annotated[
+        Path | None, typer.Option(help="Ask about every row: CSV or JSON lines (.jsonl); .gz too.")
+    ] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Where the answers of a batch go, one file each.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a policy's questions about a borrower; verify the answer and keep it in one file."""
+    """Put a policy's questions about a borrower; verify the answer and keep it in one file.
+
+    With --batch about many: columns subject, consent (a file, or the consent itself), and if
+    wanted case, staff, name (of the answer file). Prints one JSON object per row. Rows that fail
+    are told with line and reason, the others go on; exit code 1 when one failed. A rerun asks
+    only what has no answer yet, and never loses a consent for one answer to an interruption.
+    """
+    if batch is not None and output_dir is not None:
+        _require(not (subject or consent or output or case or staff))
+        _ask_many(home, batch, policy, output_dir, quiet=as_json)
+    elif subject and consent is not None and output is not None:
+        _require(batch is None and output_dir is None)
+        _ask_one(home, Ask(subject, policy, read_text(consent), case, staff), output, as_json)
+    else:
+        _require(False)
+
+
+def _require(whole: bool) -> None:
+    if not whole:
+        message = "give --subject, --consent and --output, or else --batch and --output-dir"
+        raise typer.BadParameter(message)
+
+
+def _ask_many(home: Path, file: Path, policy: str, folder: Path, *, quiet: bool) -> None:
+    if not file.is_file():
+        raise typer.BadParameter(f"cannot read {file}")
+    if ask_file(home, file, policy_id=policy, folder=folder, quiet=quiet):
+        raise typer.Exit(FAILED)
+
+
+def _ask_one(home: Path, asked: Ask, output: Path, as_json: bool) -> None:
     with Lender.open(home) as lender:
         kept = lender.ask(
-            lender.subject(subject),
-            policy_id=policy,
-            consent=read_text(consent),
-            case=case,
-            staff=staff,
+            lender.subject(asked.subject),
+            policy_id=asked.policy_id,
+            consent=asked.consent,
+            case=asked.case,
+            staff=asked.staff,
         )
     write_file(output, kept.to_bytes())
     if as_json:
@@ -83,39 +126,52 @@ def ask(
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="A kept answer (*.answer).")],
+    file: Annotated[
+        list[Path], typer.Argument(help="Kept answers (*.answer), or directories of them.")
+    ],
     home: HomeOption = Path(),
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes for many files; else one per processor.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a kept answer offline, as of the time it was given.
+    """Verify kept answers offline, as of the time they were given.
 
-    Uses only the file and your home: the root you pinned, the trust bundle, the providers' keys
-    you pinned. Exit code 1 when a check fails; it names the check.
+    Uses only the files and your home: the root you pinned, the trust bundle, the providers' keys
+    you pinned. Exit code 1 when a check fails; it names the check. Of many files those that fail
+    are listed, then all are counted; --json prints one object per file, each in its own line.
     """
+    if len(file) == 1 and not file[0].is_dir():
+        _verify_one(file[0], home, as_json)
+        return
+    found, own = answer_files(file), Home(home)
+    with _failing(as_json):
+        valid = verify_files(found, own, jobs=jobs, as_json=as_json)
+    if not valid:
+        raise typer.Exit(FAILED)
+
+
+def _verify_one(file: Path, home: Path, as_json: bool) -> None:
     data, own = read_file(file), Home(home)
-    try:
+    with _failing(as_json):
         verified = OfflineVerifier(own).verify(data)
-    except CredproofError as error:
-        if as_json:
-            print_json(_failure(error))
-        else:
-            print_error(error)
-        raise typer.Exit(FAILED) from None
     if as_json:
         print_json(report(verified))
     else:
         _print_verified(verified)
 
 
-def _failure(error: CredproofError) -> dict[str, Any]:
-    name = None if error.step is None else CHECKS[error.step]
-    return {
-        "valid": False,
-        "step": error.step,
-        "check": name,
-        "reason": error.reason,
-        "message": error.message,
-    }
+@contextmanager
+def _failing(as_json: bool) -> Iterator[None]:
+    """Print why a verification failed, and exit with 1."""
+    try:
+        yield
+    except CredproofError as error:
+        if as_json:
+            print_json(failure(error))
+        else:
+            print_error(error)
+        raise typer.Exit(FAILED) from None
 
 
 def _print_verified(verified: VerifiedAnswer) -> None:

@@ -40,6 +40,11 @@ class VerificationServiceStub:
                 request_serializer=credproof_dot_v1_dot_verification__service__pb2.AskRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_verification__service__pb2.AskResponse.FromString,
                 _registered_method=True)
+        self.BatchAsk = channel.unary_unary(
+                '/credproof.v1.VerificationService/BatchAsk',
+                request_serializer=credproof_dot_v1_dot_verification__service__pb2.BatchAskRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_verification__service__pb2.BatchAskResponse.FromString,
+                _registered_method=True)
 
 
 class VerificationServiceServicer:
@@ -57,6 +62,18 @@ class VerificationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchAsk(self, request, context):
+        """Answers 1 to 64 questions, each as Ask would; each succeeds or fails by itself, and results
+        stand in the order of the requests. All are decided in one commit, one after another. A batch
+        with a PERMISSION_DENIED before consent leaves at a time that its size alone decides. When the
+        answers do not fit into one message, the last ones come back as UNAVAILABLE `REPLY_FULL`: they
+        are kept, and the same request gets them.
+        The caller MUST be an active lender.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_VerificationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -64,6 +81,11 @@ def add_VerificationServiceServicer_to_server(servicer, server):
                     servicer.Ask,
                     request_deserializer=credproof_dot_v1_dot_verification__service__pb2.AskRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_verification__service__pb2.AskResponse.SerializeToString,
+            ),
+            'BatchAsk': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchAsk,
+                    request_deserializer=credproof_dot_v1_dot_verification__service__pb2.BatchAskRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_verification__service__pb2.BatchAskResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -94,6 +116,33 @@ class VerificationService:
             '/credproof.v1.VerificationService/Ask',
             credproof_dot_v1_dot_verification__service__pb2.AskRequest.SerializeToString,
             credproof_dot_v1_dot_verification__service__pb2.AskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchAsk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.VerificationService/BatchAsk',
+            credproof_dot_v1_dot_verification__service__pb2.BatchAskRequest.SerializeToString,
+            credproof_dot_v1_dot_verification__service__pb2.BatchAskResponse.FromString,
             options,
             channel_credentials,
             insecure,

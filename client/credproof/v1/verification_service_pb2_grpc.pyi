@@ -40,6 +40,14 @@ class VerificationServiceStub:
     PERMISSION_DENIED.
     The caller MUST be an active lender, the one the consent names.
     """
+    BatchAsk: _grpc.UnaryUnaryMultiCallable[_verification_service_pb2.BatchAskRequest, _verification_service_pb2.BatchAskResponse]
+    """Answers 1 to 64 questions, each as Ask would; each succeeds or fails by itself, and results
+    stand in the order of the requests. All are decided in one commit, one after another. A batch
+    with a PERMISSION_DENIED before consent leaves at a time that its size alone decides. When the
+    answers do not fit into one message, the last ones come back as UNAVAILABLE `REPLY_FULL`: they
+    are kept, and the same request gets them.
+    The caller MUST be an active lender.
+    """
 
 @_typing.type_check_only
 class VerificationServiceAsyncStub(VerificationServiceStub):
@@ -52,6 +60,14 @@ class VerificationServiceAsyncStub(VerificationServiceStub):
     another request it is ALREADY_EXISTS. Before a valid consent every refusal is the same
     PERMISSION_DENIED.
     The caller MUST be an active lender, the one the consent names.
+    """
+    BatchAsk: _aio.UnaryUnaryMultiCallable[_verification_service_pb2.BatchAskRequest, _verification_service_pb2.BatchAskResponse]  # type: ignore[assignment]
+    """Answers 1 to 64 questions, each as Ask would; each succeeds or fails by itself, and results
+    stand in the order of the requests. All are decided in one commit, one after another. A batch
+    with a PERMISSION_DENIED before consent leaves at a time that its size alone decides. When the
+    answers do not fit into one message, the last ones come back as UNAVAILABLE `REPLY_FULL`: they
+    are kept, and the same request gets them.
+    The caller MUST be an active lender.
     """
 
 class VerificationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -68,6 +84,20 @@ class VerificationServiceServicer(metaclass=_abc_1.ABCMeta):
         another request it is ALREADY_EXISTS. Before a valid consent every refusal is the same
         PERMISSION_DENIED.
         The caller MUST be an active lender, the one the consent names.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchAsk(
+        self,
+        request: _verification_service_pb2.BatchAskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_verification_service_pb2.BatchAskResponse, _abc.Awaitable[_verification_service_pb2.BatchAskResponse]]:
+        """Answers 1 to 64 questions, each as Ask would; each succeeds or fails by itself, and results
+        stand in the order of the requests. All are decided in one commit, one after another. A batch
+        with a PERMISSION_DENIED before consent leaves at a time that its size alone decides. When the
+        answers do not fit into one message, the last ones come back as UNAVAILABLE `REPLY_FULL`: they
+        are kept, and the same request gets them.
+        The caller MUST be an active lender.
         """
 
 def add_VerificationServiceServicer_to_server(servicer: VerificationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -29,6 +29,7 @@ LIMITS: Final[dict[str, int]] = {
     "AskRequest.consent_id": 32,
     "AskRequest.case_digest": 32,
     "AskRequest.staff_digest": 32,
+    "BatchAskRequest.requests": limits.ASK_ITEMS_MAX,
     "PolicyReference.id": 63,
     "PolicyReference.digest": 32,
     "TrustPackage.bundle": limits.TRUST_BYTES_MAX,

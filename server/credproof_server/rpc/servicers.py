@@ -26,6 +26,7 @@ from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.v1 import verification_service_pb2 as verification_pb
 from credproof.verification.policy import PolicyRef
 from credproof.wire import answer as answer_wire
+from credproof.wire import ask as ask_wire
 from credproof.wire import trust as trust_wire
 
 from credproof_server.rpc.identity import caller
@@ -154,6 +155,24 @@ class VerificationServicer(verification_service_pb2_grpc.VerificationServiceServ
     ) -> verification_pb.AskResponse:
         bundle = await self._verify.ask(caller().id, _ask(request))
         return verification_pb.AskResponse(bundle=answer_wire.to_proto(bundle))
+
+    async def BatchAsk(  # noqa: N802
+        self, request: verification_pb.BatchAskRequest, context: Context
+    ) -> verification_pb.BatchAskResponse:
+        if not request.requests:
+            raise Malformed("EMPTY_BATCH", "a batch must have at least one question")
+        items = [_ask_or_error(item) for item in request.requests]
+        asks = [item for item in items if isinstance(item, Ask)]
+        answered = iter(await self._verify.ask_many(caller().id, asks))
+        results = [next(answered) if isinstance(item, Ask) else item for item in items]
+        return verification_pb.BatchAskResponse(results=ask_wire.fitting(results))
+
+
+def _ask_or_error(request: verification_pb.AskRequest) -> Ask | CredproofError:
+    try:
+        return _ask(request)
+    except Malformed as error:
+        return error
 
 
 def _ask(request: verification_pb.AskRequest) -> Ask:

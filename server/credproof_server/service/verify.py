@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from credproof.base.encoding import b64url, date_of, frame, tagged_hash
 from credproof.base.errors import Conflict, CredproofError, DataLoss, Refused
@@ -26,13 +28,14 @@ from credproof.verification.consent import VerifiedConsent, verify_consent
 from credproof.verification.policy import Evaluation, Policy, PolicyRef, evaluate
 from credproof.verification.proving import Holding, Proved, prove_tier
 from credproof.wire import answer as wire
+from credproof.wire.ask import Result
 from sqlalchemy import Connection, Row
 
 from credproof_server.log.sequencer import Committed
 from credproof_server.log.state import Transaction
 from credproof_server.service.consents import ROW as CONSENT_ROW
 from credproof_server.service.consents import not_permitted
-from credproof_server.service.core import Core, fresh_salt, padded
+from credproof_server.service.core import REFUSAL_LATENCY_S, Core, fresh_salt
 from credproof_server.service.holdings import (
     Holdings,
     jwk_disclosure,
@@ -44,6 +47,8 @@ from credproof_server.storage.vault import DataKey
 
 ENTRY_REFUSED = "answer.refused"
 ROW = "answer"
+ITEM_LATENCY_S: Final = 0.01
+"""What each further question adds to the bucket of a batch, in seconds: more than it costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,11 @@ class Draft:
     key: DataKey
 
 
+Settled = int | None | Result
+"""What the commit made of it: a draft became the log index of its answer, or None when the
+request has an answer already."""
+
+
 class Verify:
     """The use case of lenders."""
 
@@ -95,38 +105,72 @@ class Verify:
             Conflict: `REQUEST_ID_REUSED`, `SNAPSHOT_CHANGED`.
             DataLoss: a stored row is damaged.
         """
-        async with padded():
-            try:
-                return await self._answer(lender, ask)
-            except Refused as error:
-                await self._core.commit(LogRefusal(lender, ask, error))
-                raise
+        result = (await self.ask_many(lender, [ask]))[0]
+        if isinstance(result, CredproofError):
+            raise result
+        return result
 
-    async def _answer(self, lender: str, ask: Ask) -> AnswerBundle:
+    async def ask_many(self, lender: str, asks: Sequence[Ask]) -> list[Result]:
+        """Answer questions, each by itself as `ask` would: results in order, errors among them.
+
+        All are decided in one commit. A batch with a `NOT_PERMITTED` leaves at a whole multiple
+        of `bucket_s` of its size, so its latency tells nothing about any one of its items.
+        """
+        started = time.monotonic()
+        results = await self._answer(lender, asks)
+        if any(_is_before_consent(result) for result in results):
+            bucket = bucket_s(len(asks))
+            await asyncio.sleep(bucket - (time.monotonic() - started) % bucket)
+        return results
+
+    async def _answer(self, lender: str, asks: Sequence[Ask]) -> list[Result]:
         core = self._core
-        prepared = await core.in_thread(lambda: self._prepare(lender, ask))
-        if isinstance(prepared, AnswerBundle):
-            return prepared
-        committed = await core.commit(GiveAnswer(lender, prepared))
+        prepared = await core.in_thread(lambda: self._prepare(lender, asks))
+        if not any(isinstance(item, Draft | Refused) for item in prepared):
+            return [item for item in prepared if not isinstance(item, Draft)]
+        committed = await core.commit(Settle(lender, asks, prepared))
         return await core.in_thread(lambda: self._publish(lender, prepared, committed))
 
-    def _prepare(self, lender: str, ask: Ask) -> AnswerBundle | Draft:
-        """The answer that was given to this very request before, or a draft of a new one."""
+    def _prepare(self, lender: str, asks: Sequence[Ask]) -> list[Draft | Result]:
         with self._core.engine.connect() as connection:
+            return [self._prepare_one(connection, lender, ask) for ask in asks]
+
+    def _prepare_one(self, connection: Connection, lender: str, ask: Ask) -> Draft | Result:
+        """The answer that was given to this very request before, or a draft of a new one."""
+        try:
             row = repository.answer(connection, lender, ask.request_id)
             return (
                 self._again(connection, row, ask) if row else self._draft(connection, lender, ask)
             )
+        except CredproofError as error:
+            return error
 
-    def _publish(self, lender: str, draft: Draft, committed: Committed[int | None]) -> AnswerBundle:
-        """The answer as it was just given, or as another call with the same id gave it first."""
+    def _publish(
+        self,
+        lender: str,
+        prepared: Sequence[Draft | Result],
+        committed: Committed[tuple[Settled, ...]],
+    ) -> list[Result]:
+        size = committed.head.tree_size
+        pairs = zip(prepared, committed.value, strict=True)
         with self._core.engine.connect() as connection:
-            if committed.value is not None:
-                size = committed.head.tree_size
-                return self._published(connection, draft.bundle, committed.value, size)
-            row = repository.answer(connection, lender, draft.ask.request_id)
+            return [self._publish_one(connection, lender, *pair, size) for pair in pairs]
+
+    def _publish_one(
+        self, connection: Connection, lender: str, item: Draft | Result, settled: Settled, size: int
+    ) -> Result:
+        """The answer as it was just given, or as another call with the same id gave it first."""
+        if isinstance(settled, Result):
+            return settled
+        assert isinstance(item, Draft), "all others are results already"
+        try:
+            if settled is not None:
+                return self._published(connection, item.bundle, settled, size)
+            row = repository.answer(connection, lender, item.ask.request_id)
             assert row is not None, "the commit found the answer"
-            return self._again(connection, row, draft.ask)
+            return self._again(connection, row, item.ask)
+        except CredproofError as error:
+            return error
 
     def _again(self, connection: Connection, row: Row[Any], ask: Ask) -> AnswerBundle:
         if row.request_digest != ask.digest:
@@ -234,6 +278,15 @@ class Verify:
             evidence=evidence_digest(consent, tokens, bindings),
         )
         return sign_answer(self._core.keys.answer, answer)
+
+
+def bucket_s(count: int) -> float:
+    """What the latency of a batch with a refusal before consent is a multiple of, in seconds."""
+    return REFUSAL_LATENCY_S + (count - 1) * ITEM_LATENCY_S
+
+
+def _is_before_consent(result: Result) -> bool:
+    return isinstance(result, Refused) and result.reason == "NOT_PERMITTED"
 
 
 def answer_name(lender: str, request_id: bytes) -> bytes:
@@ -347,6 +400,33 @@ def _period_start(per: str, now: int) -> int:
     day = date_of(now)
     first = day if per == "day" else day.replace(day=1)
     return now - now % 86_400 - 86_400 * (day - first).days
+
+
+class Settle:
+    """Gives the answers of a batch, each by itself and in order, and logs its refusals."""
+
+    def __init__(
+        self, lender: str, asks: Sequence[Ask], prepared: Sequence[Draft | Result]
+    ) -> None:
+        self._lender = lender
+        self._asks = asks
+        self._prepared = prepared
+
+    def apply(self, tx: Transaction) -> tuple[Settled, ...]:
+        pairs = zip(self._asks, self._prepared, strict=True)
+        return tuple(self._settle(tx, ask, item) for ask, item in pairs)
+
+    def _settle(self, tx: Transaction, ask: Ask, item: Draft | Result) -> Settled:
+        result = self._give(tx, item) if isinstance(item, Draft) else item
+        if isinstance(result, Refused):
+            LogRefusal(self._lender, ask, result).apply(tx)
+        return result
+
+    def _give(self, tx: Transaction, draft: Draft) -> Settled:
+        try:
+            return GiveAnswer(self._lender, draft).apply(tx)
+        except CredproofError as error:
+            return error  # it is raised before anything is written: nothing has to be taken back
 
 
 class LogRefusal:
