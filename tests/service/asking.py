@@ -20,10 +20,11 @@ from credproof.verification.consent import (
 )
 from credproof.verification.policy import Policy, parse_policy
 from credproof.verification.trust import NEVER, PolicyPin
+from credproof_server.service.answering import Ask, Settle
 from credproof_server.service.consents import Consents
 from credproof_server.service.core import Core
 from credproof_server.service.ingest import Ingest
-from credproof_server.service.verify import Ask, Settle, Verify
+from credproof_server.service.verify import Verify
 
 from tests.deployment import DOMAIN, Deployment, package, seal, statement
 from tests.world import KEY_BINDING, POLICY, complete, signer_of

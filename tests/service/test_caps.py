@@ -94,6 +94,19 @@ async def test_the_cap_of_one_policy_is_not_used_by_answers_of_another(asking):
     await refused(asking, asking.question(one, consent))
 
 
+@pytest.mark.parametrize("cap", ["1 per day", "1 per month"])
+async def test_a_second_consent_gives_no_second_share_of_a_periods_cap(asking, cap):
+    policy = asking.policy(cap)
+    await asking.ask(asking.question(policy, await asking.consent(policy)))
+    await refused(asking, asking.question(policy, await asking.consent(policy)))
+
+
+async def test_a_second_consent_has_a_cap_of_its_own_where_the_cap_is_per_consent(asking):
+    policy = asking.policy("1 per consent")
+    for _ in range(2):
+        assert await asking.ask(asking.question(policy, await asking.consent(policy)))
+
+
 async def test_questions_that_race_for_the_last_answer_get_it_once(asking):
     """Both drafts were made while the cap had room: the commit decides."""
     policy = asking.policy("1 per day")

@@ -30,13 +30,14 @@ from credproof.wire import ask as ask_wire
 from credproof.wire import trust as trust_wire
 
 from credproof_server.rpc.identity import caller
+from credproof_server.service.answering import Ask
 from credproof_server.service.audit import Audit
 from credproof_server.service.consents import Consents
 from credproof_server.service.core import Core
 from credproof_server.service.ingest import BatchResult, Ingest, Receipt, Result
 from credproof_server.service.pseudonyms import Pseudonyms
 from credproof_server.service.registry import Registry
-from credproof_server.service.verify import Ask, Verify
+from credproof_server.service.verify import Verify
 from credproof_server.service.withdrawals import Withdrawals, Withdrawn
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -34,7 +34,7 @@ class Pseudonyms:
     async def evaluate(
         self, participant: str, role: str, key_id: str, blinded: Sequence[bytes]
     ) -> Evaluated:
-        """Evaluate blinded elements under the service's key.
+        """Evaluate blinded elements under the service's key; counted before the work is done.
 
         Raises:
             Conflict: `OTHER_OPRF_KEY` when another key was expected.
@@ -43,10 +43,10 @@ class Pseudonyms:
         """
         if key_id != self._key_id:
             raise Conflict("OTHER_OPRF_KEY", "the service evaluates under another key now")
+        await self._core.commit(CountEvaluations(participant, len(blinded), self._quota(role)))
         elements, proof = await self._core.in_thread(
             lambda: evaluate_verifiable(self._core.keys.oprf, blinded, os.urandom(64))
         )
-        await self._core.commit(CountEvaluations(participant, len(blinded), self._quota(role)))
         return Evaluated(tuple(elements), proof)
 
     def _quota(self, role: str) -> int:
@@ -57,7 +57,7 @@ class Pseudonyms:
 
 
 class CountEvaluations:
-    """Counts evaluations, and refuses those beyond the day's quota before they are given out."""
+    """Counts evaluations, and refuses those beyond the day's quota."""
 
     def __init__(self, participant: str, count: int, quota: int) -> None:
         self._participant = participant

@@ -192,11 +192,30 @@ def answer(connection: Connection, lender: str, request_id: bytes) -> Row[Any] |
     return connection.execute(query).first()
 
 
-def answers_under(connection: Connection, consent_id: bytes) -> list[tuple[bytes, int]]:
-    """Policy digest and time of every answer that was given under a consent."""
-    query = select(answers.c.policy_digest, answers.c.time)
-    rows = connection.execute(query.where(answers.c.consent_id == consent_id))
-    return [(row.policy_digest, row.time) for row in rows]
+def has_answer(connection: Connection, consent_id: bytes) -> bool:
+    """Whether any answer was given under a consent."""
+    query = select(answers.c.log_index).where(answers.c.consent_id == consent_id)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def count_under(connection: Connection, consent_id: bytes, policy_digest: bytes) -> int:
+    """How many answers were given under a consent and a policy."""
+    a = answers.c
+    return _count(connection, a.consent_id == consent_id, a.policy_digest == policy_digest)
+
+
+def count_since(
+    connection: Connection, lender: str, sub: bytes, policy_digest: bytes, since: int
+) -> int:
+    """How many answers a lender got about a borrower under a policy since a time."""
+    a = answers.c
+    asked = (a.lender == lender, a.sub == sub, a.policy_digest == policy_digest)
+    return _count(connection, *asked, a.time >= since)
+
+
+def _count(connection: Connection, *conditions: ColumnElement[bool]) -> int:
+    query = select(func.count()).select_from(answers).where(*conditions)
+    return int(connection.execute(query).scalar_one())
 
 
 def add_answer(connection: Connection, row: Mapping[str, Any]) -> None:
