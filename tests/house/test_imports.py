@@ -49,11 +49,12 @@ CLIENT_ROOMS = {
     "home": Room(f"{CORE} wire"),
     "channel": Room(f"{CORE} v1 wire home"),
     "session": Room(f"{CORE} v1 wire home channel"),
-    "provider": Room(KIT),
+    "submission": Room(KIT),
+    "provider": Room(f"{KIT} submission"),
     "lender": Room(KIT),
     "borrower": Room(KIT),
     "auditor": Room(KIT),
-    "cli": Room(f"{KIT} {SDK}"),
+    "cli": Room(f"{KIT} submission {SDK}"),
 }
 """From the ground up: a row names only rows above it."""
 

@@ -35,6 +35,7 @@ def item(
         basis=b"\x03" * 32,
         package=b"package of " + name.encode() + bytes(range(256)),
         line=seq + 1,
+        run="20261124T093000Z",
     )
 
 
@@ -102,7 +103,7 @@ def test_a_process_that_dies_leaves_what_it_added_and_no_lock(path: Path) -> Non
         "import datetime, os, sys; from pathlib import Path\n"
         "from credproof.records.outbox import Item, Outbox\n"
         "outbox, day = Outbox(Path(sys.argv[1])), datetime.date(2026, 1, 31)\n"
-        "outbox.add([Item('small/1', 'a', day, 1, b't', b's', b'b', b'bytes', 2)])\n"
+        "outbox.add([Item('small/1', 'a', day, 1, b't', b's', b'b', b'bytes', 2, 'run')])\n"
         "os.kill(os.getpid(), 9)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=False)

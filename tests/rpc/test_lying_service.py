@@ -25,17 +25,30 @@ def provider(running):
         yield opened
 
 
+class Changed:
+    """The replies of a stream, each changed."""
+
+    def __init__(self, replies, change) -> None:
+        self._replies = replies
+        self._change = change
+        self.cancel = replies.cancel
+
+    def __next__(self):
+        reply = next(self._replies)
+        self._change(reply)
+        return reply
+
+
 def lying(provider: Provider, change) -> None:
     """From now on the replies to this provider's submissions are changed."""
     honest = provider._attestations
 
-    def submit(request, **how):
-        reply = honest.SubmitAttestations(request, **how)
-        change(reply)
-        return reply
-
     provider._attestations = SimpleNamespace(
-        SubmitAttestations=submit, ListChainHeads=honest.ListChainHeads, honest=honest
+        StreamAttestations=lambda requests, **how: Changed(
+            honest.StreamAttestations(requests, **how), change
+        ),
+        ListChainHeads=honest.ListChainHeads,
+        honest=honest,
     )
 
 

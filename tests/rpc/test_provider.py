@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from credproof import provider as sdk
 from credproof.attestation.package import parse_package
 from credproof.base.errors import Unreachable
 from credproof.base.limits import BATCH_ITEMS_MAX
-from credproof.provider import Provider, SubmitReport, _Run
+from credproof.provider import Provider, SubmitReport
 from credproof.records.mapping import Record
 from credproof.records.outbox import Item
+from credproof.submission.sender import Sender
 from credproof.verification.answer import ENTRY_ATTESTATION
 from credproof.verification.trust import Participant
 from credproof_server import admission
@@ -94,7 +94,7 @@ def chain(provider: Provider, account: str) -> list[tuple[int, dt.date]]:
     query = "SELECT package FROM items WHERE account = ? AND state = 'accepted' ORDER BY seq"
     packages = [parse_package(row[0]) for row in provider._outbox._rows(query, account)]
     assert [bytes(32), *(p.token.id for p in packages[:-1])] == [p.prev for p in packages]
-    head = _Run(provider, provider.trust.schema(SCHEMA))._heads([account])[account]
+    head = provider._heads(provider.trust.schema(SCHEMA).digest, [account])[account]
     assert head == (packages[-1].seq, packages[-1].token.id)
     return [(package.seq, package.token.as_of) for package in packages]
 
@@ -169,8 +169,8 @@ def signed_only(running, monkeypatch, *records: Record, now: int | None = None) 
     """A run that signs and then finds no service; gives what waits."""
     with running.world.provider() as provider, monkeypatch.context() as patch:
         if now is not None:
-            patch.setattr(sdk, "_now", lambda: now)
-        patch.setattr(_Run, "_send", unreachable)
+            provider._attester.clock = lambda: now
+        patch.setattr(Sender, "send", unreachable)
         with pytest.raises(Unreachable):
             submit(provider, *records)
         return provider._outbox.pending(BATCH_ITEMS_MAX)
@@ -211,8 +211,8 @@ def test_what_only_followed_something_too_old_is_signed_anew_with_it(running, mo
     november, december = months(running)
     ages = iter([2 * DAY_S, 2 * DAY_S, 60])
     with running.world.provider() as provider, monkeypatch.context() as patch:
-        patch.setattr(sdk, "_now", lambda: int(time.time()) - next(ages))
-        patch.setattr(_Run, "_send", unreachable)
+        provider._attester.clock = lambda: int(time.time()) - next(ages)
+        patch.setattr(Sender, "send", unreachable)
         with pytest.raises(Unreachable):
             submit(provider, november, december)
     with running.world.provider() as provider:
@@ -232,7 +232,7 @@ def test_one_refusal_costs_one_record_of_an_account(running, provider):
 def test_a_wrong_clock_is_told_and_does_not_sign_for_ever(running, provider, monkeypatch):
     november, december = months(running)
     long_ago = int(time.time()) - 2 * DAY_S
-    monkeypatch.setattr(sdk, "_now", lambda: long_ago)
+    provider._attester.clock = lambda: long_ago
     report = submit(provider, november, december)
     assert (report.accepted, report.rejected[0].reason) == (0, "TOO_OLD")
     assert len(report.rejected) == 2

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from credproof.attestation.package import parse_package
 from credproof.base.errors import Conflict, DataLoss
 
-State = Literal["pending", "accepted", "rejected"]
+State = Literal["pending", "accepted", "rejected", "withdrawn"]
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS items (
@@ -35,7 +35,8 @@ CREATE TABLE IF NOT EXISTS items (
     state TEXT NOT NULL DEFAULT 'pending',
     log_index INTEGER,
     reason TEXT,
-    as_of TEXT NOT NULL
+    as_of TEXT NOT NULL,
+    run TEXT NOT NULL
 )
 """
 _INDEXES = """
@@ -44,14 +45,20 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_token_per_seq
 CREATE INDEX IF NOT EXISTS items_by_day
     ON items (schema_id, account, as_of, seq) WHERE state != 'rejected';
 CREATE INDEX IF NOT EXISTS items_by_state ON items (state, number);
+CREATE INDEX IF NOT EXISTS items_by_run ON items (run, number);
 """
-_ADDED = "schema_id, account, as_of, seq, token_id, sub, basis, package, line"
-_ADD = f"INSERT INTO items ({_ADDED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_ADDED = "schema_id, account, as_of, seq, token_id, sub, basis, package, line, run"
+_ADD = f"INSERT INTO items ({_ADDED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _SELECT = f"SELECT {_ADDED}, state, log_index, reason FROM items"  # noqa: S608
 _PENDING = f"{_SELECT} WHERE state = 'pending' ORDER BY number LIMIT ?"
 _KEPT = f"{_SELECT} WHERE schema_id = ? AND account = ? AND state != 'rejected'"
 _NEWEST = f"{_KEPT} ORDER BY seq DESC LIMIT 1"
 _NEWEST_OF_DAY = f"{_KEPT} AND as_of = ? ORDER BY seq DESC LIMIT 1"
+_OF_RUN = f"{_SELECT} WHERE run = ? AND state = 'accepted' ORDER BY number"
+_RUNS = "SELECT run, schema_id, state, count(*) FROM items GROUP BY run, schema_id, state"
+_WITHDRAW = (
+    "UPDATE items SET state = 'withdrawn', reason = ? WHERE token_id = ? AND state = 'accepted'"
+)
 _WAITING = "WHERE token_id = ? AND state = 'pending'"
 _ACCEPT = f"UPDATE items SET state = 'accepted', log_index = ? {_WAITING}"  # noqa: S608
 _REJECT = f"UPDATE items SET state = 'rejected', reason = ? {_WAITING}"  # noqa: S608
@@ -70,6 +77,7 @@ class Item:
     basis: bytes
     package: bytes
     line: int
+    run: str
     state: State = "pending"
     log_index: int | None = None
     reason: str | None = None
@@ -155,6 +163,19 @@ class Outbox:
             self._db.executemany(_REJECT, [(reason, token_id) for token_id, reason in refusals])
             self._db.executemany(_ADD, [_added(item) for item in instead])
 
+    def of_run(self, run: str) -> list[Item]:
+        """The accepted items of a run."""
+        return self._items(_OF_RUN, run)
+
+    def runs(self) -> list[tuple[str, str, str, int]]:
+        """How many items each run has: run, schema id, state, count."""
+        return self._rows(_RUNS)
+
+    def mark_withdrawn(self, withdrawn: Sequence[tuple[bytes, str]]) -> None:
+        """Keep that accepted items were withdrawn: token id and reason. Their place stays taken."""
+        with _transaction(self._db):
+            self._db.executemany(_WITHDRAW, [(reason, token_id) for token_id, reason in withdrawn])
+
     def counts(self) -> Mapping[str, int]:
         """How many items there are by state."""
         return dict(self._rows("SELECT state, count(*) FROM items GROUP BY state"))
@@ -170,7 +191,7 @@ class Outbox:
 
 def _added(item: Item) -> tuple[object, ...]:
     day, place = item.as_of.isoformat(), (item.seq, item.token_id)
-    content = (item.sub, item.basis, item.package, item.line)
+    content = (item.sub, item.basis, item.package, item.line, item.run)
     return (item.schema_id, item.account, day, *place, *content)
 
 
@@ -203,14 +224,16 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _upgrade(db: sqlite3.Connection) -> None:
-    """Give an outbox of before the column `as_of` that column: each package holds its day."""
+    """Give an older outbox the columns that it lacks: `as_of` lies in each package."""
     db.create_function("day_of", 1, _day_of)
     with _transaction(db):
-        if any(row[1] == "as_of" for row in db.execute("PRAGMA table_info(items)")):
-            return
-        db.execute("ALTER TABLE items ADD COLUMN as_of TEXT NOT NULL DEFAULT ''")
-        # What was refused is never read again, and may have been refused for not parsing.
-        db.execute("UPDATE items SET as_of = day_of(package) WHERE state != 'rejected'")
+        columns = {row[1] for row in db.execute("PRAGMA table_info(items)")}
+        if "as_of" not in columns:
+            db.execute("ALTER TABLE items ADD COLUMN as_of TEXT NOT NULL DEFAULT ''")
+            # What was refused is never read again, and may have been refused for not parsing.
+            db.execute("UPDATE items SET as_of = day_of(package) WHERE state != 'rejected'")
+        if "run" not in columns:
+            db.execute("ALTER TABLE items ADD COLUMN run TEXT NOT NULL DEFAULT ''")
 
 
 def _day_of(package: bytes) -> str:

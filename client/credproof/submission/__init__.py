@@ -1,0 +1,1 @@
+"""Submitting records in bulk: plan, attest, send."""
