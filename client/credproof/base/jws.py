@@ -40,18 +40,12 @@ class Jws:
     """
 
     token: str
+    signing_input: bytes
+    id: bytes
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
     payload: bytes
     signature: bytes
-
-    @property
-    def signing_input(self) -> bytes:
-        return self.token.rpartition(".")[0].encode("ascii")
-
-    @property
-    def id(self) -> bytes:
-        return token_id(self.token)
 
     @property
     def kid(self) -> str:
@@ -121,7 +115,9 @@ def parse(token: str, typ: str, *, limit: int = TOKEN_BYTES_MAX) -> Jws:
     claims = parse_json(payload)
     if not isinstance(claims, dict):
         raise Malformed("NOT_A_JWS", "payload is not a JSON object")
-    return Jws(token, header, claims, payload, signature)
+    signing_input = token.rpartition(".")[0].encode("ascii")
+    digest = hashlib.sha256(signing_input).digest()
+    return Jws(token, signing_input, digest, header, claims, payload, signature)
 
 
 def _check_header(header: Any, typ: str) -> None:
