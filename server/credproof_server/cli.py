@@ -147,7 +147,7 @@ def list_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
 def check_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
     """Check that everything stored is what was logged; names every row that is not.
 
-    Reads the whole log (chain, times, tree, newest checkpoint) and decrypts every attestation.
+    Reads the whole log (chain, times, tree, newest checkpoint) and decrypts every row.
     Exit code 1 when something is damaged.
     """
     with progress_bar("checking", None, hidden=as_json) as advance:
@@ -163,11 +163,12 @@ def _print_check(report: CheckReport, *, as_json: bool) -> None:
         for d in report.damage
     ]
     if as_json:
-        counts = {"entries": report.entries, "attestations": report.attestations}
+        counts = {"entries": report.entries, "rows": dict(report.rows)}
         print_json({"ok": not damage, **counts, "damage": damage})
         return
     out.print(f"entries       {report.entries:>8}")
-    out.print(f"attestations  {report.attestations:>8}")
+    for what, count in report.rows.items():
+        out.print(f"{what + 's':<14}{count:>8}")
     for item in damage:
         where = f"{item['what']} {item['log_index']}"
         err.print(f"damaged: {where}: {item['message']} ({item['reason']})", markup=False)

@@ -207,7 +207,7 @@ def test_the_log_is_verified_and_shown_line_by_line(answered):
 def test_check_finds_nothing_wrong_beside_the_running_service(answered):
     told = json.loads(run("check", answered / "service", "--json"))
     assert told["ok"]
-    assert told["attestations"] == 3
+    assert told["rows"]["attestation"] == 3
 
 
 def test_the_log_of_the_service_names_nobody(answered):

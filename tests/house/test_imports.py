@@ -70,7 +70,8 @@ SERVER_ROOMS = {
     "app": Room("service rpc directory", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
     "setup": Room("config authority storage service directory admission", f"{SQL} {USERS}"),
-    "checking": Room("storage log service directory", f"{GRPC} {SQL} {USERS}"),
+    "row_checks": Room("storage service", f"{GRPC} {SQL} {USERS}"),
+    "checking": Room("storage log service directory row_checks", f"{GRPC} {SQL} {USERS}"),
     "demo": Room("directory admission setup checking"),  # lies: writes to databases by hand
     "cli": Room("directory app admission setup checking demo"),
 }

@@ -6,13 +6,19 @@ import sqlite3
 from contextlib import closing, contextmanager
 
 import pytest
+from credproof.attestation.withdrawal import sign_withdrawal
 from credproof.base.errors import DataLoss
 from credproof.wire.errors import code_of
 from credproof_server.checking import check
+from credproof_server.service.consents import RevokeConsent
 from credproof_server.service.holdings import load_holdings
 from credproof_server.service.ingest import Ingest
+from credproof_server.service.withdrawals import Withdrawals
+from credproof_server.storage import repository
 
-from tests.deployment import package, seal, statement
+from tests.deployment import DOMAIN, package, seal, statement
+from tests.service.asking import Asking
+from tests.world import POLICY
 
 
 @contextmanager
@@ -43,7 +49,7 @@ def served(core):
 
 async def test_nothing_is_damaged_at_first(core, deployment, stored):
     report = check(deployment.directory)
-    assert (report.attestations, report.damage) == (2, ())
+    assert (report.rows["attestation"], report.damage) == (2, ())
     assert len(served(core).attestations) == 2
 
 
@@ -84,7 +90,10 @@ async def test_a_row_that_points_at_another_entry_is_named(core, deployment, sto
     with behind_the_back(deployment) as database:
         database.execute(f"UPDATE attestations SET log_index = 0 WHERE log_index = {stored[1]}")
 
-    assert damage(deployment) == [("attestation", 0, "ROW_DIFFERS")]
+    assert damage(deployment) == [
+        ("attestation", 0, "ROW_DIFFERS"),
+        ("attestation", stored[1], "ROW_MISSING"),
+    ]
 
 
 async def test_a_row_whose_data_key_is_gone_is_named(core, deployment, stored):
@@ -119,3 +128,72 @@ async def test_a_changed_log_is_named(core, deployment, stored, change, reason):
 
     found = [r for what, _, r in damage(deployment) if what == "entry"]
     assert [reason] == found
+
+
+# -- consents, answers, withdrawals, conflicts
+
+
+@pytest.fixture
+async def peopled(core, deployment) -> Asking:
+    """A service with a row of every kind."""
+    asking = Asking(deployment, core)
+    await asking.attest()
+    for mode in ("once", "continuing"):
+        consent_id = await asking.consent(POLICY, mode=mode)
+        await asking.ask(asking.question(POLICY, consent_id))
+    with core.engine.connect() as connection:
+        row = repository.consent(connection, consent_id)
+    await core.commit(RevokeConsent(consent_id, core.vault.key(row.sub)))
+    await asking.submit([package(statement(account="account-1"), asking.bank)])
+    figures = asking.newest
+    signed = sign_withdrawal(
+        asking.bank, issuer="bank", service=DOMAIN, token=figures, reason="error", now=core.clock()
+    )
+    await Withdrawals(core).withdraw("bank", [signed])
+    return asking
+
+
+async def test_nothing_is_damaged_in_a_service_with_every_kind_of_row(deployment, peopled):
+    report = check(deployment.directory)
+    assert report.damage == ()
+    assert report.rows == {
+        "attestation": 2,
+        "withdrawal": 1,
+        "conflict": 1,
+        "consent": 2,
+        "answer": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("consent", "UPDATE consents SET sealed = x'00' WHERE revoked_index IS NULL"),
+        ("consent", "UPDATE consents SET lender = 'other' WHERE revoked_index IS NULL"),
+        ("consent", "UPDATE consents SET revoked_index = NULL"),
+        ("consent", "UPDATE consents SET revoked_index = 1 WHERE revoked_index IS NULL"),
+        ("consent", "DELETE FROM consents WHERE revoked_index IS NULL"),
+        ("answer", "UPDATE answers SET sealed = x'00' WHERE rowid = 1"),
+        ("answer", "UPDATE answers SET lender = 'other' WHERE rowid = 1"),
+        ("answer", "DELETE FROM answers WHERE rowid = 1"),
+        ("withdrawal", "DELETE FROM withdrawals"),
+        ("withdrawal", "UPDATE withdrawals SET token = CAST('rubbish' AS BLOB)"),
+        ("attestation", "UPDATE attestations SET withdrawn_index = NULL"),
+        (
+            "attestation",
+            "UPDATE attestations SET withdrawn_index = 0 WHERE withdrawn_index IS NULL",
+        ),
+        ("attestation", "UPDATE attestations SET current = 0 WHERE withdrawn_index IS NULL"),
+        (
+            "attestation",
+            "UPDATE attestations SET chain_id = zeroblob(32) WHERE withdrawn_index IS NULL",
+        ),
+        ("attestation", "DELETE FROM attestations WHERE withdrawn_index IS NULL"),
+        ("conflict", "UPDATE conflicts SET sealed = x'00'"),
+        ("conflict", "DELETE FROM conflicts"),
+    ],
+)
+async def test_any_row_that_is_not_what_was_logged_is_named(deployment, peopled, what, change):
+    with behind_the_back(deployment) as database:
+        database.execute(change)
+    assert [what] == [found for found, _, _ in damage(deployment)]

@@ -98,8 +98,8 @@ class LogAudit:
         """How far it went."""
         return AuditState(self._position, self._frontier.peaks)
 
-    def feed(self, line: bytes) -> None:
-        """Accept the next entry.
+    def feed(self, line: bytes) -> str:
+        """Accept the next entry; gives its kind.
 
         Raises:
             Malformed, VerificationFailed: as `ChainPosition.verify_next`, and `LOG_FORKED`;
@@ -113,6 +113,7 @@ class LogAudit:
         self._kinds[kind] += 1
         if self._position.size == self._trusted.position.size:
             self._compare_with_trusted()
+        return kind
 
     def _compare_with_trusted(self) -> None:
         if self.size == self._trusted.position.size and self.state != self._trusted:

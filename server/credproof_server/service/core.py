@@ -77,8 +77,13 @@ class Core:
 
     def chain_id(self, provider: str, schema_digest: bytes, account: str) -> bytes:
         """The keyed digest under which a provider's chain for an account is filed."""
-        parts = (provider.encode(), schema_digest, account.encode())
-        return hmac.digest(self.keys.index, tagged("chain", *parts), "sha256")
+        return chain_id(self.keys.index, provider, schema_digest, account)
+
+
+def chain_id(index_key: bytes, provider: str, schema_digest: bytes, account: str) -> bytes:
+    """MAC of what names a chain, 32 bytes: the database shows no account."""
+    parts = (provider.encode(), schema_digest, account.encode())
+    return hmac.digest(index_key, tagged("chain", *parts), "sha256")
 
 
 @asynccontextmanager

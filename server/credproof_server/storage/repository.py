@@ -155,16 +155,46 @@ def _counting(sub: bytes) -> tuple[ColumnElement[bool], ...]:
     return a.sub == sub, a.current.is_(True), a.withdrawn_index.is_(None)
 
 
-def attestation_pages(connection: Connection, size: int = 500) -> Iterator[Sequence[Row[Any]]]:
-    """Every attestation in the order of the log, page by page."""
-    last = -1
+def wrongly_current(connection: Connection) -> Sequence[int]:
+    """The log indexes of attestations that are marked as the newest of their chain and are not,
+    or the other way round."""
+    a, other = attestations.c, attestations.alias()
+    newest = select(func.max(other.c.seq)).where(other.c.chain_id == a.chain_id)
+    query = select(a.log_index).where(a.current != (a.seq == newest.scalar_subquery()))
+    return connection.execute(query.order_by(a.log_index)).scalars().all()
+
+
+# -- whole tables, for checking -------------------------------------------------
+
+
+_TABLES = {
+    "attestation": attestations,
+    "withdrawal": withdrawals,
+    "conflict": conflicts,
+    "consent": consents,
+    "answer": answers,
+}
+
+
+def pages(connection: Connection, name: str, size: int = 500) -> Iterator[Sequence[Row[Any]]]:
+    """Every row that is an attestation, withdrawal, conflict, consent or answer, in the order of
+    the log, page by page."""
+    table, last = _TABLES[name], -1
     while True:
-        query = select(attestations).where(attestations.c.log_index > last)
-        rows = connection.execute(query.order_by(attestations.c.log_index).limit(size)).all()
+        query = select(table).where(table.c.log_index > last)
+        rows = connection.execute(query.order_by(table.c.log_index).limit(size)).all()
         if not rows:
             return
         yield rows
         last = rows[-1].log_index
+
+
+def ended(connection: Connection) -> tuple[set[int], set[int]]:
+    """The log indexes by which consents are revoked, and attestations withdrawn."""
+    columns = (consents.c.revoked_index, attestations.c.withdrawn_index)
+    queries = (select(column).where(column.is_not(None)) for column in columns)
+    revoked, withdrawn = (set(connection.execute(query).scalars()) for query in queries)
+    return revoked, withdrawn
 
 
 # -- consents and answers -----------------------------------------------------

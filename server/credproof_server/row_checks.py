@@ -1,0 +1,124 @@
+"""Is a stored row what it was when it was logged? One function per table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from credproof.attestation.package import parse_package, verify_commitments
+from credproof.attestation.withdrawal import parse_withdrawal
+from credproof.base.encoding import parse_b64url
+from credproof.base.errors import DataLoss
+from credproof.base.jws import token_id
+from credproof.log.entry import Entry, parse_entry
+from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION
+from credproof.verification.consent import verify_consent
+from credproof.verification.trust import Trust
+from credproof.wire import answer as answer_wire
+from sqlalchemy import Row
+
+from credproof_server.service import answering, consents, ingest, withdrawals
+from credproof_server.service.core import chain_id
+from credproof_server.service.holdings import open_package
+from credproof_server.storage.vault import DataKey
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What rows are checked against. `keys` are the data keys of the page's subjects."""
+
+    trust: Trust
+    index_key: bytes
+    keys: Mapping[bytes, DataKey]
+    lines: Mapping[int, bytes]
+
+    def entry(self, log_index: int, kind: str) -> Entry:
+        """The entry that a row belongs to.
+
+        Raises:
+            DataLoss: `ROW_DIFFERS`.
+        """
+        line = self.lines.get(log_index)
+        entry = parse_entry(line) if line is not None else None
+        if entry is None or entry.kind != kind:
+            raise differs()
+        return entry
+
+    def key(self, sub: bytes) -> DataKey:
+        """
+        Raises:
+            DataLoss: `KEY_MISSING`.
+        """
+        if sub not in self.keys:
+            raise DataLoss("KEY_MISSING", "a subject has no data key")
+        return self.keys[sub]
+
+
+def differs() -> DataLoss:
+    return DataLoss("ROW_DIFFERS", "a stored row differs from its logged digest")
+
+
+def attestation(row: Row[Any], context: Context) -> None:
+    """The package opens, recomputes, and is what was logged and filed."""
+    package = open_package(row, context.key(row.sub))
+    token = package.token
+    verify_commitments(package, context.trust.schemas[token.schema_digest])
+    filed = chain_id(context.index_key, token.issuer, token.schema_digest, package.account)
+    entry = context.entry(row.log_index, ENTRY_ATTESTATION)
+    if (entry.object, entry.actor, row.chain_id) != (token.id, token.issuer, filed):
+        raise differs()
+    if row.withdrawn_index is not None:
+        fields = context.entry(row.withdrawn_index, withdrawals.ENTRY_WITHDRAWN).fields
+        if parse_b64url(str(fields.get("token"))) != token.id:
+            raise differs()
+
+
+def withdrawal(row: Row[Any], context: Context) -> None:
+    """The provider's signed withdrawal is the one that was logged."""
+    found = parse_withdrawal(row.token.decode("ascii"))
+    entry = context.entry(row.log_index, withdrawals.ENTRY_WITHDRAWN)
+    if (entry.object, found.token, entry.actor) != (found.jws.id, row.token_id, found.issuer):
+        raise differs()
+
+
+def conflict(row: Row[Any], context: Context) -> None:
+    """The evidence of an equivocation opens and is what was logged."""
+    package = parse_package(context.key(row.sub).open(ingest.ROW, row.token_id, row.sealed))
+    entry = context.entry(row.log_index, ingest.ENTRY_CONFLICT)
+    if (entry.object, row.token_id) != (package.token.id, package.token.id):
+        raise differs()
+
+
+def consent(row: Row[Any], context: Context) -> None:
+    """The consent opens, verifies, and is what was logged."""
+    token = context.key(row.sub).open(consents.ROW, row.consent_id, row.sealed)
+    found = verify_consent(token.decode("ascii"))
+    entry = context.entry(row.log_index, consents.ENTRY_GRANTED)
+    terms = (found.terms.sub, found.terms.aud)
+    if (entry.object, row.consent_id, row.sub, row.lender) != (found.id, found.id, *terms):
+        raise differs()
+    if row.revoked_index is not None:
+        revoked = context.entry(row.revoked_index, consents.ENTRY_REVOKED)
+        if revoked.object != found.id:
+            raise differs()
+
+
+def answer(row: Row[Any], context: Context) -> None:
+    """The answer opens and is what was logged, for the lender that asked."""
+    name = answering.answer_name(row.lender, row.request_id)
+    bundle = answer_wire.parse(context.key(row.sub).open(answering.ROW, name, row.sealed))
+    entry = context.entry(row.log_index, ENTRY_ANSWER)
+    if (entry.object, entry.actor) != (token_id(bundle.answer), row.lender):
+        raise differs()
+
+
+RowCheck = Callable[[Row[Any], Context], None]
+ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
+    "attestation": (ENTRY_ATTESTATION, attestation),
+    "withdrawal": (withdrawals.ENTRY_WITHDRAWN, withdrawal),
+    "conflict": (ingest.ENTRY_CONFLICT, conflict),
+    "consent": (consents.ENTRY_GRANTED, consent),
+    "answer": (ENTRY_ANSWER, answer),
+}
+"""What is stored: the kind of log entry that each row belongs to, and how it is checked."""
