@@ -1,0 +1,87 @@
+"""Nothing is acknowledged before it is on disk: the system calls of one submission say so."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from credproof.channel import call, connect
+from credproof.home import Home
+from credproof.v1 import attestation_service_pb2 as pb
+from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
+from credproof_server.demo.world import World
+
+from tests.crash.killing import Victim
+from tests.deployment import package, seal, statement
+from tests.rpc.conftest import PROVIDER
+
+ITEMS = 64
+REPLY_BYTES = 3000
+"""Less than a reply with that many receipts, more than any control frame."""
+SYNC = re.compile(r"f(?:data)?sync\(\d+<(.*?)>")
+SEND = re.compile(r"(?:sendmsg|sendto|write|writev)\(\d+<(?:TCP|socket).*= (\d+)$")
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path)
+    made.make()
+    victim = Victim(made)
+    made.populate()
+    yield made, victim
+    victim.stop()
+
+
+def traced(pid: int, output: Path) -> subprocess.Popen[bytes]:
+    """Attach strace to a process; skips the test where that is not possible."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    calls = "trace=fsync,fdatasync,sendmsg,sendto,write,writev"
+    command = ["strace", "-f", "-yy", "-e", calls, "-o", str(output), "-p", str(pid)]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
+    time.sleep(1)
+    if tracer.poll() is not None:
+        told = tracer.stderr.read().decode() if tracer.stderr else ""
+        pytest.skip(f"ptrace is denied here: {told.strip()[:100]}")
+    return tracer
+
+
+def events(output: Path) -> list[str]:
+    """What was synced, by file name, and `reply` where one was sent, in order."""
+    found = []
+    for line in output.read_text(errors="replace").splitlines():
+        if match := SYNC.search(line):
+            found.append(Path(match[1]).name)
+        elif (match := SEND.search(line)) and int(match[1]) >= REPLY_BYTES:
+            found.append("reply")
+    return found
+
+
+def test_database_and_high_water_mark_are_synced_before_the_reply_is_sent(world, tmp_path):
+    made, victim = world
+    home = Home(made.home(PROVIDER))
+    trust, output = home.trust(at=0), tmp_path / "calls"
+    packages = [
+        package(statement(issuer=PROVIDER, account=f"synced-{i}"), home.signer)
+        for i in range(ITEMS)
+    ]
+    with connect(home) as channel:
+        stub = AttestationServiceStub(channel)
+        sealed = seal(trust, packages, provider=PROVIDER)
+        tracer = traced(victim._process.pid, output)
+        reply = call(stub.SubmitAttestations, pb.SubmitAttestationsRequest(sealed_batch=sealed))
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(30)
+    assert all(result.HasField("receipt") for result in reply.results)
+
+    found = events(output)
+    before = found[: found.index("reply")]
+    assert "log.db-wal" in before
+    assert before.index("vault.db-wal") < before.index("log.db-wal"), "keys before what needs them"
+    assert before.index("log.db-wal") < before.index("high-water.new"), "signed when it is durable"
+    assert "service" in before[before.index("high-water.new") :], "the new name is durable too"
