@@ -19,7 +19,7 @@ from credproof.cli.output import (
     write_file,
 )
 
-from credproof_server import admission, app, setup
+from credproof_server import admission, app, backups, setup
 from credproof_server.checking import CheckReport, check
 from credproof_server.demo.cli import demo
 from credproof_server.directory import ServiceDirectory
@@ -42,6 +42,9 @@ def register(root: typer.Typer) -> None:
     root.command("serve")(serve_command)
     root.command("check")(check_command)
     root.command("upgrade")(upgrade_command)
+    root.command("backup")(backup_command)
+    root.command("export")(export_command)
+    root.command("restore")(restore_command)
     root.command("demo")(demo)
     root.add_typer(participants, name="participant")
 
@@ -180,3 +183,79 @@ def upgrade_command(folder: ServiceArgument) -> None:
     """Bring a service's databases to this version. The service must not run; back up first."""
     setup.upgrade(folder)
     out.print("The databases are up to date.")
+
+
+KeysToOption = Annotated[
+    Path,
+    typer.Option("--keys-to", help="Where the borrowers' data keys go: apart, kept shortly."),
+]
+
+
+def backup_command(
+    folder: ServiceArgument,
+    to: Annotated[Path, typer.Option("--to", help="A new folder for everything but data keys.")],
+    keys_to: KeysToOption,
+) -> None:
+    """Back a service up, which may run meanwhile: two folders that must be kept apart.
+
+    The data keys decide how long an erased person could come back: keep their copies for days,
+    the others for years. Neither holds the key-encryption key (DIR/kek) nor the offline root:
+    keep those by themselves. The high-water mark is in no backup: it stays in DIR.
+    """
+    head = backups.back_up(ServiceDirectory(folder), to, keys_to)
+    out.print(f"Backup:     {to}, {head.tree_size} log entries")
+    out.print(f"Data keys:  {keys_to} (keep them apart from it, and only for a short time)")
+    out.print(f"Later:      credproof export {folder} FILE --since {head.tree_size}")
+
+
+def export_command(
+    folder: ServiceArgument,
+    file: Annotated[Path, typer.Argument(help="A new file.")],
+    since: Annotated[int, typer.Option(min=0, help="The first log entry: where a backup ends.")],
+    keys_to: KeysToOption,
+) -> None:
+    """Write what was logged from an entry on, with its rows: what a restored backup lacks.
+
+    The service may run. The data keys as they are now go to a folder of their own.
+    """
+    directory = ServiceDirectory(folder)
+    head = backups.export(directory, file, since)
+    backups.copy_keys(directory, keys_to)
+    out.print(f"Export:     {file}, entries {since} to {head.tree_size - 1}")
+    out.print(f"Data keys:  {keys_to} (keep them apart from it, and only for a short time)")
+
+
+def restore_command(
+    folder: ServiceArgument,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="The main part of a backup.")
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option("--keys-from", help="The newest copy of the data keys.")
+    ] = None,
+    exported: Annotated[
+        Path | None, typer.Option("--from-export", help="Then add what this export holds.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="The newest signed checkpoint, if the high-water mark in DIR is lost."),
+    ] = None,
+) -> None:
+    """Restore a service from a backup, an export, or both. The service must not run.
+
+    What is in DIR is kept in DIR/replaced-TIME. A borrower who was erased there stays erased. If
+    entries that were signed are still missing, the service refuses to start, so that the log
+    cannot fork: refill them from an export. Exit code 1 when entries are missing.
+    """
+    if source is not None and keys is not None:
+        reached = backups.restore(folder, source, keys, checkpoint)
+    elif source is not None or keys is not None or exported is None:
+        raise typer.BadParameter("name --from and --keys-from, or --from-export, or all three")
+    if exported is not None:
+        reached = backups.refill(ServiceDirectory(folder), exported)
+    out.print(f"Restored:   {reached.tree_size} log entries, {reached.signed_size} were signed")
+    if reached.missing:
+        first, last = reached.tree_size, reached.signed_size - 1
+        err.print(f"missing: entries {first} to {last}: restore --from-export", markup=False)
+        raise typer.Exit(FAILED)
+    out.print(f"Next:       credproof check {folder}, then credproof serve {folder}")

@@ -72,8 +72,9 @@ SERVER_ROOMS = {
     "setup": Room("config authority storage service directory admission", f"{SQL} {USERS}"),
     "row_checks": Room("storage service", f"{GRPC} {SQL} {USERS}"),
     "checking": Room("storage log service directory row_checks", f"{GRPC} {SQL} {USERS}"),
+    "backups": Room("config storage log directory", f"{GRPC} {USERS}"),  # opens copies
     "demo": Room("directory admission setup checking"),  # lies: writes to databases by hand
-    "cli": Room("directory app admission setup checking demo"),
+    "cli": Room("directory app admission setup checking backups demo"),
 }
 """From the ground up: a row names only rows above it."""
 

@@ -98,6 +98,10 @@ class LogAudit:
         """How far it went."""
         return AuditState(self._position, self._frontier.peaks)
 
+    def root(self) -> bytes:
+        """The root of the entries so far."""
+        return self._frontier.root()
+
     def feed(self, line: bytes) -> str:
         """Accept the next entry; gives its kind.
 

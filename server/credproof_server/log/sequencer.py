@@ -123,11 +123,15 @@ class Sequencer:
             return
         key = self._signer.verifier_key
         seen = verify_checkpoint(note, key.name, [key])
-        behind = seen.tree_size > state.tree.size
-        if behind or state.tree.root(seen.tree_size) != seen.root_hash:
+        size = state.tree.size
+        if seen.tree_size > size:
             raise DataLoss(
-                "LOG_BEHIND", "the log lacks entries that were signed: restore them before serving"
+                "LOG_BEHIND",
+                f"the log lacks the entries {size} to {seen.tree_size - 1}, which were signed:"
+                " refill them with credproof restore --from-export",
             )
+        if state.tree.root(seen.tree_size) != seen.root_hash:
+            raise DataLoss("LOG_FORKED", "the log is not the one that was signed: restore that one")
 
     def _note(self, state: LogState, tree_size: int) -> bytes:
         root = state.tree.root(tree_size)

@@ -31,6 +31,19 @@ def lines(connection: Connection, start: int, limit: int) -> Sequence[bytes]:
     return connection.execute(query.order_by(entries.c.log_index).limit(limit)).scalars().all()
 
 
+def all_lines(connection: Connection, size: int = 1000) -> Iterator[bytes]:
+    """All entries in order, read page by page."""
+    start = 0
+    while page := lines(connection, start, size):
+        yield from page
+        start += len(page)
+
+
+def first_index(connection: Connection) -> int | None:
+    """The index of the first entry that is there."""
+    return connection.execute(select(func.min(entries.c.log_index))).scalar()
+
+
 def lines_at(connection: Connection, indexes: Sequence[int]) -> Mapping[int, bytes]:
     """The entries at these indexes."""
     query = select(entries.c.log_index, entries.c.line).where(entries.c.log_index.in_(indexes))

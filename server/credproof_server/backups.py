@@ -1,0 +1,295 @@
+"""Backups and restores: a restored log must go on where it was signed, and nobody comes back.
+
+A backup has two parts that are kept apart: the main part (log, rows, keys of the service), and
+the data keys of the borrowers, whose copies decide how long an erased person could come back.
+Neither holds the key-encryption key or the offline root. The high-water mark is in no backup.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from credproof.base.errors import Conflict, DataLoss, Malformed
+from credproof.log.audit import LogAudit
+from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from sqlalchemy import Connection, Engine
+
+from credproof_server.config import FILE_NAME
+from credproof_server.directory import HIGH_WATER, OPERATOR, ServiceDirectory
+from credproof_server.log.high_water import HighWater
+from credproof_server.storage import engine as engines
+from credproof_server.storage import repository, transfer
+from credproof_server.storage.keystore import KEK_VARIABLE
+
+LOG_FILE: Final = "log.db"
+VAULT_FILE: Final = "vault.db"
+FOLDERS: Final = ("keys", "tls", OPERATOR)
+"""Folders of a service's directory that are copied file by file."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """Where a stored log ends: its size and its root (hexadecimal)."""
+
+    tree_size: int
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore reached: the log's size, and the size that was signed before."""
+
+    tree_size: int
+    signed_size: int
+
+    @property
+    def missing(self) -> int:
+        """How many signed entries are still not there."""
+        return max(0, self.signed_size - self.tree_size)
+
+
+# -- backing up ------------------------------------------------------------------
+
+
+def back_up(directory: ServiceDirectory, main: Path, keys: Path) -> LogHead:
+    """Copy a service, which may run, into two new folders; gives where the copied log ends.
+
+    The data keys are copied last: they are there before the rows that need them.
+
+    Raises:
+        Conflict: `NOT_EMPTY`.
+    """
+    for folder in (main, keys):
+        _new_folder(folder)
+    with _opened(directory, engines.MAIN) as engine:
+        transfer.copy_database(engine, main / LOG_FILE)
+    for name in (FILE_NAME, "root.json"):
+        shutil.copy2(directory.folder / name, main / name)
+    for name in FOLDERS:
+        shutil.copytree(directory.folder / name, main / name)
+    copy_keys(directory, keys)
+    head = _head(main / LOG_FILE)
+    _private(main)
+    return head
+
+
+def copy_keys(directory: ServiceDirectory, keys: Path) -> None:
+    """Copy the data keys of a service, which may run, into a folder."""
+    keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = keys / f"{VAULT_FILE}.new"
+    fresh.unlink(missing_ok=True)
+    with _opened(directory, engines.VAULT) as engine:
+        transfer.copy_database(engine, fresh)
+    fresh.replace(keys / VAULT_FILE)
+    _private(keys)
+
+
+def export(directory: ServiceDirectory, file: Path, since: int) -> LogHead:
+    """Write what was logged from the entry `since` on, with its rows, to a new file.
+
+    Raises:
+        Conflict: `NOT_EMPTY` when the file is there.
+        Malformed: `NO_SUCH_INDEX`.
+    """
+    if file.exists():
+        raise Conflict("NOT_EMPTY", "the file is there already")
+    target = engines.connect(engines.sqlite_url(file))
+    try:
+        with _opened(directory, engines.MAIN) as engine, engine.connect() as source:
+            size, _ = transfer.size_and_root(source)
+            if not 0 <= since <= size:
+                raise Malformed("NO_SUCH_INDEX", f"the log has {size} entries")
+            with target.begin() as connection:
+                transfer.export_rows(source, connection, since)
+    finally:
+        target.dispose()
+    return _head(file)
+
+
+# -- restoring -------------------------------------------------------------------
+
+
+def restore(folder: Path, main: Path, keys: Path, checkpoint: Path | None) -> Restored:
+    """Put a backup where a service was. What is there is kept in a folder beside it.
+
+    The high-water mark that is there is never replaced; without one, `checkpoint` must be the
+    newest signed checkpoint that anybody has. Data keys that are there and erased stay erased.
+
+    Raises:
+        Malformed: `NO_BACKUP`, `NO_KEK`, `NO_CHECKPOINT`.
+        Conflict: `IN_USE`.
+    """
+    for path in (main / LOG_FILE, main / FILE_NAME, keys / VAULT_FILE):
+        if not path.is_file():
+            raise Malformed("NO_BACKUP", f"there is no backup: {path.name} is missing")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _require_kek(folder)
+    if (folder / FILE_NAME).exists():
+        with ServiceDirectory(folder).locked():
+            _set_aside(folder)
+    before = _newest_set_aside(folder)
+    _put_back(folder, main, keys)
+    if before is not None and (before / VAULT_FILE).exists():
+        _merge_keys(before / VAULT_FILE, folder / VAULT_FILE)
+    _require_high_water(folder, checkpoint)
+    return state(ServiceDirectory(folder))
+
+
+def refill(directory: ServiceDirectory, file: Path) -> Restored:
+    """Add what an export holds beyond the log's end, all or nothing.
+
+    Raises:
+        Malformed: `NO_BACKUP`, `GAP` when the export begins after the log's end.
+        DataLoss: `EXPORT_DIFFERS` when it is not of this log, or not what was signed.
+        Conflict: `IN_USE`.
+    """
+    if not file.is_file():
+        raise Malformed("NO_BACKUP", "there is no such export")
+    source = engines.connect(engines.sqlite_url(file))
+    try:
+        with (
+            directory.locked(),
+            _opened(directory, engines.MAIN) as engine,
+            source.connect() as rows,
+            engine.begin() as target,
+        ):
+            size, _ = transfer.size_and_root(target)
+            _require_reaching(rows, size)
+            transfer.import_rows(rows, target, size)
+            _require_sound(directory, target)
+    finally:
+        source.dispose()
+    return state(directory)
+
+
+def state(directory: ServiceDirectory) -> Restored:
+    """Where the stored log ends, and where it was signed."""
+    with _opened(directory, engines.MAIN) as engine, engine.connect() as connection:
+        size, _ = transfer.size_and_root(connection)
+    return Restored(size, _signed(directory).tree_size)
+
+
+def _signed(directory: ServiceDirectory) -> VerifiedCheckpoint:
+    note = HighWater(directory.folder / HIGH_WATER).read()
+    assert note is not None, "a restore requires it"
+    key = directory.log_signer().verifier_key
+    return verify_checkpoint(note, key.name, [key])
+
+
+def _require_reaching(rows: Connection, size: int) -> None:
+    first = repository.first_index(rows)
+    if first is not None and first > size:
+        raise Malformed(
+            "GAP", f"the export begins at entry {first}, the log ends before entry {size}"
+        )
+
+
+def _require_sound(directory: ServiceDirectory, target: Connection) -> None:
+    """Chain and tree of the refilled log must reach what was signed."""
+    signed, audit = _signed(directory), LogAudit()
+    for line in repository.all_lines(target):
+        audit.feed(line)
+        if audit.size == signed.tree_size:
+            audit.finish(signed)
+    size, root = transfer.size_and_root(target)
+    if (audit.size, audit.root()) != (size, root):
+        raise DataLoss("EXPORT_DIFFERS", "the export is not of this log")
+
+
+# -- files -----------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(directory: ServiceDirectory, store: str) -> Iterator[Engine]:
+    engine = directory.engine(store)
+    try:
+        with engines.readable():
+            yield engine
+    finally:
+        engine.dispose()
+
+
+def _head(path: Path) -> LogHead:
+    engine = engines.connect(engines.sqlite_url(path))
+    try:
+        with engine.connect() as connection:
+            size, root = transfer.size_and_root(connection)
+    finally:
+        engine.dispose()
+    return LogHead(size, (root or b"").hex())
+
+
+def _new_folder(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        raise Conflict("NOT_EMPTY", f"{folder} is not empty")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _private(folder: Path) -> None:
+    """Only the owner reads a copy, and it is on disk when this returns."""
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _require_kek(folder: Path) -> None:
+    if not (folder / "kek").exists() and KEK_VARIABLE not in os.environ:
+        raise Malformed(
+            "NO_KEK", f"put the key-encryption key into {folder / 'kek'}: no backup holds it"
+        )
+
+
+def _set_aside(folder: Path) -> None:
+    """Move what a restore replaces into a folder of its own."""
+    aside = folder / time.strftime("replaced-%Y%m%dT%H%M%SZ", time.gmtime())
+    aside.mkdir(mode=0o700)
+    for name in (FILE_NAME, "root.json", *FOLDERS):
+        if (folder / name).exists():
+            (folder / name).rename(aside / name)
+    for path in [*folder.glob(f"{LOG_FILE}*"), *folder.glob(f"{VAULT_FILE}*")]:
+        path.rename(aside / path.name)
+
+
+def _newest_set_aside(folder: Path) -> Path | None:
+    return max(folder.glob("replaced-*"), default=None)
+
+
+def _put_back(folder: Path, main: Path, keys: Path) -> None:
+    for name in (FILE_NAME, "root.json", LOG_FILE):
+        shutil.copy2(main / name, folder / name)
+    for name in FOLDERS:
+        shutil.copytree(main / name, folder / name, dirs_exist_ok=True)
+    shutil.copy2(keys / VAULT_FILE, folder / VAULT_FILE)
+
+
+def _merge_keys(older: Path, newer: Path) -> None:
+    first, second = (engines.connect(engines.sqlite_url(path)) for path in (older, newer))
+    try:
+        with first.connect() as before, second.begin() as restored:
+            transfer.merge_keys(before, restored)
+    finally:
+        first.dispose()
+        second.dispose()
+
+
+def _require_high_water(folder: Path, checkpoint: Path | None) -> None:
+    if (folder / HIGH_WATER).exists():
+        return
+    if checkpoint is None:
+        raise Malformed(
+            "NO_CHECKPOINT",
+            "the high-water mark is lost: name the newest checkpoint that an auditor has"
+            " with --checkpoint, or the log could fork",
+        )
+    HighWater(folder / HIGH_WATER).write(checkpoint.read_bytes())

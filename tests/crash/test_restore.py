@@ -1,0 +1,267 @@
+"""The whole drill: back up, go on, lose everything, restore. No fork, nobody comes back."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed, Refused
+from credproof.log.audit import LogAudit
+from credproof.log.checkpoint import verify_checkpoint
+from credproof.log.merkle import verify_consistency
+from credproof_server import backups
+from credproof_server.checking import check
+from credproof_server.directory import ServiceDirectory
+from credproof_server.service.consents import RevokeConsent
+from credproof_server.storage import repository
+from sqlalchemy import select
+
+from tests.deployment import Deployment, package, statement
+from tests.service.asking import Asking
+from tests.world import FAIR, POLICY
+
+
+@pytest.fixture
+def deployment(tmp_path) -> Deployment:
+    made = Deployment(tmp_path)
+    made.admit("provider", "bank")
+    made.admit("lender", "lend")
+    return made
+
+
+class Drill:
+    """A service with a backup, things that happened since, and an export of them."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.folder = deployment.folder
+        self.main, self.keys = self.folder / "backup", self.folder / "keys-backup"
+        self.export, self.newest_keys = self.folder / "since.db", self.folder / "keys-since"
+
+    @property
+    def directory(self) -> ServiceDirectory:
+        return self.deployment.directory
+
+    async def play(self) -> None:
+        core = self.directory.open_core()
+        try:
+            asking = Asking(self.deployment, core)
+            await asking.attest()
+            self.kept_consent = await asking.consent(POLICY)
+            head = backups.back_up(self.directory, self.main, self.keys)
+            await self.go_on(asking, core)
+            self.note = core.sequencer.head.note
+            backups.export(self.directory, self.export, head.tree_size)
+            backups.copy_keys(self.directory, self.newest_keys)
+            self.backed_up, self.size = head.tree_size, core.sequencer.head.tree_size
+        finally:
+            core.close()
+
+    async def go_on(self, asking: Asking, core) -> None:
+        await asking.attest(FAIR, seq=2)
+        await asking.submit([package(statement(account="new", sub=b"\x05" * 32), asking.bank)])
+        self.used_consent = await asking.consent(POLICY, mode="once")
+        await asking.ask(asking.question(POLICY, self.used_consent))
+        key = core.vault.key(asking.sub)
+        await core.commit(RevokeConsent(self.kept_consent, key))
+
+    def erase(self, sub: bytes) -> None:
+        """As an erasure leaves the vault."""
+        with closing(sqlite3.connect(self.directory.folder / "vault.db")) as vault, vault:
+            vault.execute("UPDATE data_keys SET erased = 1, wrapped = x'' WHERE sub = ?", (sub,))
+
+    def destroy(self) -> None:
+        for name in ("log.db", "log.db-wal", "log.db-shm"):
+            (self.directory.folder / name).unlink(missing_ok=True)
+
+    def restore(self, keys: Path | None = None, **how) -> backups.Restored:
+        folder = self.deployment.service
+        return backups.restore(folder, self.main, keys or self.newest_keys, how.get("checkpoint"))
+
+
+@pytest.fixture
+async def drill(deployment) -> Drill:
+    made = Drill(deployment)
+    await made.play()
+    return made
+
+
+def refused(reason: str, call) -> CredproofError:
+    with pytest.raises(CredproofError) as caught:
+        call()
+    assert reason == caught.value.reason
+    return caught.value
+
+
+async def test_an_older_backup_refuses_to_sign_and_says_what_is_missing(drill):
+    drill.destroy()
+    restored = drill.restore()
+    assert restored == backups.Restored(drill.backed_up, drill.size)
+
+    error = refused("LOG_BEHIND", drill.directory.open_core)
+    assert f"{drill.backed_up} to {drill.size - 1}" in error.message
+    assert isinstance(error, DataLoss)
+
+
+async def test_a_refilled_log_goes_on_where_it_was_signed_and_is_no_fork(drill):
+    drill.destroy()
+    drill.restore()
+    assert backups.refill(drill.directory, drill.export).missing == 0
+    assert check(drill.directory).damage == ()
+
+    core = drill.directory.open_core()
+    try:
+        asking = Asking(drill.deployment, core)
+        await asking.submit([package(statement(account="after"), asking.bank)])
+        key = core.sequencer._signer.verifier_key
+        old = verify_checkpoint(drill.note, key.name, [key])
+        new = verify_checkpoint(core.sequencer.head.note, key.name, [key])
+        proof = core.sequencer.state.tree.consistency_proof(old.tree_size, new.tree_size)
+        verify_consistency(old.tree_size, old.root_hash, new.tree_size, new.root_hash, proof)
+    finally:
+        core.close()
+
+
+async def test_what_was_revoked_used_up_or_superseded_stays_so(drill):
+    drill.destroy()
+    drill.restore()
+    backups.refill(drill.directory, drill.export)
+    core = drill.directory.open_core()
+    try:
+        asking = Asking(drill.deployment, core)
+        for consent_id, reason in (
+            (drill.kept_consent, "CONSENT_REVOKED"),
+            (drill.used_consent, "CONSENT_USED_UP"),
+        ):
+            with pytest.raises(Refused) as caught:
+                await asking.ask(asking.question(POLICY, consent_id))
+            assert reason == caught.value.reason
+        with core.engine.connect() as connection:
+            rows = repository.current_attestations(connection, asking.sub)
+        assert sorted(row.seq for row in rows) == [1, 2], "the key's binding, and the newer figures"
+    finally:
+        core.close()
+
+
+async def test_whoever_was_erased_since_the_backup_does_not_come_back(drill):
+    sub = statement().sub
+    drill.erase(sub)
+    drill.destroy()
+    drill.restore(keys=drill.keys)  # the older data keys: the person is still in them
+    engine = drill.directory.engine("vault")
+    from credproof_server.storage.tables import data_keys
+
+    with engine.connect() as connection:
+        row = connection.execute(select(data_keys).where(data_keys.c.sub == sub)).one()
+    engine.dispose()
+    assert (row.erased, row.wrapped) == (True, b"")
+
+
+async def test_data_keys_that_are_newer_than_their_backup_are_kept(drill):
+    drill.destroy()
+    drill.restore(keys=drill.keys)
+    backups.refill(drill.directory, drill.export)
+    assert check(drill.directory).damage == ()
+
+
+async def test_a_machine_that_is_lost_is_restored_with_kek_and_newest_checkpoint(drill, tmp_path):
+    kek = (drill.directory.folder / "kek").read_bytes()
+    note = tmp_path / "newest.checkpoint"
+    note.write_bytes(drill.note)
+    shutil.rmtree(drill.deployment.service)
+    refused("NO_KEK", drill.restore)
+
+    drill.deployment.service.mkdir(exist_ok=True)
+    (drill.deployment.service / "kek").write_bytes(kek)
+    refused("NO_CHECKPOINT", drill.restore)
+    assert drill.restore(checkpoint=note).missing == drill.size - drill.backed_up
+    assert backups.refill(drill.directory, drill.export).missing == 0
+    assert check(drill.directory).damage == ()
+
+
+async def test_an_export_that_leaves_a_gap_is_refused(drill, tmp_path):
+    late = tmp_path / "late.db"
+    backups.export(drill.directory, late, drill.backed_up + 1)
+    drill.destroy()
+    drill.restore()
+    refused("GAP", lambda: backups.refill(drill.directory, late))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE entries SET line = CAST(replace(line, 'lend', 'bank') AS BLOB)",
+        "UPDATE commits SET root = zeroblob(32)",
+        "DELETE FROM entries WHERE log_index = (SELECT min(log_index) + 1 FROM entries)",
+    ],
+)
+async def test_a_bent_export_is_refused_as_a_whole(drill, change):
+    drill.destroy()
+    before = drill.restore()
+    with closing(sqlite3.connect(drill.export)) as database, database:
+        database.execute(change)
+    with pytest.raises(CredproofError) as caught:
+        backups.refill(drill.directory, drill.export)
+    assert caught.value.reason in ("CHAIN_BROKEN", "EXPORT_DIFFERS", "SEQ_GAP")
+    assert before == backups.state(drill.directory)
+
+
+async def test_a_refill_may_be_repeated(drill):
+    drill.destroy()
+    drill.restore()
+    once = backups.refill(drill.directory, drill.export)
+    assert once == backups.refill(drill.directory, drill.export)
+    assert check(drill.directory).damage == ()
+
+
+async def test_what_a_restore_replaces_is_kept_beside_it(drill):
+    drill.restore()
+    (aside,) = drill.directory.folder.glob("replaced-*")
+    assert (aside / "log.db").stat().st_size > 0
+
+
+async def test_a_backup_is_made_beside_writers_and_is_whole(drill):
+    copy = sqlite3.connect(drill.main / "log.db")
+    with closing(copy):
+        audit = LogAudit()
+        for (line,) in copy.execute("SELECT line FROM entries ORDER BY log_index"):
+            audit.feed(line)
+    assert audit.size == drill.backed_up
+
+
+async def test_neither_part_of_a_backup_holds_the_kek_the_root_or_the_other_part(drill):
+    main = {path.name for path in drill.main.rglob("*")}
+    keys = {path.name for path in drill.keys.rglob("*")}
+    assert not main & {"kek", "root.key", "vault.db", "high-water"}
+    assert keys == {"vault.db"}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in drill.main.rglob("*"))
+
+
+async def test_folders_and_files_that_are_there_are_not_written_over(drill):
+    refused("NOT_EMPTY", lambda: backups.back_up(drill.directory, drill.main, drill.keys))
+    refused("NOT_EMPTY", lambda: backups.export(drill.directory, drill.export, 0))
+    refused("NO_BACKUP", lambda: drill.restore(keys=drill.folder / "nowhere"))
+    refused("NO_BACKUP", lambda: backups.refill(drill.directory, drill.folder / "nothing"))
+    refused("NO_SUCH_INDEX", lambda: backups.export(drill.directory, drill.folder / "x", 10**6))
+
+
+async def test_a_running_service_is_not_restored_over(drill):
+    with drill.directory.locked():
+        assert isinstance(refused("IN_USE", drill.restore), Conflict)
+        refused("IN_USE", lambda: backups.refill(drill.directory, drill.export))
+    assert issubclass(Malformed, CredproofError)
+
+
+async def test_a_log_that_was_rewritten_is_told_apart_from_one_that_is_behind(drill):
+    with closing(sqlite3.connect(drill.directory.folder / "log.db")) as database, database:
+        size = database.execute("SELECT max(tree_size) FROM commits").fetchone()[0]
+        database.execute("UPDATE entries SET leaf = zeroblob(32) WHERE log_index = 3")
+        from credproof.log.merkle import Tree
+
+        tree = Tree()
+        tree.extend([r[0] for r in database.execute("SELECT leaf FROM entries ORDER BY log_index")])
+        database.execute("UPDATE commits SET root = ? WHERE tree_size = ?", (tree.root(), size))
+    refused("LOG_FORKED", drill.directory.open_core)
