@@ -21,6 +21,8 @@ from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 
 STATE_NAME = "audited.json"
+CHECKPOINT_NAME = "newest.checkpoint"
+"""The signed note of the last audit: what a service that lost everything must be measured by."""
 Progress = Callable[[int], None]
 
 
@@ -83,6 +85,7 @@ class Auditor(Session):
             progress(1)
         report = audit.finish(checkpoint)
         replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
+        replace_file(self._home.folder / CHECKPOINT_NAME, checkpoint.note)
         return report
 
     def verify_inclusion(

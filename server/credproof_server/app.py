@@ -6,12 +6,13 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc
-from credproof.base.errors import Conflict
+from credproof.base.errors import Conflict, CredproofError
 from credproof.base.limits import MESSAGE_BYTES_MAX
 from credproof.home import replace_file
 from credproof.v1 import (
@@ -26,6 +27,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from credproof_server.directory import RUNNING, ServiceDirectory
+from credproof_server.log.state import Transaction
 from credproof_server.rpc import servicers
 from credproof_server.rpc.authorization import Listener
 from credproof_server.rpc.guard import Guard
@@ -43,6 +45,21 @@ _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
 )
 
+HEALTH_S: Final = 1.0
+"""How often the health that is told is looked at again, in seconds."""
+SERVICES: Final[Mapping[Listener, tuple[str, ...]]] = {
+    "participants": (
+        "AttestationService",
+        "PseudonymService",
+        "VerificationService",
+        "AuditService",
+        "RegistryService",
+    ),
+    "borrowers": ("ConsentService", "RegistryService"),
+}
+
+Health: TypeAlias = Any
+"""The servicer of the gRPC library, which has no types."""
 Announce = Callable[[str, str], None]
 
 
@@ -66,17 +83,47 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    participants, first = await _participants(directory, core)
-    borrowers, second = await _borrowers(directory, core)
+    checks = health.aio.HealthServicer()
+    participants, first = await _participants(directory, core, checks)
+    borrowers, second = await _borrowers(directory, core, checks)
+    await _tell_health(core, checks)
     await asyncio.gather(participants.start(), borrowers.start())
     addresses = {"borrowers": second, "participants": first}
     replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
     announce(first, second)
+    watch = asyncio.create_task(_watch_health(core, checks))
     await stop.wait()
+    watch.cancel()
     await asyncio.gather(participants.stop(DRAIN_S), borrowers.stop(DRAIN_S))
 
 
-async def _participants(directory: ServiceDirectory, core: Core) -> tuple[grpc.aio.Server, str]:
+async def _watch_health(core: Core, checks: Health) -> None:
+    """Tell the truth about writing, and try whether it works again even when nobody asks."""
+    while True:
+        await asyncio.sleep(HEALTH_S)
+        if not core.sequencer.is_writing:
+            with suppress(CredproofError):
+                await core.commit(Nothing())
+        await _tell_health(core, checks)
+
+
+class Nothing:
+    """A command that writes nothing: it succeeds when others would."""
+
+    def apply(self, tx: Transaction) -> None:
+        """Decide nothing."""
+
+
+async def _tell_health(core: Core, checks: Health) -> None:
+    status = health_pb2.HealthCheckResponse
+    now = status.SERVING if core.sequencer.is_writing else status.NOT_SERVING
+    for name in ("", *(f"credproof.v1.{name}" for names in SERVICES.values() for name in names)):
+        await checks.set(name, now)
+
+
+async def _participants(
+    directory: ServiceDirectory, core: Core, checks: Health
+) -> tuple[grpc.aio.Server, str]:
     server = grpc.aio.server(interceptors=[Guard(core, "participants")], options=_OPTIONS)
     attestation_service_pb2_grpc.add_AttestationServiceServicer_to_server(
         servicers.AttestationServicer(core), server
@@ -88,34 +135,32 @@ async def _participants(directory: ServiceDirectory, core: Core) -> tuple[grpc.a
         servicers.VerificationServicer(core), server
     )
     audit_service_pb2_grpc.add_AuditServiceServicer_to_server(servicers.AuditServicer(core), server)
-    names = ("AttestationService", "PseudonymService", "VerificationService", "AuditService")
-    return await _listen(directory, core, server, names, "participants")
+    return await _listen(directory, core, server, checks, "participants")
 
 
-async def _borrowers(directory: ServiceDirectory, core: Core) -> tuple[grpc.aio.Server, str]:
+async def _borrowers(
+    directory: ServiceDirectory, core: Core, checks: Health
+) -> tuple[grpc.aio.Server, str]:
     server = grpc.aio.server(interceptors=[Guard(core, "borrowers")], options=_OPTIONS)
     consent_service_pb2_grpc.add_ConsentServiceServicer_to_server(
         servicers.ConsentServicer(core), server
     )
-    return await _listen(directory, core, server, ("ConsentService",), "borrowers")
+    return await _listen(directory, core, server, checks, "borrowers")
 
 
 async def _listen(
     directory: ServiceDirectory,
     core: Core,
     server: Any,
-    names: tuple[str, ...],
+    checks: Health,
     listener: Listener,
 ) -> tuple[grpc.aio.Server, str]:
     """Add what both listeners have, and bind the address; gives it with the port it got."""
     registry_service_pb2_grpc.add_RegistryServiceServicer_to_server(
         servicers.RegistryServicer(core), server
     )
-    full = [f"credproof.v1.{name}" for name in (*names, "RegistryService")]
-    checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    for name in ("", *full):
-        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    full = [f"credproof.v1.{name}" for name in SERVICES[listener]]
     reflection.enable_server_reflection(
         [*full, health.SERVICE_NAME, reflection.SERVICE_NAME], server
     )

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from credproof_server import app
 from credproof_server.rpc.authorization import ANYONE, TABLE, allowed
+from grpc_health.v1 import health
 
 from tests.deployment import Deployment
 
@@ -65,7 +66,7 @@ async def served(tmp_path, monkeypatch) -> dict[str, set[str]]:
         found[name] = set()
         with monkeypatch.context() as patch:
             patch.setattr(grpc.aio, "server", noting(grpc.aio.server, found[name]))
-            await listen(directory, core)
+            await listen(directory, core, health.aio.HealthServicer())
     core.close()
     return found
 

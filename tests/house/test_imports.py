@@ -67,7 +67,7 @@ SERVER_ROOMS = {
     "service": Room("config storage log", f"{GRPC} {SQL} {USERS}"),
     "rpc": Room("service", f"{SQL} {USERS}"),
     "directory": Room("config authority storage log service", f"{GRPC} {SQL} {USERS}"),
-    "app": Room("service rpc directory", f"{SQL} {USERS}"),
+    "app": Room("log service rpc directory", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
     "setup": Room("config authority storage service directory admission", f"{SQL} {USERS}"),
     "row_checks": Room("storage service", f"{GRPC} {SQL} {USERS}"),

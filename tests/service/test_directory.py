@@ -15,6 +15,7 @@ from credproof_server.demo import world as demo
 from credproof_server.directory import HIGH_WATER, ROOT_KEY, ServiceDirectory
 from credproof_server.storage.tables import trust_bundles
 from credproof_server.storage.vault import DataKey
+from grpc_health.v1 import health
 from sqlalchemy import delete
 
 KEY = DataKey(bytes(32))
@@ -72,10 +73,10 @@ def test_a_check_tells_that_the_newest_checkpoint_is_gone(deployment):
 
 async def test_an_address_that_is_taken_is_told(deployment, core):
     directory = deployment.directory
-    _, address = await app._participants(directory, core)
+    _, address = await app._participants(directory, core, health.aio.HealthServicer())
     directory.config = replace(directory.config, borrowers_listen=address)
     with pytest.raises(CredproofError) as caught:
-        await app._borrowers(directory, core)
+        await app._borrowers(directory, core, health.aio.HealthServicer())
     assert caught.value.reason == "NO_ADDRESS"
 
 

@@ -27,11 +27,10 @@ class HighWater:
         """Replace the note."""
         fresh = self._path.with_suffix(".new")
         descriptor = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-        try:
-            os.write(descriptor, note)
+        with os.fdopen(descriptor, "wb") as file:  # writes all or raises, on a full disk too
+            file.write(note)
+            file.flush()
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         fresh.replace(self._path)
         self._sync_folder()
 

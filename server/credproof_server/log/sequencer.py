@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from credproof_server.log.state import Clock, LogState, Transaction, load_state
 
 GROUP_MAX: Final = 256
 """Commands in one commit: enough to share an fsync, few enough to answer soon."""
+
+RELOAD_PAUSE_S: Final = 1.0
+"""How long to wait before a failed state is loaded anew, in seconds."""
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -61,7 +65,8 @@ class Sequencer:
     """Runs commands one after another, grouped into commits, on a thread of its own.
 
     `submit` may be called from any thread. After a commit of unknown fate the state is loaded
-    anew from the database, by the same code as at the start; if that fails, it stops for good.
+    anew from the database, by the same code as at the start. While that fails (a full disk, say)
+    nothing is written, and it is tried again with the next command.
     """
 
     def __init__(
@@ -80,7 +85,7 @@ class Sequencer:
         self._queue: queue.SimpleQueue[tuple[Command[Any], Future[Any]] | None] = (
             queue.SimpleQueue()
         )
-        self._broken = False
+        self._stopped_at: float | None = None
         self.state, self.head = self._load()
         self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
         self._thread.start()
@@ -106,6 +111,11 @@ class Sequencer:
         if tree_size > self.head.tree_size:
             raise Unreachable("NOT_SIGNED_YET", "the answer is not covered yet: ask again")
         return self._note(self.state, tree_size)
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether commands can be taken; else the database or the high-water mark fails."""
+        return self._stopped_at is None
 
     # -- start and recovery
 
@@ -155,7 +165,7 @@ class Sequencer:
                 return
 
     def _commit(self, jobs: list[tuple[Command[Any], Future[Any]]]) -> None:
-        if self._broken:
+        if not self.is_writing and not self._reload():
             self._fail(jobs)
             return
         try:
@@ -171,9 +181,9 @@ class Sequencer:
     def _write(
         self, jobs: list[tuple[Command[Any], Future[Any]]]
     ) -> list[Callable[[Future[Any]], None]]:
-        time = max(self._clock(), self.state.position.last_time)
+        at = max(self._clock(), self.state.position.last_time)
         with self._engine.connect() as connection, connection.begin() as commit:
-            tx = Transaction(connection, self.state, time)
+            tx = Transaction(connection, self.state, at)
             try:
                 results = [self._apply(tx, command) for command, _ in jobs]
                 tx.write()
@@ -211,8 +221,15 @@ class Sequencer:
             message = "the write did not finish: ask again with the same request"
             future.set_exception(Unreachable("COMMIT_FAILED", message))
 
-    def _reload(self) -> None:
+    def _reload(self) -> bool:
+        """Load the state anew, not too often; gives whether writing may go on."""
+        now = time.monotonic()
+        if self._stopped_at is not None and now - self._stopped_at < RELOAD_PAUSE_S:
+            return False
         try:
             self.state, self.head = self._load()
         except Exception:  # whatever it is, signing on must not be tried
-            self._broken = True
+            self._stopped_at = now
+            return False
+        self._stopped_at = None
+        return True

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from credproof.base.encoding import b64url, date_of, frame, tagged_hash
-from credproof.base.errors import Conflict, CredproofError, Refused
+from credproof.base.errors import Conflict, CredproofError, Refused, Unreachable
 from credproof.base.jws import token_id
+from credproof.base.limits import CLOCK_SKEW_S
 from credproof.verification.answer import ENTRY_ANSWER, AnswerBundle, answer_commitment
 from credproof.verification.policy import Evaluation, Policy, PolicyRef
 from credproof.wire import answer as wire
@@ -48,6 +49,7 @@ class Draft:
     """An answer before it is logged: signed, but without its places in the log."""
 
     ask: Ask
+    issued_at: int
     answer: str
     bundle: AnswerBundle
     policy: Policy
@@ -80,6 +82,9 @@ class GiveAnswer:
         if repository.answer(tx.connection, self._lender, ask.request_id) is not None:
             return None
         self._require_consent(tx)
+        if abs(tx.time - draft.issued_at) > CLOCK_SKEW_S:
+            # No verifier would take it, and the consent would be used up.
+            raise Unreachable("CLOCK_BEHIND_LOG", "the service's clock is wrong: ask again later")
         if not unchanged(tx.connection, ask.sub, draft.token_ids):
             raise Conflict("SNAPSHOT_CHANGED", "attestations changed meanwhile: ask again")
         index = self._log(tx)

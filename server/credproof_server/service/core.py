@@ -22,6 +22,7 @@ from sqlalchemy import Engine
 from credproof_server.config import Quotas
 from credproof_server.log.sequencer import Command, Committed, Sequencer
 from credproof_server.log.state import Clock
+from credproof_server.storage.engine import usable
 from credproof_server.storage.vault import Vault
 
 T = TypeVar("T")
@@ -68,8 +69,17 @@ class Core:
         self.engine.dispose()
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run blocking or heavy work off the event loop: one hop for a whole batch."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+        """Run blocking or heavy work off the event loop: one hop for a whole batch.
+
+        Raises:
+            Unreachable, DataLoss: as `usable`, when a database fails.
+        """
+
+        def told() -> T:
+            with usable():
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self.pool, told)
 
     async def commit(self, command: Command[T]) -> Committed[T]:
         """Have the sequencer decide and write; returns once it is durable."""

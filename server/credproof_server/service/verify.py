@@ -177,6 +177,7 @@ class Verify:
         unlogged = Logged(b"", 0, ())
         return Draft(
             ask=ask,
+            issued_at=now,
             answer=answer,
             bundle=AnswerBundle(answer, token, tokens, bindings, unlogged, b""),
             policy=policy,

@@ -12,9 +12,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from credproof.base.errors import Conflict, DataLoss
+from credproof.base.errors import Conflict, DataLoss, Unreachable
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 MAIN = "main"
 VAULT = "vault"
@@ -64,6 +64,23 @@ def readable() -> Iterator[None]:
     """
     try:
         yield
+    except DatabaseError as error:
+        raise DataLoss("DATABASE_DAMAGED", "a database cannot be read") from error
+
+
+@contextmanager
+def usable() -> Iterator[None]:
+    """What the database cannot do just now (full disk, locked file) is told as such.
+
+    Raises:
+        Unreachable: `STORAGE_FAILED`.
+        DataLoss: `DATABASE_DAMAGED`.
+    """
+    try:
+        yield
+    except OperationalError as error:
+        message = "the database cannot be used now: ask again with the same request"
+        raise Unreachable("STORAGE_FAILED", message) from error
     except DatabaseError as error:
         raise DataLoss("DATABASE_DAMAGED", "a database cannot be read") from error
 
