@@ -43,7 +43,9 @@ _SIZES: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
 )
-_OPTIONS: Final = (("grpc.service_config", json.dumps(_RETRY)), *_SIZES)
+_ALIVE: Final = (("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 20_000))
+"""How soon a dead line is noticed during a call."""
+_OPTIONS: Final = (("grpc.service_config", json.dumps(_RETRY)), *_SIZES, *_ALIVE)
 
 Reply = TypeVar("Reply", bound=Message)
 
