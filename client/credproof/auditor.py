@@ -14,8 +14,14 @@ from credproof.base.limits import ENTRIES_PAGE_MAX
 from credproof.channel import call
 from credproof.home import Home, replace_file
 from credproof.log.audit import AuditReport, AuditState, LogAudit, parse_state
-from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.log.checkpoint import (
+    Checkpoint,
+    VerifiedCheckpoint,
+    parse_checkpoint,
+    verify_checkpoint,
+)
 from credproof.log.merkle import verify_consistency, verify_inclusion
+from credproof.log.note import parse_note
 from credproof.session import Session
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -74,18 +80,54 @@ class Auditor(Session):
         `whole` reads from the first entry, otherwise from where the last audit ended.
 
         Raises:
-            Malformed, VerificationFailed: `LOG_SHRANK`, `LOG_FORKED`, or what is wrong with
-                which entry.
+            Malformed, VerificationFailed: `LOG_SHRANK`, `LOG_FORKED`, `LOG_REPLACED`, or what
+                is wrong with which entry.
         """
-        trusted = self.trusted()
         checkpoint = self.checkpoint()
-        audit = LogAudit(None if whole else trusted, trusted=trusted)
+        seen = self._seen()
+        if seen is not None and seen.origin != checkpoint.origin:
+            report = self._verify_continued(seen, checkpoint, progress)
+        else:
+            trusted = self.trusted()
+            audit = LogAudit(None if whole else trusted, trusted=trusted)
+            report = self._read(audit, checkpoint, progress)
+        replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
+        replace_file(self._home.folder / CHECKPOINT_NAME, checkpoint.note)
+        return report
+
+    def _read(
+        self, audit: LogAudit, checkpoint: VerifiedCheckpoint, progress: Progress
+    ) -> AuditReport:
         for line in self.lines(audit.size, checkpoint.tree_size):
             audit.feed(line)
             progress(1)
-        report = audit.finish(checkpoint)
-        replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
-        replace_file(self._home.folder / CHECKPOINT_NAME, checkpoint.note)
+        return audit.finish(checkpoint)
+
+    def _seen(self) -> Checkpoint | None:
+        """The checkpoint of the last audit, as it was verified then."""
+        try:
+            note = (self._home.folder / CHECKPOINT_NAME).read_bytes()
+        except FileNotFoundError:
+            return None
+        return parse_checkpoint(parse_note(note).text)
+
+    def _verify_continued(
+        self, seen: Checkpoint, checkpoint: VerifiedCheckpoint, progress: Progress
+    ) -> AuditReport:
+        """The log has another origin than before: it must say so, and what it lost."""
+        report = self._read(LogAudit(), checkpoint, progress)
+        ends = [c for c in report.continued if c.origin == seen.origin]
+        if not ends or ends[0].tree_size < seen.tree_size:
+            raise VerificationFailed(
+                "LOG_REPLACED", "the log has a new origin and does not say what became of the old"
+            )
+        if ends[0].log_index >= seen.tree_size:
+            size = checkpoint.tree_size
+            request = pb.GetConsistencyProofRequest(
+                old_tree_size=seen.tree_size, new_tree_size=size
+            )
+            proof = tuple(call(self._stub.GetConsistencyProof, request).hashes)
+            verify_consistency(seen.tree_size, seen.root_hash, size, checkpoint.root_hash, proof)
         return report
 
     def verify_inclusion(

@@ -171,9 +171,7 @@ def refill(directory: ServiceDirectory, file: Path) -> Restored:
 
 def state(directory: ServiceDirectory) -> Restored:
     """Where the stored log ends, and where it was signed."""
-    with _opened(directory, engines.MAIN) as engine, engine.connect() as connection:
-        size, _ = transfer.size_and_root(connection)
-    return Restored(size, _signed(directory).tree_size)
+    return Restored(directory.log_head()[0], _signed(directory).tree_size)
 
 
 def _signed(directory: ServiceDirectory) -> VerifiedCheckpoint:

@@ -20,6 +20,7 @@ from credproof.cli.output import (
 )
 
 from credproof_server import admission, app, backups, setup
+from credproof_server import new_origin as new_origins
 from credproof_server.checking import CheckReport, check
 from credproof_server.demo.cli import demo
 from credproof_server.directory import ServiceDirectory
@@ -240,13 +241,25 @@ def restore_command(
         Path | None,
         typer.Option(help="The newest signed checkpoint, if the high-water mark in DIR is lost."),
     ] = None,
+    new_origin: Annotated[
+        str | None,
+        typer.Option(help="Signed entries are lost for good: go on under this name of the log."),
+    ] = None,
+    root_key: RootKeyOption = None,
 ) -> None:
     """Restore a service from a backup, an export, or both. The service must not run.
 
     What is in DIR is kept in DIR/replaced-TIME. A borrower who was erased there stays erased. If
     entries that were signed are still missing, the service refuses to start, so that the log
     cannot fork: refill them from an export. Exit code 1 when entries are missing.
+
+    If they are lost for good, --new-origin NAME ends the old log and begins a new one with what
+    is left; its first entry names the old log's last checkpoint, so that all can see what is lost.
     """
+    if new_origin is not None:
+        new_origins.begin_anew(folder, new_origin, root_key=root_key)
+        out.print(f"Origin:     {new_origin} (tell auditors: what was lost stands in the log)")
+        return
     if source is not None and keys is not None:
         reached = backups.restore(folder, source, keys, checkpoint)
     elif source is not None or keys is not None or exported is None:

@@ -32,6 +32,7 @@ from credproof_server.log.high_water import HighWater
 from credproof_server.log.sequencer import Sequencer
 from credproof_server.service.core import Core, ServiceKeys
 from credproof_server.storage import engine as engines
+from credproof_server.storage import transfer
 from credproof_server.storage.keystore import KeyStore, load_key_encryption
 from credproof_server.storage.vault import Vault
 
@@ -39,6 +40,8 @@ ROOT_KEY: Final = "offline-root/root.key"
 OPERATOR: Final = "operator"
 HIGH_WATER: Final = "high-water"
 RUNNING: Final = "running.json"
+ORIGIN_MARK: Final = "new-origin.json"
+"""There while the log gets a new origin: nothing may be signed before that is done."""
 
 
 class ServiceDirectory:
@@ -90,6 +93,16 @@ class ServiceDirectory:
         names = {engines.MAIN: "log.db", engines.VAULT: "vault.db"}
         return engines.connect(urls[store] or engines.sqlite_url(self.folder / names[store]))
 
+    def log_head(self) -> tuple[int, bytes]:
+        """Size and root of the stored log, as last committed; also when it cannot be served."""
+        engine = self.engine(engines.MAIN)
+        try:
+            with engines.readable(), engine.connect() as connection:
+                size, root = transfer.size_and_root(connection)
+        finally:
+            engine.dispose()
+        return size, root or b""
+
     def root(self) -> PublicKey:
         """The public key of the offline root."""
         return parse_jwk(parse_json((self.folder / "root.json").read_bytes()))
@@ -130,9 +143,17 @@ class ServiceDirectory:
         """The service without its network. The caller must hold the lock, and close it.
 
         Raises:
-            Conflict: `UPGRADE_NEEDED`.
-            DataLoss: `LOG_BEHIND`, `LOG_DAMAGED`, a missing key.
+            Conflict: `UPGRADE_NEEDED`, `ORIGIN_UNFINISHED`.
+            DataLoss: `LOG_BEHIND`, `LOG_FORKED`, `LOG_DAMAGED`, a missing key.
         """
+        if (self.folder / ORIGIN_MARK).exists():
+            raise Conflict(
+                "ORIGIN_UNFINISHED", "a new origin was begun: run credproof restore --new-origin"
+            )
+        return self.open_unfinished()
+
+    def open_unfinished(self) -> Core:
+        """As `open_core`, also while the log gets a new origin."""
         main, vault = self.engine(engines.MAIN), self.engine(engines.VAULT)
         high_water = HighWater(self.folder / HIGH_WATER)
         root = self.root()

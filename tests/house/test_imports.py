@@ -73,8 +73,9 @@ SERVER_ROOMS = {
     "row_checks": Room("storage service", f"{GRPC} {SQL} {USERS}"),
     "checking": Room("storage log service directory row_checks", f"{GRPC} {SQL} {USERS}"),
     "backups": Room("config storage log directory", f"{GRPC} {USERS}"),  # opens copies
+    "new_origin": Room("config log service directory admission", f"{SQL} {USERS}"),
     "demo": Room("directory admission setup checking"),  # lies: writes to databases by hand
-    "cli": Room("directory app admission setup checking backups demo"),
+    "cli": Room("directory app admission setup checking backups new_origin demo"),
 }
 """From the ground up: a row names only rows above it."""
 

@@ -39,6 +39,9 @@ def verify(
     out.print(f"Root:        {checkpoint.root_hash.hex()}")
     for kind, count in sorted(report.kinds.items()):
         out.print(f"             {count:>8}  {kind}")
+    for found in report.continued:
+        lost = f"entries {found.log_index} to {found.tree_size - 1} of it were lost"
+        out.print(f"Continues:   {found.origin}: {lost}")
     out.print("Verified:    signature, hash chain, times, Merkle tree")
     out.print("Not shown:   witnesses (none)")
 
@@ -51,6 +54,10 @@ def _summary(report: AuditReport) -> dict[str, object]:
         "root": checkpoint.root_hash.hex(),
         "read": report.entries_read,
         "kinds": dict(report.kinds),
+        "continued": [
+            {"origin": c.origin, "log_index": c.log_index, "tree_size": c.tree_size}
+            for c in report.continued
+        ],
         "chain_ok": True,
         "tree_ok": True,
     }

@@ -16,6 +16,7 @@ from credproof.base.encoding import b64url, canonical_json, parse_b64url, parse_
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.members import Members
 from credproof.log.checkpoint import VerifiedCheckpoint
+from credproof.log.continued import ENTRY_CONTINUED, Continued, parse_continued
 from credproof.log.entry import ChainPosition
 from credproof.log.merkle import Frontier, leaf_hash
 
@@ -62,12 +63,16 @@ def parse_state(data: bytes) -> AuditState:
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """A log that was found whole up to a checkpoint. `kinds` counts the entries read."""
+    """A log that was found whole up to a checkpoint. `kinds` counts the entries read.
+
+    `continued` are the places where it goes on under a new origin, among the entries read.
+    """
 
     checkpoint: VerifiedCheckpoint
     entries_read: int
     kinds: Mapping[str, int]
     state: AuditState
+    continued: tuple[Continued, ...] = ()
 
 
 class LogAudit:
@@ -86,6 +91,7 @@ class LogAudit:
         self._frontier = Frontier(start.position.size, start.peaks)
         self._first = start.position.size
         self._kinds: Counter[str] = Counter()
+        self._continued: list[Continued] = []
         self._compare_with_trusted()
 
     @property
@@ -115,6 +121,8 @@ class LogAudit:
             raise type(error)(error.reason, f"entry {self.size}: {error.message}") from error
         self._frontier.append(leaf_hash(line))
         self._kinds[kind] += 1
+        if kind == ENTRY_CONTINUED:
+            self._continued.append(parse_continued(line))
         if self._position.size == self._trusted.position.size:
             self._compare_with_trusted()
         return kind
@@ -138,4 +146,5 @@ class LogAudit:
             raise VerificationFailed(
                 "TREE_MISMATCH", f"the {self.size} entries do not make the checkpoint's tree"
             )
-        return AuditReport(checkpoint, self.size - self._first, dict(self._kinds), self.state)
+        read, kinds = self.size - self._first, dict(self._kinds)
+        return AuditReport(checkpoint, read, kinds, self.state, tuple(self._continued))

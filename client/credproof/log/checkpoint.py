@@ -63,6 +63,11 @@ def sign_checkpoint(checkpoint: Checkpoint, signers: Sequence[NoteSigner]) -> by
     return sign_note(text, signers)
 
 
+def origin_of(note: bytes) -> str:
+    """The origin that a note names; nothing is verified."""
+    return note.partition(b"\n")[0].decode("utf-8", "replace")
+
+
 def verify_checkpoint(note: bytes, origin: str, keys: Sequence[VerifierKey]) -> VerifiedCheckpoint:
     """The checkpoint of the log `origin`, signed by one of its keys.
 

@@ -80,7 +80,10 @@ class PolicyPin:
 
 @dataclass(frozen=True)
 class TrustBundle:
-    """What the root signs. Times are whole seconds; keys of the past stay listed."""
+    """What the root signs. Times are whole seconds; keys of the past stay listed.
+
+    `log_vkey` is the log's key under its origin, `old_logs` those of origins that it had before.
+    """
 
     domain: str
     version: int
@@ -93,6 +96,7 @@ class TrustBundle:
     participants: tuple[Participant, ...]
     schemas: tuple[bytes, ...]
     policies: tuple[PolicyPin, ...]
+    old_logs: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -101,6 +105,7 @@ class TrustBundle:
             "exp": self.expires_at,
             "iat": self.issued_at,
             "log": self.log_vkey,
+            "old_logs": list(self.old_logs),
             "oprf_keys": [b64url(key) for key in self.oprf_keys],
             "participants": [_participant_json(item) for item in self.participants],
             "policies": [_pin_json(pin) for pin in self.policies],
@@ -140,6 +145,11 @@ class Trust:
     @cached_property
     def log_key(self) -> VerifierKey:
         return VerifierKey.parse(self.bundle.log_vkey)
+
+    @cached_property
+    def old_log_keys(self) -> tuple[VerifierKey, ...]:
+        """The keys of the origins that the log had before."""
+        return tuple(VerifierKey.parse(text) for text in self.bundle.old_logs)
 
     @property
     def sealing_key(self) -> SealingPublicKey:
@@ -234,7 +244,9 @@ def verify_trust(
     if at > trust.bundle.expires_at:
         raise VerificationFailed("TRUST_EXPIRED", "trust bundle has expired: fetch a newer one")
     _require_one_each(trust)
-    _ = trust.log_key
+    names = [key.name for key in (trust.log_key, *trust.old_log_keys)]
+    if len(set(names)) != len(names):
+        raise Malformed("BAD_TRUST", "trust bundle names an origin of the log twice")
     return trust
 
 
@@ -259,6 +271,7 @@ def _parse_bundle(members: Members) -> TrustBundle:
         participants=tuple(_parse_participant(p) for p in _records(members, "participants")),
         schemas=_byte_strings(members, "schemas"),
         policies=tuple(_parse_pin(pin) for pin in _records(members, "policies")),
+        old_logs=members.strings("old_logs"),
     )
     members.finish()
     ids = [participant.id for participant in bundle.participants]

@@ -32,9 +32,10 @@ from credproof.base.errors import Malformed, VerificationFailed, step
 from credproof.base.jws import Jws
 from credproof.base.keys import DatedKey, parse_jwk
 from credproof.base.limits import ANSWER_AGE_MAX_S, CLOCK_SKEW_S, EVIDENCE_TOKENS_MAX, at_most
-from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.log.checkpoint import VerifiedCheckpoint, origin_of, verify_checkpoint
 from credproof.log.entry import Entry, parse_entry
 from credproof.log.merkle import leaf_hash, verify_inclusion
+from credproof.log.note import VerifierKey
 from credproof.verification.answer import (
     ENTRY_ANSWER,
     ENTRY_ATTESTATION,
@@ -143,7 +144,8 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
     with step(7):
         _check_subject(kept, answer, trust)
     with step(8):
-        checkpoint = _check_log(bundle, answer, parsed.id, trust, sources, [*tokens, *bindings])
+        used = [*tokens, *bindings]
+        checkpoint = _check_log(bundle, answer, parsed.id, trust, sources, used, expected.mode)
     with step(9):
         _check_directory(policy, answer)
     return VerifiedAnswer(
@@ -419,8 +421,9 @@ def _check_log(
     trust: Trust,
     sources: _Sources,
     used: list[Token],
+    mode: Mode,
 ) -> VerifiedCheckpoint:
-    key = trust.log_key
+    key = _log_key(bundle.checkpoint, trust, mode)
     checkpoint = verify_checkpoint(bundle.checkpoint, key.name, [key])
     entry = _included(bundle.logged, checkpoint)
     _match(entry, ENTRY_ANSWER, answer.lender, answer_id)
@@ -435,6 +438,12 @@ def _check_log(
         if place.log_index >= bundle.logged.log_index:
             raise VerificationFailed("OTHER_ENTRY", "token was logged after the answer")
     return checkpoint
+
+
+def _log_key(note: bytes, trust: Trust, mode: Mode) -> VerifierKey:
+    """The log's key; of an old answer, that of the origin which the log had then."""
+    old = {key.name: key for key in trust.old_log_keys} if mode == "as-of-answer" else {}
+    return old.get(origin_of(note), trust.log_key)
 
 
 def _included(logged: Logged, checkpoint: VerifiedCheckpoint) -> Entry:

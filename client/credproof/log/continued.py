@@ -1,0 +1,61 @@
+"""The entry by which a log goes on under a new origin, after entries of it were lost for good.
+
+It stands where the surviving entries end, and names the last checkpoint of the old origin: what
+was lost is thereby said in the log itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from credproof.base.encoding import b64url
+from credproof.base.members import Members
+from credproof.log.checkpoint import VerifiedCheckpoint
+from credproof.log.entry import parse_entry
+
+ENTRY_CONTINUED: Final = "log.continued"
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """A new origin begins at `log_index`; the old one had been signed up to `tree_size`.
+
+    `checkpoint` is SHA-256 of the old origin's last signed note, `root_hash` its root.
+    """
+
+    log_index: int
+    origin: str
+    tree_size: int
+    root_hash: bytes
+    checkpoint: bytes
+
+
+def continued_fields(old: VerifiedCheckpoint) -> tuple[bytes, dict[str, object]]:
+    """Object and fields of the entry that continues the log of `old`."""
+    fields: dict[str, object] = {
+        "origin": old.origin,
+        "root": b64url(old.root_hash),
+        "tree_size": old.tree_size,
+    }
+    return hashlib.sha256(old.note).digest(), fields
+
+
+def parse_continued(line: bytes) -> Continued:
+    """What an entry of this kind says.
+
+    Raises:
+        Malformed: `BAD_MEMBER`, or as `parse_entry`.
+    """
+    entry = parse_entry(line)
+    members = Members(entry.fields, ENTRY_CONTINUED)
+    found = Continued(
+        log_index=entry.seq,
+        origin=members.take("origin", str),
+        tree_size=members.take("tree_size", int),
+        root_hash=members.bytes("root", 32),
+        checkpoint=entry.object,
+    )
+    members.finish()
+    return found

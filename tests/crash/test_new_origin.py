@@ -1,0 +1,160 @@
+"""Entries that are lost for good: the log goes on under a new origin, and everybody can see it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from credproof.auditor import CHECKPOINT_NAME, Auditor
+from credproof.base.errors import CredproofError, VerificationFailed
+from credproof.home import Home
+from credproof.lender import KeptAnswer, OfflineVerifier
+from credproof.log.checkpoint import Checkpoint, sign_checkpoint
+from credproof_server import backups, new_origin
+from credproof_server.checking import check
+from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, World
+from credproof_server.directory import ServiceDirectory
+
+from tests.rpc.conftest import Running
+
+ORIGIN = f"{DOMAIN}/log2"
+
+
+class Loss:
+    """A service with an answer given before its backup, whose newest entries are lost."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World(folder)
+        self.world.make()
+        with self.world.served():
+            self.world.populate()
+            self.running = Running(self.world)
+            self.answer = self.ask()
+            self.backed_up = self.back_up()
+            with self.world.auditor() as auditor:
+                auditor.verify()
+            self.running.person()
+            with self.world.auditor() as auditor:
+                self.lost = auditor.verify().checkpoint
+        (self.world.service / "log.db").unlink()
+        (self.world.service / "log.db-wal").unlink(missing_ok=True)
+        folder = self.world.folder
+        backups.restore(self.world.service, folder / "backup", folder / "keys", None)
+
+    @property
+    def directory(self) -> ServiceDirectory:
+        return ServiceDirectory(self.world.service)
+
+    def ask(self) -> KeptAnswer:
+        with self.world.lender() as lender:
+            subject_id, consent, _ = self.running.consented(lender)
+            subject = lender.subject(subject_id)
+            return lender.ask(subject, policy_id="revolving-standing", consent=consent)
+
+    def back_up(self) -> int:
+        folder = self.world.folder
+        return backups.back_up(self.directory, folder / "backup", folder / "keys").tree_size
+
+    def begin_anew(self) -> None:
+        new_origin.begin_anew(self.world.service, ORIGIN)
+
+
+@pytest.fixture
+def loss(tmp_path) -> Loss:
+    return Loss(tmp_path)
+
+
+def refused(reason: str, call) -> None:
+    with pytest.raises(CredproofError) as caught:
+        call()
+    assert reason == caught.value.reason
+
+
+def test_the_first_entry_of_the_new_origin_names_the_last_checkpoint_of_the_old(loss):
+    loss.begin_anew()
+    with loss.world.served(), loss.world.auditor() as auditor:
+        line = json.loads(next(auditor.lines(loss.backed_up, loss.backed_up + 1)))
+        checkpoint = auditor.checkpoint()
+    assert line["kind"] == "log.continued"
+    assert line["fields"]["tree_size"] == loss.lost.tree_size
+    assert checkpoint.origin == ORIGIN
+    assert check(loss.directory).damage == ()
+
+
+def test_old_answers_verify_still_and_new_ones_under_the_new_origin(loss):
+    loss.begin_anew()
+    with loss.world.served():
+        new = loss.ask()
+        home = Home(loss.world.home(LENDER))
+        old = OfflineVerifier(home).verify(loss.answer.to_bytes())
+    assert old.checkpoint.origin == f"{DOMAIN}/log"
+    assert new.verified.checkpoint.origin == ORIGIN
+
+
+def test_an_answer_under_an_old_origin_is_not_taken_as_a_new_one(loss):
+    loss.begin_anew()
+    with loss.world.served(), loss.world.lender() as lender:
+        refused("NO_KNOWN_SIGNATURE", lambda: lender.verify(loss.answer.bundle, received_now=True))
+
+
+def test_an_auditor_is_told_what_was_lost_and_goes_on(loss):
+    loss.begin_anew()
+    with loss.world.served(), loss.world.auditor() as auditor:
+        report = auditor.verify()
+        (found,) = report.continued
+        assert (found.log_index, found.tree_size) == (loss.backed_up, loss.lost.tree_size)
+        assert auditor.verify().entries_read == 0
+
+
+def test_an_auditor_refuses_a_new_origin_that_is_silent_about_what_it_saw(loss):
+    """The operator names an older checkpoint than the one that the auditor has."""
+    signer = loss.directory.log_signer()
+    seen = Checkpoint(signer.name, loss.lost.tree_size + 1, bytes(32))
+    home = loss.world.home(AUDITOR)
+    (home / CHECKPOINT_NAME).write_bytes(sign_checkpoint(seen, [signer]))
+    loss.begin_anew()
+    with loss.world.served(), Auditor.open(home) as auditor:
+        with pytest.raises(VerificationFailed) as caught:
+            auditor.verify()
+        assert caught.value.reason == "LOG_REPLACED"
+
+
+def test_a_new_origin_that_was_interrupted_is_not_served_until_it_is_finished(loss, monkeypatch):
+    def broken(*_: object) -> None:
+        raise OSError("killed here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(new_origin, "_publish", broken)
+        with pytest.raises(OSError, match="killed"):
+            loss.begin_anew()
+    refused("ORIGIN_UNFINISHED", loss.directory.open_core)
+    loss.begin_anew()
+    core = loss.directory.open_core()
+    kinds = [json.loads(line)["kind"] for line in lines(core)]
+    core.close()
+    assert kinds.count("log.continued") == 1
+
+
+def lines(core) -> list[bytes]:
+    from credproof_server.storage import repository
+
+    with core.engine.connect() as connection:
+        return list(repository.all_lines(connection))
+
+
+def test_a_whole_log_gets_no_new_origin(tmp_path):
+    world = World(tmp_path)
+    world.make()
+    refused("NOTHING_LOST", lambda: new_origin.begin_anew(world.service, ORIGIN))
+    refused("BAD_ORIGIN", lambda: new_origin.begin_anew(world.service, "https://x y"))
+
+
+def test_a_trust_bundle_names_each_origin_once():
+    from tests.world import World as Lying
+
+    world = Lying()
+    vkey = str(world.log.signer.verifier_key)
+    refused("BAD_TRUST", lambda: world.trust(old_logs=(vkey,)))
+    assert replace(world.bundle(), old_logs=()).old_logs == ()
