@@ -22,6 +22,9 @@ SERVER_COMMANDS = {
     "participant": "Admit providers, lenders and auditors.",
     "check": "Check that everything stored is what was logged.",
     "upgrade": "Bring a service's databases to this version.",
+    "backup": "Copy a service, in two parts that are kept apart.",
+    "export": "Write what was logged from an entry on.",
+    "restore": "Restore a service from a backup, an export, or both.",
     "demo": "Show the whole journey on real data, and four lies that are caught.",
 }
 
