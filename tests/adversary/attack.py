@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 from credproof.v1.attestation_service_pb2 import ItemError
+from credproof.v1.verification_service_pb2 import AskError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -50,8 +51,8 @@ def carry_out(attack: Attack, stage: Stage) -> Outcome:
         reply = attack.send(stage)
     except grpc.RpcError as error:
         return _refused(error)
-    if isinstance(reply, ItemError):
-        return Outcome(ITEM, reply.reason, reply.step or None, str(reply))
+    if isinstance(reply, ItemError | AskError):
+        return Outcome(ITEM, reply.reason, getattr(reply, "step", None) or None, str(reply))
     return Outcome("OK", None, None, repr(reply))
 
 

@@ -14,6 +14,7 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 KINDS = {
     "attestation": jws.ATTESTATION,
+    "withdrawal": jws.WITHDRAWAL,
     "consent": jws.CONSENT,
     "revocation": jws.REVOCATION,
     "request": jws.REQUEST,
@@ -112,7 +113,7 @@ SPELLINGS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a space in the JSON": (lambda p: p.replace(b":", b": ", 1), "NOT_CANONICAL"),
     "a newline after the JSON": (lambda p: p + b"\n", "NOT_CANONICAL"),
     "a byte order mark": (lambda p: b"\xef\xbb\xbf" + p, "NOT_JSON"),
-    "a repeated key": (lambda p: p[:-1] + b"," + p[1:], "NOT_JSON"),
+    "a repeated key": (lambda p: p[:-1] + b"," + p[1:], "NOT_CANONICAL"),
     "keys out of order": (lambda p: b'{"zz":1,' + p[1:], "NOT_CANONICAL"),
     "an escaped letter": (lambda p: p.replace(b'"', b'"\\u0061', 1), "NOT_CANONICAL"),
     "a lone surrogate": (lambda p: b'{"a":"\\ud800",' + p[1:], "NOT_JSON"),

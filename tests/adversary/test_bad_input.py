@@ -11,8 +11,10 @@ from credproof.lender import OfflineVerifier
 from tests.adversary.attack import Attack
 from tests.adversary.attacks.questions import QUESTIONS
 from tests.adversary.attacks.table import ATTACKS
+from tests.adversary.attacks.withdrawals import BATCHES
 from tests.adversary.stage import LENDER, POLICY, Stage
 
+REFUSED = {"NOT_PERMITTED", "CONSENT_REVOKED", "CONSENT_USED_UP"}
 REFUSALS = {"answer.refused", "attestation.conflict"}
 """All that a refused input may leave in the log."""
 
@@ -45,8 +47,8 @@ def test_the_log_has_no_trace_of_acceptance(carried_out):
 
 
 def test_every_question_that_was_refused_is_in_the_log(carried_out):
-    asked = [carried_out.outcomes[attack.name] for attack in QUESTIONS]
-    refused = [found for found in asked if found.code == "PERMISSION_DENIED"]
+    asked = [carried_out.outcomes[attack.name] for attack in (*QUESTIONS, *BATCHES)]
+    refused = [found for found in asked if found.reason in REFUSED]
     logged = Counter(entry["kind"] for entry in carried_out.entries)
     assert len(refused) == logged["answer.refused"]
 

@@ -77,10 +77,8 @@ ATTACKS = [
         "a trust bundle by another root in the root's name",
         *(_by_stranger_in_its_name, BAD, "BAD_SIGNATURE"),
     ),
-    Attack(
-        "the trust bundle in force, replayed",
-        lambda s: publish(s, s.trust.token),
-        *("FAILED_PRECONDITION", "TRUST_VERSION"),
+    bad(
+        "the version in force, but other content", *STALE, version=lambda v: v, exp=lambda t: t - 1
     ),
     bad("an old version", *STALE, version=1),
     bad("a version left out", *STALE, version=lambda v: v + 2),

@@ -11,7 +11,8 @@ from tests.adversary.attacks import (
     items,
     questions,
     registry,
+    withdrawals,
 )
 
-MODULES = (doors, calls, batches, items, consents, questions, registry)
+MODULES = (doors, calls, batches, items, consents, questions, registry, withdrawals)
 ATTACKS: list[Attack] = [attack for module in MODULES for attack in module.ATTACKS]
