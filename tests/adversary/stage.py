@@ -60,6 +60,7 @@ class Stage:
         self.signers: dict[str, Any] = {}
         self.subjects: dict[str, Any] = {}
         self.consents: dict[str, str] = {}
+        self.seeds: set[str] = set()
 
     # -- setting up
 
@@ -237,7 +238,9 @@ class Stage:
 
     def package(self, *, signer: Any = None, **changes: Any) -> bytes:
         """The package of a statement, with members of the statement changed before signing."""
-        return package(self.statement(**changes), signer or self.bank)
+        made = package(self.statement(**changes), signer or self.bank)
+        self.seeds.add(json.loads(made)["seed"])
+        return made
 
     def repacked(self, **changes: Any) -> bytes:
         """An honest package with members of it replaced; a function gets the old value."""
