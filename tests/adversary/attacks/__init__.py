@@ -1,0 +1,1 @@
+"""The table of attacks on a running service: one row, one input, one expected refusal."""

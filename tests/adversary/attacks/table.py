@@ -1,0 +1,18 @@
+"""All rows of the table."""
+
+from __future__ import annotations
+
+from tests.adversary.attack import Attack
+from tests.adversary.attacks import (
+    batches,
+    calls,
+    consents,
+    doors,
+    items,
+    questions,
+    registry,
+    withdrawals,
+)
+
+MODULES = (doors, calls, batches, items, consents, questions, registry, withdrawals)
+ATTACKS: list[Attack] = [attack for module in MODULES for attack in module.ATTACKS]

@@ -1,0 +1,26 @@
+"""One server for every attack of a test run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.adversary.attacks.table import ATTACKS
+from tests.adversary.stage import Stage
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory) -> Iterator[Stage]:
+    made = Stage(tmp_path_factory.mktemp("stage"))
+    made.world.make()
+    with made.world.served():
+        made.populate()
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def carried_out(stage):
+    """The whole table, sent once: outcomes by name, and what the log holds of it."""
+    return stage.carry_out(ATTACKS)

@@ -1,0 +1,245 @@
+"""Each limit of the protocol: what stands exactly at it passes it, one more does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from credproof import standard
+from credproof.attestation.package import parse_package, verify_envelope
+from credproof.attestation.pseudonym import parse_subject_id
+from credproof.attestation.schema import parse_schema
+from credproof.attestation.sdjwt import make_disclosure, open_disclosures
+from credproof.attestation.sealing import Route
+from credproof.base import jws, limits
+from credproof.base.encoding import canonical_json, parse_json
+from credproof.base.errors import CredproofError
+from credproof.base.yaml import parse_yaml
+from credproof.log.entry import parse_entry
+from credproof.log.merkle import verify_inclusion
+from credproof.log.note import parse_note
+from credproof.v1 import attestation_service_pb2 as attestation_pb
+from credproof.v1 import audit_service_pb2 as audit_pb
+from credproof.v1 import verification_service_pb2 as verification_pb
+from credproof.verification.answer import Reference
+from credproof.verification.consent import parse_request, verify_consent
+from credproof.verification.policy import PolicyRef, parse_policy
+from credproof.verification.trust import verify_trust
+from credproof.wire import answer as answer_wire
+from credproof.wire.call import sign_call, verify_call
+from credproof.wire.limits import check
+from credproof_server.rpc.servicers import AuditServicer
+
+from tests.world import DOMAIN, NOW, POLICY, REVOLVING, World
+
+WORLD = World()
+BUNDLE = WORLD.finish(WORLD.case())
+TITLE = {"en": "x", "zh": "x"}
+NOTE = b"text\n\n" + "\N{EM DASH} name AAAAAAAA\n".encode()
+ELSEWHERE = {
+    "ENTRIES_PAGE_MAX": "more is cut, not refused: below",
+    "MESSAGE_BYTES_MAX": "gRPC refuses it: tests/adversary/test_slow_clients.py",
+    "ASK_REPLY_BYTES_MAX": "of a reply: tests/rpc/test_batch_ask.py",
+}
+
+
+def call_after(seconds: int) -> None:
+    """A call signed `seconds` ago."""
+    call = {"service": DOMAIN, "method": "/a/b", "body": b""}
+    token = sign_call(WORLD.borrower, now=NOW, nonce=bytes(16), **call)
+    verify_call(token, now=NOW + seconds, **call)
+
+
+def envelope(*, age: int = 0, **changes: Any) -> None:
+    package = parse_package(WORLD.package(WORLD.statement(issued_at=NOW, **changes)))
+    schemas = {REVOLVING.digest: REVOLVING}
+    verify_envelope(package, caller="bank", schemas=schemas, now=NOW + age)
+
+
+def consent_of(seconds: int) -> None:
+    verify_consent(WORLD.consent(WORLD.terms(expires_at=NOW - 50 + seconds), now=NOW - 50))
+
+
+def consent_to(count: int) -> None:
+    refs = tuple(PolicyRef(f"policy-{i}", 1, bytes(32)) for i in range(count))
+    parse_request(WORLD.request(WORLD.terms(policies=refs)))
+
+
+def schema(claims: dict[str, Any], facts: dict[str, Any] | None = None) -> None:
+    top = {"schema": "made", "version": 1, "title": TITLE, "subjects": ["ref"]}
+    parse_schema(canonical_json({**top, "claims": claims, "facts": facts or {}}))
+
+
+def claim(rungs: int = 0, kind: str = "count") -> dict[str, Any]:
+    made = {"type": kind, "title": TITLE, "class": "C1", "disclosure": "predicate"}
+    made |= {"min": 0, "max": 1000}
+    return {**made, "ladder": list(range(1, rungs + 1))} if rungs else made
+
+
+def chain_steps(steps: int) -> None:
+    """Ladders of 64 steps each, and one for the rest."""
+    rungs = [31] * (steps // 64) + ([max(1, (steps % 64 + 1) // 2 - 1)] if steps % 64 else [])
+    schema({f"c{i}": claim(count) for i, count in enumerate(rungs)})
+
+
+def facts(count: int) -> None:
+    when = [{"claim": "c", "at_least": 1}]
+    schema({"c": claim(1)}, {f"f{i}": {"title": TITLE, "when": when} for i in range(count)})
+
+
+def policy(**changes: Any) -> None:
+    document = {**json.loads(POLICY.document), **changes}
+    parse_policy(canonical_json(document), standard.schemas())
+
+
+def questions(count: int) -> None:
+    asked = json.loads(POLICY.document)["questions"]["good"]
+    named = {f"q{i}": asked for i in range(count)}
+    tier = json.loads(POLICY.document)["tiers"][0]
+    policy(questions=named, tiers=[{**tier, "when": list(named)}])
+
+
+def tiers(count: int) -> None:
+    first, second = json.loads(POLICY.document)["tiers"]
+    more = [{**second, "name": f"T{i}"} for i in range(count - 1)]
+    policy(tiers=[first, *more])
+
+
+def many_tokens(count: int) -> None:
+    WORLD.verify(replace(BUNDLE, tokens=BUNDLE.tokens * count))
+
+
+def disclosures(count: int) -> None:
+    open_disclosures({}, [make_disclosure(bytes(16), "name", 1)] * count)
+
+
+def account(size: int) -> None:
+    parse_package(WORLD.package(WORLD.statement(account="a" * size)))
+
+
+def text(size: int) -> None:
+    made = {"type": "text", "title": TITLE, "class": "C1", "disclosure": "value"}
+    top = {"schema": "made", "version": 1, "title": TITLE, "subjects": ["ref"]}
+    parsed = parse_schema(canonical_json({**top, "claims": {"c": made}}))
+    parsed.claims["c"].verify_value("a" * size)
+
+
+def path(count: int) -> None:
+    verify_inclusion(bytes(32), 0, 2**62, (bytes(32),) * count, bytes(32))
+
+
+Present = Callable[[int], Any]
+TABLE: dict[str, tuple[Present, str]] = {
+    "CLOCK_SKEW_S": (call_after, "CALL_TOO_OLD"),
+    "ATTESTATION_AGE_MAX_S": (lambda n: envelope(age=n), "TOO_OLD"),
+    "ATTESTATION_LIFE_MAX_S": (lambda n: envelope(expires_at=NOW + n), "BAD_DATES"),
+    "CONSENT_LIFE_MAX_S": (consent_of, "BAD_CONSENT"),
+    "REQUEST_LIFE_MAX_S": (
+        lambda n: parse_request(WORLD.request(issued_at=NOW - 50, open_until=NOW - 50 + n)),
+        "BAD_CONSENT",
+    ),
+    "ANSWER_AGE_MAX_S": (lambda n: WORLD.verify(BUNDLE, now=NOW + n), "ANSWER_TOO_OLD"),
+    "TRUST_LIFE_MAX_S": (
+        lambda n: WORLD.trust(issued_at=NOW - 9, expires_at=NOW - 9 + n),
+        "BAD_TRUST",
+    ),
+    "BATCH_ITEMS_MAX": (
+        lambda n: WORLD.sealing.public.seal([b"x"] * n, Route(DOMAIN, "bank")),
+        "LIMIT_EXCEEDED",
+    ),
+    "ASK_ITEMS_MAX": (
+        lambda n: check(
+            verification_pb.BatchAskRequest(requests=[verification_pb.AskRequest()] * n)
+        ),
+        "LIMIT_EXCEEDED",
+    ),
+    "CHAIN_HEADS_MAX": (
+        lambda n: check(attestation_pb.ListChainHeadsRequest(accounts=["a"] * n)),
+        "LIMIT_EXCEEDED",
+    ),
+    "LADDER_RUNGS_MAX": (lambda n: schema({"c": claim(n)}), "LIMIT_EXCEEDED"),
+    "CHAIN_STEPS_MAX": (chain_steps, "LIMIT_EXCEEDED"),
+    "SCHEMA_CLAIMS_MAX": (
+        lambda n: schema({f"c{i}": claim() for i in range(n)}),
+        "LIMIT_EXCEEDED",
+    ),
+    "SCHEMA_FACTS_MAX": (facts, "LIMIT_EXCEEDED"),
+    "POLICY_QUESTIONS_MAX": (questions, "LIMIT_EXCEEDED"),
+    "POLICY_TIERS_MAX": (tiers, "LIMIT_EXCEEDED"),
+    "CONSENT_POLICIES_MAX": (consent_to, "LIMIT_EXCEEDED"),
+    "EVIDENCE_TOKENS_MAX": (many_tokens, "LIMIT_EXCEEDED"),
+    "DISCLOSURES_MAX": (disclosures, "LIMIT_EXCEEDED"),
+    "NOTE_SIGNATURES_MAX": (
+        lambda n: parse_note(NOTE + "\N{EM DASH} name AAAAAAAA\n".encode() * (n - 1)),
+        "LIMIT_EXCEEDED",
+    ),
+    "TRUST_RECORDS_MAX": (
+        lambda n: WORLD.trust(oprf_keys=(WORLD.oprf_public,) * n),
+        "LIMIT_EXCEEDED",
+    ),
+    "JSON_DEPTH_MAX": (lambda n: parse_json(b"[" * n + b"]" * n), "NOT_JSON"),
+    "TREE_PROOF_HASHES_MAX": (path, "LIMIT_EXCEEDED"),
+    "ENTRY_BYTES_MAX": (lambda n: parse_entry(b"x" * n), "LIMIT_EXCEEDED"),
+    "TOKEN_BYTES_MAX": (lambda n: jws.parse("a" * n, jws.CONSENT), "LIMIT_EXCEEDED"),
+    "PACKAGE_BYTES_MAX": (lambda n: parse_package(b"x" * n), "LIMIT_EXCEEDED"),
+    "SEALED_BATCH_BYTES_MAX": (
+        lambda n: WORLD.sealing.open(bytes(n), Route(DOMAIN, "bank")),
+        "LIMIT_EXCEEDED",
+    ),
+    "DOCUMENT_BYTES_MAX": (lambda n: parse_yaml(b"#" * n), "LIMIT_EXCEEDED"),
+    "TRUST_BYTES_MAX": (
+        lambda n: verify_trust("a" * n, [], root=WORLD.root.public, at=NOW),
+        "LIMIT_EXCEEDED",
+    ),
+    "NOTE_BYTES_MAX": (lambda n: parse_note(b"x" * n), "LIMIT_EXCEEDED"),
+    "ANSWER_FILE_BYTES_MAX": (lambda n: answer_wire.parse(b"\xff" * n), "LIMIT_EXCEEDED"),
+    "REFERENCE_CHARS_MAX": (lambda n: Reference("a" * n, bytes(16)).digest, "LIMIT_EXCEEDED"),
+    "SUBJECT_ID_CHARS_MAX": (lambda n: parse_subject_id("ref:" + "a" * n), "BAD_SUBJECT_ID"),
+    "ACCOUNT_CHARS_MAX": (account, "BAD_PACKAGE"),
+    "TEXT_CHARS_MAX": (text, "BAD_VALUE"),
+    "INTEGER_MAX": (canonical_json, "NOT_JSON"),
+}
+
+
+def reason_of(present: Present, size: int) -> str | None:
+    try:
+        present(size)
+    except CredproofError as error:
+        return error.reason
+    return None
+
+
+def test_every_limit_has_a_row():
+    names = {name for name in vars(limits) if name.isupper()}
+    assert names == TABLE.keys() | ELSEWHERE.keys()
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_one_over_the_limit_is_refused(name):
+    present, reason = TABLE[name]
+    assert reason == reason_of(present, getattr(limits, name) + 1)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_what_is_at_the_limit_is_not_refused_for_it(name):
+    """It may be nonsense otherwise: then it is refused for that."""
+    present, reason = TABLE[name]
+    assert reason != reason_of(present, getattr(limits, name))
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0, 1000), (7, 7), (1001, 1000), (2**31 - 1, 1000)])
+def test_a_page_of_entries_is_cut_at_its_limit(asked, given):
+    async def lines(_start: int, limit: int) -> list[bytes]:
+        return [b"x"] * limit
+
+    servicer = AuditServicer(SimpleNamespace())
+    servicer._audit = SimpleNamespace(lines=lines)
+    request = audit_pb.ListEntriesRequest(limit=asked)
+    reply = asyncio.run(servicer.ListEntries(request, None))
+    assert given == len(reply.lines)
+    assert limits.ENTRIES_PAGE_MAX == 1000
