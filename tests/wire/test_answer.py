@@ -23,7 +23,7 @@ def test_an_unknown_field_is_refused():
     extra = bytes([0x9A, 0x06, 0x01, 0x41])  # field 99, one byte
     with pytest.raises(Malformed) as caught:
         wire.parse(wire.to_bytes(BUNDLE) + extra)
-    assert caught.value.reason == "NOT_CANONICAL"
+    assert caught.value.reason == "NOT_A_MESSAGE"
 
 
 def test_fields_in_another_order_are_refused():

@@ -10,6 +10,7 @@ from typing import Final
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from credproof.base import limits
 from credproof.base.errors import Malformed
@@ -76,7 +77,11 @@ def check(message: Message) -> None:
 
     Raises:
         LimitExceeded: `LIMIT_EXCEEDED`, naming the field.
+        Malformed: `NOT_A_MESSAGE` for a field that the message does not have.
     """
+    if len(UnknownFieldSet(message)):
+        name = message.DESCRIPTOR.name
+        raise Malformed("NOT_A_MESSAGE", f"{name} holds a field that this version does not know")
     for field, value in message.ListFields():
         name = name_of(field)
         if field.is_repeated:

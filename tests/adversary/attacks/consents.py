@@ -134,8 +134,7 @@ SPELLED = [
     Attack(
         "a consent with an unknown field beside it",
         _unknown_member,
-        *(BAD, "LIMIT_EXCEEDED"),
-        fault="limits.check says that it refuses unknown fields, and lets them in",
+        *(BAD, "NOT_A_MESSAGE"),
     ),
     *(bent(name, reason, lambda _, t, f=f: f(t)) for name, (f, reason) in forge.SIGNATURES.items()),
     *(
