@@ -47,6 +47,14 @@ def text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def unicode(data: bytes) -> str:
+    """A text that came out of UTF-8 or of canonical JSON, as notes and trust bundles are."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed("NOT_JSON", "not UTF-8") from error
+
+
 @dataclass(frozen=True)
 class Target:
     """A parser and, where there is one, its serialiser."""
@@ -98,7 +106,7 @@ TARGETS: dict[str, Target] = {
     "audit-state": Target(parse_state, lambda state: state.to_bytes()),
     "call": Target(_call),
     "checkpoint": Target(
-        lambda data: parse_checkpoint(text(data)), lambda found: found.to_text().encode()
+        lambda data: parse_checkpoint(unicode(data)), lambda found: found.to_text().encode()
     ),
     "consent": Target(lambda data: verify_consent(text(data)).jws, _token),
     "disclosure": Target(lambda data: parse_disclosure(text(data)), lambda f: f.text.encode()),
@@ -129,7 +137,7 @@ TARGETS: dict[str, Target] = {
     ),
     "trust-package": Target(trust_wire.parse, lambda package: package.to_bytes()),
     "trust-verified": Target(_bundle, lambda t: trust_wire.package_of(t).to_bytes()),
-    "vkey": Target(lambda data: VerifierKey.parse(text(data)), lambda key: str(key).encode()),
+    "vkey": Target(lambda data: VerifierKey.parse(unicode(data)), lambda key: str(key).encode()),
     "withdrawal": Target(lambda data: parse_withdrawal(text(data)).jws, _token),
     "yaml": Target(parse_yaml),
 }
