@@ -142,6 +142,18 @@ def restore(folder: Path, main: Path, keys: Path, checkpoint: Path | None) -> Re
     return state(ServiceDirectory(folder))
 
 
+def set_mark(folder: Path, checkpoint: Path) -> Restored:
+    """Put a checkpoint in the place of a high-water mark that is lost.
+
+    Raises:
+        Conflict: `MARK_THERE`: a mark that is there is never replaced.
+    """
+    if (folder / HIGH_WATER).exists():
+        raise Conflict("MARK_THERE", "the high-water mark is there: nothing was done")
+    _require_high_water(folder, checkpoint)
+    return state(ServiceDirectory(folder))
+
+
 def refill(directory: ServiceDirectory, file: Path) -> Restored:
     """Add what an export holds beyond the log's end, all or nothing.
 
