@@ -104,7 +104,7 @@ def _result(item: Result) -> attestation_pb.SubmitResult:
 
 def _item_error(error: CredproofError) -> attestation_pb.ItemError:
     return attestation_pb.ItemError(
-        reason=error.reason, message=error.message, step=error.step or 0
+        reason=error.reason, message=error.message, step=error.step
     )
 
 
