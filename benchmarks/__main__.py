@@ -54,11 +54,13 @@ def _options() -> argparse.Namespace:
 
 def _run(rows: list[Row], options: argparse.Namespace) -> None:
     started, clock, load = dt.datetime.now(dt.UTC), time.monotonic(), os.getloadavg()
+    others = report.Others()
     results = _measure(rows, options.repeat)
     command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
-    run = report.Run(command, started, time.monotonic() - clock, load, os.getloadavg())
+    seconds = time.monotonic() - clock
+    run = report.Run(command, started, seconds, load, os.getloadavg(), others.share())
     print(report.table(results))
-    print(f"\n{run.seconds:.0f} s; load {load[0]:.1f} before, {run.load_after[0]:.1f} after")
+    print(f"\n{seconds:.0f} s; load {load[0]:.1f} before; others used {run.others:.0%} of the CPUs")
     targets = [LATEST] if options.row is None else []
     for path in [*targets, *([options.output] if options.output else [])]:
         text = json.dumps(report.as_json(results, run), ensure_ascii=False, indent=2)

@@ -62,6 +62,10 @@ class Child:
             self._process.kill()
             self._process.wait()
 
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     # -- what the kernel knows of it
 
     def meter(self) -> Callable[[], float]:

@@ -46,11 +46,11 @@ def accepting(bench: Bench) -> Pair:
 
 
 def verifying(bench: Bench) -> Pair:
-    """All checks of an answer, from the bytes of its file; four verifies are its floor."""
+    """All checks of an answer, from the bytes of its file; its signatures are its floor."""
     verify, floors, times = _verifier(bench), bench.floors, bench.sizes.some
 
     def signatures() -> None:
-        for _ in range(4):  # answer, consent, token, binding
+        for _ in range(5):  # answer, consent, token, binding, checkpoint
             floors.verify()
 
     return Pair(lambda: cpu_us(verify, times=times), lambda: cpu_us(signatures, times=times))

@@ -40,11 +40,38 @@ class Run:
     seconds: float
     load_before: tuple[float, float, float]
     load_after: tuple[float, float, float]
+    others: float
+
+
+class Others:
+    """How much of the processors everybody else used since this was made, as a share of 1."""
+
+    def __init__(self) -> None:
+        self._busy, self._all = _ticks()
+        self._own = _own_ticks()
+
+    def share(self) -> float:
+        """Children count as ours once they have ended."""
+        busy, total = _ticks()
+        own = _own_ticks() - self._own
+        return max(0.0, (busy - self._busy - own) / max(1, total - self._all))
+
+
+def _ticks() -> tuple[int, int]:
+    """Busy and all ticks of all processors so far: user, nice, system, idle, iowait, …"""
+    figures = [int(x) for x in Path("/proc/stat").read_text("ascii").split("\n")[0].split()[1:9]]
+    return sum(figures) - figures[3] - figures[4], sum(figures)
+
+
+def _own_ticks() -> float:
+    times = os.times()
+    own = times.user + times.system + times.children_user + times.children_system
+    return own * os.sysconf("SC_CLK_TCK")
 
 
 def table(results: Sequence[Result]) -> str:
     """One line per row."""
-    head = f"{'row':<36}{'value':>9} {'unit':<22}{'ratio':>8}{'min':>8}{'max':>8}{'target':>8}"
+    head = f"{'row':<36}{'value':>9} {'unit':<25}{'ratio':>8}{'min':>8}{'max':>8}{'target':>8}"
     lines = [f"{head}         floor"]
     return "\n".join([*lines, *(_line(result) for result in results)])
 
@@ -57,7 +84,7 @@ def _line(result: Result) -> str:
     aim = row.target if row.target is not None else row.limit
     target = "" if aim is None else _short(aim)
     line = (
-        f"{row.name:<36}{_short(value.median):>9} {row.unit:<22}{figures}"
+        f"{row.name:<36}{_short(value.median):>9} {row.unit:<25}{figures}"
         f"{target:>8} {_MARKS[result.met]:<7} {row.floor}"
     )
     also = ", ".join(f"{name} {_short(figure)}" for name, figure in (result.also or {}).items())
@@ -76,9 +103,17 @@ def as_json(results: Sequence[Result], run: Run) -> dict[str, Any]:
         "date": run.started.isoformat(timespec="seconds"),
         "command": run.command,
         "seconds": round(run.seconds),
-        "machine": machine() | {"load_before": run.load_before, "load_after": run.load_after},
+        "machine": machine() | _disturbance(run),
         "versions": versions(),
         "rows": [_row(result) for result in results],
+    }
+
+
+def _disturbance(run: Run) -> dict[str, Any]:
+    return {
+        "load_before": run.load_before,
+        "load_after": run.load_after,
+        "used_by_others": _rounded(run.others),
     }
 
 
