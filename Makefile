@@ -2,10 +2,11 @@
 .SILENT:
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check proto bench lock clean
+.PHONY: help demo test check proto bench profile lock clean
 
 PYTHON ?= python3
 ARGS ?=
+ROW ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +18,8 @@ help:
 	echo "make test    run the tests"
 	echo "make check   lint, types, stubs, help texts, house rules"
 	echo "make proto   rebuild the protobuf and gRPC stubs from proto/"
-	echo "make bench   measure"
+	echo "make bench   measure (ROW='text' for rows whose name holds it)"
+	echo "make profile ROW='text': where the CPU time of a row's subject goes"
 	echo "make lock    bring requirements.lock to what pyproject.toml asks for"
 	echo "make clean   remove .venv and everything built"
 	echo
@@ -58,7 +60,10 @@ proto: $(STAMP)
 	$(BIN)/python tools/proto.py
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks $(if $(ROW),--row "$(ROW)") $(ARGS)
+
+profile: $(STAMP)
+	$(BIN)/python -m benchmarks --profile $(if $(ROW),--row "$(ROW)") $(ARGS)
 
 lock: $(STAMP)
 	env -u PIP_FIND_LINKS $(BIN)/pip-compile -q --all-extras --generate-hashes --allow-unsafe \

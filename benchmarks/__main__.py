@@ -1,92 +1,91 @@
 """`make bench`: what the work costs, as ratios to the primitives it cannot do without.
 
-Each row times its subject and its floor in turn, several times over, and shows the median
-ratio with its spread, so that a slow or busy machine slows both.
+`docs/BENCHMARKS.md` says what each row means and how it is measured. A whole run is written to
+`benchmarks/latest.json`; a part of one is only printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import json
 import os
-import statistics
+import shlex
+import signal
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
-from benchmarks import rows
+from credproof.cli.output import progress_bar
 
+from benchmarks import profiling, report
+from benchmarks.bench import Bench, Sizes
+from benchmarks.measure import Result, Row, measure
+from benchmarks.rows import chosen
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A subject and its floor, in seconds per item; `target` is the ratio aimed at."""
-
-    name: str
-    floor_name: str
-    subject: Callable[[], float]
-    floor: Callable[[], float]
-    target: float | None
+LATEST = Path(__file__).with_name("latest.json")
+REPEAT = 7
 
 
-def main() -> None:
-    """Measure, and print a table."""
+def main() -> int:
+    """Measure or profile; 2 when no row has such a name."""
+    options = _options()
+    rows = chosen(options.row)
+    if not rows:
+        print(f"no row's name holds {options.row!r}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # children end by the same way out
+    if options.profile:
+        for row in rows:
+            _profile(row)
+    else:
+        _run(rows, options)
+    return 0
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--repeat", type=int, default=7, help="repetitions per row")
+    parser.add_argument("--repeat", type=int, default=REPEAT, help="repetitions per row")
     parser.add_argument("--row", help="only rows whose name holds this text")
-    options = parser.parse_args()
-    print(f"{'row':<34} {'per item':>10} {'ratio':>7} {'min':>6} {'max':>6} {'target':>7}  floor")
-    for row in _rows():
-        if not options.row or options.row in row.name:
-            _measure(row, options.repeat)
-    print(f"\n{os.cpu_count()} CPUs, {options.repeat} repetitions, median; CPU time of one thread.")
+    parser.add_argument("--profile", action="store_true", help="where the subjects' CPU time goes")
+    parser.add_argument("--output", type=Path, help="write the result there too, part or whole")
+    return parser.parse_args()
 
 
-def _measure(row: Row, repeat: int) -> None:
-    pairs = [(row.subject(), row.floor()) for _ in range(repeat)]
-    ratios = sorted(subject / floor for subject, floor in pairs)
-    spent = statistics.median(subject for subject, _ in pairs) * 1e6
-    target = "" if row.target is None else f"{row.target:.1f}"
-    print(
-        f"{row.name:<34} {spent:>8.0f}us {statistics.median(ratios):>7.2f} "
-        f"{ratios[0]:>6.2f} {ratios[-1]:>6.2f} {target:>7}  {row.floor_name}"
-    )
+def _run(rows: list[Row], options: argparse.Namespace) -> None:
+    started, clock, load = dt.datetime.now(dt.UTC), time.monotonic(), os.getloadavg()
+    others = report.Others()
+    results = _measure(rows, options.repeat)
+    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+    seconds = time.monotonic() - clock
+    run = report.Run(command, started, seconds, load, os.getloadavg(), others.share())
+    print(report.table(results))
+    print(f"\n{seconds:.0f} s; load {load[0]:.1f} before; others used {run.others:.0%} of the CPUs")
+    targets = [LATEST] if options.row is None else []
+    for path in [*targets, *([options.output] if options.output else [])]:
+        text = json.dumps(report.as_json(results, run), ensure_ascii=False, indent=2)
+        path.write_text(text + "\n", "utf-8")
 
 
-def _rows() -> list[Row]:
-    bench = rows.Bench()
-    timed = bench.timed
-    return [
-        Row(
-            "accept: checks 1-6, per item of 64",
-            "Ed25519 verify, HPKE open / 64, hashes and HMACs counted",
-            timed(bench.accept, 64),
-            timed(bench.accept_floor, 64),
-            1.6,
-        ),
-        Row(
-            "verify an answer offline",
-            "Ed25519 verify x 4",
-            timed(bench.verify_answer, 1, 20),
-            timed(bench.verify_floor, 1, 20),
-            None,
-        ),
-        Row(
-            "inclusion proof at 10^5, warm",
-            "one node hash",
-            timed(bench.inclusion, 1, 200),
-            timed(bench.node_hash, 1, 20_000),
-            35.0,
-        ),
-        Row(
-            "audit: chain and tree, per entry",
-            "leaf hash + node hash",
-            timed(bench.audit, bench.entries),
-            timed(bench.audit_floor, bench.entries),
-            2.0,
-        ),
-    ]
+def _measure(rows: list[Row], repeat: int) -> list[Result]:
+    results = []
+    with Bench(Sizes()) as bench, progress_bar("measuring", len(rows)) as advance:
+        for row in rows:
+            results.append(measure(row, bench, repeat))
+            advance(1)
+    return results
+
+
+def _profile(row: Row) -> None:
+    """The subject once, under a profiler, in this process and in the service if it has one."""
+    with Bench(Sizes(), profile=True) as bench:
+        pair = row.make(bench)
+        pair.subject()  # warm
+        stats = profiling.profile(pair.subject)
+        print(f"== {row.name}: this process\n{profiling.table(stats)}")
+        if left := bench.end_profiled():
+            print(f"== {row.name}: the service\n{profiling.table(profiling.read(left))}")
 
 
 if __name__ == "__main__":
-    started = time.monotonic()
-    main()
-    print(f"took {time.monotonic() - started:.0f} s")
+    sys.exit(main())

@@ -1,126 +1,136 @@
-"""What is measured, and the floor of each row."""
+"""The rows: what is measured, against what, and which targets the design sets."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
-import time
-from collections.abc import Callable
+from functools import partial
 
-from credproof.attestation.package import (
-    parse_package,
-    verify_commitments,
-    verify_envelope,
-    verify_signature,
-    verify_values,
+from benchmarks import against, local, remote
+from benchmarks.floors import N_HMAC, N_SHA
+from benchmarks.measure import Row
+
+F_I = f"F_i: Ed25519 verify + HPKE open / 64 + {N_SHA} SHA-256 + {N_HMAC} HMAC + leaf hash"
+F_Q = "F_q: AES-GCM open + Ed25519 sign + hash"
+F_U = "F_q + 2.5 U, U = empty unary echo of 3 KB"
+PREDICATE = "AnonCreds: verify one predicate"
+VERIFY = "one Ed25519 verify"
+F_P = "blind, evaluate, unblind, hashes, sign + F_i"
+SERVER = "µs server CPU"
+
+ROWS = (
+    Row(
+        "accept: checks 1-6, batch of 64",
+        "µs per item",
+        F_I,
+        local.accepting,
+        target=1.6,
+    ),
+    Row(
+        "ingest: stream of 64s, durable",
+        f"{SERVER} per item",
+        F_I,
+        remote.ingesting,
+        target=1.6,
+    ),
+    Row(
+        "answer: unary, 32 in flight",
+        f"{SERVER} per answer",
+        F_U,
+        partial(remote.answering, in_flight=32),
+        target=1.0,
+    ),
+    Row(
+        "answer: unary, one in flight",
+        f"{SERVER} per answer",
+        F_U,
+        partial(remote.answering, in_flight=1),
+        target=1.0,
+    ),
+    Row(
+        "answer: batch of 16",
+        f"{SERVER} per answer",
+        F_Q,
+        remote.answering_in_batches,
+        target=3.0,
+    ),
+    Row(
+        "verify an answer: against AnonCreds",
+        "µs per answer",
+        PREDICATE,
+        local.verifying_against_peer,
+        target=1 / 50,
+    ),
+    Row(
+        "verify an answer: four questions",
+        "µs per answer",
+        "five Ed25519 verifies",
+        local.verifying,
+    ),
+    Row(
+        "inclusion proof: 10^6 entries, warm",
+        "µs per proof",
+        "one node hash",
+        local.inclusion,
+        target=35.0,
+    ),
+    Row(
+        "audit: 10^6 entries, chain and tree",
+        "µs per entry",
+        "leaf hash + node hash",
+        local.auditing,
+        target=2.0,
+        repeat=9,  # and one round before: ten parts of 10^5
+    ),
+    Row(
+        "pseudonym: evaluate, batch of 128",
+        f"{SERVER} per element",
+        "one ristretto255 multiplication",
+        remote.evaluating,
+    ),
+    Row(
+        "memory: 10^6 attestations",
+        "MB resident",
+        "two hashes of 32 bytes per entry",
+        remote.remembering,
+        limit=500.0,
+        repeat=3,
+    ),
+    Row(
+        "submit: SDK, one process",
+        "µs wall per record",
+        F_P,
+        partial(remote.submitting, processes=1),
+        repeat=3,
+    ),
+    Row(
+        "submit: SDK, two processes",
+        "µs wall per record",
+        F_P,
+        partial(remote.submitting, processes=2),
+        repeat=3,
+    ),
+    Row("peer anoncreds: verify a predicate", "µs", VERIFY, against.anoncreds_verify),
+    Row("peer anoncreds: prove a predicate", "µs", VERIFY, against.anoncreds_prove),
+    Row(
+        "peer sd-jwt: token, disclosures",
+        "µs, ours",
+        "sd-jwt: verify the same presentation",
+        against.sd_jwt,
+    ),
+    Row(
+        "peer pymerkle: prove at 10^5",
+        "µs, ours",
+        "pymerkle: the same inclusion proof",
+        against.pymerkle_prove,
+    ),
+    Row(
+        "peer pymerkle: verify at 10^5",
+        "µs, ours",
+        "pymerkle: verify the same proof",
+        against.pymerkle_verify,
+    ),
 )
-from credproof.attestation.sealing import Route
-from credproof.attestation.statement import HIDDEN
-from credproof.base.keys import DatedKey
-from credproof.log.audit import LogAudit
-from credproof.log.merkle import Tree, leaf_hash, node_hash
-from credproof.verification.trust import NEVER
-
-from tests.world import DOMAIN, NOW, REVOLVING, World, seed_of
-
-BATCH = 64
-LEAVES = 100_000
 
 
-class Bench:
-    """Samples made once; every method is one piece of work."""
-
-    entries = 2000
-
-    def __init__(self) -> None:
-        self._world = World()
-        self._route = Route(DOMAIN, "bank")
-        packages = [
-            self._world.package(self._world.statement(jti=seed_of(f"jti{i}", 16)))
-            for i in range(BATCH)
-        ]
-        self._sealed = self._world.sealing.public.seal(packages, self._route)
-        self._keys = {self._world.bank.public.kid: DatedKey(self._world.bank.public, 0, NEVER)}
-        self._token = parse_package(packages[0]).token
-        self._bundle = self._world.finish(self._world.case())
-        self._trust = self._world.trust()
-        self._tree = Tree()
-        self._tree.extend([leaf_hash(str(i).encode()) for i in range(LEAVES)])
-        self._log = self._long_log()
-
-    @staticmethod
-    def timed(work: Callable[[], None], items: int, repeat: int = 1) -> Callable[[], float]:
-        """CPU seconds per item of `work`, done `repeat` times."""
-
-        def measure() -> float:
-            started = time.thread_time()
-            for _ in range(repeat):
-                work()
-            return (time.thread_time() - started) / (items * repeat)
-
-        return measure
-
-    # -- accepting
-
-    def accept(self) -> None:
-        schemas = {REVOLVING.digest: REVOLVING}
-        for data in self._world.sealing.open(self._sealed, self._route):
-            package = parse_package(data)
-            verify_signature(package, self._keys, now=NOW)
-            schema = verify_envelope(package, caller="bank", schemas=schemas, now=NOW)
-            verify_values(package, schema)
-            verify_commitments(package, schema)
-
-    def accept_floor(self) -> None:
-        """F_i of the design: counted for the reference token, nothing parsed."""
-        self._world.sealing.open(self._sealed, self._route)
-        message, signature = self._token.jws.signing_input, self._token.jws.signature
-        hashes = sum(len(ladder.thresholds) + 2 for ladder in REVOLVING.ladders.values())
-        digests = len(REVOLVING.claims) + len(REVOLVING.facts) + len(HIDDEN)
-        secrets = digests + 2 * len(REVOLVING.ladders)
-        for _ in range(BATCH):
-            self._world.bank.public.verify(message, signature)
-            for _ in range(hashes + digests):
-                hashlib.sha256(_BLOCK).digest()
-            for _ in range(secrets):
-                hmac.digest(_KEY, _BLOCK, "sha256")
-            leaf_hash(message)
-
-    # -- verifying
-
-    def verify_answer(self) -> None:
-        self._world.verify(self._bundle, trust=self._trust)
-
-    def verify_floor(self) -> None:
-        message, signature = self._token.jws.signing_input, self._token.jws.signature
-        for _ in range(4):  # answer, consent, token, binding
-            self._world.bank.public.verify(message, signature)
-
-    # -- the log
-
-    def inclusion(self) -> None:
-        self._tree.inclusion_proof(LEAVES // 3, LEAVES)
-
-    def node_hash(self) -> None:
-        node_hash(_KEY, _KEY)
-
-    def _long_log(self) -> list[bytes]:
-        world = World()
-        for i in range(self.entries):
-            world.log.append("attestation.accepted", "bank", seed_of(str(i)))
-        return world.log.lines
-
-    def audit(self) -> None:
-        audit = LogAudit()
-        for line in self._log:
-            audit.feed(line)
-
-    def audit_floor(self) -> None:
-        for line in self._log:
-            leaf_hash(line)
-            node_hash(_KEY, _KEY)
-
-
-_BLOCK = os.urandom(55)
-_KEY = os.urandom(32)
+def chosen(text: str | None) -> list[Row]:
+    """The rows whose name holds the text; all without one."""
+    return [row for row in ROWS if not text or text in row.name]
