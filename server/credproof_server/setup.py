@@ -41,7 +41,7 @@ def init(folder: Path, *, domain: str, participants_listen: str, borrowers_liste
         Conflict: `NOT_EMPTY`.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise Conflict("NOT_EMPTY", "the directory is not empty")
+        raise Conflict("NOT_EMPTY", "the directory is not empty: name a new one")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in ("keys", "tls", "offline-root"):
         (folder / name).mkdir(mode=0o700)
