@@ -45,12 +45,12 @@ NEXT: Final[Mapping[str, str]] = {
     "UNKNOWN_POLICY": "ask the operator which policies are in force; revolving-standing ships",
     # Consents and proofs of possession.
     "BAD_CONSENT": "ask for 1 to 1830 days; a request that another made must be made anew",
-    "CONSENT_USED_UP": f"{_NEW_CONSENT}; --continuing asks for more than one answer",
+    "CONSENT_USED_UP": _NEW_CONSENT,
     "CONSENT_REVOKED": _NEW_CONSENT,
     "CONSENT_EXPIRED": _NEW_CONSENT,
     "CONSENT_OTHER_POLICY": _NEW_CONSENT,
     "CONSENT_OTHER_SUBJECT": _NEW_CONSENT,
-    "CAP_REACHED": "ask again in the next period; the policy says how many it allows",
+    "CAP_REACHED": "get another consent, or wait for the next day or month: the policy says which",
     "OTHER_PROVIDER": _NEW_PROOF,
     "PROOF_TOO_OLD": f"{_NEW_PROOF} (good for ten minutes)",
     # Who may.
