@@ -134,7 +134,10 @@ def create(folder: Path) -> PublicKey:
     try:
         write_private(folder / "signing.key", b64url(seed).encode())
     except FileExistsError as error:
-        raise Malformed("ALREADY_ENROLLED", "this directory has a key already") from error
+        raise Malformed(
+            "ALREADY_ENROLLED",
+            "this directory has a key already: use it, or name another directory",
+        ) from error
     return Ed25519Signer(seed).public
 
 
@@ -147,7 +150,10 @@ def load_signer(folder: Path) -> Ed25519Signer:
     try:
         text = (folder / "signing.key").read_bytes().decode("ascii").strip()
     except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise Malformed("NO_BORROWER", "no key there: use credproof borrower create") from error
+        raise Malformed(
+            "NO_BORROWER",
+            "no key in this home: name yours with --home, or use credproof borrower create",
+        ) from error
     return Ed25519Signer(parse_b64url(text, size=32))
 
 
@@ -213,7 +219,10 @@ class Borrower:
         try:
             found = parse_pass((folder / PASS_NAME).read_bytes())
         except FileNotFoundError as error:
-            message = "no pass there: let your provider bind your key, then borrower join"
+            message = (
+                "no pass in this home: name yours with --home, or let your provider bind your key,"
+                " then use credproof borrower join"
+            )
             raise Malformed("NO_PASS", message) from error
         return cls(load_signer(folder), found)
 
@@ -240,11 +249,16 @@ class Borrower:
         lender = trust.active(request.terms.aud, "lender")
         key = lender.key(request.jws.kid)
         if key is None:
-            raise VerificationFailed("BAD_SIGNATURE", "the request is not signed by the lender")
+            raise VerificationFailed(
+                "BAD_SIGNATURE", "the request is not signed by the lender: do not agree"
+            )
         key.verify_valid_at(now)
         request.verify(key.public, via=self._pass.domain, now=now)
         if request.terms.sub != self._pass.sub:
-            raise VerificationFailed("OTHER_SUBJECT", "the request is about another person")
+            raise VerificationFailed(
+                "OTHER_SUBJECT",
+                "the request is about another person: do not agree, tell the lender",
+            )
         policies = tuple(trust.policy_in_force(ref, now) for ref in request.terms.policies)
         return CheckedRequest(request, lender, policies)
 

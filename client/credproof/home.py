@@ -117,7 +117,10 @@ class Home:
             Malformed: `BAD_FINGERPRINT`.
         """
         if not re.fullmatch(r"[0-9a-f]{32}", kid):
-            raise Malformed("BAD_FINGERPRINT", "a fingerprint has 32 hexadecimal digits")
+            raise Malformed(
+                "BAD_FINGERPRINT",
+                "a fingerprint has 32 small hexadecimal digits: see provider fingerprint",
+            )
         pins = {name: sorted(kids) for name, kids in self.pins().items()}
         pins[provider] = sorted({*pins.get(provider, []), kid})
         replace_file(self.folder / PINS, canonical_json(pins))
@@ -125,7 +128,10 @@ class Home:
 
 def _load_settings(path: Path) -> Settings:
     if not path.exists():
-        message = "no participant there: use credproof enrol, then credproof join"
+        message = (
+            f"no participant in {path.parent}: name your home with --home, or make one with"
+            " credproof enrol, then credproof join"
+        )
         raise Malformed("NO_PARTICIPANT", message)
     return _parse_settings(parse_loose_json(_read(path)))
 
@@ -182,7 +188,9 @@ def enrol(folder: Path, *, role: Role, participant_id: str, title: str) -> bytes
         write_private(folder / "signing.key", b64url(seed).encode())
         write_private(folder / "tls.key", pem)
     except FileExistsError as error:
-        raise Malformed("ALREADY_ENROLLED", "this directory has keys already") from error
+        raise Malformed(
+            "ALREADY_ENROLLED", "this directory has keys already: enrol in another one"
+        ) from error
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, participant_id)])
     csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     csr_pem = csr.public_bytes(serialization.Encoding.PEM).decode("ascii")
@@ -218,7 +226,10 @@ def verify_enrolment(data: bytes, *, now: int) -> Enrolment:
         csr = x509.load_pem_x509_csr(csr_pem.encode("ascii"))
         tls_key, is_signed = csr.public_key(), csr.is_signature_valid
     except (ValueError, RecursionError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
-        raise Malformed("BAD_ENROLMENT", "not an enrolment of credproof enrol") from error
+        raise Malformed(
+            "BAD_ENROLMENT",
+            "not an enrolment: it is the file enrolment.json that credproof enrol makes",
+        ) from error
     members.finish()
     if not (
         isinstance(tls_key, ec.EllipticCurvePublicKey) and isinstance(tls_key.curve, ec.SECP256R1)
@@ -235,10 +246,12 @@ def verify_enrolment(data: bytes, *, now: int) -> Enrolment:
     if digest != tagged_hash("csr", csr_pem.encode()):
         raise VerificationFailed("OTHER_CSR", "the proof is for another CSR")
     if not now - ENROLMENT_AGE_MAX_S <= issued_at <= now + CLOCK_SKEW_S:
-        raise VerificationFailed("ENROLMENT_TOO_OLD", "the enrolment is too old: enrol again")
+        raise VerificationFailed(
+            "ENROLMENT_TOO_OLD", "the enrolment is too old: enrol again in a new directory"
+        )
     participant_id, role, title = found
     if not _is_applicant(participant_id, role, title):
-        raise Malformed("BAD_ENROLMENT", "the enrolment has a bad id, role or title")
+        raise Malformed("BAD_ENROLMENT", "the enrolment has a bad id, role or title: enrol again")
     return Enrolment(participant_id, role, title, csr, key)  # type: ignore[arg-type]
 
 
@@ -292,7 +305,9 @@ def join(folder: Path, admission: bytes, *, root_kid: str | None, now: int) -> H
     members.finish()
     root = settings.root
     if root_kid not in (None, root.kid):
-        raise VerificationFailed("WRONG_ROOT", "the admission is under another root")
+        raise VerificationFailed(
+            "WRONG_ROOT", "the admission is under another root: do not join, and ask the operator"
+        )
     package = trust_wire.parse(trust.encode("utf-8"))
     bundle = package.verify(root, at=now)
     _require_same_key(folder, bundle, settings.id)
@@ -305,11 +320,13 @@ def join(folder: Path, admission: bytes, *, root_kid: str | None, now: int) -> H
 
 def _require_same_key(folder: Path, trust: Trust, participant_id: str) -> None:
     if not (folder / "signing.key").exists():
-        raise Malformed("NOT_ENROLLED", "no keys there: use credproof enrol first")
+        raise Malformed("NOT_ENROLLED", "no keys in this home: use credproof enrol first")
     seed = parse_b64url(_read_text(folder / "signing.key"), size=32)
     known = trust.participants.get(participant_id)
     if known is None or known.key(Ed25519Signer(seed).public.kid) is None:
-        raise VerificationFailed("OTHER_PARTICIPANT", "the admission is for another key")
+        raise VerificationFailed(
+            "OTHER_PARTICIPANT", "the admission is for another key: join the home that was enrolled"
+        )
 
 
 # -- files --------------------------------------------------------------------

@@ -107,11 +107,13 @@ def set_status(
 
 def _require_changeable(participant: Participant | None, status: str) -> None:
     if participant is None:
-        raise Conflict("NO_SUCH_PARTICIPANT", "nobody of this id was admitted")
+        raise Conflict(
+            "NO_SUCH_PARTICIPANT", "nobody of this id was admitted: see credproof participant list"
+        )
     if participant.id == OPERATOR:
         raise Conflict("OPERATOR_STAYS", "without its operator nobody could change the registry")
     if participant.status == status:
-        raise Conflict("NO_CHANGE", f"the participant is {status} already")
+        raise Conflict("NO_CHANGE", f"the participant is {status} already: nothing was changed")
 
 
 def participants(folder: Path) -> tuple[Participant, ...]:
@@ -149,7 +151,10 @@ def signed_bundle(root: Ed25519Signer, bundle: TrustBundle, documents: tuple[byt
 def _participant(current: Trust, applicant: Enrolment, schemas: tuple[str, ...]) -> Participant:
     time = now()
     if applicant.id in current.participants:
-        raise Conflict("ALREADY_ADMITTED", "a participant of this id is admitted already")
+        raise Conflict(
+            "ALREADY_ADMITTED",
+            "a participant of this id is admitted already: enrol under another id",
+        )
     allowed = [current.schema(name).digest for name in schemas] or current.bundle.schemas
     return Participant(
         id=applicant.id,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from credproof.cli.output import (
+    EXIT_CODES,
     FAILED,
     JsonOption,
     err,
@@ -30,7 +31,8 @@ ServiceArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The servic
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The participant's id.")]
 RootKeyOption = Annotated[
-    Path | None, typer.Option(help="The root's private key, if it is not in DIR.")
+    Path | None,
+    typer.Option(help="The root's private key; DIR/offline-root/root.key if not given."),
 ]
 
 participants = typer.Typer(
@@ -40,30 +42,38 @@ participants = typer.Typer(
 
 def register(root: typer.Typer) -> None:
     """Add the commands to `credproof`."""
-    root.command("init")(init_command)
-    root.command("serve")(serve_command)
-    root.command("check")(check_command)
-    root.command("upgrade")(upgrade_command)
-    root.command("backup")(backup_command)
-    root.command("export")(export_command)
-    root.command("restore")(restore_command)
-    root.command("demo")(demo)
+    root.command("init", epilog=EXIT_CODES)(init_command)
+    root.command("serve", epilog=EXIT_CODES)(serve_command)
+    root.command("check", epilog=EXIT_CODES)(check_command)
+    root.command("upgrade", epilog=EXIT_CODES)(upgrade_command)
+    root.command("backup", epilog=EXIT_CODES)(backup_command)
+    root.command("export", epilog=EXIT_CODES)(export_command)
+    root.command("restore", epilog=EXIT_CODES)(restore_command)
+    root.command("demo", epilog=EXIT_CODES)(demo)
     root.add_typer(participants, name="participant")
 
 
 def init_command(
     folder: ServiceArgument,
-    domain: Annotated[str, typer.Option(help="The service's name, like a host name.")],
+    domain: Annotated[
+        str, typer.Option(help="The service's name for good: a-z, 0-9, dots, hyphens.")
+    ],
     participants_listen: Annotated[
-        str, typer.Option(help="Where providers, lenders and auditors connect.")
+        str, typer.Option(help="host:port where providers, lenders, auditors connect.")
     ] = "127.0.0.1:7443",
-    borrowers_listen: Annotated[str, typer.Option(help="Where borrowers connect.")] = (
+    borrowers_listen: Annotated[str, typer.Option(help="host:port where borrowers connect.")] = (
         "127.0.0.1:7444"
     ),
 ) -> None:
     """Make a new service in an empty directory: keys, databases, the first trust bundle.
 
-    Move DIR/offline-root away afterwards: whoever has the root key decides who is trusted.
+    Prints the root's fingerprint, which every participant needs to join. Move DIR/offline-root
+    away afterwards: whoever has the root key decides who is trusted. Port 0 takes a free port. The
+    settings stand, explained, in DIR/credproof.toml.
+
+    \b
+    Example:
+      credproof init service --domain bureau.example
     """
     setup.init(
         folder,
@@ -81,7 +91,11 @@ def serve_command(folder: ServiceArgument) -> None:
     """Run a service until SIGTERM, then let calls in flight end.
 
     Prints both addresses once it listens. Logs one JSON line per call on stderr; no line holds
-    an identity or a figure.
+    an identity or a figure. Needs a directory that init made and no other service runs on.
+
+    \b
+    Example:
+      credproof serve service
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -94,13 +108,22 @@ def serve_command(folder: ServiceArgument) -> None:
     app.run(folder, announce)
 
 
-@participants.command("add")
+@participants.command("add", epilog=EXIT_CODES)
 def add_command(
     folder: ServiceArgument,
-    enrolment: Annotated[Path, typer.Argument(help="What credproof enrol made.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the admission goes.")],
+    enrolment: Annotated[
+        Path, typer.Argument(help="The applicant's enrolment.json, at most seven days old.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The admission, a file to be written and sent back."),
+    ],
     schema: Annotated[
-        list[str] | None, typer.Option(help="A schema the provider may attest; all if not given.")
+        list[str] | None,
+        typer.Option(
+            help="A schema that the provider may attest, like consumer-revolving/1; may be"
+            " repeated; all in force if not given."
+        ),
     ] = None,
     role: Annotated[
         str | None, typer.Option(help="The role that you expect; must be said for an operator.")
@@ -109,8 +132,13 @@ def add_command(
 ) -> None:
     """Admit a participant: its certificate, and a new trust bundle that names its key.
 
-    Checks that the applicant holds both private keys. The service may run meanwhile. An
-    admission that was lost is made again for the same enrolment.
+    Checks that the applicant holds both private keys; that it is who it says, you check. Needs the
+    root key. The service may run meanwhile: it takes effect at once.
+    An admission that was lost is made again for the same enrolment.
+
+    \b
+    Example:
+      credproof participant add service bank/enrolment.json -o bank.admission.json
     """
     require_writable(output)
     admitted = admission.admit(
@@ -126,30 +154,38 @@ def add_command(
     out.print(f"Admission:  {output} (send it back)")
 
 
-@participants.command("suspend")
+@participants.command("suspend", epilog=EXIT_CODES)
 def suspend_command(
     folder: ServiceArgument, participant_id: IdArgument, root_key: RootKeyOption = None
 ) -> None:
     """Refuse a participant from now on; of a provider, nothing attested counts any more.
 
-    Answers given before stay valid. The service may run meanwhile: it takes effect at once.
+    Answers given before stay valid. Needs the root key. The service may run meanwhile: it takes
+    effect at once.
+
+    \b
+    Example:
+      credproof participant suspend service bank --root-key safe/root.key
     """
     admission.set_status(folder, participant_id, "suspended", root_key=root_key)
     out.print(f"Suspended:  {participant_id} (credproof participant resume ends it)")
 
 
-@participants.command("resume")
+@participants.command("resume", epilog=EXIT_CODES)
 def resume_command(
     folder: ServiceArgument, participant_id: IdArgument, root_key: RootKeyOption = None
 ) -> None:
-    """End the suspension of a participant."""
+    """End the suspension of a participant.
+
+    Of a provider, what it attested before counts again. Needs the root key. The service may run.
+    """
     admission.set_status(folder, participant_id, "active", root_key=root_key)
     out.print(f"Active:     {participant_id}")
 
 
-@participants.command("list")
+@participants.command("list", epilog=EXIT_CODES)
 def list_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
-    """Show every participant, its role and its status."""
+    """Show every participant, its role and its status. The service may run. Writes nothing."""
     found = admission.participants(folder)
     if as_json:
         print_json([{"id": p.id, "role": p.role, "status": p.status} for p in found])
@@ -161,8 +197,8 @@ def list_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
 def check_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
     """Check that everything stored is what was logged; names every row that is not.
 
-    Reads the whole log (chain, times, tree, newest checkpoint) and decrypts every row.
-    Exit code 1 when something is damaged.
+    Reads the whole log (chain, times, tree, newest checkpoint) and decrypts every row. The service
+    may run. Writes nothing. Exit code 1 when something is damaged.
     """
     with progress_bar("checking", None, hidden=as_json) as advance:
         report = check(ServiceDirectory(folder), advance)
@@ -191,7 +227,10 @@ def _print_check(report: CheckReport, *, as_json: bool) -> None:
 
 
 def upgrade_command(folder: ServiceArgument) -> None:
-    """Bring a service's databases to this version. The service must not run; back up first."""
+    """Bring a service's databases to this version. The service must not run; back up first.
+
+    Run it after installing a new version. Where there is nothing to do, nothing is changed.
+    """
     setup.upgrade(folder)
     out.print("The databases are up to date.")
 

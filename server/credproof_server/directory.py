@@ -65,7 +65,7 @@ class ServiceDirectory:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
-            raise Conflict("IN_USE", "a service runs on this directory") from error
+            raise Conflict("IN_USE", "a service runs on this directory: stop it first") from error
         try:
             yield
         finally:

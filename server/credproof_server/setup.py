@@ -48,7 +48,7 @@ def init(folder: Path, *, domain: str, participants_listen: str, borrowers_liste
     )
     parse_config(settings.encode("utf-8"))  # before anything is made
     if folder.exists() and any(folder.iterdir()):
-        raise Conflict("NOT_EMPTY", "the directory is not empty")
+        raise Conflict("NOT_EMPTY", "the directory is not empty: name a new one")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in ("keys", "tls", "offline-root"):
         (folder / name).mkdir(mode=0o700)

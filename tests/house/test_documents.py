@@ -1,4 +1,4 @@
-"""What the documents tell people to type exists."""
+"""What the documents and the help texts tell people to type exists."""
 
 from __future__ import annotations
 
@@ -6,35 +6,86 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from credproof.base.errors import Refused, Unreachable, VerificationFailed
+from credproof.cli.advice import NEXT
 from credproof.cli.app import SERVER_COMMANDS, app
+from credproof.cli.output import print_error
+
+from tests.house.test_reasons import every, product, raised
 
 ROOT = Path(__file__).parent.parent.parent
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 COMMAND = typer.main.get_command(app)
+SPAN = re.compile(r"`(credproof [^`]+)`")
+USAGE_ERROR: Any = typer.BadParameter.__base__
+"""What the command line raises when a line lacks something, or has too much."""
+
+
+def joined(text: str) -> list[str]:
+    """The lines of a text, each with those that it goes on in after a backslash."""
+    return re.sub(r"\\\n\s*", " ", text).splitlines()
+
+
+def calls(text: str) -> Iterator[str]:
+    """The lines that call `credproof`, without comments, pipes and what follows."""
+    for line in joined(text):
+        if line.strip().startswith("credproof "):
+            yield re.split(r"\s#\s| \| |; | && ", line.strip())[0].strip()
 
 
 def lines(path: Path) -> Iterator[str]:
-    """Lines in fenced blocks that call `credproof`, without their comments."""
-    inside = False
-    for line in path.read_text("utf-8").splitlines():
-        if line.startswith("```"):
-            inside = not inside
-        elif inside and line.startswith("credproof "):
-            yield re.sub(r"\s{2,}#.*| # .*", "", line).partition(" | ")[0]
+    """Whole command lines: in fenced blocks, help texts left out, which are compared elsewhere."""
+    text = re.sub(r"(?s)<!-- help:.*?\n```\n.*?\n```\n", "", path.read_text("utf-8"))
+    for block in re.findall(r"(?ms)^```\w*\n(.*?)^```", text):
+        yield from calls(block)
+
+
+def spans(path: Path) -> Iterator[str]:
+    """Commands named in running text: they may leave out what a command needs."""
+    outside = re.sub(r"(?ms)^```.*?^```", "", path.read_text("utf-8"))
+    yield from (" ".join(span.split()) for span in SPAN.findall(outside))
+
+
+def command_of(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that the words call, and the words after its name."""
+    command: Any = COMMAND
+    while words and (inner := getattr(command, "commands", {}).get(words[0])):
+        command, words = inner, words[1:]
+    return command, words
 
 
 def wrong(line: str) -> list[str]:
     """The words of a line that the command line does not know."""
-    command, words = COMMAND, shlex.split(line)[1:]
-    while words and (inner := getattr(command, "commands", {}).get(words[0])):
-        command, words = inner, words[1:]
-    if hasattr(command, "commands"):
-        return words[:1] or [line]
+    command, words = command_of(shlex.split(line)[1:])
     options = {name for parameter in command.params for name in parameter.opts} | {"--help"}
-    return [w for w in words if w.startswith("-") and w.partition("=")[0] not in options]
+    options |= {name for parameter in command.params for name in parameter.secondary_opts}
+    unknown = [w for w in words if w.startswith("-") and w.partition("=")[0] not in options]
+    if hasattr(command, "commands"):
+        return unknown or [w for w in words[:1] if not w.startswith("-")]
+    return unknown
+
+
+def lacking(line: str) -> list[str]:
+    """What a whole line lacks, or has too much of: it is parsed, nothing runs."""
+    command, words = command_of(shlex.split(line)[1:])
+    if hasattr(command, "commands"):
+        return [line]
+    try:
+        command.make_context("credproof", words)
+    except USAGE_ERROR as error:
+        return [f"{line}: {error.format_message()}"]
+    return []
+
+
+def commands(command: Any = COMMAND, name: str = "credproof") -> Iterator[tuple]:
+    """Every command with its whole name."""
+    for word, inner in getattr(command, "commands", {}).items():
+        yield f"{name} {word}", inner
+        yield from commands(inner, f"{name} {word}")
 
 
 def test_every_document_for_people_is_there():
@@ -51,12 +102,56 @@ def test_every_document_for_people_is_there():
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_that_a_document_shows_exists_with_its_options(path):
     assert [(line, wrong(line)) for line in lines(path) if wrong(line)] == []
+    assert [error for line in lines(path) for error in lacking(line)] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_a_document_names_in_passing_exists(path):
+    assert [(span, wrong(span)) for span in spans(path) if wrong(span)] == []
+
+
+def test_every_example_of_a_help_text_can_be_typed():
+    found = [line for _, command in commands() for line in calls(command.help or "")]
+    assert len(found) > 15
+    assert [error for line in found for error in wrong(line) + lacking(line)] == []
+
+
+def test_every_command_tells_its_exit_codes():
+    leaves = [(name, c) for name, c in commands() if not hasattr(c, "commands")]
+    assert [name for name, c in leaves if "Exit codes" not in (c.epilog or "")] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Unreachable("NO_ANSWER", "the service did not answer"), "the service runs"),
+        (Unreachable("COMMIT_FAILED", "ask again"), "run this again"),
+        (VerificationFailed("BAD_SIGNATURE", "it does not verify", step=4), "check 4"),
+        (VerificationFailed("BAD_SIGNATURE", "it does not verify"), "do not rely on it"),
+        (Refused("CONSENT_USED_UP", "it was given"), "credproof lender request"),
+    ],
+)
+def test_an_error_at_the_command_line_says_what_to_do(capsys, error, told):
+    print_error(error)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("error")
+    assert second.startswith("next:  ")
+    assert told in second
+
+
+def test_advice_is_for_reasons_that_exist():
+    assert set(NEXT) - every(product(), raised) == set()
 
 
 def test_a_made_up_command_or_option_would_be_found():
-    assert sum(len(list(lines(path))) for path in DOCUMENTS) > 20
+    assert sum(len(list(lines(path))) for path in DOCUMENTS) > 60
+    assert sum(len(list(spans(path))) for path in DOCUMENTS) > 30
     assert wrong("credproof provider sumbit x.csv") == ["sumbit"]
+    assert wrong("credproof sreve") == ["sreve"]
     assert wrong("credproof provider submit x.csv --mappings y") == ["--mappings"]
+    assert lacking("credproof provider submit x.csv")
+    assert lacking("credproof provider fingerprint bank")
+    assert lacking("credproof provider")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -14,7 +14,7 @@ from typer.main import get_command
 from credproof import __version__
 from credproof.base.errors import CredproofError
 from credproof.cli import audit, borrower, lender, participant, provider
-from credproof.cli.output import USAGE, err, exit_code, print_error
+from credproof.cli.output import EXIT_CODES, USAGE, err, exit_code, print_error
 
 INTERRUPTED = 130
 """The exit code of what Ctrl-C ended, as shells have it."""
@@ -32,7 +32,6 @@ SERVER_COMMANDS = {
 
 app = typer.Typer(
     name="credproof",
-    help="Ask about a borrower's credit and get a proof, not a file.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -46,13 +45,21 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXIT_CODES)
 def root(
     _version_: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Ask about a borrower's credit and get a proof, not a file."""
+    """Ask about a borrower's credit and get a proof, not a file.
+
+    Each user has a group of commands and a home, a directory with keys of one's own: make it with
+    enrol and join, and name it with --home or CREDPROOF_HOME. Borrowers use borrower create. The
+    operator's commands take the service's directory.
+
+    An error is one line with its reason in capital letters; where it helps, a second line, next:,
+    says what to do.
+    """
 
 
 participant.register(app)
@@ -98,8 +105,15 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except (OSError, sqlite3.Error) as error:
-        err.print(f"error: {error}", markup=False)
+        err.print(f"error: {_told(error)}", markup=False)
         sys.exit(USAGE)
+
+
+def _told(error: OSError | sqlite3.Error) -> str:
+    """What the operating system or SQLite says, and about which file."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror}: {error.filename}: name another path, or make it usable"
+    return f"{error}: check that the disk has room and that the files can be written"
 
 
 if __name__ == "__main__":

@@ -120,7 +120,10 @@ class Run:
         except CredproofError:
             return None  # asked again; only an answer that verifies takes its place
         if _asked_in(bundle, verified) != row.ask:
-            return Conflict("NAME_TAKEN", "the answer file of this name is of another question")
+            return Conflict(
+                "NAME_TAKEN",
+                "the answer file of this name is of another question: name this one otherwise",
+            )
         return verified
 
     def _ask(self, rows: Sequence[AskRow]) -> list[Told]:

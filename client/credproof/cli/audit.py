@@ -8,13 +8,20 @@ from typing import Annotated
 import typer
 
 from credproof.auditor import Auditor
-from credproof.cli.output import HomeOption, JsonOption, out, print_json, progress_bar
+from credproof.cli.output import (
+    EXIT_CODES,
+    HomeOption,
+    JsonOption,
+    out,
+    print_json,
+    progress_bar,
+)
 from credproof.log.audit import AuditReport
 
 app = typer.Typer(help="For compliance officers: verify the log, read it.", no_args_is_help=True)
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def verify(
     home: HomeOption = Path(),
     whole: Annotated[
@@ -25,7 +32,12 @@ def verify(
     """Verify the audit log up to its newest checkpoint.
 
     Checks the checkpoint's signature, every entry's place in the hash chain, that times never
-    go back, and that the entries make the tree that was signed. Remembers how far it went.
+    go back, and that the entries make the tree that was signed. Remembers how far it went in
+    audited.json and newest.checkpoint in your home; keep both. Needs the service.
+
+    \b
+    Example:
+      credproof audit verify --home audit
     """
     bar = progress_bar("verifying", None, hidden=as_json)
     with Auditor.open(home) as auditor, bar as advance:
@@ -63,13 +75,24 @@ def _summary(report: AuditReport) -> dict[str, object]:
     }
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def show(
     home: HomeOption = Path(),
-    start: Annotated[int, typer.Option(min=0, help="The first entry.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="How many entries.")] = None,
+    start: Annotated[
+        int, typer.Option(min=0, help="The first entry to print, counted from 0.")
+    ] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="How many entries; all to the end if not given.")
+    ] = None,
 ) -> None:
-    """Print log entries, one line of JSON each, to be read with jq."""
+    """Print log entries, one line of JSON each, to be read with jq.
+
+    They are not verified: run audit verify for that. Needs the service. Writes nothing.
+
+    \b
+    Example:
+      credproof audit show --start 100 --limit 20 --home audit
+    """
     with Auditor.open(home) as auditor:
         size = auditor.checkpoint().tree_size
         end = size if limit is None else min(size, start + limit)

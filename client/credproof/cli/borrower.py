@@ -9,6 +9,7 @@ import typer
 
 from credproof import borrower as sdk
 from credproof.cli.output import (
+    EXIT_CODES,
     HomeOption,
     out,
     read_file,
@@ -21,57 +22,91 @@ app = typer.Typer(
     help="For borrowers: see who asks, consent, revoke. 借款人:查看请求、授权、撤回。",
     no_args_is_help=True,
 )
-LanguageOption = Annotated[str, typer.Option("--language", "-l", help="zh or en.")]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where the result goes.")]
+LanguageOption = Annotated[
+    str, typer.Option("--language", "-l", help="Of what is shown: zh (Chinese) or en.")
+]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The file to be written.")]
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def create(home: Annotated[Path, typer.Argument(help="A directory for your key.")]) -> None:
-    """Make your key. It never leaves the directory."""
+    """Make your key. It never leaves the directory.
+
+    Writes signing.key; a key that is there is not overwritten. Needs no network.
+
+    \b
+    Example:
+      credproof borrower create me
+    """
     out.print(f"Your key:  {sdk.create(home).kid}")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def prove(
-    provider: Annotated[str, typer.Option(help="The provider's id.")],
+    provider: Annotated[str, typer.Option(help="The provider's id; it tells you.")],
     output: OutputOption,
     home: HomeOption = Path(),
 ) -> None:
-    """Prove to a provider, who knows you, that the key is yours. Good for ten minutes."""
+    """Prove to a provider, who knows you, that the key is yours. Good for ten minutes.
+
+    Give the file to the provider, who gives you a pass back. Needs no network.
+
+    \b
+    Example:
+      credproof borrower prove --provider bank -o me.proof --home me
+    """
     token = sdk.prove_possession(sdk.load_signer(home), provider=provider)
     write_file(output, token.encode("ascii"))
     out.print(f"Proof:  {output} (give it to {provider})")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def join(
     found: Annotated[Path, typer.Argument(metavar="PASS", help="The pass from your provider.")],
     home: HomeOption = Path(),
 ) -> None:
-    """Keep the pass that your provider gave you."""
+    """Keep the pass that your provider gave you.
+
+    Writes pass.json: who you are to the service, and where it is. Needs no network.
+    """
     out.print(f"Service:  {sdk.join(home, read_file(found)).domain}")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def show(
     request: Annotated[Path, typer.Argument(help="A lender's request.")],
     home: HomeOption = Path(),
     language: LanguageOption = "zh",
 ) -> None:
-    """Check a lender's request, and show who asks for what, why and how long."""
+    """Check a lender's request, and show who asks for what, why and how long.
+
+    Needs the service, which does not see the request. Writes nothing.
+
+    \b
+    Example:
+      credproof borrower show client-7.request --language en --home me
+    """
     checked = sdk.Borrower.open(home).check(read_text(request))
     out.print(checked.notice(language), markup=False)
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def consent(
     request: Annotated[Path, typer.Argument(help="A lender's request.")],
     output: OutputOption,
     home: HomeOption = Path(),
     language: LanguageOption = "zh",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree without being asked.")] = False,
 ) -> None:
-    """Show a lender's request, and sign it if you agree."""
+    """Show a lender's request, and sign it if you agree.
+
+    Registers the consent with the service, then writes it; give the file to the lender, and keep
+    a copy: you need it to revoke. Exit code 1 when you do not agree.
+
+    \b
+    Example:
+      credproof borrower consent client-7.request -o client-7.consent --home me
+    """
     require_writable(output)
     borrower = sdk.Borrower.open(home)
     checked = borrower.check(read_text(request))
@@ -84,11 +119,18 @@ def consent(
     out.print(f"{done}:  {output}")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def revoke(
-    given: Annotated[Path, typer.Argument(metavar="CONSENT", help="The consent you gave.")],
+    given: Annotated[Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")],
     home: HomeOption = Path(),
 ) -> None:
-    """Revoke a consent. No answer is given under it once this returns."""
+    """Revoke a consent. No answer is given under it once this returns.
+
+    Answers given before stay with the lender. Needs the service. Writes nothing.
+
+    \b
+    Example:
+      credproof borrower revoke client-7.consent --home me
+    """
     index = sdk.Borrower.open(home).revoke(read_text(given))
     out.print(f"Revoked, log entry {index}. 已撤回。")

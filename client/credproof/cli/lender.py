@@ -13,6 +13,7 @@ import typer
 from credproof.base.errors import CredproofError
 from credproof.cli.asking import ask_file, ask_once
 from credproof.cli.output import (
+    EXIT_CODES,
     FAILED,
     HomeOption,
     JsonOption,
@@ -21,6 +22,7 @@ from credproof.cli.output import (
     print_json,
     read_file,
     read_text,
+    require_file,
     require_writable,
     write_file,
 )
@@ -36,21 +38,37 @@ from credproof.wire import answer as answer_wire
 
 app = typer.Typer(help="For lenders: request consent, ask, verify.", no_args_is_help=True)
 
-SubjectOption = Annotated[str, typer.Option(help="The borrower's id: cn-id:…, ref:…")]
-PolicyOption = Annotated[str, typer.Option(help="The policy's id.")]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where the result goes.")]
+SubjectOption = Annotated[
+    str, typer.Option(help="The borrower's id, as the provider has it: cn-id:…, ref:…")
+]
+PolicyOption = Annotated[str, typer.Option(help="The policy's id; revolving-standing ships.")]
+OutputOption = Annotated[
+    Path, typer.Option("--output", "-o", help="The request file to be written.")
+]
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def request(
     subject: SubjectOption,
     policy: PolicyOption,
     output: OutputOption,
     home: HomeOption = Path(),
-    continuing: Annotated[bool, typer.Option(help="Ask for more than one answer.")] = False,
-    days: Annotated[int, typer.Option(min=1, help="How long the consent is to last.")] = 30,
+    continuing: Annotated[
+        bool, typer.Option(help="Ask for as many answers as the policy allows.")
+    ] = False,
+    days: Annotated[
+        int, typer.Option(min=1, help="How long the consent is to last, in days; at most 1830.")
+    ] = 30,
 ) -> None:
-    """Write a signed request for a borrower's consent; send it to the borrower."""
+    """Write a signed request for a borrower's consent; send it to the borrower.
+
+    The borrower has seven days to consent. Needs the service; the borrower need not be known yet.
+
+    \b
+    Example:
+      credproof lender request --subject ref:client-7 --policy revolving-standing \\
+        -o client-7.request --home lend
+    """
     with Lender.open(home) as lender:
         mode: Mode = "continuing" if continuing else "once"
         found = lender.subject(subject)
@@ -59,22 +77,30 @@ def request(
     out.print(f"Request:  {output} (the borrower runs credproof borrower show, then consent)")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def ask(
     policy: PolicyOption,
     subject: SubjectOption = "",
-    consent: Annotated[Path | None, typer.Option(help="The borrower's consent.")] = None,
+    consent: Annotated[Path | None, typer.Option(help="The borrower's consent, a file.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where the result goes.")
+        Path | None, typer.Option("--output", "-o", help="The answer file to be written.")
     ] = None,
     home: HomeOption = Path(),
-    case: Annotated[str, typer.Option(help="Your reference of the case; stays with you.")] = "",
-    staff: Annotated[str, typer.Option(help="Who asks; stays with you.")] = "",
+    case: Annotated[
+        str,
+        typer.Option(
+            help="Your reference of the case; stays with you, the service sees a salted digest."
+        ),
+    ] = "",
+    staff: Annotated[
+        str, typer.Option(help="Who asks; stays with you, the service sees a salted digest.")
+    ] = "",
     batch: Annotated[
         Path | None, typer.Option(help="Ask about every row: CSV or JSON lines (.jsonl); .gz too.")
     ] = None,
     output_dir: Annotated[
-        Path | None, typer.Option(help="Where the answers of a batch go, one file each.")
+        Path | None,
+        typer.Option(help="Where the answers of a batch go, one file each; made if needed."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,6 +110,14 @@ def ask(
     wanted case, staff, name (of the answer file). Prints one JSON object per row. Rows that fail
     are told with line and reason, the others go on; exit code 1 when one failed. A rerun asks
     only what has no answer yet, and never loses a consent for one answer to an interruption.
+    Needs the service. Writes asked.db in your home for a batch.
+
+    \b
+    Examples:
+      credproof lender ask --policy revolving-standing --subject ref:client-7 \\
+        --consent client-7.consent -o client-7.answer --home lend
+      credproof lender ask --policy revolving-standing --batch loans.csv \\
+        --output-dir answers --home lend
     """
     if batch is not None and output_dir is not None:
         _require(not (subject or consent or output or case or staff))
@@ -102,8 +136,7 @@ def _require(whole: bool) -> None:
 
 
 def _ask_many(home: Path, file: Path, policy: str, folder: Path, *, quiet: bool) -> None:
-    if not file.is_file():
-        raise typer.BadParameter(f"cannot read {file}")
+    require_file(file)
     if ask_file(home, file, policy_id=policy, folder=folder, quiet=quiet):
         raise typer.Exit(FAILED)
 
@@ -118,14 +151,17 @@ def _ask_one(home: Path, asked: Ask, output: Path, as_json: bool) -> None:
     out.print(f"Kept:       {output}")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def verify(
     file: Annotated[
         list[Path], typer.Argument(help="Kept answers (*.answer), or directories of them.")
     ],
     home: HomeOption = Path(),
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes for many files; else one per processor.")
+        int | None,
+        typer.Option(
+            min=1, help="How many processes for many files; one per processor if not given."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -134,6 +170,11 @@ def verify(
     Uses only the files and your home: the root you pinned, the trust bundle, the providers' keys
     you pinned. Exit code 1 when a check fails; it names the check. Of many files those that fail
     are listed, then all are counted; --json prints one object per file, each in its own line.
+    Needs no network. Writes nothing.
+
+    \b
+    Example:
+      credproof lender verify answers --home lend
     """
     if len(file) == 1 and not file[0].is_dir():
         _verify_one(file[0], home, as_json)
@@ -198,24 +239,34 @@ def describe(question: Question, language: str = "en") -> str:
     return f"{title}: {sign} {condition.threshold}{unit}"
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def export(
     file: Annotated[Path, typer.Argument(help="A kept answer (*.answer).")],
 ) -> None:
-    """Print a kept answer with all its evidence as JSON, unverified."""
+    """Print a kept answer with all its evidence as JSON, unverified.
+
+    Needs no home and no network. Verify an answer before you believe what is printed.
+    """
     typer.echo(answer_wire.to_json(answer_wire.parse(read_file(file))))
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def pin(
     provider: Annotated[str, typer.Argument(help="The provider's id.")],
-    fingerprint: Annotated[str, typer.Argument(help="Its key's fingerprint.")],
+    fingerprint: Annotated[
+        str, typer.Argument(help="Its key's fingerprint, 32 hexadecimal digits.")
+    ],
     home: HomeOption = Path(),
 ) -> None:
     """Pin a provider's signing key, as the provider itself told you.
 
     From then on an answer that rests on another key of this provider is refused, whatever the
-    operator's trust bundle says.
+    operator's trust bundle says. A second pin of a provider is added to the
+    first. Writes pins.json in your home. Needs no network.
+
+    \b
+    Example:
+      credproof lender pin bank 00112233445566778899aabbccddeeff --home lend
     """
     Home(home).pin(provider, fingerprint)
     out.print(f"Pinned:  {provider} {fingerprint}")

@@ -14,18 +14,28 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from credproof.base.errors import CredproofError, DataLoss, Unreachable, VerificationFailed
+from credproof.cli.advice import next_step
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
 """Exit codes: done; a verification failed; wrong usage or refused; no answer."""
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 something does not verify, is damaged or was not agreed to; 2 wrong"
+    " usage, or refused; 3 no answer."
+)
+"""What the help of every command ends with."""
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 HomeOption = Annotated[
     Path,
-    typer.Option("--home", envvar="CREDPROOF_HOME", help="Your directory with keys and trust."),
+    typer.Option(
+        "--home",
+        envvar="CREDPROOF_HOME",
+        help="Your directory with keys and trust; `.` is the current directory.",
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, nothing else.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines, nothing else.")]
 
 
 def exit_code(error: CredproofError) -> int:
@@ -36,9 +46,11 @@ def exit_code(error: CredproofError) -> int:
 
 
 def print_error(error: CredproofError) -> None:
-    """Print an error in one line."""
+    """Print an error in one line, and in a second one what to do about it."""
     where = "" if error.step is None else f" at check {error.step}"
     err.print(f"error{where}: {error.message} ({error.reason})", markup=False)
+    if advice := next_step(error):
+        err.print(f"next:  {advice}", markup=False)
 
 
 def print_json(value: Any) -> None:
@@ -58,12 +70,23 @@ def read_file(path: Path) -> bytes:
         raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from error
 
 
+def require_file(path: Path) -> None:
+    """Refuse what is no file before any work is done.
+
+    Raises:
+        typer.BadParameter: there is no such file.
+    """
+    if not path.is_file():
+        what = "it is a directory" if path.is_dir() else "there is no such file"
+        raise typer.BadParameter(f"cannot read {path}: {what}")
+
+
 def read_text(path: Path) -> str:
     """The text of a file that the user named, without surrounding white space."""
     try:
         return read_file(path).decode("utf-8").strip()
     except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"{path} is not text") from error
+        raise typer.BadParameter(f"{path} is not text: give the file as it came") from error
 
 
 def require_writable(path: Path) -> None:

@@ -9,46 +9,68 @@ from typing import Annotated
 import typer
 
 from credproof import home as homes
-from credproof.cli.output import out, read_file
+from credproof.cli.output import EXIT_CODES, out, read_file
 from credproof.verification.trust import ROLES
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the root."""
-    app.command()(enrol)
-    app.command()(join)
+    app.command(epilog=EXIT_CODES)(enrol)
+    app.command(epilog=EXIT_CODES)(join)
 
 
 def enrol(
     home: Annotated[Path, typer.Argument(help="A directory for your keys; made if needed.")],
-    role: Annotated[str, typer.Option(help=f"One of: {', '.join(ROLES)}.")],
-    name: Annotated[str, typer.Option("--id", help="3 to 40 of: a-z, 0-9, hyphen.")],
-    title: Annotated[str, typer.Option(help="Your name as borrowers will read it.")],
+    role: Annotated[
+        str,
+        typer.Option(
+            help="provider, lender or auditor; init makes the operator, custodian is reserved."
+        ),
+    ],
+    name: Annotated[
+        str, typer.Option("--id", help="Your id for good: 3 to 40 of a-z, 0-9, hyphen.")
+    ],
+    title: Annotated[
+        str, typer.Option(help="Your name as borrowers will read it, 1 to 100 characters.")
+    ],
 ) -> None:
     """Make your keys, and the enrolment that you send to the operator.
 
-    The private keys stay in HOME. The enrolment holds a certificate request and a proof that
-    you hold the signing key.
+    Writes signing.key and tls.key, which never leave HOME, and enrolment.json: a certificate
+    request, and a proof that you hold the signing key. The operator can admit it for seven days.
+    Keys that are there are not overwritten. Needs no network.
+
+    \b
+    Example:
+      credproof enrol bank --role provider --id bank --title "Bank Ltd"
     """
     if role not in ROLES:
         raise typer.BadParameter(f"role must be one of: {', '.join(ROLES)}")
     homes.enrol(home, role=role, participant_id=name, title=title)
     out.print(f"Enrolment:   {home / 'enrolment.json'}")
     out.print("Next:        send it to the operator, then run")
-    out.print(f"             credproof join {home} ADMISSION")
+    out.print(f"             credproof join {home} ADMISSION --root FINGERPRINT")
 
 
 def join(
     home: Annotated[Path, typer.Argument(help="The directory that you enrolled with.")],
     admission: Annotated[Path, typer.Argument(help="The file that the operator sent.")],
     root: Annotated[
-        str | None, typer.Option(help="The root's fingerprint, as the operator told you.")
+        str | None,
+        typer.Option(
+            help="The root's fingerprint, 32 hexadecimal digits, as the operator told you."
+        ),
     ] = None,
 ) -> None:
     """Put the operator's admission to use: certificate, addresses, trust.
 
-    Compare the root's fingerprint with the operator by another way than the file: everything
-    you verify later ends in it.
+    Get the root's fingerprint from the operator by another way than the file, and give it with
+    --root: everything you verify later ends in it. Without --root any root is taken, and printed.
+    Writes tls.crt, ca.crt, participant.json and trust.json into HOME. Needs no network.
+
+    \b
+    Example:
+      credproof join bank bank.admission.json --root 00112233445566778899aabbccddeeff
     """
     joined = homes.join(home, read_file(admission), root_kid=root, now=int(time.time()))
     settings = joined.settings

@@ -11,6 +11,7 @@ import typer
 
 from credproof.borrower import make_pass
 from credproof.cli.output import (
+    EXIT_CODES,
     USAGE,
     HomeOption,
     JsonOption,
@@ -20,6 +21,7 @@ from credproof.cli.output import (
     progress_bar,
     read_file,
     read_text,
+    require_file,
     write_file,
 )
 from credproof.home import Home
@@ -36,14 +38,17 @@ ROWS_WORTH_PROCESSES = 5000
 """From how many rows on signing in several processes saves more than their start costs."""
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def submit(
     file: Annotated[
-        Path, typer.Argument(help="CSV with a header, or JSON lines (.jsonl); .gz too.")
+        Path,
+        typer.Argument(help="CSV with a header, or JSON lines (.jsonl, .ndjson); .gz too; UTF-8."),
     ],
-    mapping: Annotated[Path, typer.Option(help="YAML: from columns to claims.")],
+    mapping: Annotated[Path, typer.Option(help="YAML file: which columns make which claims.")],
     home: HomeOption = Path(),
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Take only so many rows; all if not given.")
+    ] = None,
     processes: Annotated[
         int, typer.Option(min=0, help="How many processes sign; 0 chooses by rows and CPUs.")
     ] = 0,
@@ -53,11 +58,15 @@ def submit(
 
     Signed attestations wait in an outbox in your home until their receipt is there, so a rerun
     sends the same bytes, and only what is missing. Rows that cannot be used are listed with
-    line and reason; the others go on. Exit code 2 when a row was rejected.
+    line and reason; the others go on. Exit code 2 when a row was rejected: mend it, run again.
+    Needs the service. Writes outbox.db in your home.
+
+    \b
+    Example:
+      credproof provider submit cards.csv --mapping cards.mapping.yaml --home bank
     """
     read = parse_mapping(read_file(mapping))
-    if not file.is_file():
-        raise typer.BadParameter(f"cannot read {file}")
+    require_file(file)
     counted = count_rows(file)
     total = min(counted, limit or counted)
     rows = read_records(file, read, day_of_run=dt.datetime.now(dt.UTC).date(), limit=limit)
@@ -96,9 +105,13 @@ def _print_report(report: SubmitReport, *, as_json: bool) -> None:
         err.print(f"… and {len(rejected) - REJECTED_SHOWN} more: see --json")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def runs(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
-    """List the runs of submit that your outbox knows, oldest first."""
+    """List the runs of submit that your outbox knows, oldest first.
+
+    A line holds the run's name, its schema, and how many of its attestations are in which state.
+    Needs the service. Writes nothing.
+    """
     with Provider.open(home) as provider:
         found = provider.runs()
     if as_json:
@@ -109,19 +122,23 @@ def runs(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
         out.print(f"{run.run or 'unknown':<18}{run.schema_id:<24}{counts}")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def withdraw(
     accounts: Annotated[
-        list[str] | None, typer.Argument(metavar="[ACCOUNT]...", help="Your account names.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[ACCOUNT]...",
+            help="Account names, as the mapping made them (prefix included).",
+        ),
     ] = None,
     reason: Annotated[
-        str, typer.Option(help="error, wrong-person, closed or transferred.")
+        str, typer.Option(help="Why: error, wrong-person, closed or transferred.")
     ] = "error",
     schema: Annotated[
-        str, typer.Option(help="What was attested about the accounts.")
+        str, typer.Option(help="The schema that the accounts were attested under.")
     ] = "consumer-revolving/1",
     run: Annotated[
-        str | None, typer.Option(help="Withdraw a whole run instead: see provider runs.")
+        str | None, typer.Option(help="Withdraw a whole run instead, by its name in provider runs.")
     ] = None,
     home: HomeOption = Path(),
     as_json: JsonOption = False,
@@ -130,9 +147,15 @@ def withdraw(
 
     Once it returns, no answer rests on them. Answers given before stay valid. The same record
     is not attested again; a corrected one is. Exit code 2 when one could not be withdrawn.
+    Needs the service, and the outbox for --run.
+
+    \b
+    Examples:
+      credproof provider withdraw card-7 card-9 --reason wrong-person --home bank
+      credproof provider withdraw --run 20260131T120000Z-0a1b --home bank
     """
     if bool(accounts) == bool(run):
-        raise typer.BadParameter("name accounts, or a run by --run")
+        raise typer.BadParameter("name accounts, or a run by --run, and not both")
     with Provider.open(home) as provider:
         if run:
             report = provider.withdraw_run(run, reason=reason)
@@ -157,16 +180,24 @@ def _print_withdrawn(report: WithdrawReport, *, as_json: bool) -> None:
         err.print(f"{item['account']}: {item['message']} ({item['reason']})", markup=False)
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def bind(
-    proof: Annotated[Path, typer.Argument(help="The borrower's proof of possession.")],
-    subject: Annotated[str, typer.Option(help="Whose key it is: cn-id:…, ref:…")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the pass goes.")],
+    proof: Annotated[
+        Path, typer.Argument(help="The borrower's proof of possession, at most ten minutes old.")
+    ],
+    subject: Annotated[
+        str, typer.Option(help="Whose key it is, as in your records: cn-id:…, ref:…")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The pass, a file to be written.")],
     home: HomeOption = Path(),
 ) -> None:
     """Bind a borrower's key, and write the pass that the borrower needs.
 
-    You vouch that the person who gave the proof is the one with this id.
+    You vouch that the person who gave the proof is the one with this id. Needs the service.
+
+    \b
+    Example:
+      credproof provider bind me.proof --subject ref:client-7 -o me.pass --home bank
     """
     with Provider.open(home) as provider:
         bound = provider.bind([(subject, read_text(proof))])[0]
@@ -175,7 +206,10 @@ def bind(
     out.print(f"Pass:   {output} (give it to the borrower)")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def fingerprint(home: HomeOption = Path()) -> None:
-    """Print your signing key's fingerprint, for lenders to pin."""
+    """Print your signing key's fingerprint, for lenders to pin.
+
+    Tell it to lenders by another way than through the operator. Needs no network.
+    """
     out.print(Home(home).signer.public.kid)

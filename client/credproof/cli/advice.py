@@ -1,0 +1,95 @@
+"""What to do next about an error: the second line that the command line prints for it.
+
+The message of an error says what is wrong, for SDK and command line alike. Where it does not
+also say what a person at the command line does about it, a line stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from credproof.base.errors import (
+    CredproofError,
+    DataLoss,
+    Internal,
+    Unreachable,
+    VerificationFailed,
+)
+
+_OTHER_FILE: Final = (
+    "give the kind of file that this command's --help names, unaltered; get it again if need be"
+)
+_NEW_CONSENT: Final = "get a consent for this: credproof lender request, then borrower consent"
+_NEW_PROOF: Final = (
+    "the borrower makes another: credproof borrower prove --provider YOUR-ID -o PROOF"
+)
+_EVIDENCE: Final = (
+    "keep audited.json and newest.checkpoint as they are, ask the operator why, and compare with"
+    " other auditors"
+)
+_RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
+
+NEXT: Final[Mapping[str, str]] = {
+    # Files of the wrong kind, or altered.
+    **dict.fromkeys(("NOT_A_JWS", "WRONG_TYPE", "BAD_HEADER", "NOT_A_BUNDLE"), _OTHER_FILE),
+    **dict.fromkeys(("NOT_JSON", "BAD_MEMBER", "BAD_ENROLMENT", "OTHER_CSR"), _OTHER_FILE),
+    "BAD_FILE": "mend the file and run this again: what was done is not done twice",
+    "BAD_MAPPING": "mend the mapping: the README shows one under `A provider's first hour`",
+    "BAD_HOME": "copy your home back from a backup, or enrol anew in another directory",
+    # Names.
+    "BAD_SUBJECT_ID": "write ref:NAME (letters, digits, dot, - and _), cn-id:… or uscc:…",
+    "UNKNOWN_SCHEMA": "name it as the operator's bundle does, like consumer-revolving/1",
+    "UNKNOWN_CLAIM": "name only claims of the schema under `claims` in the mapping",
+    "OTHER_ID_SCHEME": "change the scheme of `subject` in the mapping",
+    "UNKNOWN_POLICY": "ask the operator which policies are in force; revolving-standing ships",
+    # Consents and proofs of possession.
+    "BAD_CONSENT": "ask for 1 to 1830 days; a request that another made must be made anew",
+    "CONSENT_USED_UP": _NEW_CONSENT,
+    "CONSENT_REVOKED": _NEW_CONSENT,
+    "CONSENT_EXPIRED": _NEW_CONSENT,
+    "CONSENT_OTHER_POLICY": _NEW_CONSENT,
+    "CONSENT_OTHER_SUBJECT": _NEW_CONSENT,
+    "CAP_REACHED": "get another consent, or wait for the next day or month: the policy says which",
+    "OTHER_PROVIDER": _NEW_PROOF,
+    "PROOF_TOO_OLD": f"{_NEW_PROOF} (good for ten minutes)",
+    # Who may.
+    "NOT_PERMITTED": "check that --home is of the right role and not suspended, and that the"
+    " consent is of this borrower, for this lender and policy, and not expired",
+    "NOT_AUTHENTICATED": "use the home that you joined with; if it is lost, enrol anew",
+    "UNKNOWN_PARTICIPANT": "do not agree; ask the operator who this is",
+    # The log is not what it was.
+    **dict.fromkeys(("LOG_FORKED", "LOG_SHRANK", "LOG_REPLACED", "TREE_MISMATCH"), _EVIDENCE),
+    **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
+    "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
+    "TRUST_EXPIRED": "the operator publishes a new one: any change of a participant does",
+    # The service and its directory.
+    "NO_ANSWER": "check that the service runs and is reached where your home says (address in"
+    " participant.json, of a borrower in pass.json); then run this again: nothing is done twice",
+    "NO_ADDRESS": "end what listens there, or change the address in credproof.toml",
+    "BAD_CONFIG": "correct credproof.toml; of a directory that init has just made, begin anew in"
+    " an empty one",
+    "KEY_NOT_OPENED": "put the right key-encryption key into DIR/kek or CREDPROOF_KEK",
+    "OUTBOX_BUSY": "wait until the other credproof provider command has ended",
+    **dict.fromkeys(("LOG_DAMAGED", "DATABASE_DAMAGED", "KEY_MISSING", "NO_TRUST"), _RESTORE),
+}
+"""What to do, by the reason of the error."""
+
+
+def next_step(error: CredproofError) -> str | None:
+    """What a person does about it; None when the message says it already."""
+    if error.step is not None:
+        return f"do not rely on it; docs/PROTOCOL.md says what check {error.step} looks at"
+    return NEXT.get(error.reason) or _of_class(error)
+
+
+def _of_class(error: CredproofError) -> str | None:
+    if isinstance(error, Unreachable):
+        return "run this again: nothing is done twice"
+    if isinstance(error, VerificationFailed):
+        return "do not rely on it; get it again from whoever made it"
+    if isinstance(error, DataLoss):
+        return "stop, and ask the operator: credproof check says what is damaged"
+    if isinstance(error, Internal):
+        return "run this again; if it stays, report it as SECURITY.md or CONTRIBUTING.md say"
+    return None
