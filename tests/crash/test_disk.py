@@ -20,8 +20,10 @@ from credproof_server.checking import check
 from credproof_server.demo.world import World
 from credproof_server.directory import ServiceDirectory
 from credproof_server.log import sequencer as sequencers
+from credproof_server.service.audit import Audit
 from credproof_server.service.verify import Verify
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sqlalchemy import event
 
 from tests.crash.killing import Victim
 from tests.deployment import Deployment, package, seal, statement
@@ -139,6 +141,27 @@ async def test_a_high_water_mark_that_cannot_be_written_stops_writing_until_it_c
         assert not core.sequencer.is_writing
     await asking.bind(account="after")
     assert core.sequencer.is_writing
+    assert check(deployment.directory).damage == ()
+
+
+async def test_a_read_only_disk_is_told_reads_go_on_and_writing_comes_back(deployment, core):
+    asking = Asking(deployment, core)
+    await asking.attest()
+    consent_id = await asking.consent(POLICY, mode="once")
+    question = asking.question(POLICY, consent_id)
+
+    def read_only(connection, *_: object) -> None:
+        connection.execute("PRAGMA query_only=ON")
+
+    event.listen(core.engine, "checkout", read_only)
+    with pytest.raises(Unreachable) as caught:
+        await asking.ask(question)
+    assert caught.value.reason == "COMMIT_FAILED"
+    assert len(await Audit(core).lines(0, 5)) == 5
+
+    event.remove(core.engine, "checkout", read_only)
+    core.engine.dispose()
+    assert await asking.ask(question), "the same question, once the disk takes writes again"
     assert check(deployment.directory).damage == ()
 
 
