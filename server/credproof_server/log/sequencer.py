@@ -128,12 +128,17 @@ class Sequencer:
         return state, SignedHead(note, state.tree.size)
 
     def _refuse_behind(self, state: LogState) -> None:
-        note = self._high_water.read()
-        if note is None:
+        note, size = self._high_water.read(), state.tree.size
+        if note is None and size == 0:
             return
+        if note is None:  # whoever cannot tell whether entries are missing must not sign
+            raise DataLoss(
+                "NO_CHECKPOINT",
+                "the high-water mark is lost: put the newest checkpoint that an auditor has"
+                " in its place, as high-water in the service's directory",
+            )
         key = self._signer.verifier_key
         seen = verify_checkpoint(note, key.name, [key])
-        size = state.tree.size
         if seen.tree_size > size:
             raise DataLoss(
                 "LOG_BEHIND",
