@@ -116,7 +116,7 @@ def parse_pass(data: bytes) -> Pass:
         provider=members.take("provider", str),
         domain=members.take("domain", str),
         address=members.take("address", str),
-        authority=members.take("authority", str).encode("ascii"),
+        authority=members.take("authority", str).encode("utf-8"),
         root=parse_jwk(members.take("root", dict)),
     )
     members.finish()
@@ -145,8 +145,8 @@ def load_signer(folder: Path) -> Ed25519Signer:
         Malformed: `NO_BORROWER`.
     """
     try:
-        text = (folder / "signing.key").read_text("ascii").strip()
-    except FileNotFoundError as error:
+        text = (folder / "signing.key").read_bytes().decode("ascii").strip()
+    except (FileNotFoundError, UnicodeDecodeError) as error:
         raise Malformed("NO_BORROWER", "no key there: use credproof borrower create") from error
     return Ed25519Signer(parse_b64url(text, size=32))
 

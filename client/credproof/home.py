@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -105,8 +106,9 @@ class Home:
     def pins(self) -> dict[str, frozenset[str]]:
         """The key fingerprints of providers that this participant knows by itself."""
         path = self.folder / PINS
-        members = parse_loose_json(_read(path)) if path.exists() else {}
-        return {provider: frozenset(kids) for provider, kids in members.items()}
+        found = parse_loose_json(_read(path)) if path.exists() else {}
+        pins = Members(found, PINS)
+        return {provider: frozenset(pins.strings(provider)) for provider in list(found)}
 
     def pin(self, provider: str, kid: str) -> None:
         """Pin a key of a provider, learned from the provider itself.
@@ -214,10 +216,15 @@ def verify_enrolment(data: bytes, *, now: int) -> Enrolment:
         members = Members(json.loads(data), "enrolment")
         csr_pem, proof = members.take("csr", str), members.take("proof", str)
         csr = x509.load_pem_x509_csr(csr_pem.encode("ascii"))
-    except ValueError as error:
+        tls_key, is_signed = csr.public_key(), csr.is_signature_valid
+    except (ValueError, RecursionError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise Malformed("BAD_ENROLMENT", "not an enrolment of credproof enrol") from error
     members.finish()
-    if not csr.is_signature_valid:
+    if not (
+        isinstance(tls_key, ec.EllipticCurvePublicKey) and isinstance(tls_key.curve, ec.SECP256R1)
+    ):
+        raise Malformed("BAD_ENROLMENT", "the CSR's key is not a P-256 key")
+    if not is_signed:
         raise VerificationFailed("BAD_SIGNATURE", "the CSR is not signed by its own key")
     parsed = jws.parse(proof, jws.ENROLMENT)
     key = parsed.verify_own_key()
@@ -290,7 +297,7 @@ def join(folder: Path, admission: bytes, *, root_kid: str | None, now: int) -> H
     bundle = package.verify(root, at=now)
     _require_same_key(folder, bundle, settings.id)
     for name, text in files.items():
-        replace_file(folder / name, text.encode("ascii"))
+        replace_file(folder / name, text.encode("utf-8"))
     replace_file(folder / TRUST, package.to_bytes())
     replace_file(folder / SETTINGS, canonical_json(_settings_json(settings)))
     return Home(folder)

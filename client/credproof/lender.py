@@ -57,6 +57,7 @@ from credproof.verification.consent import (
     Mode,
     Terms,
     VerifiedConsent,
+    parse_request,
     sign_request,
     verify_consent,
 )
@@ -131,6 +132,7 @@ class Lender(Session):
 
         Raises:
             VerificationFailed: `UNKNOWN_POLICY`.
+            Malformed: `BAD_CONSENT` for terms that no consent can have.
         """
         now = _now()
         policy = self.trust.newest_policy(policy_id, now)
@@ -144,13 +146,15 @@ class Lender(Session):
             expires_at=now + days * 86_400,
             data_life_days=data_life_days,
         )
-        return sign_request(
+        token = sign_request(
             self._signer,
             terms,
             jti=secrets.token_bytes(JTI_BYTES),
             issued_at=now,
             open_until=now + open_days * 86_400,
         )
+        parse_request(token)  # what no borrower's tool would read is not given out
+        return token
 
     def subject(self, subject_id: str) -> Subject:
         """The borrower with this id (`scheme:value`), found without showing the id.

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from credproof.base.errors import Conflict, Malformed
+from credproof.base.errors import Conflict
 from credproof.base.keys import DatedKey, Ed25519Signer
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.channel import call, connect
@@ -19,6 +19,7 @@ from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.trust import (
     NEVER,
     Participant,
+    Role,
     Trust,
     TrustBundle,
     sign_trust,
@@ -30,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from credproof_server.directory import OPERATOR, ServiceDirectory, now
 from credproof_server.service.core import Core
-from credproof_server.service.registry import PublishTrust
+from credproof_server.service.registry import PublishTrust, own_trust
 
 TRUST_LIFE_S = 365 * 24 * 3600
 """How long a trust bundle is valid when we sign it."""
@@ -50,18 +51,29 @@ def admit(
     *,
     root_key: Path | None = None,
     schemas: tuple[str, ...] = (),
+    role: Role | None = None,
 ) -> Admission:
     """Admit a participant; a provider may attest `schemas` (ids; all that are in force if empty).
 
-    A running service gets the new trust bundle by RPC, as from its operator.
+    A running service gets the new trust bundle by RPC, as from its operator. Whoever was admitted
+    with the very same keys gets another admission, and nothing changes. An applicant chooses its
+    role: `role` is what the operator expects, and must be said for another operator.
 
     Raises:
         Malformed, VerificationFailed: the enrolment is bad.
-        Conflict: `ALREADY_ADMITTED`.
+        Conflict: `ALREADY_ADMITTED`, `OTHER_ROLE`.
         Unreachable: a service runs, but does not answer.
     """
     directory = ServiceDirectory(folder)
     applicant = verify_enrolment(enrolment, now=now())
+    if applicant.role != (role or ("" if applicant.role == "operator" else applicant.role)):
+        message = f"the enrolment asks for the role {applicant.role}: if that is right, say --role"
+        raise Conflict("OTHER_ROLE", message)
+    with trust_channel(directory) as channel:
+        current = channel.current()
+    known = current.participants.get(applicant.id)
+    if known is not None and known.role == applicant.role and known.key(applicant.key.kid):
+        return admission_for(directory, applicant, current)
 
     def extended(current: Trust) -> tuple[Participant, ...]:
         return (*current.bundle.participants, _participant(current, applicant, schemas))
@@ -96,7 +108,7 @@ def set_status(
 def _require_changeable(participant: Participant | None, status: str) -> None:
     if participant is None:
         raise Conflict("NO_SUCH_PARTICIPANT", "nobody of this id was admitted")
-    if participant.role == "operator":
+    if participant.id == OPERATOR:
         raise Conflict("OPERATOR_STAYS", "without its operator nobody could change the registry")
     if participant.status == status:
         raise Conflict("NO_CHANGE", f"the participant is {status} already")
@@ -153,8 +165,7 @@ def _participant(current: Trust, applicant: Enrolment, schemas: tuple[str, ...])
 def admission_for(directory: ServiceDirectory, applicant: Enrolment, trust: Trust) -> Admission:
     """What an applicant needs whose key the trust bundle names."""
     key = applicant.csr.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise Malformed("BAD_ENROLMENT", "the CSR's key is not an elliptic curve key")
+    assert isinstance(key, ec.EllipticCurvePublicKey), "verify_enrolment takes no other"
     authority, domain = directory.authority(), directory.config.trust_domain
     certificate = authority.participant(
         key, domain=domain, role=applicant.role, name=applicant.id, now=now()
@@ -196,7 +207,8 @@ class _Files:
         return self._core.trust
 
     def publish(self, trust: Trust) -> None:
-        self._core.sequencer.submit(PublishTrust(OPERATOR, trust)).result()
+        own = own_trust(self._core, trust.token, trust.documents)
+        self._core.sequencer.submit(PublishTrust(OPERATOR, own)).result()
 
 
 class _Service:

@@ -167,6 +167,23 @@ def restore(folder: Path, main: Path, keys: Path, checkpoint: Path | None) -> Re
         return state(ServiceDirectory(folder))
 
 
+def set_mark(folder: Path, checkpoint: Path) -> Restored:
+    """Put a checkpoint in the place of a high-water mark that is lost.
+
+    Raises:
+        Conflict: `MARK_THERE`: a mark that is there is never replaced. `IN_USE`.
+        Malformed, VerificationFailed: as `verify_checkpoint`; then nothing is written.
+    """
+    directory = ServiceDirectory(folder)
+    with directory.locked():
+        if (folder / HIGH_WATER).exists():
+            raise Conflict("MARK_THERE", "the high-water mark is there: nothing was done")
+        key = directory.log_signer().verifier_key
+        seen = verify_checkpoint(checkpoint.read_bytes(), key.name, [key])
+        HighWater(folder / HIGH_WATER).write(seen.note)
+    return state(directory)
+
+
 def refill(directory: ServiceDirectory, file: Path) -> Restored:
     """Add what an export holds beyond the log's end, all or nothing.
 

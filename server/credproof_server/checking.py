@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from credproof.base.errors import CredproofError, DataLoss
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.log.merkle import leaf_hash
 from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
 
@@ -23,9 +25,8 @@ from credproof_server.service.consents import ENTRY_REVOKED
 from credproof_server.service.withdrawals import ENTRY_WITHDRAWN
 from credproof_server.storage import engine as engines
 from credproof_server.storage import repository
-from credproof_server.storage.vault import Vault
+from credproof_server.storage.vault import DataKey, Vault
 
-PAGE: Final = 1000
 Progress = Callable[[int], None]
 
 
@@ -101,15 +102,21 @@ class _Check:
     def _log(self, directory: ServiceDirectory) -> tuple[int, Mapping[str, array[int]]]:
         """How many entries are sound, and where the kinds stand among them."""
         audit, indexes = LogAudit(), defaultdict[str, "array[int]"](lambda: array("q"))
+        roots = repository.roots(self.connection)
         try:
             signed = _high_water(directory)
             self.covered = signed.tree_size
-            for line in _lines(self.connection):
+            for line, leaf in repository.leaves(self.connection):
                 if audit.size == signed.tree_size:
                     break  # the service goes on while we read: what follows is signed next
+                _require_leaf(line, leaf)
                 indexes[audit.feed(line)].append(audit.size - 1)
+                if roots.get(audit.size, audit.root()) != audit.root():
+                    raise DataLoss("LOG_DAMAGED", "a stored root is not that of its entries")
                 self.progress(1)
             audit.finish(signed)
+            if signed.tree_size not in roots:
+                raise DataLoss("LOG_DAMAGED", "the root of what was signed is not stored")
         except CredproofError as error:
             self.damage.append(Damage.of("entry", audit.size, error))
         return audit.size, indexes
@@ -120,7 +127,7 @@ class _Check:
         """Check every row of a table; gives how many there are."""
         found = array("q")
         for page in repository.pages(self.connection, what):
-            rows = [row for row in page if self.covered is None or row.log_index < self.covered]
+            rows = [row for row in page if self._is_signed(what, row.log_index)]
             self._page(what, verify, rows)
             found.extend(row.log_index for row in rows)
             self.progress(len(rows))
@@ -134,14 +141,35 @@ class _Check:
                 verify(row, context)
             except CredproofError as error:
                 self.damage.append(Damage.of(what, row.log_index, error))
+            except Exception:  # whatever a row makes of our code: it is not what we wrote
+                self.damage.append(Damage.of(what, row.log_index, differs()))
+
+    def _is_signed(self, what: str, log_index: object) -> bool:
+        if not isinstance(log_index, int):
+            self.damage.append(Damage.of(what, -1, differs()))
+            return False
+        return self.covered is None or log_index < self.covered
 
     def _context(self, rows: Sequence[Row[Any]]) -> Context:
-        subs = {row.sub for row in rows if "sub" in row._fields}
+        subs = {row.sub for row in rows if isinstance(getattr(row, "sub", None), bytes)}
         indexes = {row.log_index for row in rows}
         for name in ("withdrawn_index", "revoked_index"):
             indexes |= {getattr(row, name, None) for row in rows} - {None}
-        lines = repository.lines_at(self.connection, sorted(indexes))
-        return Context(self.trust, self.index_key, self.vault.existing(subs), lines)
+        lines = repository.lines_at(
+            self.connection, [index for index in indexes if isinstance(index, int)]
+        )
+        return Context(self.trust, self.index_key, self._keys(subs), lines)
+
+    def _keys(self, subs: set[bytes]) -> Mapping[bytes, DataKey]:
+        """The data keys of a page; where one is damaged, all the others."""
+        try:
+            return self.vault.existing(subs)
+        except CredproofError:
+            found: dict[bytes, DataKey] = {}
+            for sub in subs:
+                with suppress(CredproofError):
+                    found |= self.vault.existing([sub])
+            return found
 
     def _missing(self, what: str, indexes: set[int]) -> None:
         for index in sorted(indexes):
@@ -158,11 +186,8 @@ def _high_water(directory: ServiceDirectory) -> VerifiedCheckpoint:
     return verify_checkpoint(note, key.name, [key])
 
 
-def _lines(connection: Connection) -> Iterator[bytes]:
-    start = 0
-    while page := repository.lines(connection, start, PAGE):
-        for line in page:
-            if not isinstance(line, bytes):
-                raise DataLoss("LOG_DAMAGED", "a stored entry is not even bytes")
-            yield line
-        start += len(page)
+def _require_leaf(line: object, leaf: bytes) -> None:
+    if not isinstance(line, bytes):
+        raise DataLoss("LOG_DAMAGED", "a stored entry is not even bytes")
+    if leaf_hash(line) != leaf:
+        raise DataLoss("LOG_DAMAGED", "a stored leaf hash is not that of its entry")

@@ -16,6 +16,7 @@ from credproof.cli.output import (
     print_json,
     progress_bar,
     read_file,
+    require_writable,
     write_file,
 )
 
@@ -101,14 +102,23 @@ def add_command(
     schema: Annotated[
         list[str] | None, typer.Option(help="A schema the provider may attest; all if not given.")
     ] = None,
+    role: Annotated[
+        str | None, typer.Option(help="The role that you expect; must be said for an operator.")
+    ] = None,
     root_key: RootKeyOption = None,
 ) -> None:
     """Admit a participant: its certificate, and a new trust bundle that names its key.
 
-    Checks that the applicant holds both private keys. The service may run meanwhile.
+    Checks that the applicant holds both private keys. The service may run meanwhile. An
+    admission that was lost is made again for the same enrolment.
     """
+    require_writable(output)
     admitted = admission.admit(
-        folder, read_file(enrolment), root_key=root_key, schemas=tuple(schema or ())
+        folder,
+        read_file(enrolment),
+        root_key=root_key,
+        schemas=tuple(schema or ()),
+        role=role,  # type: ignore[arg-type]
     )
     write_file(output, admitted.to_bytes())
     settings = admitted.settings
@@ -266,7 +276,9 @@ def restore_command(
         new_origins.begin_anew(folder, new_origin, root_key=root_key)
         out.print(f"Origin:     {new_origin} (tell auditors: what was lost stands in the log)")
         return
-    if source is not None and keys is not None:
+    if checkpoint is not None and source is None and keys is None:
+        reached = backups.set_mark(folder, checkpoint)
+    elif source is not None and keys is not None:
         reached = backups.restore(folder, source, keys, checkpoint)
     elif source is not None or keys is not None or exported is None:
         raise typer.BadParameter("name --from and --keys-from, or --from-export, or all three")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any, Final
 
 from credproof.base.errors import Malformed
 from credproof.base.members import Members
+from credproof.verification.trust import is_domain
 
 FILE_NAME: Final = "credproof.toml"
+PORT_MAX: Final = 65_535
+_ADDRESS: Final = re.compile(r"\S+:[0-9]{1,5}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,32 @@ def load_config(folder: Path) -> ServiceConfig:
         Malformed: `NO_SERVICE` when there is none, `BAD_CONFIG`, `BAD_MEMBER`.
     """
     try:
-        text = (folder / FILE_NAME).read_text("utf-8")
+        data = (folder / FILE_NAME).read_bytes()
     except FileNotFoundError as error:
         message = f"no {FILE_NAME} there: make a service with credproof init"
         raise Malformed("NO_SERVICE", message) from error
+    return parse_config(data)
+
+
+def parse_config(data: bytes) -> ServiceConfig:
+    """The settings in a configuration file.
+
+    Raises:
+        Malformed: `BAD_CONFIG`, `BAD_MEMBER`.
+    """
     try:
-        return _parse(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        config = _parse(tomllib.loads(data.decode("utf-8")))
+    except ValueError as error:
         raise Malformed("BAD_CONFIG", f"{FILE_NAME} is not TOML") from error
+    if not is_domain(config.trust_domain):
+        raise Malformed("BAD_CONFIG", "trust_domain is not a name like bureau.example")
+    for address in (config.participants_listen, config.borrowers_listen):
+        if not _ADDRESS.match(address) or int(address.rpartition(":")[2]) > PORT_MAX:
+            raise Malformed("BAD_CONFIG", "an address to listen on is host:port, port 0 to 65535")
+    for url in (config.storage.main_url, config.storage.vault_url):
+        if url and not url.startswith("sqlite:///"):
+            raise Malformed("BAD_CONFIG", "only sqlite:/// URLs are supported so far")
+    return config
 
 
 def _parse(value: dict[str, Any]) -> ServiceConfig:

@@ -21,7 +21,7 @@ from typing import Final
 
 from credproof.attestation.sealing import SealingKey
 from credproof.base.encoding import parse_b64url, parse_json
-from credproof.base.errors import Conflict, Malformed
+from credproof.base.errors import Conflict, DataLoss, Malformed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.log.note import NoteSigner
 from sqlalchemy import Engine
@@ -88,8 +88,13 @@ class ServiceDirectory:
         """Where participants and borrowers connect: as it runs, else as it is configured."""
         if not self.in_use():
             return self.config.participants_listen, self.config.borrowers_listen
-        running = json.loads((self.folder / RUNNING).read_text("utf-8"))
-        return running["participants"], running["borrowers"]
+        try:
+            running = json.loads((self.folder / RUNNING).read_text("utf-8"))
+            return running["participants"], running["borrowers"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataLoss(
+                "NO_ADDRESSES", f"{RUNNING} does not tell where the service listens: restart it"
+            ) from error
 
     def engine(self, store: str) -> Engine:
         """The engine of the main store or of the vault."""
@@ -116,14 +121,19 @@ class ServiceDirectory:
         """The root's private key, wherever the operator keeps it.
 
         Raises:
-            Malformed: `NO_ROOT_KEY`.
+            Malformed: `NO_ROOT_KEY`, `OTHER_ROOT_KEY`.
         """
         try:
             text = (path or self.folder / ROOT_KEY).read_text("ascii").strip()
         except FileNotFoundError as error:
             message = "the root key is not there: name it with --root-key"
             raise Malformed("NO_ROOT_KEY", message) from error
-        return Ed25519Signer(parse_b64url(text, size=32))
+        except UnicodeDecodeError as error:
+            raise Malformed("NO_ROOT_KEY", "the file is no root key") from error
+        signer = Ed25519Signer(parse_b64url(text, size=32))
+        if signer.public != self.root():
+            raise Malformed("OTHER_ROOT_KEY", "this is not the root key of this service")
+        return signer
 
     def authority(self) -> Authority:
         """The certificate authority."""
@@ -149,23 +159,27 @@ class ServiceDirectory:
 
         Raises:
             Conflict: `UPGRADE_NEEDED`, `ORIGIN_UNFINISHED`.
-            DataLoss: `LOG_BEHIND`, `LOG_FORKED`, `LOG_DAMAGED`, `NO_CHECKPOINT`, a missing key.
+            DataLoss: `LOG_BEHIND`, `LOG_FORKED`, `LOG_DAMAGED`, `NO_HIGH_WATER`, a missing key.
         """
         if (self.folder / ORIGIN_MARK).exists():
             raise Conflict(
                 "ORIGIN_UNFINISHED", "a new origin was begun: run credproof restore --new-origin"
             )
-        return self.open_unfinished()
+        return self._open()
 
     def open_unfinished(self) -> Core:
-        """As `open_core`, also while the log gets a new origin."""
+        """As `open_core`, while the log gets a new origin."""
+        return self._open(is_new_origin=True)
+
+    def _open(self, *, is_new_origin: bool = False) -> Core:
         main, vault = self.engine(engines.MAIN), self.engine(engines.VAULT)
         high_water = HighWater(self.folder / HIGH_WATER)
         root = self.root()
         with engines.readable():
             engines.require_current(main, engines.MAIN)
             engines.require_current(vault, engines.VAULT)
-            sequencer = Sequencer(main, self.log_signer(), high_water, now, root)
+            signer = self.log_signer()
+            sequencer = Sequencer(main, signer, high_water, now, root, is_new_origin=is_new_origin)
         return Core(
             engine=main,
             vault=Vault(vault, self.key_encryption),

@@ -14,12 +14,7 @@ from pathlib import Path
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
 from credproof.base.errors import Conflict, Malformed
 from credproof.home import replace_file
-from credproof.log.checkpoint import (
-    Checkpoint,
-    VerifiedCheckpoint,
-    sign_checkpoint,
-    verify_checkpoint,
-)
+from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.continued import ENTRY_CONTINUED, continued_fields
 from credproof.log.note import VerifierKey
 
@@ -63,7 +58,6 @@ def begin_anew(folder: Path, origin: str, *, root_key: Path | None = None) -> No
         old, old_key, size = _marked(folder)
         _rename(folder, origin)
         directory = ServiceDirectory(folder)
-        _begin_mark(directory)
         core = directory.open_unfinished()
         try:
             if core.sequencer.head.tree_size == size:
@@ -96,21 +90,14 @@ def _marked(folder: Path) -> tuple[VerifiedCheckpoint, VerifierKey, int]:
 
 
 def _rename(folder: Path, origin: str) -> None:
-    """Set the new origin."""
+    """Set the new origin, and the old high-water mark aside."""
     path = folder / FILE_NAME
     text = _SETTING.sub(f"log_origin = {json.dumps(origin)}", path.read_text("utf-8"))
     replace_file(path, text.encode())
-
-
-def _begin_mark(directory: ServiceDirectory) -> None:
-    """A high-water mark of the new origin over what is left; the old one is kept beside it."""
-    mark, signer = HighWater(directory.folder / HIGH_WATER), directory.log_signer()
-    note = mark.read()
-    if note is not None and note.startswith(signer.name.encode() + b"\n"):
-        return
-    if note is not None:
-        replace_file(directory.folder / f"{HIGH_WATER}.old", note)
-    mark.write(sign_checkpoint(Checkpoint(signer.name, *directory.log_head()), [signer]))
+    high_water = folder / HIGH_WATER
+    note = HighWater(high_water).read()
+    if note is not None and not note.startswith(origin.encode() + b"\n"):
+        high_water.replace(folder / f"{HIGH_WATER}.old")
 
 
 def _publish(

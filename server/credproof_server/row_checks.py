@@ -8,17 +8,18 @@ from typing import Any, Final
 
 from credproof.attestation.package import parse_package, verify_commitments
 from credproof.attestation.withdrawal import parse_withdrawal
-from credproof.base.encoding import parse_b64url
+from credproof.base.encoding import b64url, parse_b64url
 from credproof.base.errors import DataLoss
-from credproof.base.jws import token_id
+from credproof.base.jws import TRUST, parse, token_id
+from credproof.base.limits import TRUST_BYTES_MAX
 from credproof.log.entry import Entry, parse_entry
-from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION
+from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION, parse_answer
 from credproof.verification.consent import verify_consent
 from credproof.verification.trust import Trust
 from credproof.wire import answer as answer_wire
 from sqlalchemy import Row
 
-from credproof_server.service import answering, consents, ingest, withdrawals
+from credproof_server.service import answering, consents, ingest, registry, withdrawals
 from credproof_server.service.core import chain_id
 from credproof_server.service.holdings import open_package
 from credproof_server.storage.vault import DataKey
@@ -86,7 +87,9 @@ def conflict(row: Row[Any], context: Context) -> None:
     """The evidence of an equivocation opens and is what was logged."""
     package = parse_package(context.key(row.sub).open(ingest.ROW, row.token_id, row.sealed))
     entry = context.entry(row.log_index, ingest.ENTRY_CONFLICT)
-    if (entry.object, row.token_id) != (package.token.id, package.token.id):
+    filed = (entry.object, row.token_id, row.sub, entry.fields.get("accepted"))
+    token = package.token
+    if filed != (token.id, token.id, token.sub, b64url(row.accepted_id)):
         raise differs()
 
 
@@ -111,6 +114,29 @@ def answer(row: Row[Any], context: Context) -> None:
     entry = context.entry(row.log_index, ENTRY_ANSWER)
     if (entry.object, entry.actor) != (token_id(bundle.answer), row.lender):
         raise differs()
+    _, said = parse_answer(bundle.answer)
+    asked = answering.Ask(
+        request_id=said.request_id,
+        nonce=said.nonce,
+        sub=said.sub,
+        policy=said.policy,
+        consent_id=said.consent,
+        case_digest=said.case,
+        staff_digest=said.staff,
+    )
+    filed = (row.request_id, row.request_digest, row.consent_id, row.policy_digest, row.sub)
+    told = (said.request_id, asked.digest, said.consent, said.policy.digest, said.sub)
+    if (*filed, row.time) != (*told, entry.time):
+        raise differs()
+
+
+def trust_bundle(row: Row[Any], context: Context) -> None:
+    """The trust bundle is the one that was logged under its version."""
+    token = parse(row.token.decode("ascii"), TRUST, limit=TRUST_BYTES_MAX)
+    entry = context.entry(row.log_index, registry.ENTRY_CHANGED)
+    logged = (entry.object, entry.fields.get("version"))
+    if logged != (token.id, row.version) or token.claims.get("version") != row.version:
+        raise differs()
 
 
 RowCheck = Callable[[Row[Any], Context], None]
@@ -120,5 +146,6 @@ ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "conflict": (ingest.ENTRY_CONFLICT, conflict),
     "consent": (consents.ENTRY_GRANTED, consent),
     "answer": (ENTRY_ANSWER, answer),
+    "trust bundle": (registry.ENTRY_CHANGED, trust_bundle),
 }
 """What is stored: the kind of log entry that each row belongs to, and how it is checked."""

@@ -24,7 +24,7 @@ from credproof.verification.trust import (
 
 from credproof_server.admission import admit, signed_bundle
 from credproof_server.authority import Authority, new_key
-from credproof_server.config import FILE_NAME, TEMPLATE
+from credproof_server.config import FILE_NAME, TEMPLATE, parse_config
 from credproof_server.directory import OPERATOR, ROOT_KEY, ServiceDirectory, now
 from credproof_server.service.registry import PublishTrust
 from credproof_server.storage import engine as engines
@@ -38,18 +38,20 @@ def init(folder: Path, *, domain: str, participants_listen: str, borrowers_liste
     """Make a new service in an empty directory.
 
     Raises:
+        Malformed: `BAD_CONFIG`.
         Conflict: `NOT_EMPTY`.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise Conflict("NOT_EMPTY", "the directory is not empty")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in ("keys", "tls", "offline-root"):
-        (folder / name).mkdir(mode=0o700)
     settings = TEMPLATE.format(
         trust_domain=domain,
         participants_listen=participants_listen,
         borrowers_listen=borrowers_listen,
     )
+    parse_config(settings.encode("utf-8"))  # before anything is made
+    if folder.exists() and any(folder.iterdir()):
+        raise Conflict("NOT_EMPTY", "the directory is not empty")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in ("keys", "tls", "offline-root"):
+        (folder / name).mkdir(mode=0o700)
     (folder / FILE_NAME).write_text(settings, "utf-8")
     _make_keys(folder, domain)
     upgrade(folder)
@@ -128,4 +130,4 @@ def _publish_alone(directory: ServiceDirectory, trust: Trust) -> None:
 def _admit_operator(folder: Path) -> None:
     home = folder / OPERATOR
     enrolment = enrol(home, role="operator", participant_id=OPERATOR, title="Operator")
-    join(home, admit(folder, enrolment).to_bytes(), root_kid=None, now=now())
+    join(home, admit(folder, enrolment, role="operator").to_bytes(), root_kid=None, now=now())

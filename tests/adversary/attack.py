@@ -52,7 +52,8 @@ def carry_out(attack: Attack, stage: Stage) -> Outcome:
     except grpc.RpcError as error:
         return _refused(error)
     if isinstance(reply, ItemError | AskError):
-        return Outcome(ITEM, reply.reason, getattr(reply, "step", None) or None, str(reply))
+        step = reply.step if isinstance(reply, ItemError) and reply.HasField("step") else None
+        return Outcome(ITEM, reply.reason, step, str(reply))
     return Outcome("OK", None, None, repr(reply))
 
 

@@ -98,10 +98,65 @@ def test_what_is_no_enrolment_is_not_admitted(deployment, tmp_path, content):
     assert not (tmp_path / "out").exists()
 
 
-def test_nobody_is_admitted_twice(deployment, tmp_path):
-    enrolment = deployment.folder / "lend" / "enrolment.json"
+def test_nobody_is_admitted_twice_under_one_name(deployment, tmp_path):
+    run("enrol", tmp_path / "twin", "--role", "lender", "--id", "lend", "--title", "Twin")
+    enrolment = tmp_path / "twin" / "enrolment.json"
     told = run("participant", "add", deployment.service, enrolment, "-o", tmp_path / "out", code=2)
     assert "ALREADY_ADMITTED" in told
+
+
+def test_an_admission_that_was_lost_is_made_again_and_changes_nothing(deployment, tmp_path):
+    before = deployment.directory.log_head()
+    enrolment = deployment.folder / "lend" / "enrolment.json"
+    run("participant", "add", deployment.service, enrolment, "-o", tmp_path / "out")
+    run("join", deployment.folder / "lend", tmp_path / "out")
+    assert before == deployment.directory.log_head()
+
+
+def test_an_admission_that_cannot_be_written_admits_nobody(deployment, tmp_path):
+    run("enrol", tmp_path / "late", "--role", "lender", "--id", "late", "--title", "Late")
+    enrolment, nowhere = tmp_path / "late" / "enrolment.json", "/proc/no/admission"
+    run("participant", "add", deployment.service, enrolment, "-o", nowhere, code=2)
+    assert "late" not in run("participant", "list", deployment.service)
+
+
+def test_another_operator_is_admitted_only_when_the_operator_says_so(deployment, tmp_path):
+    run("enrol", tmp_path / "boss", "--role", "operator", "--id", "boss", "--title", "Boss")
+    add = ("participant", "add", deployment.service, tmp_path / "boss" / "enrolment.json")
+    assert "OTHER_ROLE" in run(*add, "-o", tmp_path / "out", code=2)
+    assert "OTHER_ROLE" in run(*add, "-o", tmp_path / "out", "--role", "lender", code=2)
+
+
+def test_another_root_key_changes_nothing(deployment, tmp_path):
+    (tmp_path / "other.key").write_text("A" * 43)
+    before = deployment.directory.log_head()
+    told = run(
+        "participant", "suspend", deployment.service, "lend",
+        "--root-key", tmp_path / "other.key", code=2,
+    )  # fmt: skip
+    assert "OTHER_ROOT_KEY" in told
+    assert before == deployment.directory.log_head()
+
+
+@pytest.mark.parametrize(
+    "option", [("--domain", 'a"b'), ("--domain", ""), ("--participants-listen", "nonsense")]
+)
+def test_a_service_that_could_not_run_is_not_half_made(tmp_path, option):
+    arguments = {"--domain": "ok.example"} | dict([option])
+    words = [word for pair in arguments.items() for word in pair]
+    assert "BAD_CONFIG" in run("init", tmp_path / "new", *words, code=2)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_service_without_its_high_water_mark_is_not_served(deployment, tmp_path):
+    service = Path(shutil.copytree(deployment.service, tmp_path / "service"))
+    mark = (service / "high-water").read_bytes()
+    (service / "high-water").unlink()
+    assert "NO_HIGH_WATER" in run("serve", service, code=1)
+    (tmp_path / "newest").write_bytes(mark)
+    run("restore", service, "--checkpoint", tmp_path / "newest")
+    assert mark == (service / "high-water").read_bytes()
+    assert "MARK_THERE" in run("restore", service, "--checkpoint", tmp_path / "newest", code=2)
 
 
 def test_without_the_root_key_nobody_is_admitted_and_the_message_says_how(deployment, tmp_path):
@@ -124,7 +179,7 @@ def test_without_the_root_key_nobody_is_admitted_and_the_message_says_how(deploy
     [
         ("credproof.toml", "not toml =", 2),
         ("credproof.toml", "trust_domain = 1\n", 2),
-        ("kek", "short", 2),
+        ("kek", "short", 1),
         ("log.db", "not a database", 1),
     ],
 )

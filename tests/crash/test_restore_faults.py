@@ -95,8 +95,14 @@ async def test_a_log_whose_high_water_mark_is_lost_is_not_signed(drill):
     """Else an older database, copied there by hand, would be signed and fork the log."""
     mark = drill.directory.folder / "high-water"
     mark.unlink()
-    refused("NO_CHECKPOINT", drill.directory.open_core)
-    mark.write_bytes(drill.note)
+    refused("NO_HIGH_WATER", drill.directory.open_core)
+    note = drill.folder / "note"
+    note.write_bytes(b"nonsense\n")
+    refused("BAD_NOTE", lambda: backups.set_mark(drill.directory.folder, note))
+    assert not mark.exists()
+    note.write_bytes(drill.note)
+    backups.set_mark(drill.directory.folder, note)
+    refused("MARK_THERE", lambda: backups.set_mark(drill.directory.folder, note))
     drill.directory.open_core().close()
 
 

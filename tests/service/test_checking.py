@@ -112,13 +112,16 @@ async def test_a_row_whose_data_key_is_gone_is_named(core, deployment, stored):
                 "UPDATE entries SET line = CAST(replace(line, 'operator', 'somebody') AS BLOB)"
                 " WHERE log_index = 1"
             ),
-            "CHAIN_BROKEN",
+            "LOG_DAMAGED",
         ),
         (
             "DELETE FROM entries WHERE log_index = (SELECT max(log_index) FROM entries)",
             "TREE_MISMATCH",
         ),
-        ("UPDATE entries SET line = x'00' WHERE log_index = 1", "NOT_JSON"),
+        ("UPDATE entries SET line = x'00' WHERE log_index = 1", "LOG_DAMAGED"),
+        ("UPDATE entries SET leaf = zeroblob(32) WHERE log_index = 1", "LOG_DAMAGED"),
+        ("UPDATE commits SET root = zeroblob(32) WHERE tree_size = 2", "LOG_DAMAGED"),
+        ("DELETE FROM commits", "LOG_DAMAGED"),
         ("UPDATE entries SET line = 'text' WHERE log_index = 1", "LOG_DAMAGED"),
     ],
 )
@@ -153,7 +156,7 @@ async def peopled(core, deployment) -> Asking:
     return asking
 
 
-async def test_nothing_is_damaged_in_a_service_with_every_kind_of_row(deployment, peopled):
+async def test_nothing_is_damaged_in_a_service_with_every_kind_of_row(core, deployment, peopled):
     report = check(deployment.directory)
     assert report.damage == ()
     assert report.rows == {
@@ -162,6 +165,7 @@ async def test_nothing_is_damaged_in_a_service_with_every_kind_of_row(deployment
         "conflict": 1,
         "consent": 2,
         "answer": 2,
+        "trust bundle": core.trust.bundle.version,
     }
 
 
@@ -176,6 +180,12 @@ async def test_nothing_is_damaged_in_a_service_with_every_kind_of_row(deployment
         ("answer", "UPDATE answers SET sealed = x'00' WHERE rowid = 1"),
         ("answer", "UPDATE answers SET lender = 'other' WHERE rowid = 1"),
         ("answer", "DELETE FROM answers WHERE rowid = 1"),
+        ("answer", "UPDATE answers SET consent_id = zeroblob(32) WHERE rowid = 1"),
+        ("answer", "UPDATE answers SET time = 0 WHERE rowid = 1"),
+        ("answer", "UPDATE answers SET policy_digest = zeroblob(32) WHERE rowid = 1"),
+        ("trust bundle", "UPDATE trust_bundles SET token = x'ff00' WHERE version = 2"),
+        ("attestation", "UPDATE attestations SET sealed = 5 WHERE withdrawn_index IS NULL"),
+        ("attestation", "UPDATE attestations SET sub = 'abc' WHERE withdrawn_index IS NULL"),
         ("withdrawal", "DELETE FROM withdrawals"),
         ("withdrawal", "UPDATE withdrawals SET token = CAST('rubbish' AS BLOB)"),
         ("attestation", "UPDATE attestations SET withdrawn_index = NULL"),

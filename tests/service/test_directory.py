@@ -8,15 +8,18 @@ from dataclasses import replace
 
 import pytest
 from credproof.base.errors import CredproofError
+from credproof.log.entry import ChainPosition
+from credproof.log.merkle import Tree
 from credproof_server import admission, app, setup
 from credproof_server.checking import check
 from credproof_server.config import FILE_NAME
 from credproof_server.demo import world as demo
-from credproof_server.directory import HIGH_WATER, ROOT_KEY, ServiceDirectory
+from credproof_server.directory import HIGH_WATER, ROOT_KEY, RUNNING, ServiceDirectory
+from credproof_server.log.state import LogState
 from credproof_server.storage.tables import trust_bundles
 from credproof_server.storage.vault import DataKey
 from grpc_health.v1 import health
-from sqlalchemy import delete
+from sqlalchemy import delete, func, select
 
 KEY = DataKey(bytes(32))
 
@@ -57,12 +60,26 @@ def test_a_log_without_a_trust_bundle_is_neither_checked_nor_served(deployment, 
     core.close()
     with core.engine.begin() as connection:
         connection.execute(delete(trust_bundles))
-    refused("NO_TRUST", lambda: check(deployment.directory))
-    opened = deployment.directory.open_core()
-    try:
-        refused("NO_TRUST", lambda: opened.trust)
-    finally:
-        opened.close()
+    refused("LOG_DAMAGED", lambda: check(deployment.directory))
+    refused("LOG_DAMAGED", deployment.directory.open_core)
+
+
+def test_without_a_trust_bundle_nobody_is_trusted():
+    refused("NO_TRUST", lambda: LogState(Tree(), ChainPosition(), None).trust)
+
+
+def test_a_newest_trust_bundle_that_is_gone_is_missed_and_ends_no_suspension(deployment, core):
+    core.close()
+    with core.engine.begin() as connection:
+        newest = select(func.max(trust_bundles.c.version)).scalar_subquery()
+        connection.execute(delete(trust_bundles).where(trust_bundles.c.version == newest))
+    refused("LOG_DAMAGED", deployment.directory.open_core)
+
+
+def test_a_file_of_addresses_that_is_damaged_is_told(deployment):
+    with deployment.directory.locked():
+        (deployment.service / RUNNING).write_text("{}")
+        refused("NO_ADDRESSES", deployment.directory.addresses)
 
 
 def test_a_check_tells_that_the_newest_checkpoint_is_gone(deployment):

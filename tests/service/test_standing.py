@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from credproof.base.errors import Refused
+from credproof.base.errors import Conflict, Refused
 from credproof.verification.answer import parse_answer
 from credproof_server.service.ingest import Ingest
 from credproof_server.storage import repository
@@ -101,3 +101,13 @@ async def test_an_attestation_about_an_erased_borrower_is_refused_by_itself(
 
     assert (first.step, first.reason) == (8, "SUBJECT_ERASED")
     assert second.sub == other.sub
+
+
+async def test_an_answer_drafted_before_a_suspension_is_not_given_after_it(asking, core):
+    draft = asking.draft(asking.question(POLICY, await consented(asking)))
+    trust = core.trust
+    bundle = replace(trust.bundle, version=trust.bundle.version + 1)
+    core.sequencer.state.trust = replace(trust, bundle=bundle)
+    with pytest.raises(Conflict) as caught:
+        await asking.give(draft)
+    assert caught.value.reason == "SNAPSHOT_CHANGED"

@@ -16,6 +16,8 @@ from credproof.base.errors import CredproofError
 from credproof.cli import audit, borrower, lender, participant, provider
 from credproof.cli.output import USAGE, err, exit_code, print_error
 
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended, as shells have it."""
 SERVER_COMMANDS = {
     "init": "Make a new service in an empty directory.",
     "serve": "Run a service until SIGTERM.",
@@ -93,6 +95,8 @@ def main() -> None:
     except CredproofError as error:
         print_error(error)
         sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except (OSError, sqlite3.Error) as error:
         err.print(f"error: {error}", markup=False)
         sys.exit(USAGE)

@@ -60,6 +60,29 @@ def ask_file(home: Path, file: Path, *, policy_id: str, folder: Path, quiet: boo
     return failed
 
 
+def ask_once(home: Path, ask: Ask, output: Path) -> KeptAnswer:
+    """Ask about one borrower, and keep the answer in `output`.
+
+    Interrupted anywhere, asking the same again brings the answer that was given.
+
+    Raises:
+        CredproofError: there is no answer, or it does not verify.
+    """
+    with Lender.open(home) as lender, Journal(home / JOURNAL) as journal:
+        run = Run(lender, journal, output.parent)
+        asked = run.prepare([ask])[0]
+        if isinstance(asked, CredproofError):
+            raise asked
+        result = lender.put([asked])[0]
+        if isinstance(result, KeptAnswer):
+            replace_file(output, result.to_bytes())
+        if isinstance(result, (KeptAnswer, *REFUSED)):
+            journal.drop([ask.key])
+        if isinstance(result, CredproofError):
+            raise result
+        return result
+
+
 class Run:
     """One run over the rows of a file. `folder` is where answers are kept."""
 
@@ -101,7 +124,7 @@ class Run:
         return verified
 
     def _ask(self, rows: Sequence[AskRow]) -> list[Told]:
-        prepared = self._prepare([row.ask for row in rows])
+        prepared = self.prepare([row.ask for row in rows])
         put = iter(self._lender.put([item for item in prepared if isinstance(item, Asked)]))
         results = [next(put) if isinstance(item, Asked) else item for item in prepared]
         pairs = list(zip(rows, results, strict=True))
@@ -110,7 +133,7 @@ class Run:
         self._forget([row for row, item in pairs if isinstance(item, settled)])
         return [item.verified if isinstance(item, KeptAnswer) else item for item in results]
 
-    def _prepare(self, asks: Sequence[Ask]) -> list[Asked | CredproofError]:
+    def prepare(self, asks: Sequence[Ask]) -> list[Asked | CredproofError]:
         """Questions as they are put, all of them in the journal."""
         known = self._journal.find([ask.key for ask in asks])
         new = [ask for ask in asks if ask.key not in known]

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from credproof import borrower as sdk
-from credproof.cli.output import HomeOption, out, read_file, read_text, write_file
+from credproof.cli.output import (
+    HomeOption,
+    out,
+    read_file,
+    read_text,
+    require_writable,
+    write_file,
+)
 
 app = typer.Typer(
     help="For borrowers: see who asks, consent, revoke. 借款人:查看请求、授权、撤回。",
@@ -65,6 +72,7 @@ def consent(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
 ) -> None:
     """Show a lender's request, and sign it if you agree."""
+    require_writable(output)
     borrower = sdk.Borrower.open(home)
     checked = borrower.check(read_text(request))
     out.print(checked.notice(language), markup=False)

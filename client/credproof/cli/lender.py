@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from credproof.base.errors import CredproofError
-from credproof.cli.asking import ask_file
+from credproof.cli.asking import ask_file, ask_once
 from credproof.cli.output import (
     FAILED,
     HomeOption,
@@ -21,6 +21,7 @@ from credproof.cli.output import (
     print_json,
     read_file,
     read_text,
+    require_writable,
     write_file,
 )
 from credproof.cli.verifying import answer_files, failure, verify_files
@@ -108,15 +109,8 @@ def _ask_many(home: Path, file: Path, policy: str, folder: Path, *, quiet: bool)
 
 
 def _ask_one(home: Path, asked: Ask, output: Path, as_json: bool) -> None:
-    with Lender.open(home) as lender:
-        kept = lender.ask(
-            lender.subject(asked.subject),
-            policy_id=asked.policy_id,
-            consent=asked.consent,
-            case=asked.case,
-            staff=asked.staff,
-        )
-    write_file(output, kept.to_bytes())
+    require_writable(output)
+    kept = ask_once(home, asked, output)
     if as_json:
         print_json({"file": str(output), **report(kept.verified)})
         return

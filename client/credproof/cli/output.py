@@ -66,6 +66,23 @@ def read_text(path: Path) -> str:
         raise typer.BadParameter(f"{path} is not text") from error
 
 
+def require_writable(path: Path) -> None:
+    """Refuse a file that could not be written, before what cannot be repeated is done.
+
+    Raises:
+        typer.BadParameter: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        there = path.exists()
+        with path.open("ab"):
+            pass
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {path}: {error.strerror}") from error
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Write a file that the user named.
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&credproof/v1/attestation_service.proto\x12\x0c\x63redproof.v1\"1\n\x19SubmitAttestationsRequest\x12\x14\n\x0csealed_batch\x18\x01 \x01(\x0c\"]\n\x1aSubmitAttestationsResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.credproof.v1.SubmitResult\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"l\n\x0cSubmitResult\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x15.credproof.v1.ReceiptH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.credproof.v1.ItemErrorH\x00\x42\x08\n\x06result\";\n\x07Receipt\x12\x10\n\x08token_id\x18\x01 \x01(\x0c\x12\x0b\n\x03sub\x18\x02 \x01(\x0c\x12\x11\n\tlog_index\x18\x03 \x01(\x03\":\n\tItemError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\"2\n\x1bWithdrawAttestationsRequest\x12\x13\n\x0bwithdrawals\x18\x01 \x03(\t\"M\n\x1cWithdrawAttestationsResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.credproof.v1.WithdrawResult\"v\n\x0eWithdrawResult\x12\x30\n\x07receipt\x18\x01 \x01(\x0b\x32\x1d.credproof.v1.WithdrawReceiptH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.credproof.v1.ItemErrorH\x00\x42\x08\n\x06result\"6\n\x0fWithdrawReceipt\x12\x10\n\x08token_id\x18\x01 \x01(\x0c\x12\x11\n\tlog_index\x18\x02 \x01(\x03\"@\n\x15ListChainHeadsRequest\x12\x15\n\rschema_digest\x18\x01 \x01(\x0c\x12\x10\n\x08\x61\x63\x63ounts\x18\x02 \x03(\t\"@\n\x16ListChainHeadsResponse\x12&\n\x05heads\x18\x01 \x03(\x0b\x32\x17.credproof.v1.ChainHead\";\n\tChainHead\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x10\n\x08token_id\x18\x03 \x01(\x0c\x32\xb6\x03\n\x12\x41ttestationService\x12g\n\x12SubmitAttestations\x12\'.credproof.v1.SubmitAttestationsRequest\x1a(.credproof.v1.SubmitAttestationsResponse\x12k\n\x12StreamAttestations\x12\'.credproof.v1.SubmitAttestationsRequest\x1a(.credproof.v1.SubmitAttestationsResponse(\x01\x30\x01\x12[\n\x0eListChainHeads\x12#.credproof.v1.ListChainHeadsRequest\x1a$.credproof.v1.ListChainHeadsResponse\x12m\n\x14WithdrawAttestations\x12).credproof.v1.WithdrawAttestationsRequest\x1a*.credproof.v1.WithdrawAttestationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&credproof/v1/attestation_service.proto\x12\x0c\x63redproof.v1\"1\n\x19SubmitAttestationsRequest\x12\x14\n\x0csealed_batch\x18\x01 \x01(\x0c\"]\n\x1aSubmitAttestationsResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.credproof.v1.SubmitResult\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"l\n\x0cSubmitResult\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x15.credproof.v1.ReceiptH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.credproof.v1.ItemErrorH\x00\x42\x08\n\x06result\";\n\x07Receipt\x12\x10\n\x08token_id\x18\x01 \x01(\x0c\x12\x0b\n\x03sub\x18\x02 \x01(\x0c\x12\x11\n\tlog_index\x18\x03 \x01(\x03\"H\n\tItemError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\x04step\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x07\n\x05_step\"2\n\x1bWithdrawAttestationsRequest\x12\x13\n\x0bwithdrawals\x18\x01 \x03(\t\"M\n\x1cWithdrawAttestationsResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.credproof.v1.WithdrawResult\"v\n\x0eWithdrawResult\x12\x30\n\x07receipt\x18\x01 \x01(\x0b\x32\x1d.credproof.v1.WithdrawReceiptH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.credproof.v1.ItemErrorH\x00\x42\x08\n\x06result\"6\n\x0fWithdrawReceipt\x12\x10\n\x08token_id\x18\x01 \x01(\x0c\x12\x11\n\tlog_index\x18\x02 \x01(\x03\"@\n\x15ListChainHeadsRequest\x12\x15\n\rschema_digest\x18\x01 \x01(\x0c\x12\x10\n\x08\x61\x63\x63ounts\x18\x02 \x03(\t\"@\n\x16ListChainHeadsResponse\x12&\n\x05heads\x18\x01 \x03(\x0b\x32\x17.credproof.v1.ChainHead\";\n\tChainHead\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x10\n\x08token_id\x18\x03 \x01(\x0c\x32\xb6\x03\n\x12\x41ttestationService\x12g\n\x12SubmitAttestations\x12\'.credproof.v1.SubmitAttestationsRequest\x1a(.credproof.v1.SubmitAttestationsResponse\x12k\n\x12StreamAttestations\x12\'.credproof.v1.SubmitAttestationsRequest\x1a(.credproof.v1.SubmitAttestationsResponse(\x01\x30\x01\x12[\n\x0eListChainHeads\x12#.credproof.v1.ListChainHeadsRequest\x1a$.credproof.v1.ListChainHeadsResponse\x12m\n\x14WithdrawAttestations\x12).credproof.v1.WithdrawAttestationsRequest\x1a*.credproof.v1.WithdrawAttestationsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,21 +40,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECEIPT']._serialized_start=312
   _globals['_RECEIPT']._serialized_end=371
   _globals['_ITEMERROR']._serialized_start=373
-  _globals['_ITEMERROR']._serialized_end=431
-  _globals['_WITHDRAWATTESTATIONSREQUEST']._serialized_start=433
-  _globals['_WITHDRAWATTESTATIONSREQUEST']._serialized_end=483
-  _globals['_WITHDRAWATTESTATIONSRESPONSE']._serialized_start=485
-  _globals['_WITHDRAWATTESTATIONSRESPONSE']._serialized_end=562
-  _globals['_WITHDRAWRESULT']._serialized_start=564
-  _globals['_WITHDRAWRESULT']._serialized_end=682
-  _globals['_WITHDRAWRECEIPT']._serialized_start=684
-  _globals['_WITHDRAWRECEIPT']._serialized_end=738
-  _globals['_LISTCHAINHEADSREQUEST']._serialized_start=740
-  _globals['_LISTCHAINHEADSREQUEST']._serialized_end=804
-  _globals['_LISTCHAINHEADSRESPONSE']._serialized_start=806
-  _globals['_LISTCHAINHEADSRESPONSE']._serialized_end=870
-  _globals['_CHAINHEAD']._serialized_start=872
-  _globals['_CHAINHEAD']._serialized_end=931
-  _globals['_ATTESTATIONSERVICE']._serialized_start=934
-  _globals['_ATTESTATIONSERVICE']._serialized_end=1372
+  _globals['_ITEMERROR']._serialized_end=445
+  _globals['_WITHDRAWATTESTATIONSREQUEST']._serialized_start=447
+  _globals['_WITHDRAWATTESTATIONSREQUEST']._serialized_end=497
+  _globals['_WITHDRAWATTESTATIONSRESPONSE']._serialized_start=499
+  _globals['_WITHDRAWATTESTATIONSRESPONSE']._serialized_end=576
+  _globals['_WITHDRAWRESULT']._serialized_start=578
+  _globals['_WITHDRAWRESULT']._serialized_end=696
+  _globals['_WITHDRAWRECEIPT']._serialized_start=698
+  _globals['_WITHDRAWRECEIPT']._serialized_end=752
+  _globals['_LISTCHAINHEADSREQUEST']._serialized_start=754
+  _globals['_LISTCHAINHEADSREQUEST']._serialized_end=818
+  _globals['_LISTCHAINHEADSRESPONSE']._serialized_start=820
+  _globals['_LISTCHAINHEADSRESPONSE']._serialized_end=884
+  _globals['_CHAINHEAD']._serialized_start=886
+  _globals['_CHAINHEAD']._serialized_end=945
+  _globals['_ATTESTATIONSERVICE']._serialized_start=948
+  _globals['_ATTESTATIONSERVICE']._serialized_end=1386
 # @@protoc_insertion_point(module_scope)

@@ -81,7 +81,11 @@ class Reference:
     @property
     def digest(self) -> bytes:
         at_most(len(self.text), REFERENCE_CHARS_MAX, "reference")
-        return tagged_hash("reference", self.salt, self.text.encode())
+        try:
+            text = self.text.encode()
+        except UnicodeEncodeError as error:
+            raise Malformed("BAD_REFERENCE", "a reference is not Unicode text") from error
+        return tagged_hash("reference", self.salt, text)
 
 
 @dataclass(frozen=True, slots=True)

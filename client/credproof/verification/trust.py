@@ -18,6 +18,7 @@ from credproof.attestation.sealing import SealingPublicKey
 from credproof.base import jws
 from credproof.base.encoding import Json, b64url, parse_b64url, tagged_hash
 from credproof.base.errors import Malformed, VerificationFailed
+from credproof.base.group import parse_element
 from credproof.base.keys import DatedKey, PublicKey, Signer, parse_jwk
 from credproof.base.limits import (
     CLOCK_SKEW_S,
@@ -229,6 +230,8 @@ def verify_trust(
 ) -> Trust:
     """The trust of a bundle that `root` signed, not expired at `at`, not older than seen before.
 
+    `at` of 0 leaves its dates aside, for what is only kept.
+
     Raises:
         Malformed: as the encodings, `BAD_TRUST`.
         VerificationFailed: `WRONG_ROOT`, `TRUST_EXPIRED`, `TRUST_ROLLBACK`, `MISSING_DOCUMENT`.
@@ -243,7 +246,13 @@ def verify_trust(
         raise VerificationFailed("TRUST_ROLLBACK", "trust bundle is older than one seen before")
     if at > trust.bundle.expires_at:
         raise VerificationFailed("TRUST_EXPIRED", "trust bundle has expired: fetch a newer one")
+    if 0 < at < trust.bundle.issued_at - CLOCK_SKEW_S:
+        raise VerificationFailed("FROM_THE_FUTURE", "trust bundle begins later: check the clock")
     _require_one_each(trust)
+    for key in trust.bundle.sealing_keys:
+        SealingPublicKey(key)
+    for key in trust.bundle.oprf_keys:
+        parse_element(key)
     names = [key.name for key in (trust.log_key, *trust.old_log_keys)]
     if len(set(names)) != len(names):
         raise Malformed("BAD_TRUST", "trust bundle names an origin of the log twice")
@@ -275,7 +284,7 @@ def _parse_bundle(members: Members) -> TrustBundle:
     )
     members.finish()
     ids = [participant.id for participant in bundle.participants]
-    if not _DOMAIN.match(bundle.domain) or bundle.version < 1 or len(set(ids)) != len(ids):
+    if not is_domain(bundle.domain) or bundle.version < 1 or len(set(ids)) != len(ids):
         raise Malformed("BAD_TRUST", "trust bundle has a bad domain, version or participant")
     if not 0 < bundle.expires_at - bundle.issued_at <= TRUST_LIFE_MAX_S:
         raise Malformed("BAD_TRUST", "trust bundle lasts for too short or too long")
@@ -337,6 +346,11 @@ def _parse_participant(value: Any) -> Participant:
     if not is_participant_id(participant.id) or not participant.title.isprintable():
         raise Malformed("BAD_TRUST", "participant has a bad id or title")
     return participant
+
+
+def is_domain(text: str) -> bool:
+    """Whether a trust domain may be called so."""
+    return _DOMAIN.match(text) is not None
 
 
 def is_participant_id(text: str) -> bool:

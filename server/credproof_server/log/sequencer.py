@@ -66,7 +66,8 @@ class Sequencer:
 
     `submit` may be called from any thread. After a commit of unknown fate the state is loaded
     anew from the database, by the same code as at the start. While that fails (a full disk, say)
-    nothing is written, and it is tried again with the next command.
+    nothing is written, and it is tried again with the next command. Only a log that gets a new
+    origin may have entries and no high-water mark.
     """
 
     def __init__(
@@ -76,7 +77,10 @@ class Sequencer:
         high_water: HighWater,
         clock: Clock,
         root: PublicKey,
+        *,
+        is_new_origin: bool = False,
     ) -> None:
+        self._is_new_origin = is_new_origin
         self._engine = engine
         self._signer = signer
         self._high_water = high_water
@@ -136,17 +140,18 @@ class Sequencer:
         return state, SignedHead(note, state.tree.size)
 
     def _refuse_behind(self, state: LogState) -> None:
-        note, size = self._high_water.read(), state.tree.size
-        if note is None and size == 0:
+        note = self._high_water.read()
+        if note is None and (state.tree.size == 0 or self._is_new_origin):
             return
-        if note is None:  # whoever cannot tell whether entries are missing must not sign
+        if note is None:
             raise DataLoss(
-                "NO_CHECKPOINT",
-                "the high-water mark is lost: put the newest checkpoint that an auditor has"
-                " in its place, as high-water in the service's directory",
+                "NO_HIGH_WATER",
+                "the high-water mark is missing: credproof restore DIR --checkpoint FILE puts the"
+                " newest checkpoint that an auditor has in its place",
             )
         key = self._signer.verifier_key
         seen = verify_checkpoint(note, key.name, [key])
+        size = state.tree.size
         if seen.tree_size > size:
             raise DataLoss(
                 "LOG_BEHIND",

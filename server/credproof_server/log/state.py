@@ -14,6 +14,9 @@ from sqlalchemy import Connection, func, insert, select
 
 from credproof_server.storage.tables import commits, documents, entries, trust_bundles
 
+REGISTRY_CHANGED = b'"kind":"registry.changed"'
+"""How a line says that it logs a trust bundle; no other member of an entry can hold this."""
+
 
 class Clock(Protocol):
     """The present time in whole seconds since 1970, UTC."""
@@ -158,10 +161,21 @@ def _position(connection: Connection, size: int) -> ChainPosition:
 
 def load_trust(connection: Connection, root: PublicKey) -> Trust | None:
     """The newest trust bundle, or None before the first one."""
-    newest = select(func.max(trust_bundles.c.version)).scalar_subquery()
-    query = select(trust_bundles.c.token).where(trust_bundles.c.version == newest)
-    token = connection.execute(query).scalar()
-    if token is None:
+    query = select(trust_bundles).order_by(trust_bundles.c.version.desc()).limit(1)
+    row = connection.execute(query).first()
+    _require_newest(connection, -1 if row is None else row.log_index)
+    if row is None:
         return None
     stored = connection.execute(select(documents.c.content)).scalars().all()
-    return verify_trust(token.decode("ascii"), stored, root=root, at=0)
+    if not all(isinstance(item, bytes) for item in (row.token, *stored)):
+        raise DataLoss("LOG_DAMAGED", "a stored trust bundle or document is not even bytes")
+    text = row.token.decode("ascii", "replace")
+    return verify_trust(text, stored, root=root, at=0)
+
+
+def _require_newest(connection: Connection, log_index: int) -> None:
+    """No bundle may be logged after the newest stored: who was suspended would be back."""
+    later = func.instr(entries.c.line, REGISTRY_CHANGED) > 0
+    query = select(entries.c.log_index).where(entries.c.log_index > log_index, later).limit(1)
+    if connection.execute(query).first() is not None:
+        raise DataLoss("LOG_DAMAGED", "a trust bundle that was logged is not stored")

@@ -103,9 +103,7 @@ def _result(item: Result) -> attestation_pb.SubmitResult:
 
 
 def _item_error(error: CredproofError) -> attestation_pb.ItemError:
-    return attestation_pb.ItemError(
-        reason=error.reason, message=error.message, step=error.step or 0
-    )
+    return attestation_pb.ItemError(reason=error.reason, message=error.message, step=error.step)
 
 
 class PseudonymServicer(pseudonym_service_pb2_grpc.PseudonymServiceServicer):

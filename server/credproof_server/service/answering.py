@@ -50,6 +50,7 @@ class Draft:
 
     ask: Ask
     issued_at: int
+    trust_version: int
     answer: str
     bundle: AnswerBundle
     policy: Policy
@@ -85,6 +86,10 @@ class GiveAnswer:
         if abs(tx.time - draft.issued_at) > CLOCK_SKEW_S:
             # No verifier would take it, and the consent would be used up.
             raise Unreachable("CLOCK_BEHIND_LOG", "the service's clock is wrong: ask again later")
+        assert tx.trust is not None
+        if tx.trust.bundle.version != draft.trust_version:
+            # Somebody may be suspended by it: who may ask, and whose word counts, is seen anew.
+            raise Conflict("SNAPSHOT_CHANGED", "the registry changed meanwhile: ask again")
         if not unchanged(tx.connection, ask.sub, draft.token_ids):
             raise Conflict("SNAPSHOT_CHANGED", "attestations changed meanwhile: ask again")
         index = self._log(tx)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from credproof.base.errors import Conflict
+from credproof.base.errors import Conflict, VerificationFailed
 from credproof.base.jws import TRUST, parse
 from credproof.base.limits import TRUST_BYTES_MAX
+from credproof.base.oprf import public_key
 from credproof.verification.trust import Trust, verify_trust
 
 from credproof_server.log.state import Transaction
@@ -61,9 +62,32 @@ class Registry:
         """Put a bundle in force that the service's own root signed; gives its log index.
 
         Raises:
-            Malformed, VerificationFailed: as `verify_trust`.
+            Malformed, VerificationFailed: as `own_trust`.
             Conflict: `TRUST_VERSION`.
         """
-        core = self._core
-        trust = verify_trust(token, documents, root=core.root, at=core.clock())
-        return (await core.commit(PublishTrust(actor, trust))).value
+        trust = own_trust(self._core, token, documents)
+        return (await self._core.commit(PublishTrust(actor, trust))).value
+
+
+def own_trust(core: Core, token: str, documents: Sequence[bytes]) -> Trust:
+    """A trust bundle of the service's root that is this service's own.
+
+    One root may sign for several services, and its operator may take the wrong file.
+
+    Raises:
+        Malformed, VerificationFailed: as `verify_trust`; `OTHER_SERVICE` for another domain or
+            log, or when a key that the service works with is not in it.
+    """
+    trust = verify_trust(token, documents, root=core.root, at=core.clock())
+    bundle, present = trust.bundle, core.trust.bundle
+    answer_keys = [key.public for key in bundle.answer_keys]
+    if not (
+        (bundle.domain, bundle.log_vkey) == (present.domain, present.log_vkey)
+        and core.keys.answer.public in answer_keys
+        and core.keys.sealing.public.data == bundle.sealing_keys[-1]
+        and public_key(core.keys.oprf) == bundle.oprf_keys[-1]
+    ):
+        raise VerificationFailed(
+            "OTHER_SERVICE", "the trust bundle is of another service, or lacks a key of this one"
+        )
+    return trust

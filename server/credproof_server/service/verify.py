@@ -24,6 +24,7 @@ from credproof.verification.answer import (
 from credproof.verification.consent import VerifiedConsent, verify_consent
 from credproof.verification.policy import Evaluation, Policy, evaluate
 from credproof.verification.proving import Holding, Proved, prove_tier
+from credproof.verification.trust import Trust
 from credproof.wire import answer as wire
 from credproof.wire.ask import Result
 from sqlalchemy import Connection, Row
@@ -166,8 +167,9 @@ class Verify:
             raise not_permitted()
         key = self._core.vault.key(ask.sub)
         token = key.open(CONSENT_ROW, row.consent_id, row.sealed).decode("ascii")
-        consent, policy = self._permit(lender, ask, token, now)
-        holdings = load_holdings(connection, key, ask.sub, self._core.trust, now)
+        trust = self._core.trust
+        consent, policy = self._permit(trust, lender, ask, token, now)
+        holdings = load_holdings(connection, key, ask.sub, trust, now)
         allowed = _under_consent(holdings, consent)
         evaluation = evaluate(policy, [h.statement for h in allowed], now=now)
         proved, results = _prove(policy, evaluation, allowed, now)
@@ -178,6 +180,7 @@ class Verify:
         return Draft(
             ask=ask,
             issued_at=now,
+            trust_version=trust.bundle.version,
             answer=answer,
             bundle=AnswerBundle(answer, token, tokens, bindings, unlogged, b""),
             policy=policy,
@@ -188,9 +191,8 @@ class Verify:
         )
 
     def _permit(
-        self, lender: str, ask: Ask, token: str, now: int
+        self, trust: Trust, lender: str, ask: Ask, token: str, now: int
     ) -> tuple[VerifiedConsent, Policy]:
-        trust = self._core.trust
         try:
             consent = verify_consent(token)
             policy = trust.policy_in_force(ask.policy, now)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from credproof.base.encoding import parse_b64url, tagged
-from credproof.base.errors import DataLoss
+from credproof.base.errors import DataLoss, Malformed
 from credproof.home import write_private
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -43,17 +43,21 @@ class LocalKeyEncryption:
         return nonce + self._cipher.encrypt(nonce, secret, tagged("wrap", name))
 
     def unwrap(self, name: bytes, wrapped: bytes) -> bytes:
-        nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
         try:
+            nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
             return self._cipher.decrypt(nonce, sealed, tagged("wrap", name))
-        except (InvalidTag, ValueError) as error:
+        except (InvalidTag, ValueError, TypeError) as error:
             raise DataLoss("KEY_NOT_OPENED", "a stored key does not open") from error
 
 
 def load_key_encryption(path: Path) -> KeyEncryption:
     """The key-encryption key from the environment if it is there, else from the file."""
-    text = os.environ.get(KEK_VARIABLE) or path.read_text("ascii").strip()
-    return LocalKeyEncryption(parse_b64url(text, size=KEY_BYTES))
+    try:
+        text = os.environ.get(KEK_VARIABLE) or path.read_bytes().decode("ascii").strip()
+        return LocalKeyEncryption(parse_b64url(text, size=KEY_BYTES))
+    except (FileNotFoundError, UnicodeDecodeError, Malformed) as error:
+        message = f"{path.name} holds no key-encryption key, nor does {KEK_VARIABLE}"
+        raise DataLoss("NO_KEK", message) from error
 
 
 class KeyStore:

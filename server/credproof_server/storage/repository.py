@@ -31,6 +31,23 @@ def lines(connection: Connection, start: int, limit: int) -> Sequence[bytes]:
     return connection.execute(query.order_by(entries.c.log_index).limit(limit)).scalars().all()
 
 
+def leaves(connection: Connection) -> Iterator[tuple[bytes, bytes]]:
+    """Line and stored leaf hash of every entry, in order, read page by page."""
+    start = 0
+    while True:
+        query = select(entries.c.line, entries.c.leaf).where(entries.c.log_index >= start)
+        page = connection.execute(query.order_by(entries.c.log_index).limit(1000)).all()
+        if not page:
+            return
+        yield from ((row.line, row.leaf) for row in page)
+        start += len(page)
+
+
+def roots(connection: Connection) -> Mapping[int, bytes]:
+    """The root of each commit, by its tree size."""
+    return {row.tree_size: row.root for row in connection.execute(select(commits))}
+
+
 def all_lines(connection: Connection, size: int = 1000) -> Iterator[bytes]:
     """All entries in order, read page by page."""
     start = 0
@@ -186,12 +203,12 @@ _TABLES = {
     "conflict": conflicts,
     "consent": consents,
     "answer": answers,
+    "trust bundle": trust_bundles,
 }
 
 
 def pages(connection: Connection, name: str, size: int = 500) -> Iterator[Sequence[Row[Any]]]:
-    """Every row that is an attestation, withdrawal, conflict, consent or answer, in the order of
-    the log, page by page."""
+    """Every row of a kind ("attestation", "answer", …) in the order of the log, page by page."""
     table, last = _TABLES[name], -1
     while True:
         query = select(table).where(table.c.log_index > last)

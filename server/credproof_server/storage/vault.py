@@ -37,8 +37,8 @@ class DataKey:
         Raises:
             DataLoss: `ROW_NOT_OPENED`.
         """
-        nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
+            nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
             return AESGCM(self.secret).decrypt(nonce, rest, _bound(kind, name))
         except (InvalidTag, ValueError, TypeError) as error:
             raise DataLoss("ROW_NOT_OPENED", "a stored row does not decrypt") from error

@@ -263,8 +263,7 @@ CHAIN = [
     item("a link to nothing", stated(seq=2, prev=b"\x01" * 32), "CHAIN_BROKEN", 7),
     item("an account that changes its borrower", _swapped, "SUBJECT_CHANGED", 7),
     item("the token of one package in another", _mixed, "COMMITMENT_MISMATCH", 6),
-    # An item's step 0 and no step are one value on the wire.
-    _as("other-bank", "SCHEMA_NOT_ALLOWED", None, "a schema that the provider may not attest"),
+    _as("other-bank", "SCHEMA_NOT_ALLOWED", 0, "a schema that the provider may not attest"),
     _as("late-bank", "KEY_NOT_VALID", 3, "an attestation by a key that has ended"),
 ]
 ATTACKS = [*PACKAGES, *TOKENS, *DATES, *VALUES, *CHAIN]
