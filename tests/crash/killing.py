@@ -7,10 +7,13 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from credproof import borrower as borrowers
+from credproof import channel
 from credproof.borrower import Borrower, make_pass
 from credproof.home import Home
 from credproof.records.mapping import Record
@@ -30,6 +33,12 @@ UP_MAX_S = 0.9
 """How long the service may live before it is killed, in seconds: start, some commits, death."""
 START_MAX_S = 1.0
 """How long it may take to start before it is killed, in seconds: about as long as a start takes."""
+EAGER = (
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 100),
+)
+"""Clients come back at once: else they wait longer from kill to kill, and an idle service dies."""
 KILLED_STARTING = 0.25
 """Which part of the kills comes before the service listens: while it recovers from the last one."""
 
@@ -104,17 +113,27 @@ def torment(
     victim = Victim(world)
     try:
         world.populate()
-        clients = loaded(world, ledger)
-        victim.kill()
-        for count in range(kills):
-            kill_somewhen(victim, random.Random(f"{seed} {count}"))
-            progress(count + 1)
-        victim.start()
-        finish(clients)
+        with eager():
+            clients = loaded(world, ledger)
+            victim.kill()
+            for count in range(kills):
+                kill_somewhen(victim, random.Random(f"{seed} {count}"))
+                progress(count + 1)
+            victim.start()
+            finish(clients)
         verify(world, ledger)
     finally:
         victim.end()
     return ledger
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Whoever connects in here comes back at once after a kill."""
+    with ExitStack() as stack:
+        for name in ("_OPTIONS", "_SIZES"):
+            stack.enter_context(patch.object(channel, name, (*getattr(channel, name), *EAGER)))
+        yield
 
 
 def loaded(world: World, ledger: Ledger) -> list[Client]:
