@@ -8,7 +8,9 @@ from contextlib import closing
 
 import pytest
 from credproof.base.errors import CredproofError
+from credproof.base.keys import Ed25519Signer
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint
+from credproof.log.note import NoteSigner
 from credproof_server import backups
 from credproof_server.checking import check
 
@@ -175,3 +177,12 @@ async def test_both_parts_of_a_backup_never_lie_in_one_folder(drill):
 async def test_an_export_of_nothing_says_where_the_log_ends(drill):
     nothing = backups.export(drill.directory, drill.folder / "nothing.db", drill.size)
     assert nothing.tree_size == drill.size
+
+
+async def test_a_backup_under_another_name_of_the_log_is_refused_before_anything_is_changed(drill):
+    signer = NoteSigner("elsewhere.example/log", Ed25519Signer(drill.directory.keys.read("log")))
+    note = sign_checkpoint(Checkpoint(signer.name, drill.size, bytes(32)), [signer])
+    (drill.directory.folder / "high-water").write_bytes(note)
+    with pytest.raises(CredproofError):
+        drill.restore()
+    assert not list(drill.directory.folder.glob("replaced-*"))
