@@ -16,7 +16,11 @@ from credproof.home import Home, verify_enrolment
 from credproof.provider import verify_possession
 from credproof_server import admission
 
-NOW = int(time.time())
+
+def now() -> int:
+    return int(time.time())
+
+
 DAY = 86_400
 
 
@@ -57,19 +61,19 @@ def test_a_participant_has_a_plain_id_a_role_and_a_name_to_read(tmp_path, change
 
 @pytest.mark.parametrize("data", [b"", b"text", b'{"csr":"no csr","proof":""}', b'{"csr":"\xff"}'])
 def test_what_is_no_enrolment_is_refused(data):
-    refused("BAD_ENROLMENT", lambda: verify_enrolment(data, now=NOW))
+    refused("BAD_ENROLMENT", lambda: verify_enrolment(data, now=now()))
 
 
 def test_a_proof_does_not_carry_over_to_another_certificate_request(tmp_path):
     mine, other = (json.loads(enrol(tmp_path / name)) for name in ("mine", "other"))
     mixed = canonical_json({"csr": other["csr"], "proof": mine["proof"]})
-    refused("OTHER_CSR", lambda: verify_enrolment(mixed, now=NOW))
+    refused("OTHER_CSR", lambda: verify_enrolment(mixed, now=now()))
 
 
 @pytest.mark.parametrize("late", [8 * DAY, -1000])
 def test_an_enrolment_of_another_week_or_of_the_future_is_refused(tmp_path, late):
     data = enrol(tmp_path / "lend")
-    refused("ENROLMENT_TOO_OLD", lambda: verify_enrolment(data, now=NOW + late))
+    refused("ENROLMENT_TOO_OLD", lambda: verify_enrolment(data, now=now() + late))
 
 
 def test_a_home_without_its_files_is_named(tmp_path, deployment):
@@ -83,7 +87,7 @@ def test_an_admission_needs_the_keys_that_it_is_for(tmp_path, deployment):
     enrolment = enrol(tmp_path / "new")
     admitted = admission.admit(deployment.service, enrolment).to_bytes()
     (tmp_path / "new" / "signing.key").unlink()
-    join = {"root_kid": None, "now": NOW}
+    join = {"root_kid": None, "now": now()}
     refused("NOT_ENROLLED", lambda: homes.join(tmp_path / "new", admitted, **join))
 
 
@@ -114,7 +118,7 @@ def possession(name: str = "bank") -> str:
 
 
 def test_a_proof_of_possession_for_one_provider_is_no_use_to_another():
-    refused("OTHER_PROVIDER", lambda: verify_possession(possession(), provider="b", now=NOW))
+    refused("OTHER_PROVIDER", lambda: verify_possession(possession(), provider="b", now=now()))
 
 
 @pytest.mark.parametrize("late", [700, -200])
