@@ -146,7 +146,7 @@ def disk(tmp_path) -> Iterator[Path]:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("a disk of its own cannot be mounted here: needs root")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # also while a file is open
 
 
 def fill(path: Path) -> None:
