@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -50,6 +51,8 @@ _OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
     ("grpc.so_reuseport", 0),
 )
+
+_log = logging.getLogger("credproof.app")
 
 HEALTH_S: Final = 1.0
 """How often the health that is told is looked at again, in seconds."""
@@ -105,12 +108,16 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
 
 async def _watch_health(core: Core, checks: Health) -> None:
     """Tell the truth about writing, and try whether it works again even when nobody asks."""
+    was_writing = True
     while True:
         await asyncio.sleep(HEALTH_S)
         if not core.sequencer.is_writing:
             with suppress(CredproofError):
                 await core.commit(Nothing())
         await _tell_health(core, checks)
+        if core.sequencer.is_writing != was_writing:
+            was_writing = core.sequencer.is_writing
+            _log.warning(json.dumps({"reason": core.sequencer.fault, "writing": was_writing}))
 
 
 class Nothing:

@@ -9,27 +9,36 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from credproof.base.errors import Conflict, DataLoss, Malformed
+from credproof.base.keys import Ed25519Signer
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.log.note import NoteSigner
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DatabaseError
 
-from credproof_server.config import FILE_NAME
-from credproof_server.directory import HIGH_WATER, OPERATOR, ServiceDirectory
+from credproof_server.config import FILE_NAME, load_config
+from credproof_server.directory import HIGH_WATER, OPERATOR, ServiceDirectory, locked
 from credproof_server.log.high_water import HighWater
+from credproof_server.row_checks import ROWS
+from credproof_server.service.consents import ENTRY_REVOKED
+from credproof_server.service.withdrawals import ENTRY_WITHDRAWN
 from credproof_server.storage import engine as engines
 from credproof_server.storage import repository, transfer
-from credproof_server.storage.keystore import KEK_VARIABLE
+from credproof_server.storage.keystore import KEK_VARIABLE, KeyStore, load_key_encryption
 
 LOG_FILE: Final = "log.db"
 VAULT_FILE: Final = "vault.db"
+ASIDE: Final = "replaced-"
 FOLDERS: Final = ("keys", "tls", OPERATOR)
 """Folders of a service's directory that are copied file by file."""
 
@@ -65,7 +74,9 @@ def back_up(directory: ServiceDirectory, main: Path, keys: Path) -> LogHead:
 
     Raises:
         Conflict: `NOT_EMPTY`.
+        Malformed: `NOT_APART`.
     """
+    require_apart(main, keys)
     for folder in (main, keys):
         _new_folder(folder)
     with _opened(directory, engines.MAIN) as engine:
@@ -91,8 +102,21 @@ def copy_keys(directory: ServiceDirectory, keys: Path) -> None:
     _private(keys)
 
 
+def require_apart(data: Path, keys: Path) -> None:
+    """Refuse to put data keys where a copy of what they open lies.
+
+    Raises:
+        Malformed: `NOT_APART`.
+    """
+    data, keys = data.resolve(), keys.resolve()
+    if data.is_relative_to(keys) or keys.is_relative_to(data):
+        raise Malformed("NOT_APART", "the data keys need a folder apart from what they open")
+
+
 def export(directory: ServiceDirectory, file: Path, since: int) -> LogHead:
     """Write what was logged from the entry `since` on, with its rows, to a new file.
+
+    Gives where the log ends.
 
     Raises:
         Conflict: `NOT_EMPTY` when the file is there.
@@ -103,14 +127,14 @@ def export(directory: ServiceDirectory, file: Path, since: int) -> LogHead:
     target = engines.connect(engines.sqlite_url(file))
     try:
         with _opened(directory, engines.MAIN) as engine, engine.connect() as source:
-            size, _ = transfer.size_and_root(source)
+            size, root = transfer.size_and_root(source)
             if not 0 <= since <= size:
                 raise Malformed("NO_SUCH_INDEX", f"the log has {size} entries")
             with target.begin() as connection:
                 transfer.export_rows(source, connection, since)
     finally:
         target.dispose()
-    return _head(file)
+    return LogHead(size, (root or b"").hex())
 
 
 # -- restoring -------------------------------------------------------------------
@@ -119,39 +143,45 @@ def export(directory: ServiceDirectory, file: Path, since: int) -> LogHead:
 def restore(folder: Path, main: Path, keys: Path, checkpoint: Path | None) -> Restored:
     """Put a backup where a service was. What is there is kept in a folder beside it.
 
-    The high-water mark that is there is never replaced; without one, `checkpoint` must be the
-    newest signed checkpoint that anybody has. Data keys that are there and erased stay erased.
+    The newer of the high-water mark that is there and `checkpoint` holds from then on; without
+    a mark, that must be the newest signed checkpoint that anybody has. Data keys that are there
+    and erased stay erased. Interrupted at any moment, it serves nobody and may be repeated.
 
     Raises:
-        Malformed: `NO_BACKUP`, `NO_KEK`, `NO_CHECKPOINT`.
-        Conflict: `IN_USE`.
+        Malformed: `NO_BACKUP`, `NO_KEK`, `NO_CHECKPOINT`, or as `verify_checkpoint`.
+        Conflict: `IN_USE`, `STORAGE_ELSEWHERE`.
+        DataLoss: `KEY_NOT_OPENED` under another key-encryption key, `KEYS_UNREADABLE`.
     """
     for path in (main / LOG_FILE, main / FILE_NAME, keys / VAULT_FILE):
         if not path.is_file():
             raise Malformed("NO_BACKUP", f"there is no backup: {path.name} is missing")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _require_kek(folder)
-    if (folder / FILE_NAME).exists():
-        with ServiceDirectory(folder).locked():
-            _set_aside(folder)
-    before = _newest_set_aside(folder)
-    _put_back(folder, main, keys)
-    if before is not None and (before / VAULT_FILE).exists():
-        _merge_keys(before / VAULT_FILE, folder / VAULT_FILE)
-    _require_high_water(folder, checkpoint)
-    return state(ServiceDirectory(folder))
+    mark = _newest_mark(folder, main, checkpoint)
+    with locked(folder):
+        _set_aside(folder)
+        HighWater(folder / HIGH_WATER).write(mark)
+        _put_back(folder, main)
+        _put_keys_back(folder, keys)
+        _private(folder)
+        return state(ServiceDirectory(folder))
 
 
 def set_mark(folder: Path, checkpoint: Path) -> Restored:
     """Put a checkpoint in the place of a high-water mark that is lost.
 
     Raises:
-        Conflict: `MARK_THERE`: a mark that is there is never replaced.
+        Conflict: `MARK_THERE`: a mark that is there is never replaced. `IN_USE`.
+        Malformed, VerificationFailed: as `verify_checkpoint`; then nothing is written.
     """
-    if (folder / HIGH_WATER).exists():
-        raise Conflict("MARK_THERE", "the high-water mark is there: nothing was done")
-    _require_high_water(folder, checkpoint)
-    return state(ServiceDirectory(folder))
+    directory = ServiceDirectory(folder)
+    with directory.locked():
+        if (folder / HIGH_WATER).exists():
+            raise Conflict("MARK_THERE", "the high-water mark is there: nothing was done")
+        key = directory.log_signer().verifier_key
+        seen = verify_checkpoint(checkpoint.read_bytes(), key.name, [key])
+        HighWater(folder / HIGH_WATER).write(seen.note)
+    return state(directory)
 
 
 def refill(directory: ServiceDirectory, file: Path) -> Restored:
@@ -202,15 +232,27 @@ def _require_reaching(rows: Connection, size: int) -> None:
 
 
 def _require_sound(directory: ServiceDirectory, target: Connection) -> None:
-    """Chain and tree of the refilled log must reach what was signed."""
+    """Chain and tree of the refilled log must reach what was signed, and its rows must be there."""
     signed, audit = _signed(directory), LogAudit()
+    indexes = defaultdict[str, set[int]](set)
     for line in repository.all_lines(target):
-        audit.feed(line)
+        indexes[audit.feed(line)].add(audit.size - 1)
         if audit.size == signed.tree_size:
             audit.finish(signed)
     size, root = transfer.size_and_root(target)
     if (audit.size, audit.root()) != (size, root):
         raise DataLoss("EXPORT_DIFFERS", "the export is not of this log")
+    _require_rows(target, indexes)
+
+
+def _require_rows(target: Connection, indexes: Mapping[str, set[int]]) -> None:
+    """Every entry has its row, and what the log ended has ended in the rows too."""
+    revoked, withdrawn = repository.ended(target)
+    found = {ENTRY_REVOKED: revoked, ENTRY_WITHDRAWN: withdrawn}
+    pairs = [(kind, repository.logged_rows(target, what)) for what, (kind, _) in ROWS.items()]
+    for kind, rows in (*pairs, *found.items()):
+        if not indexes.get(kind, set()) <= rows:
+            raise DataLoss("EXPORT_DIFFERS", "the export lacks rows of its entries")
 
 
 # -- files -----------------------------------------------------------------------
@@ -261,26 +303,34 @@ def _require_kek(folder: Path) -> None:
 
 
 def _set_aside(folder: Path) -> None:
-    """Move what a restore replaces into a folder of its own."""
-    aside = folder / time.strftime("replaced-%Y%m%dT%H%M%SZ", time.gmtime())
-    aside.mkdir(mode=0o700)
-    for name in (FILE_NAME, "root.json", *FOLDERS):
-        if (folder / name).exists():
-            (folder / name).rename(aside / name)
-    for path in [*folder.glob(f"{LOG_FILE}*"), *folder.glob(f"{VAULT_FILE}*")]:
-        path.rename(aside / path.name)
+    """Move what a restore replaces into a new folder of its own."""
+    there = [folder / name for name in (FILE_NAME, "root.json", *FOLDERS)]
+    there += [*folder.glob(f"{LOG_FILE}*"), *folder.glob(f"{VAULT_FILE}*")]
+    there = [path for path in there if path.exists()]
+    if there:
+        prefix = time.strftime(f"{ASIDE}%Y%m%dT%H%M%SZ-", time.gmtime())
+        aside = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+        for path in there:
+            path.rename(aside / path.name)
 
 
-def _newest_set_aside(folder: Path) -> Path | None:
-    return max(folder.glob("replaced-*"), default=None)
-
-
-def _put_back(folder: Path, main: Path, keys: Path) -> None:
+def _put_back(folder: Path, main: Path) -> None:
     for name in (FILE_NAME, "root.json", LOG_FILE):
         shutil.copy2(main / name, folder / name)
     for name in FOLDERS:
         shutil.copytree(main / name, folder / name, dirs_exist_ok=True)
-    shutil.copy2(keys / VAULT_FILE, folder / VAULT_FILE)
+
+
+def _put_keys_back(folder: Path, keys: Path) -> None:
+    """The data keys, in place only when those set aside, by any restore, are merged in.
+
+    Any: the newest folder may be what an interrupted restore left, which knows nobody.
+    """
+    fresh = folder / f"{VAULT_FILE}.new"
+    shutil.copy2(keys / VAULT_FILE, fresh)
+    for older in sorted(folder.glob(f"{ASIDE}*/{VAULT_FILE}")):
+        _merge_keys(older, fresh)
+    fresh.replace(folder / VAULT_FILE)
 
 
 def _merge_keys(older: Path, newer: Path) -> None:
@@ -288,18 +338,34 @@ def _merge_keys(older: Path, newer: Path) -> None:
     try:
         with first.connect() as before, second.begin() as restored:
             transfer.merge_keys(before, restored)
+    except DatabaseError as error:
+        raise DataLoss(
+            "KEYS_UNREADABLE",
+            "data keys that were set aside cannot be read, nor who was erased: restore with the"
+            f" newest copy of them, once {older.parent.name} is moved away",
+        ) from error
     finally:
         first.dispose()
         second.dispose()
 
 
-def _require_high_water(folder: Path, checkpoint: Path | None) -> None:
-    if (folder / HIGH_WATER).exists():
-        return
-    if checkpoint is None:
+def _newest_mark(folder: Path, main: Path, checkpoint: Path | None) -> bytes:
+    """The newest signed checkpoint that is known, before anything is changed."""
+    config = load_config(main)
+    if config.storage.main_url or config.storage.vault_url:
+        raise Conflict(
+            "STORAGE_ELSEWHERE",
+            f"the backup's {FILE_NAME} names databases elsewhere: empty main_url and vault_url"
+            " there to restore them into the service's directory",
+        )
+    notes = [HighWater(folder / HIGH_WATER).read(), checkpoint and checkpoint.read_bytes()]
+    if not any(notes):
         raise Malformed(
             "NO_CHECKPOINT",
             "the high-water mark is lost: name the newest checkpoint that an auditor has"
             " with --checkpoint, or the log could fork",
         )
-    HighWater(folder / HIGH_WATER).write(checkpoint.read_bytes())
+    stored = KeyStore(main / "keys", load_key_encryption(folder / "kek"))
+    key = NoteSigner(config.log_origin, Ed25519Signer(stored.read("log"))).verifier_key
+    seen = [verify_checkpoint(note, key.name, [key]) for note in notes if note]
+    return max(seen, key=lambda one: one.tree_size).note

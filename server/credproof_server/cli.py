@@ -269,10 +269,13 @@ def export_command(
     The service may run. The data keys as they are now go to a folder of their own.
     """
     directory = ServiceDirectory(folder)
+    backups.require_apart(file, keys_to)
     head = backups.export(directory, file, since)
     backups.copy_keys(directory, keys_to)
-    out.print(f"Export:     {file}, entries {since} to {head.tree_size - 1}")
+    held = f"entries {since} to {head.tree_size - 1}" if head.tree_size > since else "no entries"
+    out.print(f"Export:     {file}, {held}")
     out.print(f"Data keys:  {keys_to} (keep them apart from it, and only for a short time)")
+    out.print(f"Later:      credproof export {folder} FILE --since {head.tree_size}")
 
 
 def restore_command(
@@ -288,7 +291,7 @@ def restore_command(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="The newest signed checkpoint, if the high-water mark in DIR is lost."),
+        typer.Option(help="The newest signed checkpoint, if the one in DIR is lost or older."),
     ] = None,
     new_origin: Annotated[
         str | None,
@@ -298,13 +301,16 @@ def restore_command(
 ) -> None:
     """Restore a service from a backup, an export, or both. The service must not run.
 
-    What is in DIR is kept in DIR/replaced-TIME. A borrower who was erased there stays erased. If
-    entries that were signed are still missing, the service refuses to start, so that the log
-    cannot fork: refill them from an export. Exit code 1 when entries are missing.
+    What is in DIR is kept in DIR/replaced-TIME, data keys too: destroy it once the service runs.
+    A borrower who was erased there stays erased. If entries that were signed are still missing,
+    the service refuses to start, so that the log cannot fork: refill them from exports, one after
+    the other. Exit code 1 when entries are missing.
 
     If they are lost for good, --new-origin NAME ends the old log and begins a new one with what
     is left; its first entry names the old log's last checkpoint, so that all can see what is lost.
     """
+    if new_origin is not None and (source or keys or exported or checkpoint):
+        raise typer.BadParameter("restore first, then name --new-origin by itself")
     if new_origin is not None:
         new_origins.begin_anew(folder, new_origin, root_key=root_key)
         out.print(f"Origin:     {new_origin} (tell auditors: what was lost stands in the log)")

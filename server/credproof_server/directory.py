@@ -15,7 +15,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +44,25 @@ ORIGIN_MARK: Final = "new-origin.json"
 """There while the log gets a new origin: nothing may be signed before that is done."""
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a service's directory alone; it may lack everything else.
+
+    Raises:
+        Conflict: `IN_USE` when a service runs on it.
+    """
+    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Conflict("IN_USE", "a service runs on this directory") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class ServiceDirectory:
     """The files of one service."""
 
@@ -53,23 +72,9 @@ class ServiceDirectory:
         self.key_encryption = load_key_encryption(folder / "kek")
         self.keys = KeyStore(folder / "keys", self.key_encryption)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the directory alone.
-
-        Raises:
-            Conflict: `IN_USE` when a service runs on it.
-        """
-        descriptor = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise Conflict("IN_USE", "a service runs on this directory: stop it first") from error
-        try:
-            yield
-        finally:
-            os.close(descriptor)
+    def locked(self) -> AbstractContextManager[None]:
+        """As the function `locked`."""
+        return locked(self.folder)
 
     def in_use(self) -> bool:
         """Whether a service runs on this directory."""

@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200, help="how often (default 200)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)  # before anything can fail
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         ledger = torment(
@@ -27,7 +28,7 @@ def main() -> None:
             ),
         )
     print(
-        f"\nseed {options.seed}: {options.kills} kills in {time.monotonic() - started:.0f} s;"
+        f"\n{options.kills} kills in {time.monotonic() - started:.0f} s;"
         f" {len(ledger.tokens)} attestations, {len(ledger.consents)} consents and"
         f" {len(ledger.answers)} answers acknowledged, each there once;"
         f" {ledger.broken} calls interrupted"

@@ -7,10 +7,13 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from credproof import borrower as borrowers
+from credproof import channel
 from credproof.borrower import Borrower, make_pass
 from credproof.home import Home
 from credproof.records.mapping import Record
@@ -28,6 +31,16 @@ from tests.world import GOOD
 
 UP_MAX_S = 0.9
 """How long the service may live before it is killed, in seconds: start, some commits, death."""
+START_MAX_S = 1.0
+"""How long it may take to start before it is killed, in seconds: about as long as a start takes."""
+EAGER = (
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 100),
+)
+"""Clients come back at once: else they wait longer from kill to kill, and an idle service dies."""
+KILLED_STARTING = 0.25
+"""Which part of the kills comes before the service listens: while it recovers from the last one."""
 
 
 class Victim:
@@ -39,16 +52,32 @@ class Victim:
         self.start()
 
     def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=self._log)
+        """Start it; it listens when this returns."""
+        self.begin()
         worlds._await_start(self._process)
 
+    def begin(self) -> None:
+        """Start it, and do not wait for it."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=self._log)
+
     def kill(self) -> None:
+        """Kill it, if it runs."""
         self._process.kill()
         self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(30)
+        """End it in order; the process is gone whatever happens."""
+        try:
+            self._process.terminate()
+            self._process.wait(30)
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Nothing of it is left."""
+        self.kill()
         self._log.close()
 
 
@@ -79,29 +108,63 @@ def torment(
     Raises:
         AssertionError: something acknowledged is not there once, or something else is half there.
     """
-    chance, world, ledger = random.Random(seed), World(folder), Ledger()
+    world, ledger = World(folder), Ledger()
     world.make()
     victim = Victim(world)
-    world.populate()
+    try:
+        world.populate()
+        with eager():
+            clients = loaded(world, ledger)
+            victim.kill()
+            for count in range(kills):
+                kill_somewhen(victim, random.Random(f"{seed} {count}"))
+                progress(count + 1)
+            victim.start()
+            finish(clients)
+        verify(world, ledger)
+    finally:
+        victim.end()
+    return ledger
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Whoever connects in here comes back at once after a kill."""
+    with ExitStack() as stack:
+        for name in ("_OPTIONS", "_SIZES"):
+            stack.enter_context(patch.object(channel, name, (*getattr(channel, name), *EAGER)))
+        yield
+
+
+def loaded(world: World, ledger: Ledger) -> list[Client]:
+    """Clients at work: two that submit, two that consent and ask."""
     lender = world.lender()
     clients: list[Client] = [Submitter(ledger, world, f"s{i}") for i in range(2)]
     clients += [Asker(ledger, lender, borrower, name) for name, borrower in people(world, 2)]
     for client in clients:
         client.start()
-    for count in range(kills):
-        time.sleep(chance.uniform(0.02, UP_MAX_S))
-        victim.kill()
+    return clients
+
+
+def kill_somewhen(victim: Victim, chance: random.Random) -> None:
+    """Start the killed service, and kill it under load or while it still starts."""
+    if chance.random() < KILLED_STARTING:
+        victim.begin()
+        time.sleep(chance.uniform(0.0, START_MAX_S))
+    else:
         victim.start()
-        progress(count + 1)
+        time.sleep(chance.uniform(0.02, UP_MAX_S))
+    victim.kill()
+
+
+def finish(clients: list[Client]) -> None:
+    """Every client gets the answers it waits for."""
     for client in clients:
         client.stop.set()
     for client in clients:
         client.join(60)
         assert client.failed is None, client.failed
         assert not client.is_alive(), "a client never got its answer"
-    verify(world, ledger)
-    victim.stop()
-    return ledger
 
 
 def verify(world: World, ledger: Ledger) -> None:

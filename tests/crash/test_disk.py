@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import resource
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 from credproof.base.errors import CredproofError, Unreachable
@@ -16,13 +20,13 @@ from credproof.v1 import attestation_service_pb2 as pb
 from credproof.v1 import audit_service_pb2 as audit_pb
 from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
+from credproof_server import app
 from credproof_server.checking import check
 from credproof_server.demo.world import World
 from credproof_server.directory import ServiceDirectory
 from credproof_server.log import sequencer as sequencers
-from credproof_server.service.audit import Audit
 from credproof_server.service.verify import Verify
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from sqlalchemy import event
 
 from tests.crash.killing import Victim
@@ -106,6 +110,62 @@ def test_a_full_disk_is_told_reads_go_on_and_writing_comes_back_by_itself(world)
     assert check(ServiceDirectory(made.service)).damage == ()
 
 
+def test_a_disk_without_space_is_told_too_and_nothing_is_lost(disk):
+    """A real one of 12 MB, which another file fills."""
+    made = World(disk)
+    made.make()
+    victim = Victim(made)
+    try:
+        made.populate()
+        client = Client(made)
+        assert client.submit(client.sealed("before")) == 20
+        waiting = client.sealed("while-it-is-full")
+        fill(disk / "something-else")
+        refused = until_refused(client)
+        eventually("NOT_SERVING", client.health)
+        assert client.checkpoint()
+        (disk / "something-else").unlink()
+        eventually("SERVING", client.health)
+        assert client.submit(waiting) == 20
+        assert client.submit(refused) == 20
+        assert check(ServiceDirectory(made.service)).damage == ()
+        client.channel.close()
+    finally:
+        victim.end()
+    told = (disk / "service.log").read_text()
+    assert '"writing": true' in told
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a disk of its own cannot be mounted here: needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # also while a file is open
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def until_refused(client: Client) -> bytes:
+    """What already lies in the files has room for some; gives the first batch that has none."""
+    for count in range(200):
+        sealed = client.sealed(f"full-{count}")
+        try:
+            client.submit(sealed)
+        except Unreachable:
+            return sealed
+    raise AssertionError("the disk was never full")
+
+
 # -- below the network
 
 
@@ -144,25 +204,55 @@ async def test_a_high_water_mark_that_cannot_be_written_stops_writing_until_it_c
     assert check(deployment.directory).damage == ()
 
 
-async def test_a_read_only_disk_is_told_reads_go_on_and_writing_comes_back(deployment, core):
+async def test_a_disk_that_becomes_read_only_is_told_reads_go_on_and_writing_comes_back(
+    deployment, core, monkeypatch
+):
+    """As the kernel makes a disk that fails: SQLite's `query_only` refuses as it does."""
+    monkeypatch.setattr(sequencers, "RELOAD_PAUSE_S", 0.0)
     asking = Asking(deployment, core)
     await asking.attest()
-    consent_id = await asking.consent(POLICY, mode="once")
-    question = asking.question(POLICY, consent_id)
+    consent_id = await asking.consent(POLICY)
+    kept = asking.question(POLICY, consent_id)
+    answer = await asking.ask(kept)
 
-    def read_only(connection, *_: object) -> None:
-        connection.execute("PRAGMA query_only=ON")
+    def refuses(_note: bytes) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
 
+    read_only = partial(event_of_connection, "PRAGMA query_only=ON")
     event.listen(core.engine, "checkout", read_only)
-    with pytest.raises(Unreachable) as caught:
-        await asking.ask(question)
-    assert caught.value.reason == "COMMIT_FAILED"
-    assert len(await Audit(core).lines(0, 5)) == 5
-
+    with monkeypatch.context() as patch:
+        patch.setattr(core.sequencer._high_water, "write", refuses)
+        for _ in range(2):  # the second finds what the first left
+            with pytest.raises(Unreachable) as caught:
+                await asking.bind(account="while-it-is-read-only")
+            assert caught.value.reason == "COMMIT_FAILED"
+        assert (core.sequencer.is_writing, core.sequencer.fault) == (False, "OSError")
+        assert answer == await asking.ask(kept), "what was answered is told again"
     event.remove(core.engine, "checkout", read_only)
-    core.engine.dispose()
-    assert await asking.ask(question), "the same question, once the disk takes writes again"
+    event.listen(core.engine, "checkout", partial(event_of_connection, "PRAGMA query_only=OFF"))
+    await asking.bind(account="after")
+    assert core.sequencer.fault is None
     assert check(deployment.directory).damage == ()
+
+
+def event_of_connection(statement: str, connection, _record, _proxy) -> None:
+    connection.execute(statement)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_sequencer_that_is_broken_for_good_is_told_and_nobody_waits_for_it(
+    deployment, core
+):
+    core.sequencer._queue.put("not a command")  # ends its thread
+    core.sequencer._thread.join(10)
+    assert not core.sequencer.is_writing
+    with pytest.raises(Unreachable) as caught:
+        await core.commit(app.Nothing())
+    assert caught.value.reason == "COMMIT_FAILED"
+    checks = health.aio.HealthServicer()
+    await app._tell_health(core, checks)
+    found = await checks.Check(health_pb2.HealthCheckRequest(), None)
+    assert found.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 async def test_a_locked_database_is_told_as_passing(core, deployment, monkeypatch):

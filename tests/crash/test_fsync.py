@@ -23,8 +23,8 @@ from tests.rpc.conftest import PROVIDER
 ITEMS = 64
 REPLY_BYTES = 3000
 """Less than a reply with that many receipts, more than any control frame."""
-SYNC = re.compile(r"f(?:data)?sync\(\d+<(.*?)>")
-SEND = re.compile(r"(?:sendmsg|sendto|write|writev)\(\d+<(?:TCP|socket).*= (\d+)$")
+BEGUN = re.compile(r"(\w+)\(\d+<(.*?)>")
+ENDED = re.compile(r"= (\d+)$")
 
 
 @pytest.fixture
@@ -52,14 +52,24 @@ def traced(pid: int, output: Path) -> subprocess.Popen[bytes]:
 
 
 def events(output: Path) -> list[str]:
-    """What was synced, by file name, and `reply` where one was sent, in order."""
-    found = []
+    """What was synced, by file name, and `reply` where one was sent, in order.
+
+    A sync counts where it returned, a reply where it began: other threads run in between, and
+    then both are lines of their own.
+    """
+    found, begun = [], {}
     for line in output.read_text(errors="replace").splitlines():
-        if match := SYNC.search(line):
-            found.append(Path(match[1]).name)
-        elif (match := SEND.search(line)) and int(match[1]) >= REPLY_BYTES:
-            found.append("reply")
-    return found
+        thread, told = line.split(maxsplit=1)
+        if match := BEGUN.match(told):
+            begun[thread] = (match[1], match[2], len(found))
+            found.append("")
+        if (match := ENDED.search(told)) and thread in begun:
+            call_, file, place = begun.pop(thread)
+            if "sync" in call_:
+                found.append(Path(file).name)
+            elif file.startswith(("TCP", "socket")) and int(match[1]) >= REPLY_BYTES:
+                found[place] = "reply"
+    return [event for event in found if event]
 
 
 def test_database_and_high_water_mark_are_synced_before_the_reply_is_sent(world, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed, Refused
@@ -14,86 +13,18 @@ from credproof.log.checkpoint import verify_checkpoint
 from credproof.log.merkle import verify_consistency
 from credproof_server import backups
 from credproof_server.checking import check
-from credproof_server.directory import ServiceDirectory
-from credproof_server.service.consents import RevokeConsent
 from credproof_server.storage import repository
 from sqlalchemy import select
 
-from tests.deployment import Deployment, package, statement
+from tests.crash.drill import Drill, refused
+from tests.deployment import package, statement
 from tests.service.asking import Asking
-from tests.world import FAIR, POLICY
+from tests.world import POLICY
 
 
 @pytest.fixture
-def deployment(tmp_path) -> Deployment:
-    made = Deployment(tmp_path)
-    made.admit("provider", "bank")
-    made.admit("lender", "lend")
-    return made
-
-
-class Drill:
-    """A service with a backup, things that happened since, and an export of them."""
-
-    def __init__(self, deployment: Deployment) -> None:
-        self.deployment = deployment
-        self.folder = deployment.folder
-        self.main, self.keys = self.folder / "backup", self.folder / "keys-backup"
-        self.export, self.newest_keys = self.folder / "since.db", self.folder / "keys-since"
-
-    @property
-    def directory(self) -> ServiceDirectory:
-        return self.deployment.directory
-
-    async def play(self) -> None:
-        core = self.directory.open_core()
-        try:
-            asking = Asking(self.deployment, core)
-            await asking.attest()
-            self.kept_consent = await asking.consent(POLICY)
-            head = backups.back_up(self.directory, self.main, self.keys)
-            await self.go_on(asking, core)
-            self.note = core.sequencer.head.note
-            backups.export(self.directory, self.export, head.tree_size)
-            backups.copy_keys(self.directory, self.newest_keys)
-            self.backed_up, self.size = head.tree_size, core.sequencer.head.tree_size
-        finally:
-            core.close()
-
-    async def go_on(self, asking: Asking, core) -> None:
-        await asking.attest(FAIR, seq=2)
-        await asking.submit([package(statement(account="new", sub=b"\x05" * 32), asking.bank)])
-        self.used_consent = await asking.consent(POLICY, mode="once")
-        await asking.ask(asking.question(POLICY, self.used_consent))
-        key = core.vault.key(asking.sub)
-        await core.commit(RevokeConsent(self.kept_consent, key))
-
-    def erase(self, sub: bytes) -> None:
-        """As an erasure leaves the vault."""
-        with closing(sqlite3.connect(self.directory.folder / "vault.db")) as vault, vault:
-            vault.execute("UPDATE data_keys SET erased = 1, wrapped = x'' WHERE sub = ?", (sub,))
-
-    def destroy(self) -> None:
-        for name in ("log.db", "log.db-wal", "log.db-shm"):
-            (self.directory.folder / name).unlink(missing_ok=True)
-
-    def restore(self, keys: Path | None = None, **how) -> backups.Restored:
-        folder = self.deployment.service
-        return backups.restore(folder, self.main, keys or self.newest_keys, how.get("checkpoint"))
-
-
-@pytest.fixture
-async def drill(deployment) -> Drill:
-    made = Drill(deployment)
-    await made.play()
-    return made
-
-
-def refused(reason: str, call) -> CredproofError:
-    with pytest.raises(CredproofError) as caught:
-        call()
-    assert reason == caught.value.reason
-    return caught.value
+async def drill(tmp_path) -> Drill:
+    return await Drill.played(tmp_path)
 
 
 async def test_an_older_backup_refuses_to_sign_and_says_what_is_missing(drill):

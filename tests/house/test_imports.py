@@ -72,7 +72,9 @@ SERVER_ROOMS = {
     "setup": Room("config authority storage service directory admission", f"{SQL} {USERS}"),
     "row_checks": Room("storage service", f"{GRPC} {SQL} {USERS}"),
     "checking": Room("storage log service directory row_checks", f"{GRPC} {SQL} {USERS}"),
-    "backups": Room("config storage log directory", f"{GRPC} {USERS}"),  # opens copies
+    "backups": Room(
+        "config storage log service directory row_checks", f"{GRPC} {USERS}"
+    ),  # opens copies
     "new_origin": Room("config log service directory admission", f"{SQL} {USERS}"),
     "demo": Room("directory admission setup checking"),  # lies: writes to databases by hand
     "cli": Room("directory app admission setup checking backups new_origin demo"),

@@ -90,6 +90,8 @@ class Sequencer:
             queue.SimpleQueue()
         )
         self._stopped_at: float | None = None
+        self.fault: str | None = None
+        """Why nothing is written: the reason of the last failed attempt to load the state."""
         self.state, self.head = self._load()
         self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
         self._thread.start()
@@ -98,7 +100,10 @@ class Sequencer:
         """Queue a command; the future is done once its commit is durable and signed."""
         future: Future[Committed[T]] = Future()
         future.set_running_or_notify_cancel()  # a caller that goes away cancels nothing
-        self._queue.put((command, future))
+        if self._thread.is_alive():
+            self._queue.put((command, future))
+        else:  # it would wait for ever
+            self._fail([(command, future)])
         return future
 
     def close(self) -> None:
@@ -119,8 +124,11 @@ class Sequencer:
 
     @property
     def is_writing(self) -> bool:
-        """Whether commands can be taken; else the database or the high-water mark fails."""
-        return self._stopped_at is None
+        """Whether commands can be taken; else the database or the high-water mark fails.
+
+        When the thread itself has ended, which only a fault in here can do, it stays so.
+        """
+        return self._stopped_at is None and self._thread.is_alive()
 
     # -- start and recovery
 
@@ -176,7 +184,7 @@ class Sequencer:
                 return
 
     def _commit(self, jobs: list[tuple[Command[Any], Future[Any]]]) -> None:
-        if not self.is_writing and not self._reload():
+        if self._stopped_at is not None and not self._reload():
             self._fail(jobs)
             return
         try:
@@ -239,8 +247,9 @@ class Sequencer:
             return False
         try:
             self.state, self.head = self._load()
-        except Exception:  # whatever it is, signing on must not be tried
+        except Exception as error:  # whatever it is, signing on must not be tried
+            self.fault = error.reason if isinstance(error, CredproofError) else type(error).__name__
             self._stopped_at = now
             return False
-        self._stopped_at = None
+        self._stopped_at = self.fault = None
         return True

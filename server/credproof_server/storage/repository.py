@@ -219,6 +219,11 @@ def pages(connection: Connection, name: str, size: int = 500) -> Iterator[Sequen
         last = rows[-1].log_index
 
 
+def logged_rows(connection: Connection, name: str) -> set[int]:
+    """The log indexes of all rows of such a table, named as in `pages`."""
+    return set(connection.execute(select(_TABLES[name].c.log_index)).scalars())
+
+
 def ended(connection: Connection) -> tuple[set[int], set[int]]:
     """The log indexes by which consents are revoked, and attestations withdrawn."""
     columns = (consents.c.revoked_index, attestations.c.withdrawn_index)

@@ -1,0 +1,84 @@
+"""A service that is backed up, goes on, and is destroyed: what the tests of restores begin with."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from credproof.base.errors import CredproofError
+from credproof_server import backups
+from credproof_server.directory import ServiceDirectory
+from credproof_server.service.consents import RevokeConsent
+
+from tests.deployment import Deployment, package, statement
+from tests.service.asking import Asking
+from tests.world import FAIR, POLICY
+
+
+class Drill:
+    """A service with a backup, things that happened since, and an export of them."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.folder = deployment.folder
+        self.main, self.keys = self.folder / "backup", self.folder / "keys-backup"
+        self.export, self.newest_keys = self.folder / "since.db", self.folder / "keys-since"
+
+    @classmethod
+    async def played(cls, folder: Path) -> Drill:
+        deployment = Deployment(folder)
+        deployment.admit("provider", "bank")
+        deployment.admit("lender", "lend")
+        made = cls(deployment)
+        await made.play()
+        return made
+
+    @property
+    def directory(self) -> ServiceDirectory:
+        return self.deployment.directory
+
+    async def play(self) -> None:
+        core = self.directory.open_core()
+        try:
+            asking = Asking(self.deployment, core)
+            await asking.attest()
+            self.kept_consent = await asking.consent(POLICY)
+            head = backups.back_up(self.directory, self.main, self.keys)
+            await self.go_on(asking, core)
+            self.note = core.sequencer.head.note
+            backups.export(self.directory, self.export, head.tree_size)
+            backups.copy_keys(self.directory, self.newest_keys)
+            self.backed_up, self.size = head.tree_size, core.sequencer.head.tree_size
+        finally:
+            core.close()
+
+    async def go_on(self, asking: Asking, core) -> None:
+        await asking.attest(FAIR, seq=2)
+        await asking.submit([package(statement(account="new", sub=b"\x05" * 32), asking.bank)])
+        self.used_consent = await asking.consent(POLICY, mode="once")
+        await asking.ask(asking.question(POLICY, self.used_consent))
+        key = core.vault.key(asking.sub)
+        await core.commit(RevokeConsent(self.kept_consent, key))
+
+    def erase(self, sub: bytes) -> None:
+        """As an erasure leaves the vault."""
+        with closing(sqlite3.connect(self.directory.folder / "vault.db")) as vault, vault:
+            vault.execute("UPDATE data_keys SET erased = 1, wrapped = x'' WHERE sub = ?", (sub,))
+
+    def destroy(self) -> None:
+        for name in ("log.db", "log.db-wal", "log.db-shm"):
+            (self.directory.folder / name).unlink(missing_ok=True)
+
+    def restore(self, keys: Path | None = None, **how) -> backups.Restored:
+        folder = self.deployment.service
+        return backups.restore(folder, self.main, keys or self.newest_keys, how.get("checkpoint"))
+
+
+def refused(reason: str, call: Callable[[], object]) -> CredproofError:
+    with pytest.raises(CredproofError) as caught:
+        call()
+    assert reason == caught.value.reason
+    return caught.value
