@@ -16,7 +16,7 @@ from credproof.log.audit import LogAudit
 from credproof.log.entry import GENESIS_PREV, Entry, entry_hash
 from credproof.log.merkle import leaf_hash, node_hash
 from credproof.verification.answer import ENTRY_ATTESTATION
-from credproof.verification.trust import NEVER
+from credproof.verification.participant import NEVER
 from credproof.verification.verify import Expectations, verify_answer
 from credproof.wire import answer as answer_wire
 

@@ -36,6 +36,7 @@ from credproof.verification.answer import (
     evidence_digest,
     sign_answer,
 )
+from credproof.verification.bundle import PolicyPin, TrustBundle
 from credproof.verification.consent import (
     Notice,
     Terms,
@@ -44,17 +45,10 @@ from credproof.verification.consent import (
     sign_request,
     verify_consent,
 )
+from credproof.verification.participant import NEVER, Participant
 from credproof.verification.policy import Policy, evaluate, parse_policy
 from credproof.verification.proving import Holding, prove_tier
-from credproof.verification.trust import (
-    NEVER,
-    Participant,
-    PolicyPin,
-    Trust,
-    TrustBundle,
-    sign_trust,
-    verify_trust,
-)
+from credproof.verification.trust import Trust, sign_trust, verify_trust
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
 
 NOW = 1_790_000_000

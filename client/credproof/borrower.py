@@ -37,8 +37,9 @@ from credproof.verification.consent import (
     sign_revocation,
     verify_consent,
 )
+from credproof.verification.participant import Participant
 from credproof.verification.policy import Policy
-from credproof.verification.trust import Participant, Trust
+from credproof.verification.trust import Trust
 from credproof.wire import trust as trust_wire
 
 _GRANT = "/credproof.v1.ConsentService/GrantConsent"

@@ -35,7 +35,8 @@ from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.limits import CLOCK_SKEW_S, DOCUMENT_BYTES_MAX, TRUST_BYTES_MAX, at_most
 from credproof.base.members import Members
-from credproof.verification.trust import ROLES, Role, Trust, is_participant_id
+from credproof.verification.participant import ROLES, Role, is_participant_id
+from credproof.verification.trust import Trust
 from credproof.wire import trust as trust_wire
 from credproof.wire.trust import TrustPackage
 

@@ -16,15 +16,9 @@ from credproof.channel import call, connect
 from credproof.home import Admission, Enrolment, Home, Settings, verify_enrolment
 from credproof.v1 import registry_service_pb2 as pb
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
-from credproof.verification.trust import (
-    NEVER,
-    Participant,
-    Role,
-    Trust,
-    TrustBundle,
-    sign_trust,
-    verify_trust,
-)
+from credproof.verification.bundle import TrustBundle
+from credproof.verification.participant import NEVER, Participant, Role
+from credproof.verification.trust import Trust, sign_trust, verify_trust
 from credproof.wire import trust as trust_wire
 from credproof.wire.trust import package_of
 from cryptography.hazmat.primitives.asymmetric import ec

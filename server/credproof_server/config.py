@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from credproof.base.errors import Malformed
 from credproof.base.members import Members
-from credproof.verification.trust import is_domain
+from credproof.verification.bundle import is_domain
 
 FILE_NAME: Final = "credproof.toml"
 PORT_MAX: Final = 65_535

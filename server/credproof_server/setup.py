@@ -15,12 +15,9 @@ from credproof.base.limits import CLOCK_SKEW_S
 from credproof.base.oprf import public_key
 from credproof.home import enrol, join, write_private
 from credproof.log.note import VerifierKey
-from credproof.verification.trust import (
-    NEVER,
-    PolicyPin,
-    Trust,
-    TrustBundle,
-)
+from credproof.verification.bundle import PolicyPin, TrustBundle
+from credproof.verification.participant import NEVER
+from credproof.verification.trust import Trust
 
 from credproof_server.admission import admit, signed_bundle
 from credproof_server.authority import Authority, new_key

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from credproof.base.errors import CredproofError
+from credproof.base.keys import DatedKey
 from credproof.log.note import NoteSigner
-from credproof.verification.trust import NEVER, DatedKey
+from credproof.verification.participant import NEVER
 
 from tests.deployment import Deployment
 from tests.world import World, signer_of

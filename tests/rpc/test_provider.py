@@ -24,7 +24,7 @@ from credproof.records.mapping import Record
 from credproof.records.outbox import Item
 from credproof.submission.sender import Sender
 from credproof.verification.answer import ENTRY_ATTESTATION
-from credproof.verification.trust import Participant
+from credproof.verification.participant import Participant
 from credproof_server import admission
 from credproof_server.demo.world import World
 from credproof_server.directory import ServiceDirectory

@@ -10,6 +10,7 @@ from credproof import standard
 from credproof.attestation.package import parse_package
 from credproof.base.encoding import canonical_json, parse_json
 from credproof.base.keys import Ed25519Signer
+from credproof.verification.bundle import PolicyPin
 from credproof.verification.consent import (
     Notice,
     Terms,
@@ -18,8 +19,8 @@ from credproof.verification.consent import (
     sign_request,
     verify_consent,
 )
+from credproof.verification.participant import NEVER
 from credproof.verification.policy import Policy, parse_policy
-from credproof.verification.trust import NEVER, PolicyPin
 from credproof_server.service.answering import Ask, Settle
 from credproof_server.service.consents import Consents
 from credproof_server.service.core import Core

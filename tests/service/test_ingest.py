@@ -11,7 +11,7 @@ from credproof.attestation.package import parse_package
 from credproof.base.encoding import canonical_json, date_of
 from credproof.base.errors import CredproofError, DataLoss, Unreachable
 from credproof.base.keys import DatedKey, Ed25519Signer
-from credproof.verification.trust import NEVER
+from credproof.verification.participant import NEVER
 from credproof_server.service.ingest import AcceptBatch, Ingest, Receipt
 from credproof_server.storage import repository
 from credproof_server.storage.tables import attestations, conflicts, entries

@@ -12,7 +12,7 @@ from credproof.base import jws
 from credproof.base.errors import Conflict, LimitExceeded, Refused
 from credproof.base.keys import DatedKey
 from credproof.verification.answer import parse_answer
-from credproof.verification.trust import NEVER
+from credproof.verification.participant import NEVER
 from credproof_server.service.withdrawals import Withdrawals, Withdrawn
 from credproof_server.storage import repository
 

@@ -7,15 +7,20 @@ from dataclasses import replace
 
 import pytest
 from credproof.attestation.schema import parse_schema
-from credproof.base.encoding import canonical_json
+from credproof.base.encoding import canonical_json, tagged_hash
 from credproof.base.errors import CredproofError, Malformed
 from credproof.home import Home
-from credproof.verification.trust import NEVER, PolicyPin, sign_trust, verify_trust
+from credproof.verification.bundle import PolicyPin, RelyingParty
+from credproof.verification.participant import NEVER, Licence
+from credproof.verification.purpose import Template, template_for
+from credproof.verification.trust import sign_trust, verify_trust
 from credproof.wire.trust import TrustPackage, package_of, parse
 
 from tests.world import NOW, POLICY, REVOLVING, World, signer_of
 
 WORLD = World()
+BANK = WORLD.participant("bank", "lender", WORLD.bank)
+TEMPLATE = Template("bank", "REVIEW", 1, 30, 90, 30)
 
 
 def test_a_bundle_comes_back_as_it_was_signed():
@@ -24,6 +29,46 @@ def test_a_bundle_comes_back_as_it_was_signed():
     assert WORLD.bundle() == trust.bundle
     assert trust.schemas[REVOLVING.digest].id == REVOLVING.id
     assert trust.policies[POLICY.ref].document == POLICY.document
+
+
+def test_licences_purposes_relying_parties_and_approvals_come_back_as_signed():
+    licence = Licence("CN-2026/17", NOW - 5, NOW + 5)
+    bank = replace(BANK, licence=licence, certified={"REVIEW": NOW, "ORIGINATION": NOW + 1})
+    changes = {
+        "bureau": licence,
+        "participants": (bank,),
+        "policies": (PolicyPin(POLICY.ref, 0, NEVER, ("one", "two")),),
+        "purposes": (Template("any", "REVIEW", 5, 31, 180, 366), TEMPLATE),
+        "relying_parties": (RelyingParty("pages.example", ("https://pages.example:8443",)),),
+    }
+    bundle = WORLD.trust(**changes).bundle
+
+    assert {name: getattr(bundle, name) for name in changes} == changes
+    assert bank.licence.is_valid(NOW + 5)
+    assert not bank.licence.is_valid(NOW + 6)
+
+
+def test_a_template_of_its_own_binds_a_lender_before_the_one_for_any():
+    for_any = replace(TEMPLATE, lender="any")
+    templates = (TEMPLATE, for_any)
+
+    assert template_for(templates, "bank", "REVIEW") == TEMPLATE
+    assert template_for(templates, "other", "REVIEW") == for_any
+    assert template_for(templates, "bank", "COLLECTION") is None
+
+
+def test_a_text_that_is_pinned_must_be_at_hand():
+    with pytest.raises(CredproofError) as caught:
+        WORLD.trust(texts=(tagged_hash("text", b"{}"),))
+    assert caught.value.reason == "MISSING_DOCUMENT"
+
+
+def test_a_text_is_pinned_once():
+    digest = tagged_hash("text", b"{}")
+    token = sign_trust(WORLD.root, WORLD.bundle(texts=(digest, digest)))
+    with pytest.raises(Malformed) as caught:
+        verify_trust(token, [*WORLD.documents(), b"{}"], root=WORLD.root.public, at=NOW)
+    assert caught.value.reason == "BAD_TRUST"
 
 
 def test_a_package_file_comes_back_as_it_was_written():
@@ -46,6 +91,15 @@ def test_a_package_file_comes_back_as_it_was_written():
         {"participants": (WORLD.participant("borrower", "lender", WORLD.bank),)},
         {"schemas": (REVOLVING.digest, REVOLVING.digest)},
         {"policies": (PolicyPin(POLICY.ref, 0, NEVER),) * 2},
+        {"bureau": Licence("", 0, NEVER)},
+        {"bureau": Licence("B-1", NOW, NOW - 1)},
+        {"participants": (replace(BANK, certified={"CURIOSITY": NEVER}),)},
+        {"relying_parties": (RelyingParty("pages.example", ()),)},
+        {"relying_parties": (RelyingParty("Pages Example", ("https://pages.example",)),)},
+        {"relying_parties": (RelyingParty("pages.example", ("https://pages.example",)),) * 2},
+        {"purposes": (Template("any", "CURIOSITY", 1, 1, 1, 1),)},
+        {"purposes": (Template("any", "REVIEW", 0, 1, 1, 1),)},
+        {"purposes": (Template("any", "REVIEW", 1, 1, 1, 1),) * 2},
     ],
 )
 def test_a_bundle_outside_the_grammar_is_refused(change):

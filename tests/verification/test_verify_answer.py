@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 from credproof.base.errors import CredproofError
 from credproof.verification.answer import Reference
+from credproof.verification.bundle import PolicyPin
+from credproof.verification.participant import NEVER
 from credproof.verification.policy import Outcome
-from credproof.verification.trust import NEVER, PolicyPin, sign_trust, verify_trust
+from credproof.verification.trust import sign_trust, verify_trust
 
 from tests.world import (
     FAIR,

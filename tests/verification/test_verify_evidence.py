@@ -11,8 +11,8 @@ from credproof.base.keys import DatedKey
 from credproof.log.entry import Entry, parse_entry
 from credproof.log.merkle import leaf_hash
 from credproof.verification.answer import Proof
+from credproof.verification.participant import NEVER
 from credproof.verification.policy import Outcome
-from credproof.verification.trust import NEVER
 
 from tests.world import (
     FAIR,

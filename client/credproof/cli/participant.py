@@ -10,7 +10,7 @@ import typer
 
 from credproof import home as homes
 from credproof.cli.output import EXIT_CODES, out, read_file
-from credproof.verification.trust import ROLES
+from credproof.verification.participant import ROLES
 
 
 def register(app: typer.Typer) -> None:

@@ -19,7 +19,7 @@ from credproof.lender import OfflineVerifier
 from credproof.log.entry import parse_entry
 from credproof.provider import Provider
 from credproof.records.mapping import Record
-from credproof.verification.trust import NEVER
+from credproof.verification.participant import NEVER
 from credproof.verification.verify import CHECKS
 from credproof.wire import answer as answer_wire
 

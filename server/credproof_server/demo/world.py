@@ -18,7 +18,7 @@ from credproof.base.errors import Unreachable
 from credproof.home import Home, enrol, join
 from credproof.lender import Lender
 from credproof.provider import Provider
-from credproof.verification.trust import Role
+from credproof.verification.participant import Role
 
 from credproof_server import admission, setup
 

@@ -10,7 +10,8 @@ from typing import Any, Final, Literal
 from credproof.base.errors import CredproofError, Refused
 from credproof.base.keys import PublicKey
 from credproof.base.limits import CLOCK_SKEW_S
-from credproof.verification.trust import Role, Trust
+from credproof.verification.participant import Role
+from credproof.verification.trust import Trust
 from credproof.wire.call import METADATA_KEY, VerifiedCall, verify_call
 
 NONCES_MAX: Final = 1_000_000

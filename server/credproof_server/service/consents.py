@@ -12,7 +12,8 @@ from credproof.verification.consent import (
     verify_consent,
     verify_revocation,
 )
-from credproof.verification.trust import BORROWER, Trust
+from credproof.verification.participant import BORROWER
+from credproof.verification.trust import Trust
 
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt, padded

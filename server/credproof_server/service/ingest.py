@@ -36,7 +36,8 @@ from credproof.attestation.sealing import Route
 from credproof.base.encoding import b64url
 from credproof.base.errors import Conflict, CredproofError, Refused, VerificationFailed, step
 from credproof.verification.answer import ENTRY_ATTESTATION
-from credproof.verification.trust import Participant, Trust
+from credproof.verification.participant import Participant
+from credproof.verification.trust import Trust
 
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt

@@ -9,7 +9,8 @@ from credproof.attestation.withdrawal import Withdrawal, parse_withdrawal
 from credproof.base.encoding import b64url
 from credproof.base.errors import Conflict, CredproofError, Refused, VerificationFailed
 from credproof.base.limits import BATCH_ITEMS_MAX, at_most
-from credproof.verification.trust import Participant, Trust
+from credproof.verification.participant import Participant
+from credproof.verification.trust import Trust
 
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt

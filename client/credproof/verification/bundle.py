@@ -1,0 +1,175 @@
+"""The trust bundle: what the offline root signs. Format: `docs/PROTOCOL.md`, "Trust bundle"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from credproof.base.encoding import Json, b64url
+from credproof.base.errors import Malformed
+from credproof.base.keys import DatedKey
+from credproof.base.limits import TRUST_LIFE_MAX_S
+from credproof.base.members import Members
+from credproof.verification.participant import (
+    Licence,
+    Participant,
+    byte_strings,
+    key_json,
+    licence_json,
+    parse_key,
+    parse_licence,
+    parse_participant,
+    participant_json,
+    records,
+)
+from credproof.verification.policy import PolicyRef, parse_ref, ref_json
+from credproof.verification.purpose import Template, parse_template
+
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyPin:
+    """A policy in force from and until these times, in whole seconds.
+
+    `approvals` are the signatures of operators under it, each a JWS.
+    """
+
+    ref: PolicyRef
+    valid_from: int
+    valid_until: int
+    approvals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RelyingParty:
+    """Where passkeys may be used: the WebAuthn RP id, and the origins of its pages."""
+
+    id: str
+    origins: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrustBundle:
+    """What the root signs. Times are whole seconds; keys of the past stay listed.
+
+    `log_vkey` is the log's key under its origin, `old_logs` those of origins that it had before.
+    `bureau` is the operator's licence as a credit bureau, `texts` are digests of notice templates.
+    """
+
+    domain: str
+    version: int
+    issued_at: int
+    expires_at: int
+    log_vkey: str
+    answer_keys: tuple[DatedKey, ...]
+    sealing_keys: tuple[bytes, ...]
+    oprf_keys: tuple[bytes, ...]
+    participants: tuple[Participant, ...]
+    schemas: tuple[bytes, ...]
+    policies: tuple[PolicyPin, ...]
+    old_logs: tuple[str, ...] = ()
+    bureau: Licence | None = None
+    relying_parties: tuple[RelyingParty, ...] = ()
+    texts: tuple[bytes, ...] = ()
+    purposes: tuple[Template, ...] = ()
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "answer_keys": [key_json(key) for key in self.answer_keys],
+            "bureau": licence_json(self.bureau),
+            "domain": self.domain,
+            "exp": self.expires_at,
+            "iat": self.issued_at,
+            "log": self.log_vkey,
+            "old_logs": list(self.old_logs),
+            "oprf_keys": [b64url(key) for key in self.oprf_keys],
+            "participants": [participant_json(item) for item in self.participants],
+            "policies": [_pin_json(pin) for pin in self.policies],
+            "purposes": [template.to_json() for template in self.purposes],
+            "relying_parties": [_relying_party_json(item) for item in self.relying_parties],
+            "schemas": [b64url(digest) for digest in self.schemas],
+            "sealing_keys": [b64url(key) for key in self.sealing_keys],
+            "texts": [b64url(digest) for digest in self.texts],
+            "version": self.version,
+        }
+
+
+def parse_bundle(members: Members) -> TrustBundle:
+    """A bundle, taken apart strictly.
+
+    Raises:
+        Malformed: `BAD_MEMBER`, `BAD_TRUST`.
+    """
+    bundle = TrustBundle(
+        domain=members.take("domain", str),
+        version=members.take("version", int),
+        issued_at=members.take("iat", int),
+        expires_at=members.take("exp", int),
+        log_vkey=members.take("log", str),
+        answer_keys=tuple(parse_key(key) for key in records(members, "answer_keys")),
+        sealing_keys=byte_strings(members, "sealing_keys"),
+        oprf_keys=byte_strings(members, "oprf_keys"),
+        participants=tuple(parse_participant(p) for p in records(members, "participants")),
+        schemas=byte_strings(members, "schemas"),
+        policies=tuple(_parse_pin(pin) for pin in records(members, "policies")),
+        old_logs=members.strings("old_logs"),
+        bureau=parse_licence(members.nullable("bureau", dict)),
+        relying_parties=tuple(_parse_rp(item) for item in records(members, "relying_parties")),
+        texts=byte_strings(members, "texts"),
+        purposes=tuple(parse_template(item) for item in records(members, "purposes")),
+    )
+    members.finish()
+    ids = [participant.id for participant in bundle.participants]
+    if not is_domain(bundle.domain) or bundle.version < 1 or len(set(ids)) != len(ids):
+        raise Malformed("BAD_TRUST", "trust bundle has a bad domain, version or participant")
+    if not 0 < bundle.expires_at - bundle.issued_at <= TRUST_LIFE_MAX_S:
+        raise Malformed("BAD_TRUST", "trust bundle lasts for too short or too long")
+    if not (bundle.answer_keys and bundle.sealing_keys and bundle.oprf_keys):
+        raise Malformed("BAD_TRUST", "trust bundle lacks a key of the service")
+    _require_once([party.id for party in bundle.relying_parties])
+    _require_once([(item.lender, item.purpose) for item in bundle.purposes])
+    return bundle
+
+
+def _require_once(names: Sequence[object]) -> None:
+    if len(set(names)) != len(names):
+        raise Malformed("BAD_TRUST", "trust bundle says one thing twice")
+
+
+def is_domain(text: str) -> bool:
+    """Whether a trust domain may be called so."""
+    return _DOMAIN.match(text) is not None
+
+
+def _pin_json(pin: PolicyPin) -> dict[str, Json]:
+    return {
+        "approvals": list(pin.approvals),
+        "from": pin.valid_from,
+        "policy": ref_json(pin.ref),
+        "until": pin.valid_until,
+    }
+
+
+def _parse_pin(value: Any) -> PolicyPin:
+    members = Members(value, "policy pin")
+    ref = parse_ref(members.take("policy", dict))
+    dates = (members.take("from", int), members.take("until", int))
+    pin = PolicyPin(ref, *dates, members.strings("approvals"))
+    members.finish()
+    return pin
+
+
+def _relying_party_json(party: RelyingParty) -> dict[str, Json]:
+    return {"id": party.id, "origins": list(party.origins)}
+
+
+def _parse_rp(value: Any) -> RelyingParty:
+    members = Members(value, "relying party")
+    party = RelyingParty(members.take("id", str), members.strings("origins"))
+    members.finish()
+    if not is_domain(party.id) or not party.origins:
+        raise Malformed("BAD_TRUST", "a relying party has a bad id or no origin")
+    return party
