@@ -51,6 +51,13 @@ class Asking:
     ) -> None:
         self._open.close()
 
+    def bound_only(self) -> bytes:
+        """The pseudonym of a borrower whose key is bound and of whom nothing else is attested."""
+        proof = borrowers.prove_possession(Ed25519Signer(os.urandom(32)), provider=PROVIDER)
+        [record] = self.service.records(1)
+        with self.service.world.provider() as provider:
+            return provider.bind([(record.subject, proof)])[0].sub
+
     def _bind(self, count: int) -> list[tuple[Subject, Borrower]]:
         home = Home(self.service.world.home(PROVIDER))
         channel = connect_borrower(home.settings.borrowers_address, home.tls()[0])

@@ -40,9 +40,11 @@ class Sizes:
     pseudonym_batches: int = 24
     loaded: int = 1_000_000
     submitted: int = 4000
+    refusals: int = 1000
+    lanes: int = 8
 
 
-TINY = Sizes(2, 1, 1, 2, 100, 10, 1, 2, 2, 2, 1, 4, 1, 50, 4)
+TINY = Sizes(2, 1, 1, 2, 100, 10, 1, 2, 2, 2, 1, 4, 1, 50, 4, 2, 2)
 """Just enough to see that everything runs."""
 
 

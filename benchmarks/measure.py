@@ -79,13 +79,13 @@ class Result:
 
 
 def measure(row: Row, bench: Bench, repeat: int) -> Result:
-    """Measure one row; one round before the first is thrown away."""
+    """Measure one row; where it is repeated, one round before the first is thrown away."""
     try:
         pair = row.make(bench)
     except Skipped as reason:
         return Result(row, skipped=str(reason))
     count = min(row.repeat or repeat, repeat) if repeat == 1 else row.repeat or repeat
-    if repeat > 1:
+    if count > 1:
         pair.subject(), pair.floor()
     samples = [(pair.subject(), pair.floor()) for _ in range(count)]
     return Result(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks import against, local, remote
+from benchmarks import against, local, refusals, remote
 from benchmarks.floors import N_HMAC, N_SHA
 from benchmarks.measure import Row
 
@@ -107,6 +107,14 @@ ROWS = (
         F_P,
         partial(remote.submitting, processes=2),
         repeat=3,
+    ),
+    Row(
+        "refusals: told apart by latency",
+        "AUC of the best classifier",
+        "a coin",
+        refusals.telling,
+        limit=0.55,
+        repeat=1,
     ),
     Row("peer anoncreds: verify a predicate", "µs", VERIFY, against.anoncreds_verify),
     Row("peer anoncreds: prove a predicate", "µs", VERIFY, against.anoncreds_prove),

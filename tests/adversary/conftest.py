@@ -8,6 +8,9 @@ import pytest
 
 from tests.adversary.attacks.table import ATTACKS
 from tests.adversary.stage import Stage
+from tests.rpc.conftest import lender, running
+
+__all__ = ["lender", "running"]
 
 
 @pytest.fixture(scope="session")

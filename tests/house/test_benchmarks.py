@@ -14,6 +14,7 @@ from benchmarks import profiling, report
 from benchmarks.__main__ import LATEST
 from benchmarks.bench import TINY, Bench
 from benchmarks.measure import Pair, Result, Row, Skipped, measure
+from benchmarks.refusals import auc, best_auc
 from benchmarks.rows import ROWS, chosen
 
 SPREAD = {"median", "min", "max"}
@@ -70,6 +71,21 @@ def test_a_row_that_is_not_there_is_said_so():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "no such row" in done.stderr
+
+
+# -- refusals
+
+
+def test_a_kind_that_takes_longer_is_told_apart():
+    slow, fast = [0.11, 0.12, 0.13], [0.1, 0.101, 0.102]
+    assert (auc(slow, fast), auc(fast, slow), auc(fast, fast)) == (1.0, 0.0, 0.5)
+    assert best_auc({"a": fast, "b": fast, "c": slow}) == 1.0
+
+
+def test_a_kind_that_varies_more_is_told_apart_though_its_middle_is_the_same():
+    steady, restless = [0.99, 1.0, 1.01], [0.8, 0.9, 1.1, 1.2]
+    assert auc(steady, restless) == 0.5
+    assert best_auc({"steady": steady, "restless": restless}) == 1.0
 
 
 # -- what is written

@@ -98,13 +98,14 @@ def chain_id(index_key: bytes, provider: str, schema_digest: bytes, account: str
 
 @asynccontextmanager
 async def padded() -> AsyncIterator[None]:
-    """Refusals with the reason `NOT_PERMITTED` leave only when their bucket is over."""
+    """Refusals with the reason `NOT_PERMITTED` leave at a whole multiple of their bucket."""
     started = time.monotonic()
     try:
         yield
     except Refused as error:
         if error.reason == "NOT_PERMITTED":
-            await asyncio.sleep(max(0.0, REFUSAL_LATENCY_S - (time.monotonic() - started)))
+            spent = time.monotonic() - started
+            await asyncio.sleep(REFUSAL_LATENCY_S - spent % REFUSAL_LATENCY_S)
         raise
 
 

@@ -1,0 +1,104 @@
+"""Somebody without a valid consent tries to learn who is known: every refusal is the same.
+
+Latency is measured, not tested: `make bench ROW=refusals`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import grpc
+import pytest
+from credproof import borrower as borrowers
+from credproof.auditor import Auditor
+from credproof.base.keys import Ed25519Signer
+from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
+from google.rpc import error_details_pb2, status_pb2
+
+from tests.rpc.conftest import AUDITOR, LENDER, PROVIDER
+from tests.rpc.test_journey import put
+
+DETAILS = "grpc-status-details-bin"
+
+
+@pytest.fixture(scope="module")
+def refusals(running):
+    """What a lender gets, byte by byte, for each way to lack a valid consent."""
+    with running.world.lender() as lender:
+        return {kind: refused(running, request) for kind, request in ways(running, lender).items()}
+
+
+def ways(running, lender) -> dict:
+    known = put(running, lender, *running.consented(lender)[:2])
+    other = put(running, lender, *running.consented(lender)[:2])
+    return {
+        "unknown borrower": changed(known, sub=os.urandom(32), consent_id=os.urandom(32)),
+        "no attestation": changed(known, sub=bound_only(running), consent_id=os.urandom(32)),
+        "no consent": changed(known, consent_id=os.urandom(32)),
+        "another borrower's consent": changed(known, consent_id=other.consent_id),
+        "consent to another policy": changed(known, policy=os.urandom(32)),
+    }
+
+
+def bound_only(running) -> bytes:
+    proof = borrowers.prove_possession(Ed25519Signer(os.urandom(32)), provider=PROVIDER)
+    with running.world.provider() as provider:
+        return provider.bind([(f"ref:bare-{os.urandom(4).hex()}", proof)])[0].sub
+
+
+def changed(request, *, policy: bytes = b"", **fields: bytes):
+    copy = type(request)()
+    copy.CopyFrom(request)
+    copy.request_id = os.urandom(16)
+    copy.policy.digest = policy or copy.policy.digest
+    for name, value in fields.items():
+        setattr(copy, name, value)
+    return copy
+
+
+def refused(running, request) -> grpc.RpcError:
+    with (
+        running.channel(LENDER) as channel,
+        pytest.raises(grpc.RpcError) as caught,
+    ):
+        VerificationServiceStub(channel).Ask(request)
+    return caught.value
+
+
+def without_reference(error: grpc.RpcError) -> bytes:
+    """The details of an error as sent, but for its random reference."""
+    status = status_pb2.Status.FromString(dict(error.trailing_metadata())[DETAILS])
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert len(info.metadata.pop("ref")) == 16
+    status.details[0].Pack(info)
+    return status.SerializeToString(deterministic=True)
+
+
+def test_they_have_one_code_and_one_message(refusals):
+    found = {(error.code(), error.details()) for error in refusals.values()}
+    assert found == {(grpc.StatusCode.PERMISSION_DENIED, "the service does not permit this")}
+
+
+def test_they_are_the_same_bytes_but_for_a_random_reference(refusals):
+    assert len({without_reference(error) for error in refusals.values()}) == 1
+
+
+def test_their_metadata_has_the_same_names_and_sizes(refusals):
+    shapes = {
+        tuple((name, len(value)) for name, value in error.trailing_metadata())
+        for error in refusals.values()
+    }
+    assert len(shapes) == 1
+
+
+def test_they_take_the_same_path_into_the_log(running, refusals):
+    with Auditor.open(running.world.home(AUDITOR)) as auditor:
+        size = auditor.checkpoint().tree_size
+        entries = [json.loads(line) for line in auditor.lines(0, size)]
+    logged = [entry for entry in entries if entry["kind"] == "answer.refused"]
+    shapes = {(entry["actor"], entry["fields"]["reason"], *sorted(entry)) for entry in logged}
+
+    assert len(logged) >= len(refusals)
+    assert len(shapes) == 1, "a reader of the log cannot tell them apart either"
