@@ -116,6 +116,7 @@ def answer(row: Row[Any], context: Context) -> None:
         raise differs()
     _, said = parse_answer(bundle.answer)
     asked = answering.Ask(
+        lender=row.lender,
         request_id=said.request_id,
         nonce=said.nonce,
         sub=said.sub,

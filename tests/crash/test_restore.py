@@ -71,7 +71,7 @@ async def test_what_was_revoked_used_up_or_superseded_stays_so(drill):
                 await asking.ask(asking.question(POLICY, consent_id))
             assert reason == caught.value.reason
         with core.engine.connect() as connection:
-            rows = repository.current_attestations(connection, asking.sub)
+            rows = repository.current_attestations(connection, [asking.sub])[asking.sub]
         assert sorted(row.seq for row in rows) == [1, 2], "the key's binding, and the newer figures"
     finally:
         core.close()

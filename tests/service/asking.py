@@ -102,19 +102,19 @@ class Asking:
     def question(self, policy: Policy, consent_id: bytes) -> Ask:
         """A fresh question of the lender."""
         nonce, digest = os.urandom(32), bytes(32)
-        return Ask(os.urandom(16), nonce, self.sub, policy.ref, consent_id, digest, digest)
+        return Ask("lend", os.urandom(16), nonce, self.sub, policy.ref, consent_id, digest, digest)
 
     async def ask(self, question: Ask):
-        return await Verify(self.core).ask("lend", question)
+        return await Verify(self.core).ask(question)
 
     def draft(self, question: Ask):
         """The answer as it stands before the sequencer decides."""
-        (draft,) = Verify(self.core)._prepare("lend", [question])
+        (draft,) = Verify(self.core)._prepare([question])
         return draft
 
     async def give(self, draft) -> int | None:
         """Have the sequencer decide: the log index of the answer, or its error."""
-        (settled,) = (await self.core.commit(Settle("lend", [draft.ask], [draft]))).value
+        (settled,) = (await self.core.commit(Settle([(draft.ask, draft)]))).value
         if isinstance(settled, Exception):
             raise settled
         return settled

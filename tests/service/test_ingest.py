@@ -235,7 +235,7 @@ async def test_7_a_chain_goes_on_and_the_older_token_is_no_longer_current(core, 
 
     assert all(isinstance(result, Receipt) for result in await submit(core, first, second))
     with core.engine.connect() as connection:
-        current = repository.current_tokens(connection, statement().sub)
+        current = repository.current_tokens(connection, [statement().sub])[statement().sub]
     assert [parse_package(second).token.id] == current
 
 

@@ -36,7 +36,7 @@ async def ask(asking: Asking, consent_id: bytes):
 def core_binding(core, asking: Asking) -> bytes:
     """The id of the binding that is current."""
     with core.engine.connect() as connection:
-        return repository.current_tokens(connection, asking.sub)[-1]
+        return repository.current_tokens(connection, [asking.sub])[asking.sub][-1]
 
 
 def outcome(bundle) -> str | None:

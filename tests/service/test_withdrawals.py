@@ -30,7 +30,7 @@ async def asking(deployment, core) -> Asking:
 
 def current(core) -> list[bytes]:
     with core.engine.connect() as connection:
-        return repository.current_tokens(connection, statement().sub)
+        return repository.current_tokens(connection, [statement().sub])[statement().sub]
 
 
 def signed(asking: Asking, token: bytes, *, signer=None, **changes: object) -> str:

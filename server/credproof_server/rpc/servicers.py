@@ -152,7 +152,7 @@ class VerificationServicer(verification_service_pb2_grpc.VerificationServiceServ
     async def Ask(  # noqa: N802
         self, request: verification_pb.AskRequest, context: Context
     ) -> verification_pb.AskResponse:
-        bundle = await self._verify.ask(caller().id, _ask(request))
+        bundle = await self._verify.ask(_ask(request, caller().id))
         return verification_pb.AskResponse(bundle=answer_wire.to_proto(bundle))
 
     async def BatchAsk(  # noqa: N802
@@ -160,24 +160,26 @@ class VerificationServicer(verification_service_pb2_grpc.VerificationServiceServ
     ) -> verification_pb.BatchAskResponse:
         if not request.requests:
             raise Malformed("EMPTY_BATCH", "a batch must have at least one question")
-        items = [_ask_or_error(item) for item in request.requests]
+        lender = caller().id
+        items = [_ask_or_error(item, lender) for item in request.requests]
         asks = [item for item in items if isinstance(item, Ask)]
-        answered = iter(await self._verify.ask_many(caller().id, asks))
+        answered = iter(await self._verify.ask_many(asks))
         results = [next(answered) if isinstance(item, Ask) else item for item in items]
         return verification_pb.BatchAskResponse(results=ask_wire.fitting(results))
 
 
-def _ask_or_error(request: verification_pb.AskRequest) -> Ask | CredproofError:
+def _ask_or_error(request: verification_pb.AskRequest, lender: str) -> Ask | CredproofError:
     try:
-        return _ask(request)
+        return _ask(request, lender)
     except Malformed as error:
         return error
 
 
-def _ask(request: verification_pb.AskRequest) -> Ask:
+def _ask(request: verification_pb.AskRequest, lender: str) -> Ask:
     policy = request.policy
     digest = _exactly(policy.digest, 32, "policy.digest")
     return Ask(
+        lender=lender,
         request_id=_exactly(request.request_id, 16, "request_id"),
         nonce=_exactly(request.nonce, 32, "nonce"),
         sub=_exactly(request.sub, 32, "sub"),

@@ -25,6 +25,7 @@ class Holdings:
     """The current attestations of one borrower: figures, and key bindings apart.
 
     `bindings` are those that count: not expired, by providers that are not suspended.
+    `token_ids` are the ids of all, in the order of the log.
     """
 
     attestations: tuple[Holding, ...]
@@ -53,12 +54,21 @@ def jwk_disclosure(binding: Holding) -> Disclosure:
 def load_holdings(
     connection: Connection, key: DataKey, sub: bytes, trust: Trust, now: int
 ) -> Holdings:
-    """Open what is held about a borrower; `token_ids` are the ids of all, in the log's order.
+    """Open what is held about a borrower.
 
     Raises:
         DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`.
     """
-    rows = repository.current_attestations(connection, sub)
+    rows = repository.current_attestations(connection, [sub])[sub]
+    return open_holdings(rows, key, trust, now)
+
+
+def open_holdings(rows: Sequence[Row[Any]], key: DataKey, trust: Trust, now: int) -> Holdings:
+    """Open the rows of a borrower's current attestations.
+
+    Raises:
+        DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`.
+    """
     held = [open_row(row, key, trust) for row in rows]
     bindings = [h for h in held if _is_binding(h) and _counts(h, trust, now)]
     figures = [h for h in held if not _is_binding(h)]
@@ -106,8 +116,3 @@ def open_package(row: Row[Any], key: DataKey) -> Package:
     if (token.id, token.sub, token.schema_digest, token.issuer, package.seq) != filed:
         raise DataLoss("ROW_DIFFERS", "a stored row is not the one that was filed")
     return package
-
-
-def unchanged(connection: Connection, sub: bytes, token_ids: Sequence[bytes]) -> bool:
-    """Whether the borrower's current attestations are still exactly these."""
-    return repository.current_tokens(connection, sub) == list(token_ids)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -21,6 +22,8 @@ from credproof_server.storage.tables import (
     trust_bundles,
     withdrawals,
 )
+
+T = TypeVar("T")
 
 # -- the log ------------------------------------------------------------------
 
@@ -167,22 +170,31 @@ def withdraw(connection: Connection, token_id: bytes, token: str, log_index: int
     connection.execute(insert(withdrawals), [row])
 
 
-def current_attestations(connection: Connection, sub: bytes) -> Sequence[Row[Any]]:
-    """All attestations of a borrower that count, in the order of the log."""
-    query = select(attestations).where(*_counting(sub)).order_by(attestations.c.log_index)
-    return connection.execute(query).all()
+def current_attestations(
+    connection: Connection, subs: Collection[bytes]
+) -> Mapping[bytes, list[Row[Any]]]:
+    """All attestations of borrowers that count, in the order of the log."""
+    query = select(attestations).where(*_counting(subs)).order_by(attestations.c.log_index)
+    return _by_subject(connection.execute(query), lambda row: row)
 
 
-def current_tokens(connection: Connection, sub: bytes) -> list[bytes]:
-    """The ids of all attestations of a borrower that count, in the order of the log."""
+def current_tokens(connection: Connection, subs: Collection[bytes]) -> Mapping[bytes, list[bytes]]:
+    """The ids of all attestations of borrowers that count, in the order of the log."""
     a = attestations.c
-    query = select(a.token_id).where(*_counting(sub)).order_by(a.log_index)
-    return list(connection.execute(query).scalars())
+    query = select(a.sub, a.token_id).where(*_counting(subs)).order_by(a.log_index)
+    return _by_subject(connection.execute(query), lambda row: row.token_id)
 
 
-def _counting(sub: bytes) -> tuple[ColumnElement[bool], ...]:
+def _by_subject(rows: Iterable[Row[Any]], take: Callable[[Row[Any]], T]) -> Mapping[bytes, list[T]]:
+    found: defaultdict[bytes, list[T]] = defaultdict(list)
+    for row in rows:
+        found[row.sub].append(take(row))
+    return found
+
+
+def _counting(subs: Collection[bytes]) -> tuple[ColumnElement[bool], ...]:
     a = attestations.c
-    return a.sub == sub, a.current.is_(True), a.withdrawn_index.is_(None)
+    return a.sub.in_(subs), a.current.is_(True), a.withdrawn_index.is_(None)
 
 
 def wrongly_current(connection: Connection) -> Sequence[int]:
@@ -251,40 +263,48 @@ def revoke_consent(connection: Connection, consent_id: bytes, log_index: int) ->
     connection.execute(change.values(revoked_index=log_index))
 
 
-def answer(connection: Connection, lender: str, request_id: bytes) -> Row[Any] | None:
-    """The row of an answer."""
-    query = select(answers).where(answers.c.lender == lender, answers.c.request_id == request_id)
-    return connection.execute(query).first()
+def consents_by_id(
+    connection: Connection, consent_ids: Collection[bytes]
+) -> Mapping[bytes, Row[Any]]:
+    """The rows of these consents, where they are known."""
+    query = select(consents).where(consents.c.consent_id.in_(consent_ids))
+    return {row.consent_id: row for row in connection.execute(query)}
 
 
-def has_answer(connection: Connection, consent_id: bytes) -> bool:
-    """Whether any answer was given under a consent."""
-    query = select(answers.c.log_index).where(answers.c.consent_id == consent_id)
-    return connection.execute(query.limit(1)).first() is not None
-
-
-def count_under(connection: Connection, consent_id: bytes, policy_digest: bytes) -> int:
-    """How many answers were given under a consent and a policy."""
+def answers_to(
+    connection: Connection, requests: Collection[tuple[str, bytes]]
+) -> Mapping[tuple[str, bytes], Row[Any]]:
+    """The rows of the answers to these requests, each a lender and its request id."""
+    lenders, ids = {lender for lender, _ in requests}, {request_id for _, request_id in requests}
     a = answers.c
-    return _count(connection, a.consent_id == consent_id, a.policy_digest == policy_digest)
+    query = select(answers).where(a.lender.in_(lenders), a.request_id.in_(ids))
+    return {(row.lender, row.request_id): row for row in connection.execute(query)}
 
 
-def count_since(
-    connection: Connection, lender: str, sub: bytes, policy_digest: bytes, since: int
-) -> int:
-    """How many answers a lender got about a borrower under a policy since a time."""
+def uses_under(
+    connection: Connection, consent_ids: Collection[bytes]
+) -> Counter[tuple[bytes, bytes]]:
+    """How many answers were given under consents, by consent and digest of the policy."""
     a = answers.c
-    asked = (a.lender == lender, a.sub == sub, a.policy_digest == policy_digest)
-    return _count(connection, *asked, a.time >= since)
+    pair = (a.consent_id, a.policy_digest)
+    query = select(*pair, func.count()).where(a.consent_id.in_(consent_ids)).group_by(*pair)
+    return Counter({(row[0], row[1]): row[2] for row in connection.execute(query)})
 
 
-def _count(connection: Connection, *conditions: ColumnElement[bool]) -> int:
-    query = select(func.count()).select_from(answers).where(*conditions)
-    return int(connection.execute(query).scalar_one())
+def uses_since(
+    connection: Connection, lenders: Collection[str], subs: Collection[bytes], since: int
+) -> Counter[tuple[str, bytes, bytes]]:
+    """How many answers were given since a time, by lender, borrower and digest of the policy."""
+    a = answers.c
+    group = (a.lender, a.sub, a.policy_digest)
+    given = (a.lender.in_(lenders), a.sub.in_(subs), a.time >= since)
+    query = select(*group, func.count()).where(*given).group_by(*group)
+    return Counter({(row[0], row[1], row[2]): row[3] for row in connection.execute(query)})
 
 
-def add_answer(connection: Connection, row: Mapping[str, Any]) -> None:
-    connection.execute(insert(answers), [row])
+def add_answers(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(answers), rows)
 
 
 # -- metering -----------------------------------------------------------------

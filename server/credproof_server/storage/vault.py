@@ -85,12 +85,23 @@ class Vault:
         Raises:
             DataLoss: `KEY_NOT_OPENED`.
         """
+        return {sub: self.unwrap(sub, wrapped) for sub, wrapped in self.wrapped(subs).items()}
+
+    def wrapped(self, subs: Iterable[bytes]) -> Mapping[bytes, bytes]:
+        """The data keys that are there, still wrapped: one that is damaged spoils no other."""
         query = select(data_keys.c.sub, data_keys.c.wrapped).where(
             data_keys.c.sub.in_(list(subs)), data_keys.c.erased.is_(False)
         )
         with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-        return {sub: DataKey(self._key_encryption.unwrap(sub, wrapped)) for sub, wrapped in rows}
+            return {row.sub: row.wrapped for row in connection.execute(query)}
+
+    def unwrap(self, sub: bytes, wrapped: bytes) -> DataKey:
+        """A data key.
+
+        Raises:
+            DataLoss: `KEY_NOT_OPENED`.
+        """
+        return DataKey(self._key_encryption.unwrap(sub, wrapped))
 
     def key(self, sub: bytes) -> DataKey:
         """The data key of one subject.

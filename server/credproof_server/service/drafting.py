@@ -1,0 +1,162 @@
+"""Drafting an answer: consent, evaluation and proof, out of rows that were looked up at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from credproof.base.errors import CredproofError, DataLoss
+from credproof.verification.answer import (
+    Answer,
+    AnswerBundle,
+    BindingEvidence,
+    Logged,
+    QuestionResult,
+    TokenEvidence,
+    evidence_digest,
+    sign_answer,
+)
+from credproof.verification.consent import VerifiedConsent, verify_consent
+from credproof.verification.policy import Evaluation, Policy, evaluate
+from credproof.verification.proving import Holding, Proved, prove_tier
+from credproof.verification.trust import Trust
+from sqlalchemy import Connection, Row
+
+from credproof_server.service.answering import Ask, Draft
+from credproof_server.service.consents import ROW as CONSENT_ROW
+from credproof_server.service.consents import not_permitted
+from credproof_server.service.core import Core
+from credproof_server.service.holdings import Holdings, jwk_disclosure, open_holdings
+from credproof_server.storage import repository
+from credproof_server.storage.vault import DataKey
+
+
+class Drafting:
+    """Makes the drafts of some questions; each kind of row is looked up once for all of them."""
+
+    def __init__(self, core: Core, connection: Connection, asks: Sequence[Ask]) -> None:
+        self._core = core
+        self._consents = repository.consents_by_id(connection, [ask.consent_id for ask in asks])
+        subs = {ask.sub for ask in asks if self._consent_row(ask) is not None}
+        self._wrapped = core.vault.wrapped(subs)
+        self._rows: Mapping[bytes, list[Row[Any]]] = repository.current_attestations(
+            connection, subs
+        )
+
+    def draft(self, ask: Ask) -> Draft:
+        """The answer before it is logged.
+
+        Raises:
+            Refused: `NOT_PERMITTED` for every cause before a valid consent.
+            DataLoss: a stored row is damaged.
+        """
+        now, trust = self._core.clock(), self._core.trust
+        row = self._consent_row(ask)
+        if row is None:
+            raise not_permitted()
+        key = self._key(ask.sub)
+        token = key.open(CONSENT_ROW, row.consent_id, row.sealed).decode("ascii")
+        consent, policy = _permit(trust, ask, token, now)
+        holdings = open_holdings(self._rows[ask.sub], key, trust, now)
+        allowed = _under_consent(holdings, consent)
+        evaluation = evaluate(policy, [h.statement for h in allowed], now=now)
+        proved, results = _prove(policy, evaluation, allowed, now)
+        bindings = _bindings(holdings, consent, proved)
+        tokens = tuple(TokenEvidence(p.holding.token, p.proofs, _place(p.holding)) for p in proved)
+        answer = self._sign(ask, token, evaluation, policy, tokens, bindings, results, now)
+        return Draft(
+            ask=ask,
+            issued_at=now,
+            trust_version=trust.bundle.version,
+            answer=answer,
+            bundle=AnswerBundle(answer, token, tokens, bindings, Logged(b"", 0, ()), b""),
+            policy=policy,
+            once=consent.terms.mode == "once",
+            evaluation=evaluation,
+            token_ids=holdings.token_ids,
+            key=key,
+        )
+
+    def _consent_row(self, ask: Ask) -> Row[Any] | None:
+        row = self._consents.get(ask.consent_id)
+        return row if row and (row.lender, row.sub) == (ask.lender, ask.sub) else None
+
+    def _key(self, sub: bytes) -> DataKey:
+        if sub not in self._wrapped:
+            raise DataLoss("KEY_MISSING", "a subject has no data key")
+        return self._core.vault.unwrap(sub, self._wrapped[sub])
+
+    def _sign(
+        self,
+        ask: Ask,
+        consent: str,
+        evaluation: Evaluation,
+        policy: Policy,
+        tokens: tuple[TokenEvidence, ...],
+        bindings: tuple[BindingEvidence, ...],
+        results: tuple[QuestionResult, ...],
+        now: int,
+    ) -> str:
+        tier = policy.tier(evaluation.outcome.tier or "")
+        answer = Answer(
+            domain=self._core.trust.bundle.domain,
+            lender=ask.lender,
+            nonce=ask.nonce,
+            issued_at=now,
+            request_id=ask.request_id,
+            case=ask.case_digest,
+            staff=ask.staff_digest,
+            policy=policy.ref,
+            consent=ask.consent_id,
+            sub=ask.sub,
+            outcome=evaluation.outcome,
+            offer=tier.offer if tier else {},
+            results=results,
+            evidence=evidence_digest(consent, tokens, bindings),
+        )
+        return sign_answer(self._core.keys.answer, answer)
+
+
+def _permit(trust: Trust, ask: Ask, token: str, now: int) -> tuple[VerifiedConsent, Policy]:
+    try:
+        consent = verify_consent(token)
+        policy = trust.policy_in_force(ask.policy, now)
+        via = trust.bundle.domain
+        consent.verify_scope(sub=ask.sub, lender=ask.lender, via=via, policy=policy, at=now)
+    except CredproofError as error:
+        raise not_permitted() from error
+    if not policy.allows(ask.lender):
+        raise not_permitted()
+    return consent, policy
+
+
+def _under_consent(holdings: Holdings, consent: VerifiedConsent) -> list[Holding]:
+    """Attestations of providers that bound the consent's key: the consent opens no others."""
+    binders = set(holdings.bound_by(consent.key))
+    if not binders:
+        raise not_permitted()
+    return [h for h in holdings.attestations if h.statement.issuer in binders]
+
+
+def _prove(
+    policy: Policy, evaluation: Evaluation, holdings: Sequence[Holding], now: int
+) -> tuple[tuple[Proved, ...], tuple[QuestionResult, ...]]:
+    tier = policy.tier(evaluation.outcome.tier or "")
+    return prove_tier(policy, tier, holdings, now=now) if tier else ((), ())
+
+
+def _bindings(
+    holdings: Holdings, consent: VerifiedConsent, proved: Sequence[Proved]
+) -> tuple[BindingEvidence, ...]:
+    """One binding per provider used; when no proof is given, one that makes the key known."""
+    used = {item.holding.statement.issuer for item in proved}
+    issuers = sorted(used) or list(holdings.bound_by(consent.key))[:1]
+    found = [holdings.binding(issuer, consent.key) for issuer in issuers]
+    return tuple(
+        BindingEvidence(h.token, jwk_disclosure(h).text, _place(h)) for h in found if h is not None
+    )
+
+
+def _place(holding: Holding) -> Logged:
+    """The place in the log by its index alone; entry and proof are added when it is published."""
+    return Logged(b"", holding.log_index, ())
