@@ -21,7 +21,7 @@ import grpc
 from credproof import standard
 from credproof.base import jws
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
-from credproof.base.errors import Malformed, VerificationFailed
+from credproof.base.errors import CredproofError, Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.members import Members
 from credproof.channel import SignedCaller, connect_borrower
@@ -266,19 +266,42 @@ class Borrower:
     def consent(self, checked: CheckedRequest, *, language: str) -> str:
         """Sign the terms of a checked request and register the consent; gives the consent.
 
+        Whoever keeps consents signs and grants apart, and keeps the consent in between: it is
+        needed to revoke.
+
         Raises:
             Refused: the service does not take it.
         """
+        token = self.sign(checked, language=language)
+        self.grant(token)
+        return token
+
+    def sign(self, checked: CheckedRequest, *, language: str) -> str:
+        """Sign the terms of a checked request; the consent counts once it is granted."""
         notice = checked.notice(language).encode("utf-8")
-        token = sign_consent(
+        return sign_consent(
             self._signer,
             checked.request,
             jti=secrets.token_bytes(JTI_BYTES),
             now=int(time.time()),
             notice=Notice(hashlib.sha256(notice).digest(), language),
         )
-        self._caller.call(_GRANT, pb.GrantConsentRequest(consent=token), pb.GrantConsentResponse)
-        return token
+
+    def grant(self, consent: str) -> None:
+        """Register a consent with the service; granting it again changes nothing.
+
+        Raises:
+            Refused: the service does not take it.
+        """
+        self._caller.call(_GRANT, pb.GrantConsentRequest(consent=consent), pb.GrantConsentResponse)
+
+    def signed_before(self, consent: str, checked: CheckedRequest) -> bool:
+        """Whether this is a consent of this borrower to this very request."""
+        try:
+            found = verify_consent(consent)
+        except CredproofError:
+            return False
+        return (found.key, found.request) == (self._signer.public, checked.request.jws.id)
 
     def revoke(self, consent: str) -> int:
         """Revoke a consent; it is over when this returns. Gives the log index.

@@ -17,6 +17,7 @@ from credproof.cli.output import (
     require_writable,
     write_file,
 )
+from credproof.home import replace_file
 
 app = typer.Typer(
     help="For borrowers: see who asks, consent, revoke. 借款人:查看请求、授权、撤回。",
@@ -100,8 +101,9 @@ def consent(
 ) -> None:
     """Show a lender's request, and sign it if you agree.
 
-    Registers the consent with the service, then writes it; give the file to the lender, and keep
-    a copy: you need it to revoke. Exit code 1 when you do not agree.
+    Writes the consent, then registers it with the service; give the file to the lender, and keep
+    a copy: you need it to revoke. When this was interrupted, run it again: a consent to this
+    request that lies there already is registered as it is. Exit code 1 when you do not agree.
 
     \b
     Example:
@@ -110,13 +112,19 @@ def consent(
     require_writable(output)
     borrower = sdk.Borrower.open(home)
     checked = borrower.check(read_text(request))
+    if not output.exists() or not borrower.signed_before(read_text(output), checked):
+        _agree(checked, language, yes=yes)
+        replace_file(output, borrower.sign(checked, language=language).encode("ascii"))
+    borrower.grant(read_text(output))
+    done = "授权书" if language == "zh" else "Consent"
+    out.print(f"{done}:  {output}")
+
+
+def _agree(checked: sdk.CheckedRequest, language: str, *, yes: bool) -> None:
     out.print(checked.notice(language), markup=False)
     if not yes:
         question = "同意吗？" if language == "zh" else "Do you agree?"
         typer.confirm(question, abort=True)
-    write_file(output, borrower.consent(checked, language=language).encode("ascii"))
-    done = "授权书" if language == "zh" else "Consent"
-    out.print(f"{done}:  {output}")
 
 
 @app.command(epilog=EXIT_CODES)
