@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import resource
 import socket
 import ssl
 import time
@@ -17,8 +17,8 @@ from credproof_server.directory import ServiceDirectory
 
 from tests.adversary.stage import LENDER, PROVIDER, Stage
 
-IDLE = int(os.environ.get("CREDPROOF_IDLE_CLIENTS", "300"))
-"""Connections that say nothing; a thousand by hand."""
+IDLE = min(1000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200)
+"""Connections that say nothing: a thousand, or as many as there are descriptors for."""
 TLS = 60
 """Of these, how many finish the TLS handshake first: it costs both sides the same."""
 ANSWERED_S = 5.0
