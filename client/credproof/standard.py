@@ -1,4 +1,4 @@
-"""What ships with credproof: schemas, policies, notices, the demo's data."""
+"""What ships with credproof: schemas, policies, texts, the demo's data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from credproof.attestation.schema import Schema, parse_schema
+from credproof.verification.consent import LANGUAGES
 from credproof.verification.policy import Policy, parse_policy
+from credproof.verification.text import Text, parse_text
 
 _DATA = files("credproof") / "data"
 
@@ -34,6 +36,12 @@ def schemas() -> Mapping[str, Schema]:
 def policies() -> tuple[Policy, ...]:
     """The shipped policies."""
     return tuple(parse_policy(read(f"policies/{name}.yaml"), schemas()) for name in _POLICIES)
+
+
+@cache
+def texts() -> tuple[Text, ...]:
+    """The shipped texts, one document per language."""
+    return tuple(parse_text(read(f"texts/{name}.yaml")) for name in LANGUAGES)
 
 
 _SCHEMAS = ("consumer-revolving", "key-binding")

@@ -12,6 +12,7 @@ from credproof.verification.consent import (
     verify_consent,
     verify_revocation,
 )
+from credproof.verification.notice import is_genuine
 from credproof.verification.participant import BORROWER
 from credproof.verification.trust import Trust
 
@@ -97,7 +98,8 @@ class Consents:
 
 
 def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
-    """Whether lender, service, policies and time of the consent are known and in force."""
+    """Whether lender, service, policies and time of the consent are known and in force, and the
+    borrower was shown what they come to."""
     terms = consent.terms
     try:
         trust.active(terms.aud, "lender")
@@ -110,9 +112,9 @@ def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
                 policy=policy,
                 at=now,
             )
+        return is_genuine(consent.notice, trust, terms)
     except CredproofError:
         return False  # the caller learns only that it is not permitted
-    return True
 
 
 class GrantConsent:
