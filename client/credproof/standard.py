@@ -44,5 +44,10 @@ def texts() -> tuple[Text, ...]:
     return tuple(parse_text(read(f"texts/{name}.yaml")) for name in LANGUAGES)
 
 
+def text(language: str) -> Text:
+    """The shipped texts of a language (`en` or `zh`)."""
+    return next(text for text in texts() if text.language == language)
+
+
 _SCHEMAS = ("consumer-revolving", "key-binding")
 _POLICIES = ("revolving-standing",)

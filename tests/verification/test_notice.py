@@ -6,12 +6,13 @@ import pytest
 from credproof import standard
 from credproof.base.encoding import canonical_json, parse_json
 from credproof.base.errors import CredproofError
+from credproof.verification.adverse import adverse_text
 from credproof.verification.consent import Notice
 from credproof.verification.explain import policy_text, question_text, untouched
 from credproof.verification.notice import is_genuine, notice_digest, notice_text, text_in
 from credproof.verification.text import fill, parse_text
 
-from tests.world import POLICY, World
+from tests.world import FAIR, GOOD, POLICY, POOR, World
 
 WORLD = World()
 TRUST = WORLD.trust()
@@ -98,3 +99,44 @@ def test_both_languages_have_the_same_places():
 
 def test_further_lines_of_what_is_filled_in_are_indented_as_the_first():
     assert fill("a\n  $list\nb", list="one\ntwo") == "a\n  one\n  two\nb"
+
+
+# -- against whom is decided
+
+
+def verified(values: dict):
+    world = World()
+    return world.verify(world.finish(world.case(values)))
+
+
+@pytest.mark.parametrize(
+    ("values", "outcome", "reason"),
+    [
+        (FAIR, "tier B", "the conditions of a higher tier were not proved"),
+        (POOR, "referred to a person", "not told by this rule"),
+        (
+            {**FAIR, "utilisation_bp": None},
+            "incomplete; this is no refusal",
+            "a figure that was asked about is not known",
+        ),
+    ],
+)
+def test_an_adverse_notice_names_source_outcome_reason_and_rights(values, outcome, reason):
+    told = adverse_text(verified(values), TRUST, TEXTS["en"])
+
+    for part in (outcome, reason, "Bank (bank)", "Lend (lend)", POLICY.id, "copy", "dispute"):
+        assert part in told
+    assert "$" not in told
+
+
+def test_an_adverse_notice_is_in_chinese_too():
+    told = adverse_text(verified(POOR), TRUST, TEXTS["zh"])
+
+    for part in ("转人工审核", "该规则不予说明", "异议", "人工复核", POLICY.title["zh"]):
+        assert part in told
+
+
+def test_the_best_tier_has_no_adverse_notice():
+    with pytest.raises(CredproofError) as caught:
+        adverse_text(verified(GOOD), TRUST, TEXTS["en"])
+    assert caught.value.reason == "NOTHING_ADVERSE"
