@@ -15,8 +15,7 @@ from pathlib import Path
 
 import grpc
 
-from credproof.base import jws
-from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
+from credproof.base.encoding import b64url, canonical_json, parse_b64url, parse_json
 from credproof.base.errors import CredproofError, Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.members import Members
@@ -32,6 +31,14 @@ from credproof.verification.consent import (
     sign_consent,
     sign_revocation,
     verify_consent,
+)
+from credproof.verification.document import (
+    CONSENT,
+    POSSESSION,
+    Device,
+    DocumentSigner,
+    join_signatures,
+    sign_document,
 )
 from credproof.verification.notice import notice_digest, notice_text, text_in
 from credproof.verification.trust import Trust
@@ -134,10 +141,9 @@ def load_signer(folder: Path) -> Ed25519Signer:
     return Ed25519Signer(parse_b64url(text, size=32))
 
 
-def prove_possession(signer: Ed25519Signer, *, provider: str) -> str:
+def prove_possession(signer: DocumentSigner, *, provider: str) -> str:
     """Shows a provider that one holds the key, so that it can bind it."""
-    claims: dict[str, Json] = {"aud": provider, "iat": int(time.time())}
-    return jws.sign(signer, jws.POSSESSION, claims, carry_key=True)
+    return sign_document(signer, POSSESSION, {"aud": provider, "iat": int(time.time())})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +166,15 @@ class Borrower:
     """A borrower at work."""
 
     def __init__(
-        self, signer: Ed25519Signer, found: Pass, channel: grpc.Channel | None = None
+        self, signer: DocumentSigner, found: Pass, channel: grpc.Channel | None = None
     ) -> None:
         """`channel` may be shared by several borrowers, on a device they share."""
         self._signer = signer
         self._pass = found
         self._channel = channel or connect_borrower(found.address, found.authority)
-        self._caller = SignedCaller(self._channel, signer, found.domain)
+        # A passkey signs documents, not calls: those are signed by a key made for the occasion.
+        caller = Ed25519Signer(secrets.token_bytes(32)) if isinstance(signer, Device) else signer
+        self._caller = SignedCaller(self._channel, caller, found.domain)
 
     @classmethod
     def open(cls, folder: Path) -> Borrower:
@@ -256,10 +264,29 @@ class Borrower:
     def signed_before(self, consent: str, checked: CheckedRequest) -> bool:
         """Whether this is a consent of this borrower to this very request."""
         try:
-            found = verify_consent(consent)
+            found = verify_consent(consent, checked.trust.bundle.relying_parties)
         except CredproofError:
             return False
-        return (found.key, found.request) == (self._signer.public, checked.request.jws.id)
+        return self._signer.public in found.keys and found.request == checked.request.jws.id
+
+    def cosign(self, consent: str) -> str:
+        """Add this borrower's signature to a consent, register it, and give the whole.
+
+        For who has several keys: figures of a provider are used only under a key that it bound.
+        A consent that is paused since its key was lost is active again under a new one.
+
+        Raises:
+            Malformed, VerificationFailed: it is not a consent.
+            Refused: the service does not take it.
+        """
+        parties = self.trust().bundle.relying_parties
+        there = verify_consent(consent, parties)
+        if self._signer.public in there.keys:
+            return consent
+        mine = sign_document(self._signer, CONSENT, there.document.claims)
+        whole = join_signatures([consent, mine])
+        self.grant(whole)
+        return whole
 
     def revoke(self, consent: str) -> int:
         """Revoke a consent; it is over when this returns. Gives the log index.
@@ -267,7 +294,7 @@ class Borrower:
         Raises:
             Refused: it is not this borrower's consent.
         """
-        consent_id = verify_consent(consent).id
+        consent_id = verify_consent(consent, self.trust().bundle.relying_parties).id
         token = sign_revocation(self._signer, consent_id, now=int(time.time()))
         request = pb.RevokeConsentRequest(revocation=token)
         return int(self._caller.call(_REVOKE, request, pb.RevokeConsentResponse).log_index)

@@ -52,6 +52,7 @@ from credproof.verification.answer import (
     Kept,
     Reference,
 )
+from credproof.verification.bundle import RelyingParty
 from credproof.verification.consent import (
     JTI_BYTES,
     Mode,
@@ -188,7 +189,7 @@ class Lender(Session):
             Refused: the service does not permit it.
             VerificationFailed: the answer does not verify; `step` names the failed check.
         """
-        verified = verify_consent(consent)
+        verified = verify_consent(consent, self.trust.bundle.relying_parties)
         ref = self._policy(policy_id, verified).ref
         kept = _kept(subject.transcript, case, staff)
         request = ask_wire.request(kept, subject.sub, ref, verified.id)
@@ -241,7 +242,7 @@ class Lender(Session):
 
     def _prepare(self, ask: Ask) -> Asked | CredproofError:
         try:
-            consent = verify_consent(ask.consent)
+            consent = verify_consent(ask.consent, self.trust.bundle.relying_parties)
             self._require_scope(ask, consent)
             # One element per call: a proof over several would not verify in a file of its own.
             subject = self.subject(ask.subject)
@@ -276,7 +277,7 @@ class Lender(Session):
         return [results[place] for place in range(len(asked))]
 
     def _put_batch(self, asked: Sequence[Asked]) -> list[KeptAnswer | CredproofError]:
-        requests = [_ask_request(item) for item in asked]
+        requests = [_ask_request(item, self.trust.bundle.relying_parties) for item in asked]
         reply = call(self._verification.BatchAsk, pb.BatchAskRequest(requests=requests))
         if len(reply.results) != len(asked):
             raise DataLoss("BAD_REPLY", "the service gave another number of results than items")
@@ -351,8 +352,8 @@ def _kept(transcript: Transcript, case: str, staff: str) -> Kept:
     )
 
 
-def _ask_request(asked: Asked) -> pb.AskRequest:
-    consent = verify_consent(asked.ask.consent)
+def _ask_request(asked: Asked, parties: Sequence[RelyingParty] = ()) -> pb.AskRequest:
+    consent = verify_consent(asked.ask.consent, parties)
     return ask_wire.request(
         asked.kept, consent.terms.sub, _ref(consent, asked.ask.policy_id), consent.id
     )

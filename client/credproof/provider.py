@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 from credproof.attestation.pseudonym import SubjectId
 from credproof.attestation.sealing import Route
-from credproof.attestation.withdrawal import sign_withdrawal
-from credproof.base import jws
-from credproof.base.errors import Malformed, VerificationFailed
-from credproof.base.keys import PublicKey
+from credproof.attestation.withdrawal import KEY_LOST, sign_withdrawal
+from credproof.base.encoding import b64url
+from credproof.base.errors import Conflict, Malformed, VerificationFailed
 from credproof.base.limits import CHAIN_HEADS_MAX, CLOCK_SKEW_S
 from credproof.base.members import Members
 from credproof.channel import call
@@ -33,6 +32,8 @@ from credproof.submission.run import Run
 from credproof.submission.sender import Sender
 from credproof.v1 import attestation_service_pb2 as pb
 from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
+from credproof.verification.bundle import RelyingParty
+from credproof.verification.document import POSSESSION, Signature, verify_document
 
 KEY_BINDING = "key-binding/1"
 POSSESSION_AGE_MAX_S = 600
@@ -276,9 +277,51 @@ class Provider(Session):
             VerificationFailed: a proof is not for this provider, or too old.
             Malformed: a binding was refused, with the reason why.
         """
-        keys = [verify_possession(proof, provider=self.id, now=_now()) for _, proof in possessions]
-        ids = [subject_id for subject_id, _ in possessions]
-        records = [_binding_record(i, *pair) for i, pair in enumerate(zip(ids, keys, strict=True))]
+        return self._bind([(*pair, None) for pair in possessions])
+
+    def replace_key(self, subject_id: str, possession: str, *, lost: str) -> Bound:
+        """Bind a new key in the place of the lost one with the fingerprint `lost`.
+
+        The lost key is ended before this binds the new one, for all providers; consents that
+        only it signed pause until the new key signs them too.
+
+        Raises:
+            Conflict: `NO_SUCH_BINDING`; and as `bind`.
+        """
+        replaced = self._freeze(lost)
+        return self._bind([(subject_id, possession, replaced)])[0]
+
+    def freeze(self, kid: str) -> None:
+        """End a key that was reported lost, by its fingerprint: for all providers, and at once.
+
+        Raises:
+            Conflict: `NO_SUCH_BINDING`, or as the service refuses.
+        """
+        self._freeze(kid)
+
+    def _freeze(self, kid: str) -> bytes:
+        """The id of the binding that counts no more."""
+        account = _account(kid)
+        heads = self._heads(self.trust.schema(KEY_BINDING).digest, [account])
+        if account not in heads:
+            raise Conflict("NO_SUCH_BINDING", "you have not bound a key with this fingerprint")
+        token_id = heads[account][1]
+        for refused in self._withdraw([(account, token_id)], KEY_LOST, []).refused:
+            raise Conflict(refused.reason, refused.message)
+        return token_id
+
+    def _bind(self, wanted: Sequence[tuple[str, str, bytes | None]]) -> list[Bound]:
+        parties, now = self.trust.bundle.relying_parties, _now()
+        proofs = [
+            verify_possession(proof, provider=self.id, now=now, parties=parties)
+            for _, proof, _ in wanted
+        ]
+        records = [
+            _binding_record(line, subject_id, proof, replaced)
+            for line, ((subject_id, _, replaced), proof) in enumerate(
+                zip(wanted, proofs, strict=True)
+            )
+        ]
         report = self.submit(records, schema_id=KEY_BINDING)
         accounts = [record.account for record in records]
         items = self._outbox.newest(KEY_BINDING, accounts)
@@ -289,36 +332,50 @@ class Provider(Session):
             if item is None or (item.basis, item.state) != bound:
                 row = refused[record.line]
                 raise Malformed(row.reason, row.message)
-        return [Bound(items[name].sub, key.kid) for name, key in zip(accounts, keys, strict=True)]
+        pairs = zip(accounts, proofs, strict=True)
+        return [Bound(items[name].sub, proof.key.kid) for name, proof in pairs]
 
 
-def _binding_record(line: int, subject_id: str, key: PublicKey) -> Record:
+def _account(kid: str) -> str:
+    return f"key-{kid}"
+
+
+def _binding_record(line: int, subject_id: str, proof: Signature, replaced: bytes | None) -> Record:
+    key = proof.key
     return Record(
         line=line,
         subject=subject_id,
-        account=f"key-{key.kid}",
+        account=_account(key.kid),
         as_of=dt.datetime.now(dt.UTC).date(),
         currency=None,
-        values={"jwk": key.jwk(), "method": "SOFTWARE", "rp_id": None, "replaces": None},
+        values={
+            "jwk": key.jwk(),
+            "method": "PASSKEY" if proof.rp_id else "SOFTWARE",
+            "rp_id": proof.rp_id or None,
+            "replaces": None if replaced is None else b64url(replaced),
+        },
     )
 
 
-def verify_possession(token: str, *, provider: str, now: int) -> PublicKey:
+def verify_possession(
+    text: str, *, provider: str, now: int, parties: Sequence[RelyingParty] = ()
+) -> Signature:
     """The borrower's key out of a fresh proof of possession made for this provider.
 
     Raises:
-        Malformed, VerificationFailed: `BAD_SIGNATURE`, `OTHER_PROVIDER`, `PROOF_TOO_OLD`.
+        Malformed, VerificationFailed: as `verify_document`; `OTHER_PROVIDER`, `PROOF_TOO_OLD`.
     """
-    parsed = jws.parse(token, jws.POSSESSION)
-    key = parsed.verify_own_key()
-    members = Members(parsed.claims, "proof of possession")
+    document = verify_document(text, POSSESSION, parties)
+    members = Members(document.claims, "proof of possession")
     audience, issued_at = members.take("aud", str), members.take("iat", int)
     members.finish()
     if audience != provider:
         raise VerificationFailed("OTHER_PROVIDER", "the proof was made for another provider")
     if not now - POSSESSION_AGE_MAX_S <= issued_at <= now + CLOCK_SKEW_S:
         raise VerificationFailed("PROOF_TOO_OLD", "the proof of possession is too old")
-    return key
+    if len(document.signatures) != 1:
+        raise Malformed("NOT_ONE_KEY", "a proof of possession is by one key")
+    return document.signatures[0]
 
 
 def _now() -> int:

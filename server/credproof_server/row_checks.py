@@ -83,6 +83,23 @@ def withdrawal(row: Row[Any], context: Context) -> None:
         raise differs()
 
 
+def ended_key(row: Row[Any], context: Context) -> None:
+    """The ended key is the one that was logged."""
+    entry = context.entry(row.log_index, withdrawals.ENTRY_KEY_ENDED)
+    if entry.object != withdrawals.ended_key_digest(entry.salt, row.sub, row.kid):
+        raise differs()
+
+
+def signature(row: Row[Any], context: Context) -> None:
+    """A further signature under a consent opens, verifies, and is what was logged."""
+    name = consents.signature_name(row.consent_id, row.log_index)
+    text = context.key(row.sub).open(consents.SIGNATURE_ROW, name, row.sealed)
+    found = verify_consent(text.decode("ascii"), context.trust.bundle.relying_parties)
+    entry = context.entry(row.log_index, consents.ENTRY_SIGNED)
+    if (entry.object, row.consent_id, row.sub) != (found.id, found.id, found.terms.sub):
+        raise differs()
+
+
 def conflict(row: Row[Any], context: Context) -> None:
     """The evidence of an equivocation opens and is what was logged."""
     package = parse_package(context.key(row.sub).open(ingest.ROW, row.token_id, row.sealed))
@@ -96,7 +113,7 @@ def conflict(row: Row[Any], context: Context) -> None:
 def consent(row: Row[Any], context: Context) -> None:
     """The consent opens, verifies, and is what was logged."""
     token = context.key(row.sub).open(consents.ROW, row.consent_id, row.sealed)
-    found = verify_consent(token.decode("ascii"))
+    found = verify_consent(token.decode("ascii"), context.trust.bundle.relying_parties)
     entry = context.entry(row.log_index, consents.ENTRY_GRANTED)
     terms = (found.terms.sub, found.terms.aud)
     if (entry.object, row.consent_id, row.sub, row.lender) != (found.id, found.id, *terms):
@@ -144,8 +161,10 @@ RowCheck = Callable[[Row[Any], Context], None]
 ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "attestation": (ENTRY_ATTESTATION, attestation),
     "withdrawal": (withdrawals.ENTRY_WITHDRAWN, withdrawal),
+    "ended key": (withdrawals.ENTRY_KEY_ENDED, ended_key),
     "conflict": (ingest.ENTRY_CONFLICT, conflict),
     "consent": (consents.ENTRY_GRANTED, consent),
+    "signature": (consents.ENTRY_SIGNED, signature),
     "answer": (ENTRY_ANSWER, answer),
     "trust bundle": (registry.ENTRY_CHANGED, trust_bundle),
 }

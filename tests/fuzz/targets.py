@@ -109,7 +109,9 @@ TARGETS: dict[str, Target] = {
     "checkpoint": Target(
         lambda data: parse_checkpoint(unicode(data)), lambda found: found.to_text().encode()
     ),
-    "consent": Target(lambda data: verify_consent(text(data)).jws, _token),
+    "consent": Target(
+        lambda data: verify_consent(text(data)).document, lambda found: found.text.encode()
+    ),
     "disclosure": Target(lambda data: parse_disclosure(text(data)), lambda f: f.text.encode()),
     "enrolment": Target(lambda data: verify_enrolment(data, now=NOW)),
     "entry": Target(parse_entry, lambda entry: entry.to_line()),

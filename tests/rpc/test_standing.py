@@ -41,7 +41,7 @@ def test_what_a_suspended_provider_attested_gives_no_answer_until_it_is_active_a
     with suspended(running, PROVIDER):
         with pytest.raises(Refused) as caught:
             ask(lender, subject_id, consent)
-        assert caught.value.reason == "NOT_PERMITTED"
+        assert caught.value.reason == "CONSENT_PAUSED"
         assert lender.verify(kept.bundle).outcome.tier == "A", "what was answered before stands"
     assert ask(lender, subject_id, consent).verified.outcome.tier == "A"
 

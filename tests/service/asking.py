@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from credproof import standard
 from credproof.attestation.package import parse_package
-from credproof.base.encoding import canonical_json, parse_json
+from credproof.base.encoding import b64url, canonical_json, parse_json
 from credproof.base.keys import Ed25519Signer
 from credproof.verification.bundle import PolicyPin
 from credproof.verification.consent import (
@@ -19,6 +19,7 @@ from credproof.verification.consent import (
     sign_request,
     verify_consent,
 )
+from credproof.verification.document import Device
 from credproof.verification.notice import notice_digest, notice_text, text_in
 from credproof.verification.participant import NEVER
 from credproof.verification.policy import Policy, parse_policy
@@ -37,6 +38,7 @@ class Asking:
 
     def __init__(self, deployment: Deployment, core: Core) -> None:
         self.core = core
+        self.core_directory = deployment.directory
         self.bank = deployment.home("bank").signer
         self.lend = deployment.home("lend").signer
         self.borrower: Ed25519Signer = signer_of("borrower")
@@ -51,15 +53,21 @@ class Asking:
         if seq == 1:
             await self.bind()
 
-    async def bind(self, **changes: object) -> None:
-        """Bind the borrower's key."""
-        key = complete(KEY_BINDING, {"jwk": self.borrower.public.jwk(), "method": "SOFTWARE"})
-        made = statement(key, **{"schema": KEY_BINDING, "account": "key", **changes})
-        await self._accepted(package(made, self.bank))
+    async def bind(self, signer=None, *, replaces: bytes | None = None, **changes: object) -> bytes:
+        """Bind the borrower's key, or another one, in an account of its own; the token's id."""
+        key = (signer or self.borrower).public
+        values = {"jwk": key.jwk(), "method": "SOFTWARE"}
+        values |= {"replaces": b64url(replaces)} if replaces else {}
+        account = "key" if signer is None else f"key-{key.kid}"
+        about = {"schema": KEY_BINDING, "account": account, **changes}
+        made = package(statement(complete(KEY_BINDING, values), **about), self.bank)
+        await self._accepted(made)
+        return parse_package(made).token.id
 
     async def _accepted(self, made: bytes) -> None:
         (result,) = await self.submit([made])
-        assert hasattr(result, "log_index"), result
+        if isinstance(result, Exception):
+            raise result
 
     async def submit(self, packages: list[bytes]):
         return (await Ingest(self.core).submit("bank", seal(self.core.trust, packages))).results
@@ -80,8 +88,17 @@ class Asking:
         )
         return policy
 
-    async def consent(self, *policies: Policy, mode: str = "continuing") -> bytes:
+    async def consent(self, *policies: Policy, mode: str = "continuing", signer=None) -> bytes:
         """The id of a fresh consent of the borrower to these policies."""
+        self.document = self.signed_consent(*policies, mode=mode, signer=signer)
+        await self.grant(self.document, signer)
+        return verify_consent(self.document, self.core.trust.bundle.relying_parties).id
+
+    async def grant(self, document: str, signer=None) -> None:
+        caller = signer_of("caller") if isinstance(signer, Device) else signer or self.borrower
+        await Consents(self.core).grant(document, caller.public)
+
+    def signed_consent(self, *policies: Policy, mode: str = "continuing", signer=None) -> str:
         now = int(time.time())
         terms = Terms(
             sub=self.sub,
@@ -97,9 +114,8 @@ class Asking:
         request = parse_request(sign_request(self.lend, terms, jti=os.urandom(16), **times))
         trust = self.core.trust
         notice = Notice(notice_digest(notice_text(trust, terms, text_in(trust, "zh"))), "zh")
-        token = sign_consent(self.borrower, request, jti=os.urandom(16), now=now, notice=notice)
-        await Consents(self.core).grant(token, self.borrower.public)
-        return verify_consent(token).id
+        by = signer or self.borrower
+        return sign_consent(by, request, jti=os.urandom(16), now=now, notice=notice)
 
     def question(self, policy: Policy, consent_id: bytes) -> Ask:
         """A fresh question of the lender."""

@@ -57,7 +57,7 @@ def suspend(core, name: str) -> None:
 async def refused(asking: Asking, consent_id: bytes) -> None:
     with pytest.raises(Refused) as caught:
         await ask(asking, consent_id)
-    assert caught.value.reason == "NOT_PERMITTED"
+    assert caught.value.reason == "CONSENT_PAUSED"
 
 
 async def test_a_borrower_who_is_attested_and_bound_gets_an_answer(asking):

@@ -72,13 +72,13 @@ async def test_no_answer_rests_on_a_withdrawn_attestation(asking, core):
     assert (outcome.kind, outcome.reasons) == ("INCOMPLETE", ("ABSENT",))
 
 
-async def test_a_consent_ends_with_the_binding_of_its_key(asking, core):
+async def test_a_consent_pauses_with_the_binding_of_its_key(asking, core):
     consent_id = await asking.consent(POLICY, mode="once")
     _, binding = current(core)
     await withdraw(asking, signed(asking, binding, reason="wrong-person"))
     with pytest.raises(Refused) as caught:
         await asking.ask(asking.question(POLICY, consent_id))
-    assert caught.value.reason == "NOT_PERMITTED"
+    assert caught.value.reason == "CONSENT_PAUSED"
 
 
 async def test_an_answer_drafted_before_a_withdrawal_is_not_given_after_it(asking, core):

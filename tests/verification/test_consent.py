@@ -33,7 +33,7 @@ def refused(reason: str, work) -> None:
 def test_a_consent_verifies_under_the_key_it_carries(signer):
     consent = verify_consent(WORLD.consent(signer=signer))
 
-    assert signer.public == consent.key
+    assert (signer.public,) == consent.keys
     assert WORLD.terms() == consent.terms
     consent.verify_scope(sub=WORLD.sub, lender="lend", via=DOMAIN, policy=POLICY, at=NOW)
 
@@ -119,4 +119,4 @@ def test_a_notice_in_an_unknown_language_is_refused():
 def test_a_revocation_names_its_consent_and_key():
     token = sign_revocation(WORLD.borrower, bytes(32), now=NOW)
     revocation = verify_revocation(token)
-    assert (WORLD.borrower.public, bytes(32)) == (revocation.key, revocation.consent)
+    assert ((WORLD.borrower.public,), bytes(32)) == (revocation.keys, revocation.consent)

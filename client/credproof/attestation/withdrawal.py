@@ -17,8 +17,9 @@ from credproof.base.keys import DatedKey, Signer
 from credproof.base.limits import ATTESTATION_AGE_MAX_S, CLOCK_SKEW_S
 from credproof.base.members import Members
 
-REASONS: Final = ("error", "wrong-person", "closed", "transferred")
-"""Why an attestation is taken back."""
+KEY_LOST: Final = "key-lost"
+REASONS: Final = ("error", "wrong-person", "closed", "transferred", KEY_LOST)
+"""Why an attestation is taken back. `key-lost` is for key bindings: it ends the key everywhere."""
 
 
 @dataclass(frozen=True, slots=True)

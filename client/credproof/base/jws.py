@@ -28,6 +28,7 @@ TRUST = "credproof-trust+jwt"
 CALL = "credproof-call+jwt"
 POSSESSION = "credproof-possession+jwt"
 ENROLMENT = "credproof-enrolment+jwt"
+ACCEPTANCE = "credproof-acceptance+jwt"
 
 _ALGORITHMS = ("EdDSA", "ES256")
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from credproof.base.encoding import b64url, parse_b64url, tagged_hash
 from credproof.base.errors import Malformed, VerificationFailed
 
-_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class PublicKey:
         Raises:
             VerificationFailed: `BAD_SIGNATURE`.
         """
-        if self.alg == "ES256" and int.from_bytes(signature[32:], "big") > _P256_ORDER // 2:
+        if self.alg == "ES256" and int.from_bytes(signature[32:], "big") > P256_ORDER // 2:
             raise VerificationFailed("BAD_SIGNATURE", "signature is the twin of another")
         self.verify(message, signature)
 
@@ -127,7 +127,7 @@ class P256Signer:
     def sign(self, message: bytes) -> bytes:
         """r then s, 32 bytes each, with the smaller of the two possible s."""
         r, s = decode_dss_signature(self._key.sign(message, ec.ECDSA(hashes.SHA256())))
-        return r.to_bytes(32, "big") + min(s, _P256_ORDER - s).to_bytes(32, "big")
+        return r.to_bytes(32, "big") + min(s, P256_ORDER - s).to_bytes(32, "big")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,10 @@ SCHEMA_FACTS_MAX: Final = 32
 POLICY_QUESTIONS_MAX: Final = 32
 POLICY_TIERS_MAX: Final = 8
 CONSENT_POLICIES_MAX: Final = 8
+BINDERS_MAX: Final = 32
+"""Others whose key bindings one provider accepts."""
+DOCUMENT_SIGNATURES_MAX: Final = 8
+"""Keys that sign one document of a borrower: one per device or provider."""
 EVIDENCE_TOKENS_MAX: Final = 64
 """Attestations in one answer."""
 DISCLOSURES_MAX: Final = 64
@@ -61,6 +65,10 @@ ENTRY_BYTES_MAX: Final = 65_535
 """One log entry: C2SP tlog-tiles gives entries a 16-bit length."""
 TOKEN_BYTES_MAX: Final = 32_768
 """One compact JWS."""
+AUTHENTICATOR_DATA_BYTES_MAX: Final = 1024
+"""What an authenticator says with an assertion: 37 bytes, more with extensions."""
+CLIENT_DATA_BYTES_MAX: Final = 2048
+"""What a browser says with an assertion: type, challenge, origin."""
 PACKAGE_BYTES_MAX: Final = 65_536
 """One attestation with its values and its seed, before sealing."""
 SEALED_BATCH_BYTES_MAX: Final = 3 * 1024 * 1024

@@ -7,7 +7,7 @@ Formats: `docs/PROTOCOL.md`, "Consent request" and "Consent".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,6 +24,15 @@ from credproof.base.limits import (
     at_most,
 )
 from credproof.base.members import Members
+from credproof.verification.bundle import RelyingParty
+from credproof.verification.document import (
+    CONSENT,
+    REVOCATION,
+    DocumentSigner,
+    SignedDocument,
+    sign_document,
+    verify_document,
+)
 from credproof.verification.policy import PURPOSES, Policy, PolicyRef, parse_ref, ref_json
 
 Mode = Literal["once", "continuing"]
@@ -165,11 +174,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedConsent:
-    """A consent whose own key signed it; whether that key speaks for the borrower is another
+    """A consent that its own keys signed; whether one of them speaks for the borrower is another
     question, which key bindings answer."""
 
-    jws: Jws
-    key: PublicKey
+    document: SignedDocument
     jti: bytes
     not_before: int
     terms: Terms
@@ -178,8 +186,13 @@ class VerifiedConsent:
 
     @property
     def id(self) -> bytes:
-        """SHA-256 of the signing input, 32 bytes."""
-        return self.jws.id
+        """What identifies the document, whoever signs it; 32 bytes."""
+        return self.document.id
+
+    @property
+    def keys(self) -> tuple[PublicKey, ...]:
+        """The keys that signed it."""
+        return self.document.keys
 
     def verify_scope(self, *, sub: bytes, lender: str, via: str, policy: Policy, at: int) -> None:
         """Accept that the consent covers this lender's use of this policy at time `at`.
@@ -205,7 +218,7 @@ class VerifiedConsent:
 
 
 def sign_consent(
-    signer: Signer, request: ConsentRequest, *, jti: bytes, now: int, notice: Notice
+    signer: DocumentSigner, request: ConsentRequest, *, jti: bytes, now: int, notice: Notice
 ) -> str:
     """The borrower's consent to exactly the terms of `request`, from `now` on."""
     claims: dict[str, Json] = {
@@ -215,23 +228,23 @@ def sign_consent(
         "request": b64url(request.jws.id),
         "terms": request.terms.to_json(),
     }
-    return jws.sign(signer, jws.CONSENT, claims, carry_key=True)
+    return sign_document(signer, CONSENT, claims)
 
 
-def verify_consent(token: str) -> VerifiedConsent:
-    """A consent, verified under the key it carries before anything is looked up.
+def verify_consent(text: str, parties: Sequence[RelyingParty] = ()) -> VerifiedConsent:
+    """A consent, verified under the keys it carries before anything is looked up.
+
+    `parties` are those whose passkeys count.
 
     Raises:
-        Malformed: `BAD_CONSENT`, `BAD_MEMBER`, `NO_KEY`, or as `jws.parse`.
-        VerificationFailed: `BAD_SIGNATURE`, `WRONG_KEY`.
+        Malformed: `BAD_CONSENT`, `BAD_MEMBER`, or as `verify_document`.
+        VerificationFailed: as `verify_document`.
     """
-    parsed = jws.parse(token, jws.CONSENT)
-    key = parsed.verify_own_key()
-    members = Members(parsed.claims, "consent")
+    document = verify_document(text, CONSENT, parties)
+    members = Members(document.claims, "consent")
     terms = Members(members.take("terms", dict), "terms")
     consent = VerifiedConsent(
-        jws=parsed,
-        key=key,
+        document=document,
         jti=members.bytes("jti", JTI_BYTES),
         not_before=members.take("nbf", int),
         terms=_take_terms(terms),
@@ -259,28 +272,31 @@ def _parse_notice(value: Mapping[str, Any]) -> Notice:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedRevocation:
-    """A revocation signed by the key it carries, which must be the consent's."""
+    """A revocation signed by the keys it carries, one of which must be the consent's."""
 
-    key: PublicKey
+    document: SignedDocument
     consent: bytes
     issued_at: int
 
+    @property
+    def keys(self) -> tuple[PublicKey, ...]:
+        """The keys that signed it."""
+        return self.document.keys
 
-def sign_revocation(signer: Signer, consent: bytes, *, now: int) -> str:
+
+def sign_revocation(signer: DocumentSigner, consent: bytes, *, now: int) -> str:
     """The borrower's revocation of the consent with this id."""
-    claims: dict[str, Json] = {"consent": b64url(consent), "iat": now}
-    return jws.sign(signer, jws.REVOCATION, claims, carry_key=True)
+    return sign_document(signer, REVOCATION, {"consent": b64url(consent), "iat": now})
 
 
-def verify_revocation(token: str) -> VerifiedRevocation:
-    """A revocation, verified under the key it carries.
+def verify_revocation(text: str, parties: Sequence[RelyingParty] = ()) -> VerifiedRevocation:
+    """A revocation, verified under the keys it carries.
 
     Raises:
         Malformed, VerificationFailed: as `verify_consent`.
     """
-    parsed = jws.parse(token, jws.REVOCATION)
-    key = parsed.verify_own_key()
-    members = Members(parsed.claims, "revocation")
-    revocation = VerifiedRevocation(key, members.bytes("consent", 32), members.take("iat", int))
+    document = verify_document(text, REVOCATION, parties)
+    members = Members(document.claims, "revocation")
+    consent, issued_at = members.bytes("consent", 32), members.take("iat", int)
     members.finish()
-    return revocation
+    return VerifiedRevocation(document, consent, issued_at)

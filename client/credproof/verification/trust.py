@@ -21,6 +21,7 @@ from credproof.base.keys import PublicKey, Signer
 from credproof.base.limits import CLOCK_SKEW_S, TRUST_BYTES_MAX, at_most
 from credproof.base.members import Members
 from credproof.log.note import VerifierKey
+from credproof.verification.acceptance import Acceptance, parse_acceptance
 from credproof.verification.bundle import TrustBundle, parse_bundle
 from credproof.verification.participant import Participant, Role
 from credproof.verification.policy import Policy, PolicyRef, parse_policy
@@ -59,6 +60,21 @@ class Trust:
     def participants(self) -> Mapping[str, Participant]:
         """The participants by id."""
         return {participant.id: participant for participant in self.bundle.participants}
+
+    @cached_property
+    def acceptances(self) -> Mapping[str, Acceptance]:
+        """What providers accepted, by provider; verified."""
+        found = {}
+        for participant in self.bundle.participants:
+            if participant.acceptance:
+                found[participant.id] = parse_acceptance(participant.acceptance)
+                found[participant.id].verify(participant, self.bundle.domain)
+        return found
+
+    def binders(self, provider: str) -> frozenset[str]:
+        """Whose key bindings count for a provider: its own, and those that it accepts."""
+        accepted = self.acceptances.get(provider)
+        return frozenset({provider, *(accepted.binders if accepted else ())})
 
     @cached_property
     def log_key(self) -> VerifierKey:
@@ -166,6 +182,9 @@ def verify_trust(
     if 0 < at < trust.bundle.issued_at - CLOCK_SKEW_S:
         raise VerificationFailed("FROM_THE_FUTURE", "trust bundle begins later: check the clock")
     _require_one_each(trust)
+    binders = {name for item in trust.acceptances.values() for name in item.binders}
+    if not binders <= set(trust.participants):
+        raise Malformed("BAD_TRUST", "a provider accepts a binder that is no participant")
     for key in trust.bundle.sealing_keys:
         SealingPublicKey(key)
     for key in trust.bundle.oprf_keys:

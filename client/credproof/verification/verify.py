@@ -19,7 +19,7 @@ A result names whether it was verified *now* (on receipt) or *as of the answer's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -207,7 +207,7 @@ def _check_consent(
     sources: _Sources,
     tokens: list[Token],
 ) -> list[Token]:
-    consent = verify_consent(bundle.consent)
+    consent = verify_consent(bundle.consent, trust.bundle.relying_parties)
     if consent.id != answer.consent:
         raise VerificationFailed("OTHER_CONSENT", "answer was given under another consent")
     consent.verify_scope(
@@ -222,11 +222,19 @@ def _check_consent(
     if not bindings or len(set(binders)) != len(binders):
         raise VerificationFailed("NOT_BOUND", "no provider binds the key, or one does so twice")
     used = {token.issuer for token in tokens}
-    if not used <= set(binders):
-        raise VerificationFailed("NOT_BOUND", "a provider used did not bind the consent's key")
-    if used and used != set(binders):
+    needed = {_binder(trust, provider, binders) for provider in used}
+    if used and needed != set(binders):
         raise VerificationFailed("SURPLUS", "bundle holds a binding that nothing needs")
     return bindings
+
+
+def _binder(trust: Trust, provider: str, binders: Sequence[str]) -> str:
+    """The first of these binders whose word counts for the provider."""
+    accepted = trust.binders(provider)
+    for binder in binders:
+        if binder in accepted:
+            return binder
+    raise VerificationFailed("NOT_BOUND", "for a provider used the consent's key is not bound")
 
 
 def _check_binding(
@@ -242,7 +250,7 @@ def _check_binding(
         raise VerificationFailed("NOT_BOUND", "binding is of another schema")
     disclosure = parse_disclosure(item.disclosure)
     opened = token.open([disclosure])
-    if set(opened) != {"jwk"} or parse_jwk(opened["jwk"]) != consent.key:
+    if set(opened) != {"jwk"} or parse_jwk(opened["jwk"]) not in consent.keys:
         raise VerificationFailed("NOT_BOUND", "another key was bound than the one that consents")
     return token
 

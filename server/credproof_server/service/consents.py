@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from credproof.base.encoding import b64url
+from credproof.base.encoding import b64url, frame
 from credproof.base.errors import CredproofError, Refused
 from credproof.base.keys import PublicKey
+from credproof.base.limits import DOCUMENT_SIGNATURES_MAX, at_most
 from credproof.verification.consent import (
     VerifiedConsent,
     verify_consent,
     verify_revocation,
 )
+from credproof.verification.document import join_signatures, split_signatures
 from credproof.verification.notice import is_genuine
 from credproof.verification.participant import BORROWER
 from credproof.verification.trust import Trust
+from sqlalchemy import Connection, Row
 
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt, padded
@@ -24,7 +29,9 @@ from credproof_server.storage.vault import DataKey
 
 ENTRY_GRANTED = "consent.granted"
 ENTRY_REVOKED = "consent.revoked"
+ENTRY_SIGNED = "consent.signed"
 ROW = "consent"
+SIGNATURE_ROW = "signature"
 
 
 def not_permitted() -> Refused:
@@ -68,9 +75,9 @@ class Consents:
         return (await self._core.commit(command)).value
 
     def _prepare(self, token: str, caller: PublicKey) -> GrantConsent:
-        consent = verify_consent(token)
         trust, now = self._core.trust, self._core.clock()
-        if consent.key != caller or not _is_acceptable(consent, trust, now):
+        consent = verify_consent(token, trust.bundle.relying_parties)
+        if not consent.document.may_come_from(caller) or not _is_acceptable(consent, trust, now):
             raise not_permitted()
         sub = consent.terms.sub
         key = self._core.vault.existing([sub]).get(sub)
@@ -78,23 +85,66 @@ class Consents:
             raise not_permitted()
         with self._core.engine.connect() as connection:
             holdings = load_holdings(connection, key, sub, trust, now)
-        if not holdings.bound_by(consent.key):
+            there = stored_consent(connection, key, consent.id)
+        if not holdings.is_bound(consent.keys):
             raise not_permitted()
-        return GrantConsent(consent, key, key.seal(ROW, consent.id, token.encode("ascii")))
+        return GrantConsent(consent, key, _further(consent, there, trust))
 
     def _prepare_revocation(self, token: str, caller: PublicKey) -> RevokeConsent:
-        revocation = verify_revocation(token)
-        if revocation.key != caller:
+        parties = self._core.trust.bundle.relying_parties
+        revocation = verify_revocation(token, parties)
+        if not revocation.document.may_come_from(caller):
             raise not_permitted()
         with self._core.engine.connect() as connection:
             row = repository.consent(connection, revocation.consent)
-        if row is None:
-            raise not_permitted()
-        key = self._core.vault.key(row.sub)
-        consent = key.open(ROW, row.consent_id, row.sealed).decode("ascii")
-        if verify_consent(consent).key != revocation.key:
+            if row is None:
+                raise not_permitted()
+            key = self._core.vault.key(row.sub)
+            consent = stored_consent(connection, key, row.consent_id)
+        assert consent is not None, "its row was just found"
+        if not set(verify_consent(consent, parties).keys) & set(revocation.keys):
             raise not_permitted()
         return RevokeConsent(revocation.consent, key)
+
+
+def stored_consent(connection: Connection, key: DataKey, consent_id: bytes) -> str | None:
+    """A consent with all signatures that were registered; None when it is not known.
+
+    Raises:
+        DataLoss: `ROW_NOT_OPENED`.
+    """
+    row = repository.consent(connection, consent_id)
+    if row is None:
+        return None
+    further = repository.signatures_under(connection, [consent_id])[consent_id]
+    return open_consent(row, further, key)
+
+
+def open_consent(row: Row[Any], further: Sequence[Row[Any]], key: DataKey) -> str:
+    """A consent out of its row and those of its further signatures.
+
+    Raises:
+        DataLoss: `ROW_NOT_OPENED`.
+    """
+    texts = [key.open(ROW, row.consent_id, row.sealed).decode("ascii")]
+    for signature in further:
+        name = signature_name(row.consent_id, signature.log_index)
+        texts.append(key.open(SIGNATURE_ROW, name, signature.sealed).decode("ascii"))
+    return join_signatures(texts)
+
+
+def signature_name(consent_id: bytes, log_index: int) -> bytes:
+    """The name that a further signature is sealed under."""
+    return frame((consent_id, str(log_index).encode()))
+
+
+def _further(consent: VerifiedConsent, there: str | None, trust: Trust) -> str | None:
+    """What this consent brings that is not stored yet: all of it, some signatures, or nothing."""
+    if there is None:
+        return consent.document.text
+    known = verify_consent(there, trust.bundle.relying_parties).keys
+    fresh = [item.text for item in consent.document.signatures if item.key not in known]
+    return join_signatures(fresh) if fresh else None
 
 
 def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
@@ -118,18 +168,28 @@ def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
 
 
 class GrantConsent:
-    """Keeps a consent and logs it, once."""
+    """Keeps a consent, or further signatures under it, and logs it; what is there stays as it is.
 
-    def __init__(self, consent: VerifiedConsent, key: DataKey, sealed: bytes) -> None:
+    `text` is what was not stored when it was prepared.
+    """
+
+    def __init__(self, consent: VerifiedConsent, key: DataKey, text: str | None) -> None:
         self._consent = consent
         self._key = key
-        self._sealed = sealed
+        self._text = text
 
     def apply(self, tx: Transaction) -> Granted:
         consent = self._consent
         known = repository.consent(tx.connection, consent.id)
-        if known is not None:
-            return Granted(consent.id, known.log_index)
+        if known is None:
+            assert self._text is not None, "consents are never deleted"
+            return self._keep(tx, self._text)
+        if self._text is not None:
+            self._keep_further(tx, self._text)
+        return Granted(consent.id, known.log_index)
+
+    def _keep(self, tx: Transaction, text: str) -> Granted:
+        consent = self._consent
         index = _log(tx, ENTRY_GRANTED, consent.id, self._key)
         row = {
             "consent_id": consent.id,
@@ -137,10 +197,27 @@ class GrantConsent:
             "lender": consent.terms.aud,
             "log_index": index,
             "revoked_index": None,
-            "sealed": self._sealed,
+            "sealed": self._key.seal(ROW, consent.id, text.encode("ascii")),
         }
         repository.add_consent(tx.connection, row)
         return Granted(consent.id, index)
+
+    def _keep_further(self, tx: Transaction, text: str) -> None:
+        consent = self._consent
+        stored = stored_consent(tx.connection, self._key, consent.id)
+        assert stored is not None, "its row was just found"
+        if set(split_signatures(text)) <= set(split_signatures(stored)):
+            return  # another call brought them meanwhile
+        at_most(len(split_signatures(f"{stored}~{text}")), DOCUMENT_SIGNATURES_MAX, "signatures")
+        index = _log(tx, ENTRY_SIGNED, consent.id, self._key)
+        name = signature_name(consent.id, index)
+        row = {
+            "log_index": index,
+            "consent_id": consent.id,
+            "sub": consent.terms.sub,
+            "sealed": self._key.seal(SIGNATURE_ROW, name, text.encode("ascii")),
+        }
+        repository.add_signature(tx.connection, row)
 
 
 class RevokeConsent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from credproof.base.errors import CredproofError, DataLoss
+from credproof.base.errors import CredproofError, DataLoss, Refused
 from credproof.verification.answer import (
     Answer,
     AnswerBundle,
@@ -23,8 +23,7 @@ from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
 
 from credproof_server.service.answering import Ask, Draft
-from credproof_server.service.consents import ROW as CONSENT_ROW
-from credproof_server.service.consents import not_permitted
+from credproof_server.service.consents import not_permitted, open_consent
 from credproof_server.service.core import Core
 from credproof_server.service.holdings import Holdings, jwk_disclosure, open_holdings
 from credproof_server.storage import repository
@@ -42,6 +41,8 @@ class Drafting:
         self._rows: Mapping[bytes, list[Row[Any]]] = repository.current_attestations(
             connection, subs
         )
+        self._ended = repository.ended_keys_of(connection, subs)
+        self._signatures = repository.signatures_under(connection, self._consents)
 
     def draft(self, ask: Ask) -> Draft:
         """The answer before it is logged.
@@ -55,13 +56,13 @@ class Drafting:
         if row is None:
             raise not_permitted()
         key = self._key(ask.sub)
-        token = key.open(CONSENT_ROW, row.consent_id, row.sealed).decode("ascii")
+        token = open_consent(row, self._signatures[row.consent_id], key)
         consent, policy = _permit(trust, ask, token, now)
-        holdings = open_holdings(self._rows[ask.sub], key, trust, now)
-        allowed = _under_consent(holdings, consent)
+        holdings = open_holdings(self._rows[ask.sub], self._ended[ask.sub], key, trust, now)
+        allowed = _under_consent(holdings, consent, trust)
         evaluation = evaluate(policy, [h.statement for h in allowed], now=now)
         proved, results = _prove(policy, evaluation, allowed, now)
-        bindings = _bindings(holdings, consent, proved)
+        bindings = _bindings(holdings, consent, proved, trust)
         tokens = tuple(TokenEvidence(p.holding.token, p.proofs, _place(p.holding)) for p in proved)
         answer = self._sign(ask, token, evaluation, policy, tokens, bindings, results, now)
         return Draft(
@@ -119,7 +120,7 @@ class Drafting:
 
 def _permit(trust: Trust, ask: Ask, token: str, now: int) -> tuple[VerifiedConsent, Policy]:
     try:
-        consent = verify_consent(token)
+        consent = verify_consent(token, trust.bundle.relying_parties)
         policy = trust.policy_in_force(ask.policy, now)
         via = trust.bundle.domain
         consent.verify_scope(sub=ask.sub, lender=ask.lender, via=via, policy=policy, at=now)
@@ -130,12 +131,13 @@ def _permit(trust: Trust, ask: Ask, token: str, now: int) -> tuple[VerifiedConse
     return consent, policy
 
 
-def _under_consent(holdings: Holdings, consent: VerifiedConsent) -> list[Holding]:
-    """Attestations of providers that bound the consent's key: the consent opens no others."""
-    binders = set(holdings.bound_by(consent.key))
-    if not binders:
-        raise not_permitted()
-    return [h for h in holdings.attestations if h.statement.issuer in binders]
+def _under_consent(holdings: Holdings, consent: VerifiedConsent, trust: Trust) -> list[Holding]:
+    """Attestations of providers for whom a key of the consent is bound: it opens no others."""
+    if not holdings.is_bound(consent.keys):
+        raise Refused("CONSENT_PAUSED", "no key counts that signed this consent")
+    issuers = {holding.statement.issuer for holding in holdings.attestations}
+    opened = {name for name in issuers if holdings.binding(name, consent.keys, trust)}
+    return [h for h in holdings.attestations if h.statement.issuer in opened]
 
 
 def _prove(
@@ -146,15 +148,15 @@ def _prove(
 
 
 def _bindings(
-    holdings: Holdings, consent: VerifiedConsent, proved: Sequence[Proved]
+    holdings: Holdings, consent: VerifiedConsent, proved: Sequence[Proved], trust: Trust
 ) -> tuple[BindingEvidence, ...]:
-    """One binding per provider used; when no proof is given, one that makes the key known."""
-    used = {item.holding.statement.issuer for item in proved}
-    issuers = sorted(used) or list(holdings.bound_by(consent.key))[:1]
-    found = [holdings.binding(issuer, consent.key) for issuer in issuers]
-    return tuple(
-        BindingEvidence(h.token, jwk_disclosure(h).text, _place(h)) for h in found if h is not None
-    )
+    """A binding for each provider used; when no proof is given, one that makes the key known."""
+    used = sorted({item.holding.statement.issuer for item in proved})
+    issuers = used or [holding.statement.issuer for holding in holdings.bindings]
+    found = [holdings.binding(issuer, consent.keys, trust) for issuer in issuers]
+    bindings = {item.token_id: item for item in found if item is not None}
+    needed = sorted(bindings.values(), key=lambda h: h.log_index)[: None if used else 1]
+    return tuple(BindingEvidence(h.token, jwk_disclosure(h).text, _place(h)) for h in needed)
 
 
 def _place(holding: Holding) -> Logged:

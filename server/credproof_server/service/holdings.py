@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from credproof.attestation.package import Package, parse_package
 from credproof.attestation.sdjwt import Disclosure
+from credproof.attestation.statement import Statement
 from credproof.base.errors import CredproofError, DataLoss
-from credproof.base.keys import PublicKey
+from credproof.base.keys import PublicKey, parse_jwk
 from credproof.verification.proving import Holding
 from credproof.verification.trust import Trust
 from credproof.verification.verify import KEY_BINDING
@@ -24,26 +25,27 @@ from credproof_server.storage.vault import DataKey
 class Holdings:
     """The current attestations of one borrower: figures, and key bindings apart.
 
-    `bindings` are those that count: not expired, by providers that are not suspended.
-    `token_ids` are the ids of all, in the order of the log.
+    `bindings` are those that count: not expired, by providers that are not suspended, of keys
+    that were not reported lost since. `token_ids` are the ids of all, in the order of the log.
     """
 
     attestations: tuple[Holding, ...]
     bindings: tuple[Holding, ...]
     token_ids: tuple[bytes, ...]
 
-    def binding(self, provider: str, key: PublicKey) -> Holding | None:
-        """The provider's current binding of this key."""
+    def binding(self, provider: str, keys: Collection[PublicKey], trust: Trust) -> Holding | None:
+        """A current binding of one of these keys that counts for the provider."""
+        binders, jwks = trust.binders(provider), [key.jwk() for key in keys]
         for holding in self.bindings:
             statement = holding.statement
-            if statement.issuer == provider and statement.values["jwk"] == key.jwk():
+            if statement.issuer in binders and statement.values["jwk"] in jwks:
                 return holding
         return None
 
-    def bound_by(self, key: PublicKey) -> tuple[str, ...]:
-        """The providers that bind this key now."""
-        issuers = {holding.statement.issuer for holding in self.bindings}
-        return tuple(name for name in sorted(issuers) if self.binding(name, key))
+    def is_bound(self, keys: Collection[PublicKey]) -> bool:
+        """Whether any provider binds one of these keys now."""
+        jwks = [key.jwk() for key in keys]
+        return any(holding.statement.values["jwk"] in jwks for holding in self.bindings)
 
 
 def jwk_disclosure(binding: Holding) -> Disclosure:
@@ -60,17 +62,20 @@ def load_holdings(
         DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`.
     """
     rows = repository.current_attestations(connection, [sub])[sub]
-    return open_holdings(rows, key, trust, now)
+    ended = repository.ended_keys_of(connection, [sub])[sub]
+    return open_holdings(rows, ended, key, trust, now)
 
 
-def open_holdings(rows: Sequence[Row[Any]], key: DataKey, trust: Trust, now: int) -> Holdings:
-    """Open the rows of a borrower's current attestations.
+def open_holdings(
+    rows: Sequence[Row[Any]], ended: Mapping[str, int], key: DataKey, trust: Trust, now: int
+) -> Holdings:
+    """Open the rows of a borrower's current attestations; `ended` are keys reported lost.
 
     Raises:
         DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`.
     """
     held = [open_row(row, key, trust) for row in rows]
-    bindings = [h for h in held if _is_binding(h) and _counts(h, trust, now)]
+    bindings = [h for h in held if _is_binding(h) and _counts(h, ended, trust, now)]
     figures = [h for h in held if not _is_binding(h)]
     return Holdings(tuple(figures), tuple(bindings), tuple(h.token_id for h in held))
 
@@ -79,11 +84,18 @@ def _is_binding(holding: Holding) -> bool:
     return holding.statement.schema.name == KEY_BINDING
 
 
-def _counts(binding: Holding, trust: Trust, now: int) -> bool:
+def _counts(binding: Holding, ended: Mapping[str, int], trust: Trust, now: int) -> bool:
     """Whether a verifier will take the binding; without one, nothing of its provider is used."""
     statement = binding.statement
     issuer = trust.participants.get(statement.issuer)
-    return issuer is not None and not issuer.is_suspended(now) and statement.expires_at >= now
+    if issuer is None or issuer.is_suspended(now) or statement.expires_at < now:
+        return False
+    return ended.get(bound_key(statement).kid, -1) < binding.log_index
+
+
+def bound_key(statement: Statement) -> PublicKey:
+    """The key that a binding is about."""
+    return parse_jwk(statement.values["jwk"])
 
 
 def open_row(row: Row[Any], key: DataKey, trust: Trust) -> Holding:

@@ -33,7 +33,7 @@ from credproof.attestation.package import (
 )
 from credproof.attestation.schema import Schema
 from credproof.attestation.sealing import Route
-from credproof.base.encoding import b64url
+from credproof.base.encoding import b64url, parse_b64url
 from credproof.base.errors import Conflict, CredproofError, Refused, VerificationFailed, step
 from credproof.verification.answer import ENTRY_ATTESTATION
 from credproof.verification.participant import Participant
@@ -284,6 +284,7 @@ class _Writing:
             self._require_valid_key(item)
             with step(7):
                 self._require_next(item)
+                self._require_replaced(item)
         except CredproofError as error:
             return error
         return self._add(item)
@@ -309,6 +310,19 @@ class _Writing:
             raise Conflict("CHAIN_BROKEN", "token does not continue the account's chain")
         if head is not None and head.sub != package.token.sub:
             raise Conflict("SUBJECT_CHANGED", "account was attested for another borrower before")
+
+    def _require_replaced(self, item: Prepared) -> None:
+        """A binding may name the one that it replaces only once that key has ended."""
+        replaced = item.package.values.get("replaces")
+        if not isinstance(replaced, str):
+            return
+        row = repository.attestation(self._tx.connection, parse_b64url(replaced, size=32))
+        own = row is not None and (row.provider, row.sub) == (
+            self._provider,
+            item.package.token.sub,
+        )
+        if row is None or not own or row.withdrawn_index is None:
+            raise Conflict("NOT_REPLACED", "the binding it replaces is not an ended one of yours")
 
     def _keep_conflict(self, item: Prepared) -> None:
         token, tx = item.package.token, self._tx

@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from credproof.attestation.withdrawal import Withdrawal, parse_withdrawal
-from credproof.base.encoding import b64url
-from credproof.base.errors import Conflict, CredproofError, Refused, VerificationFailed
+from credproof.attestation.withdrawal import KEY_LOST, Withdrawal, parse_withdrawal
+from credproof.base.encoding import b64url, tagged_hash
+from credproof.base.errors import (
+    Conflict,
+    CredproofError,
+    Malformed,
+    Refused,
+    VerificationFailed,
+)
+from credproof.base.keys import PublicKey
 from credproof.base.limits import BATCH_ITEMS_MAX, at_most
 from credproof.verification.participant import Participant
 from credproof.verification.trust import Trust
+from credproof.verification.verify import KEY_BINDING
 
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt
+from credproof_server.service.holdings import bound_key, open_row
 from credproof_server.service.ingest import active_provider
 from credproof_server.storage import repository
 
 ENTRY_WITHDRAWN = "attestation.withdrawn"
+ENTRY_KEY_ENDED = "key.ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,14 @@ class Withdrawn:
 
     token_id: bytes
     log_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A verified withdrawal, and the borrower's key that it reports lost, if it does."""
+
+    withdrawal: Withdrawal
+    lost: PublicKey | None
 
 
 Result = Withdrawn | CredproofError
@@ -51,13 +69,26 @@ class Withdrawals:
         read = await self._core.in_thread(lambda: [self._read(text, caller) for text in tokens])
         return (await self._core.commit(WithdrawBatch(provider, read))).value
 
-    def _read(self, text: str, caller: Participant) -> Withdrawal | CredproofError:
+    def _read(self, text: str, caller: Participant) -> Prepared | CredproofError:
         try:
             withdrawal = parse_withdrawal(text)
             _verify(withdrawal, caller, self._core.trust, self._core.clock())
+            return Prepared(withdrawal, self._lost_key(withdrawal))
         except CredproofError as error:
             return error
-        return withdrawal
+
+    def _lost_key(self, withdrawal: Withdrawal) -> PublicKey | None:
+        """The key that a report of loss is about; whose attestation it is, the commit decides."""
+        if withdrawal.reason != KEY_LOST:
+            return None
+        with self._core.engine.connect() as connection:
+            row = repository.attestation(connection, withdrawal.token)
+        if row is None or row.provider != withdrawal.issuer:
+            return None
+        statement = open_row(row, self._core.vault.key(row.sub), self._core.trust).statement
+        if statement.schema.name != KEY_BINDING:
+            raise Malformed("BAD_REASON", "only the binding of a key is withdrawn as key-lost")
+        return bound_key(statement)
 
 
 def _verify(withdrawal: Withdrawal, caller: Participant, trust: Trust, now: int) -> None:
@@ -70,7 +101,7 @@ def _verify(withdrawal: Withdrawal, caller: Participant, trust: Trust, now: int)
 class WithdrawBatch:
     """Decides each withdrawal, marks the attestation, keeps the signature and logs it."""
 
-    def __init__(self, provider: str, items: Sequence[Withdrawal | CredproofError]) -> None:
+    def __init__(self, provider: str, items: Sequence[Prepared | CredproofError]) -> None:
         self._provider = provider
         self._items = items
 
@@ -79,12 +110,13 @@ class WithdrawBatch:
         assert tx.trust is not None
         caller = active_provider(tx.trust, self._provider)
         return tuple(
-            self._decide(tx, caller, item) if isinstance(item, Withdrawal) else item
+            self._decide(tx, caller, item) if isinstance(item, Prepared) else item
             for item in self._items
         )
 
-    def _decide(self, tx: Transaction, caller: Participant, item: Withdrawal) -> Result:
+    def _decide(self, tx: Transaction, caller: Participant, prepared: Prepared) -> Result:
         assert tx.trust is not None
+        item = prepared.withdrawal
         row = repository.attestation(tx.connection, item.token)
         if row is None or row.provider != self._provider:
             return Refused("NO_SUCH_ATTESTATION", "the provider has no such attestation")
@@ -96,12 +128,26 @@ class WithdrawBatch:
             _verify(item, caller, tx.trust, tx.time)
         except CredproofError as error:
             return error
-        return self._mark(tx, item)
+        index = self._mark(tx, item)
+        if prepared.lost is not None:
+            self._end_key(tx, row.sub, prepared.lost)
+        return Withdrawn(item.token, index)
 
-    def _mark(self, tx: Transaction, item: Withdrawal) -> Withdrawn:
+    def _mark(self, tx: Transaction, item: Withdrawal) -> int:
         fields: dict[str, object] = {"reason": item.reason, "token": b64url(item.token)}
         index = tx.append(
             ENTRY_WITHDRAWN, self._provider, item.jws.id, salt=fresh_salt(), fields=fields
         )
         repository.withdraw(tx.connection, item.token, item.jws.token, index)
-        return Withdrawn(item.token, index)
+        return index
+
+    def _end_key(self, tx: Transaction, sub: bytes, key: PublicKey) -> None:
+        salt = fresh_salt()
+        digest = ended_key_digest(salt, sub, key.kid)
+        index = tx.append(ENTRY_KEY_ENDED, self._provider, digest, salt=salt, fields={})
+        repository.end_key(tx.connection, sub, key.kid, index)
+
+
+def ended_key_digest(salt: bytes, sub: bytes, kid: str) -> bytes:
+    """What the log says of an ended key: a digest that only who knows both can make."""
+    return tagged_hash("key-ended", salt, sub, kid.encode())

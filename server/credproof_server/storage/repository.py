@@ -17,8 +17,10 @@ from credproof_server.storage.tables import (
     conflicts,
     consents,
     documents,
+    ended_keys,
     entries,
     evaluations,
+    signatures,
     trust_bundles,
     withdrawals,
 )
@@ -170,6 +172,23 @@ def withdraw(connection: Connection, token_id: bytes, token: str, log_index: int
     connection.execute(insert(withdrawals), [row])
 
 
+def end_key(connection: Connection, sub: bytes, kid: str, log_index: int) -> None:
+    """End a borrower's key by the entry at `log_index`: no binding before it counts."""
+    row = {"sub": sub, "kid": kid, "log_index": log_index}
+    connection.execute(insert(ended_keys), [row])
+
+
+def ended_keys_of(
+    connection: Connection, subs: Collection[bytes]
+) -> Mapping[bytes, Mapping[str, int]]:
+    """The log index by which each key of these borrowers was last ended, by fingerprint."""
+    query = select(ended_keys).where(ended_keys.c.sub.in_(subs)).order_by(ended_keys.c.log_index)
+    found: defaultdict[bytes, dict[str, int]] = defaultdict(dict)
+    for row in connection.execute(query):
+        found[row.sub][row.kid] = row.log_index
+    return found
+
+
 def current_attestations(
     connection: Connection, subs: Collection[bytes]
 ) -> Mapping[bytes, list[Row[Any]]]:
@@ -212,8 +231,10 @@ def wrongly_current(connection: Connection) -> Sequence[int]:
 _TABLES = {
     "attestation": attestations,
     "withdrawal": withdrawals,
+    "ended key": ended_keys,
     "conflict": conflicts,
     "consent": consents,
+    "signature": signatures,
     "answer": answers,
     "trust bundle": trust_bundles,
 }
@@ -251,6 +272,21 @@ def consent(connection: Connection, consent_id: bytes) -> Row[Any] | None:
     """The row of a consent."""
     query = select(consents).where(consents.c.consent_id == consent_id)
     return connection.execute(query).first()
+
+
+def signatures_under(
+    connection: Connection, consent_ids: Collection[bytes]
+) -> Mapping[bytes, list[Row[Any]]]:
+    """The rows of further signatures under consents, in the order of the log."""
+    query = select(signatures).where(signatures.c.consent_id.in_(consent_ids))
+    found: defaultdict[bytes, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(query.order_by(signatures.c.log_index)):
+        found[row.consent_id].append(row)
+    return found
+
+
+def add_signature(connection: Connection, row: Mapping[str, Any]) -> None:
+    connection.execute(insert(signatures), [row])
 
 
 def add_consent(connection: Connection, row: Mapping[str, Any]) -> None:

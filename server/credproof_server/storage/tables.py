@@ -86,6 +86,15 @@ withdrawals = Table(
 )
 """The providers' signed withdrawals, by the id of the attestation's token."""
 
+ended_keys = Table(
+    "ended_keys",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("sub", LargeBinary(32), nullable=False, index=True),
+    Column("kid", String(32), nullable=False),
+)
+"""Borrowers' keys that were reported lost, by fingerprint: no binding before `log_index` counts."""
+
 conflicts = Table(
     "conflicts",
     metadata,
@@ -107,6 +116,16 @@ consents = Table(
     Column("revoked_index", _Index, nullable=True),
     Column("sealed", LargeBinary, nullable=False),
 )
+
+signatures = Table(
+    "signatures",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("consent_id", LargeBinary(32), nullable=False, index=True),
+    Column("sub", LargeBinary(32), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Further signatures under consents, each by a key that had not signed before."""
 
 answers = Table(
     "answers",

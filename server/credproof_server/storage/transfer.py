@@ -31,9 +31,11 @@ from credproof_server.storage.tables import (
     consents,
     data_keys,
     documents,
+    ended_keys,
     entries,
     evaluations,
     metadata,
+    signatures,
     trust_bundles,
     withdrawals,
 )
@@ -44,8 +46,10 @@ _BY_LOG_INDEX: Final = (
     trust_bundles,
     attestations,
     withdrawals,
+    ended_keys,
     conflicts,
     consents,
+    signatures,
     answers,
 )
 

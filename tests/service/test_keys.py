@@ -1,0 +1,230 @@
+"""Keys of borrowers: lost ones end everywhere, new ones take over, several sign one document."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from dataclasses import replace
+
+import pytest
+from credproof.attestation.withdrawal import KEY_LOST, sign_withdrawal
+from credproof.base import jws
+from credproof.base.errors import CredproofError, Refused
+from credproof.verification.bundle import RelyingParty
+from credproof.verification.consent import sign_revocation
+from credproof.verification.document import CONSENT, join_signatures, sign_document, verify_document
+from credproof_server.checking import check
+from credproof_server.demo.authenticator import SoftwareAuthenticator
+from credproof_server.service.consents import Consents
+from credproof_server.service.withdrawals import Withdrawals, Withdrawn
+
+from tests.deployment import DOMAIN
+from tests.service.asking import Asking
+from tests.world import POLICY, signer_of
+
+NEW = signer_of("new phone")
+PAGE = RelyingParty("pages.example", ("https://pages.example",))
+
+
+@pytest.fixture
+async def asking(deployment, core) -> Asking:
+    made = Asking(deployment, core)
+    await made.attest()
+    return made
+
+
+async def refused(reason: str, work) -> None:
+    with pytest.raises(CredproofError) as caught:
+        await work
+    assert caught.value.reason == reason
+
+
+async def lose(asking: Asking, token: bytes):
+    text = sign_withdrawal(
+        asking.bank,
+        issuer="bank",
+        service=DOMAIN,
+        token=token,
+        reason=KEY_LOST,
+        now=int(time.time()),
+    )
+    (result,) = await Withdrawals(asking.core).withdraw("bank", [text])
+    return result
+
+
+def cosigned(document: str, signer) -> str:
+    claims = verify_document(document, CONSENT, [PAGE]).claims
+    return join_signatures([document, sign_document(signer, CONSENT, claims)])
+
+
+async def lost(asking: Asking) -> bytes:
+    """The borrower's key is bound once more, and that binding is reported lost; its token id."""
+    token = await asking.bind(account="key-2")
+    assert isinstance(await lose(asking, token), Withdrawn)
+    return token
+
+
+async def test_a_lost_key_ends_under_every_binding_of_it(asking):
+    """The first binding, in another account, still stands: a thief's key opens nothing by it."""
+    consent_id = await asking.consent(POLICY)
+    await lost(asking)
+    await refused("CONSENT_PAUSED", asking.ask(asking.question(POLICY, consent_id)))
+    await refused("NOT_PERMITTED", asking.consent(POLICY))
+
+
+async def test_a_paused_consent_is_active_again_once_a_new_key_has_signed_it(asking):
+    consent_id = await asking.consent(POLICY, mode="once")
+    token = await lost(asking)
+    await asking.bind(NEW, replaces=token)
+    await refused("CONSENT_PAUSED", asking.ask(asking.question(POLICY, consent_id)))
+
+    await asking.grant(cosigned(asking.document, NEW), NEW)
+    assert (await asking.ask(asking.question(POLICY, consent_id))).tokens
+    await refused("CONSENT_USED_UP", asking.ask(asking.question(POLICY, consent_id)))
+
+
+async def test_a_lost_key_that_is_bound_anew_counts_again(asking):
+    consent_id = await asking.consent(POLICY)
+    await lost(asking)
+    await asking.bind(account="key-3")
+    assert (await asking.ask(asking.question(POLICY, consent_id))).tokens
+
+
+async def test_a_binding_replaces_only_one_that_has_ended(asking):
+    token = await asking.bind(account="key-2")
+    await refused("NOT_REPLACED", asking.bind(NEW, replaces=token))
+    await refused("NOT_REPLACED", asking.bind(NEW, replaces=bytes(32)))
+
+
+async def test_only_a_key_is_lost(asking):
+    found = await lose(asking, asking.newest)
+    assert (type(found).__name__, found.reason) == ("Malformed", "BAD_REASON")
+
+
+async def test_a_report_of_loss_while_a_question_is_answered_comes_first_or_last(asking):
+    """Whichever commit is first: never an answer after the reply to the report."""
+    consent_id = await asking.consent(POLICY)
+    token = await asking.bind(account="key-2")
+    draft = asking.draft(asking.question(POLICY, consent_id))
+    await lose(asking, token)
+    await refused("SNAPSHOT_CHANGED", asking.give(draft))
+
+
+async def test_two_racing_questions_never_both_use_a_once(asking):
+    consent_id = await asking.consent(POLICY, mode="once")
+    asked = [asking.ask(asking.question(POLICY, consent_id)) for _ in range(8)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    refusals = [item.reason for item in found if isinstance(item, Refused)]
+    assert refusals == ["CONSENT_USED_UP"] * 7
+
+
+# -- several signatures
+
+
+async def test_a_document_signed_by_two_keys_is_one_consent(asking):
+    await asking.bind(NEW)
+    consent_id = await asking.consent(POLICY)
+    both = cosigned(asking.document, NEW)
+    for _ in range(2):
+        await asking.grant(both, NEW)
+    bundle = await asking.ask(asking.question(POLICY, consent_id))
+
+    assert bundle.consent == both
+    assert check(asking.core_directory).rows["signature"] == 1
+
+
+async def test_any_key_that_signed_a_consent_revokes_it(asking):
+    await asking.bind(NEW)
+    consent_id = await asking.consent(POLICY)
+    by_new = sign_revocation(NEW, consent_id, now=int(time.time()))
+    await refused("NOT_PERMITTED", Consents(asking.core).revoke(by_new, NEW.public))
+
+    await asking.grant(cosigned(asking.document, NEW), NEW)
+    await Consents(asking.core).revoke(by_new, NEW.public)
+    await refused("CONSENT_REVOKED", asking.ask(asking.question(POLICY, consent_id)))
+
+
+async def test_a_consent_of_somebody_is_not_signed_by_a_stranger(asking):
+    """Else strangers could fill it up with signatures."""
+    await asking.consent(POLICY)
+    stranger = signer_of("stranger")
+    alone = sign_document(stranger, CONSENT, verify_document(asking.document, CONSENT, []).claims)
+    await refused("NOT_PERMITTED", asking.grant(alone, stranger))
+
+
+async def test_a_call_is_by_a_key_that_signed(asking):
+    document = asking.signed_consent(POLICY)
+    await refused("NOT_PERMITTED", asking.grant(document, signer_of("stranger")))
+
+
+# -- passkeys
+
+
+def with_page(asking: Asking) -> None:
+    state = asking.core.sequencer.state
+    state.trust = replace(state.trust, bundle=replace(state.trust.bundle, relying_parties=(PAGE,)))
+
+
+async def test_a_passkey_consents_and_revokes(asking):
+    with_page(asking)
+    phone = SoftwareAuthenticator(PAGE.id, PAGE.origins[0])
+    await asking.bind(phone)
+    consent_id = await asking.consent(POLICY, signer=phone)
+    assert (await asking.ask(asking.question(POLICY, consent_id))).tokens
+
+    revocation = sign_revocation(phone, consent_id, now=int(time.time()))
+    await Consents(asking.core).revoke(revocation, signer_of("caller").public)
+    await refused("CONSENT_REVOKED", asking.ask(asking.question(POLICY, consent_id)))
+
+
+async def test_a_passkey_of_a_page_that_the_bundle_does_not_name_counts_nothing(asking):
+    phone = SoftwareAuthenticator(PAGE.id, PAGE.origins[0])
+    await asking.bind(phone)
+    await refused(
+        "UNKNOWN_RELYING_PARTY", asking.grant(asking.signed_consent(POLICY, signer=phone))
+    )
+
+
+# -- checking
+
+
+@pytest.fixture
+async def peopled(asking) -> Asking:
+    await asking.bind(NEW)
+    await asking.consent(POLICY)
+    await asking.grant(cosigned(asking.document, NEW), NEW)
+    await lost(asking)
+    return asking
+
+
+async def test_ended_keys_and_signatures_are_checked(peopled):
+    report = check(peopled.core_directory)
+    assert report.damage == ()
+    assert (report.rows["ended key"], report.rows["signature"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("ended key", "DELETE FROM ended_keys"),
+        ("ended key", "UPDATE ended_keys SET kid = '00'"),
+        ("ended key", "UPDATE ended_keys SET sub = zeroblob(32)"),
+        ("signature", "DELETE FROM signatures"),
+        ("signature", "UPDATE signatures SET sealed = x'00'"),
+        ("signature", "UPDATE signatures SET consent_id = zeroblob(32)"),
+        ("signature", "UPDATE signatures SET sub = zeroblob(32)"),
+    ],
+)
+async def test_a_changed_row_of_keys_is_named(peopled, what, change):
+    database = sqlite3.connect(peopled.core_directory.folder / "log.db")
+    with database:
+        database.execute(change)
+    database.close()
+    assert [what] == [item.what for item in check(peopled.core_directory).damage]
+
+
+async def test_a_jws_of_another_kind_is_no_signature(asking):
+    claims = verify_document(asking.signed_consent(POLICY), CONSENT, []).claims
+    wrong = jws.sign(asking.borrower, jws.REQUEST, claims, carry_key=True)
+    await refused("WRONG_TYPE", asking.grant(wrong))
