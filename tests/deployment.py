@@ -17,6 +17,7 @@ from credproof.base.keys import Ed25519Signer
 from credproof.home import Home
 from credproof.verification.trust import Trust
 from credproof_server import admission, setup
+from credproof_server.demo.world import licensed
 from credproof_server.directory import ServiceDirectory
 
 from tests.world import GOOD, REVOLVING, complete
@@ -45,6 +46,9 @@ class Deployment:
         return ServiceDirectory(self.service)
 
     def admit(self, role: str, name: str, **settings: object) -> Home:
+        """Admit a participant; a lender is licensed, unless `settings` say otherwise."""
+        if role == "lender":
+            settings = {**licensed(int(time.time())), **settings}
         enrolment = homes.enrol(
             self.folder / name, role=role, participant_id=name, title=name.title()
         )

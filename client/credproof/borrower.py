@@ -39,6 +39,7 @@ from credproof.verification.consent import (
 )
 from credproof.verification.participant import Participant
 from credproof.verification.policy import Policy
+from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.trust import Trust
 from credproof.wire import trust as trust_wire
 
@@ -243,7 +244,8 @@ class Borrower:
         Raises:
             Malformed: the request does not parse.
             VerificationFailed: `UNKNOWN_PARTICIPANT`, `BAD_SIGNATURE`, `WRONG_SERVICE`,
-                `EXPIRED`, `OTHER_SUBJECT`, `UNKNOWN_POLICY`.
+                `EXPIRED`, `OTHER_SUBJECT`, `UNKNOWN_POLICY`; as `require_standing` and
+                `require_terms` when the lender may not ask for this, or not for so long.
         """
         trust, now = trust or self.trust(), int(time.time())
         request = parse_request(token)
@@ -261,6 +263,9 @@ class Borrower:
                 "the request is about another person: do not agree, tell the lender",
             )
         policies = tuple(trust.policy_in_force(ref, now) for ref in request.terms.policies)
+        for policy in policies:
+            template = require_standing(trust, lender.id, policy, now)
+            require_terms(template, request.terms, now)
         return CheckedRequest(request, lender, policies)
 
     def consent(self, checked: CheckedRequest, *, language: str) -> str:

@@ -8,7 +8,9 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from credproof.attestation.schema import Schema, parse_schema
+from credproof.base.yaml import parse_document
 from credproof.verification.policy import Policy, parse_policy
+from credproof.verification.purpose import Template, parse_template
 
 _DATA = files("credproof") / "data"
 
@@ -34,6 +36,12 @@ def schemas() -> Mapping[str, Schema]:
 def policies() -> tuple[Policy, ...]:
     """The shipped policies."""
     return tuple(parse_policy(read(f"policies/{name}.yaml"), schemas()) for name in _POLICIES)
+
+
+@cache
+def purposes() -> tuple[Template, ...]:
+    """The shipped templates of what is fair for a purpose."""
+    return tuple(parse_template(item) for item in parse_document(read("purposes.yaml")))
 
 
 _SCHEMAS = ("consumer-revolving", "key-binding")

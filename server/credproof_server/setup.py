@@ -110,6 +110,7 @@ def _make_trust(directory: ServiceDirectory) -> None:
         participants=(),
         schemas=tuple(schema.digest for schema in schemas),
         policies=tuple(PolicyPin(policy.ref, since, NEVER) for policy in policies),
+        purposes=standard.purposes(),
     )
     documents = (*(s.document for s in schemas), *(p.document for p in policies))
     _publish_alone(directory, signed_bundle(directory.root_signer(), bundle, documents))

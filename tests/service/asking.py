@@ -89,7 +89,7 @@ class Asking:
             policies=tuple(policy.ref for policy in policies),
             purpose=policies[0].purpose,
             mode=mode,
-            expires_at=now + 300 * 86_400,
+            expires_at=now + 90 * 86_400,
             data_life_days=30,
         )
         times = {"issued_at": now, "open_until": now + 3600}

@@ -13,6 +13,7 @@ from credproof.verification.consent import (
     verify_revocation,
 )
 from credproof.verification.participant import BORROWER
+from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.trust import Trust
 
 from credproof_server.log.state import Transaction
@@ -97,7 +98,7 @@ class Consents:
 
 
 def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
-    """Whether lender, service, policies and time of the consent are known and in force."""
+    """Whether lender, service, policies, terms and time of the consent are allowed now."""
     terms = consent.terms
     try:
         trust.active(terms.aud, "lender")
@@ -110,6 +111,8 @@ def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
                 policy=policy,
                 at=now,
             )
+            template = require_standing(trust, terms.aud, policy, now)
+            require_terms(template, terms, consent.not_before)
     except CredproofError:
         return False  # the caller learns only that it is not permitted
     return True
