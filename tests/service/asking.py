@@ -63,11 +63,12 @@ class Asking:
     async def submit(self, packages: list[bytes]):
         return (await Ingest(self.core).submit("bank", seal(self.core.trust, packages))).results
 
-    def policy(self, cap: str) -> Policy:
-        """The shipped policy with another cap, in force."""
+    def policy(self, cap: str, **members: object) -> Policy:
+        """The shipped policy with another cap, and other members, in force."""
         document = parse_json(POLICY.document) | {
             "policy": "capped-" + cap.replace(" ", "-"),
             "caps": {"answers": cap},
+            **members,
         }
         policy = parse_policy(canonical_json(document), standard.schemas())
         trust = self.core.trust
