@@ -172,6 +172,7 @@ class World:
             schemas=(REVOLVING.digest, KEY_BINDING.digest),
             policies=tuple(PolicyPin(policy.ref, 0, NEVER) for policy in self.policies),
             purposes=standard.purposes(),
+            texts=tuple(text.digest for text in standard.texts()),
         )
         return replace(bundle, **changes)
 
@@ -196,7 +197,8 @@ class World:
 
     def documents(self) -> list[bytes]:
         policies = [policy.document for policy in self.policies]
-        return [REVOLVING.document, KEY_BINDING.document, *policies]
+        texts = [text.document for text in standard.texts()]
+        return [REVOLVING.document, KEY_BINDING.document, *policies, *texts]
 
     def add_policy(self, name: str, **changes: object) -> Policy:
         """The shipped policy under another name, with some members changed; pinned too."""

@@ -14,7 +14,7 @@ wheel=$(ls "$work"/*.whl)
 names=$("$python" -m zipfile -l "$wheel" | cut -d' ' -f1)
 for file in credproof/data/uci-first-2000.csv.gz credproof/data/uci.mapping.yaml \
     credproof/data/schemas/consumer-revolving.yaml credproof/data/policies/revolving-standing.yaml \
-    credproof/data/notices/zh.txt credproof/data/json-schemas/verify-result.json credproof/py.typed \
+    credproof/data/texts/zh.yaml credproof/data/json-schemas/verify-result.json credproof/py.typed \
     credproof_server/py.typed credproof_server/storage/migrations/main/env.py \
     credproof_server/storage/migrations/main/versions/m0001_first_tables.py; do
     grep -qxF "$file" <<<"$names" || { echo "wheel: lacks $file"; exit 1; }

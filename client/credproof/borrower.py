@@ -8,17 +8,13 @@ consent = borrower.consent(request, language="zh")
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
 import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 
 import grpc
 
-from credproof import standard
 from credproof.base import jws
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
 from credproof.base.errors import CredproofError, Malformed, VerificationFailed
@@ -37,8 +33,7 @@ from credproof.verification.consent import (
     sign_revocation,
     verify_consent,
 )
-from credproof.verification.participant import Participant
-from credproof.verification.policy import Policy
+from credproof.verification.notice import notice_digest, notice_text, text_in
 from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.trust import Trust
 from credproof.wire import trust as trust_wire
@@ -47,25 +42,6 @@ _GRANT = "/credproof.v1.ConsentService/GrantConsent"
 _REVOKE = "/credproof.v1.ConsentService/RevokeConsent"
 _TRUST = "/credproof.v1.RegistryService/GetTrustBundle"
 PASS_NAME = "pass.json"  # noqa: S105 - a file name
-
-_WORDS = {
-    "en": {
-        "ORIGINATION": "to decide on a new loan",
-        "REVIEW": "to review a running loan",
-        "COLLECTION": "to collect a debt",
-        "SERVICING": "to service a running loan",
-        "once": "once",
-        "continuing": "several times, as the rule allows",
-    },
-    "zh": {
-        "ORIGINATION": "审批新贷款",
-        "REVIEW": "复核现有贷款",
-        "COLLECTION": "催收欠款",
-        "SERVICING": "管理现有贷款",
-        "once": "一次",
-        "continuing": "多次，以规则允许为限",
-    },
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +146,7 @@ class CheckedRequest:
     """A lender's request that was verified: a known, active lender; about this borrower."""
 
     request: ConsentRequest
-    lender: Participant
-    policies: tuple[Policy, ...]
+    trust: Trust
 
     def notice(self, language: str) -> str:
         """Who, what, why, how long, in plain words: `zh` or `en`.
@@ -179,24 +154,7 @@ class CheckedRequest:
         Raises:
             Malformed: `BAD_LANGUAGE`.
         """
-        if language not in _WORDS:
-            raise Malformed("BAD_LANGUAGE", "notices are in zh or en")
-        words, terms = _WORDS[language], self.request.terms
-        template = Template(standard.read(f"notices/{language}.txt").decode("utf-8"))
-        until = dt.datetime.fromtimestamp(terms.expires_at, dt.UTC)
-        return template.substitute(
-            lender=self.lender.title,
-            lender_id=terms.aud,
-            service=terms.via,
-            purpose=words[terms.purpose],
-            policies="\n".join(self._policy_line(policy, language) for policy in self.policies),
-            mode=words[terms.mode],
-            until=until.strftime("%Y-%m-%d %H:%M UTC"),
-            data_life=terms.data_life_days,
-        )
-
-    def _policy_line(self, policy: Policy, language: str) -> str:
-        return f"  - {policy.title[language]} ({policy.id} v{policy.version})"
+        return notice_text(self.trust, self.request.terms, text_in(self.trust, language))
 
 
 class Borrower:
@@ -262,11 +220,10 @@ class Borrower:
                 "OTHER_SUBJECT",
                 "the request is about another person: do not agree, tell the lender",
             )
-        policies = tuple(trust.policy_in_force(ref, now) for ref in request.terms.policies)
-        for policy in policies:
-            template = require_standing(trust, lender.id, policy, now)
-            require_terms(template, request.terms, now)
-        return CheckedRequest(request, lender, policies)
+        for ref in request.terms.policies:
+            policy = trust.policy_in_force(ref, now)
+            require_terms(require_standing(trust, lender.id, policy, now), request.terms, now)
+        return CheckedRequest(request, trust)
 
     def consent(self, checked: CheckedRequest, *, language: str) -> str:
         """Sign the terms of a checked request and register the consent; gives the consent.
@@ -283,13 +240,12 @@ class Borrower:
 
     def sign(self, checked: CheckedRequest, *, language: str) -> str:
         """Sign the terms of a checked request; the consent counts once it is granted."""
-        notice = checked.notice(language).encode("utf-8")
         return sign_consent(
             self._signer,
             checked.request,
             jti=secrets.token_bytes(JTI_BYTES),
             now=int(time.time()),
-            notice=Notice(hashlib.sha256(notice).digest(), language),
+            notice=Notice(notice_digest(checked.notice(language)), language),
         )
 
     def grant(self, consent: str) -> None:

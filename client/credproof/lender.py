@@ -331,7 +331,7 @@ class OfflineVerifier:
             CredproofError: at check 0, when the trust bundle there is not the root's.
         """
         with step(0):
-            self._trust = home.trust(at=0)
+            self.trust = home.trust(at=0)
         self._lender = home.settings.id
         self._pins = home.pins()
 
@@ -344,7 +344,7 @@ class OfflineVerifier:
         expected = Expectations(
             lender=self._lender, now=_now(), mode="as-of-answer", pins=self._pins
         )
-        return verify_answer(answer_wire.parse(data), self._trust, expected)
+        return verify_answer(answer_wire.parse(data), self.trust, expected)
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

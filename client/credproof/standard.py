@@ -1,4 +1,4 @@
-"""What ships with credproof: schemas, policies, notices, the demo's data."""
+"""What ships with credproof: schemas, policies, texts, the demo's data."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from importlib.resources.abc import Traversable
 
 from credproof.attestation.schema import Schema, parse_schema
 from credproof.base.yaml import parse_document
+from credproof.verification.consent import LANGUAGES
 from credproof.verification.policy import Policy, parse_policy
 from credproof.verification.purpose import Template, parse_template
+from credproof.verification.text import Text, parse_text
 
 _DATA = files("credproof") / "data"
 
@@ -42,6 +44,17 @@ def policies() -> tuple[Policy, ...]:
 def purposes() -> tuple[Template, ...]:
     """The shipped templates of what is fair for a purpose."""
     return tuple(parse_template(item) for item in parse_document(read("purposes.yaml")))
+
+
+@cache
+def texts() -> tuple[Text, ...]:
+    """The shipped texts, one document per language."""
+    return tuple(parse_text(read(f"texts/{name}.yaml")) for name in LANGUAGES)
+
+
+def text(language: str) -> Text:
+    """The shipped texts of a language (`en` or `zh`)."""
+    return next(text for text in texts() if text.language == language)
 
 
 _SCHEMAS = ("consumer-revolving", "key-binding")

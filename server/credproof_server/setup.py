@@ -96,7 +96,7 @@ def _make_trust(directory: ServiceDirectory) -> None:
     keys, time = directory.keys, now()
     signer = directory.log_signer()
     schemas = standard.schemas().values()
-    policies = standard.policies()
+    policies, texts = standard.policies(), standard.texts()
     since = time - CLOCK_SKEW_S
     bundle = TrustBundle(
         domain=directory.config.trust_domain,
@@ -111,9 +111,11 @@ def _make_trust(directory: ServiceDirectory) -> None:
         schemas=tuple(schema.digest for schema in schemas),
         policies=tuple(PolicyPin(policy.ref, since, NEVER) for policy in policies),
         purposes=standard.purposes(),
+        texts=tuple(text.digest for text in texts),
     )
-    documents = (*(s.document for s in schemas), *(p.document for p in policies))
-    _publish_alone(directory, signed_bundle(directory.root_signer(), bundle, documents))
+    documents = [schema.document for schema in schemas]
+    documents += [policy.document for policy in policies] + [text.document for text in texts]
+    _publish_alone(directory, signed_bundle(directory.root_signer(), bundle, tuple(documents)))
 
 
 def _publish_alone(directory: ServiceDirectory, trust: Trust) -> None:

@@ -16,6 +16,7 @@ from credproof import borrower as borrowers
 from credproof import home as homes
 from credproof.base import jws
 from credproof.base.encoding import canonical_json, date_of
+from credproof.base.errors import CredproofError
 from credproof.base.keys import DatedKey, Ed25519Signer, P256Signer
 from credproof.borrower import Borrower, make_pass
 from credproof.channel import connect, connect_borrower
@@ -24,6 +25,8 @@ from credproof.lender import Lender
 from credproof.provider import Provider
 from credproof.records.mapping import Record
 from credproof.v1 import attestation_service_pb2 as attestation_pb
+from credproof.verification.consent import verify_consent
+from credproof.verification.notice import notice_digest, notice_text, text_in
 from credproof.wire.call import METADATA_KEY, sign_call
 from credproof_server import admission
 from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, PROVIDER, World, licensed
@@ -159,7 +162,19 @@ class Stage:
         terms = {**self.consent_claims["terms"], "sub": sub}
         terms |= {name: changes.pop(name) for name in list(changes) if name in terms}
         claims = {**self.consent_claims, "jti": jws.b64url(os.urandom(16)), "terms": terms}
+        claims["notice"] = self._notice(claims)
         return jws.sign(self.signers[signer], typ, {**claims, **changes}, carry_key=True)
+
+    def _notice(self, claims: dict[str, Any]) -> dict[str, Any]:
+        """What these terms come to, so that nothing but the terms is wrong; if they are terms."""
+        with self.world.lender() as lender:
+            trust = lender.trust
+        try:
+            token = jws.sign(self.signers["ann"], jws.CONSENT, claims, carry_key=True)
+            shown = notice_text(trust, verify_consent(token).terms, text_in(trust, "zh"))
+        except (CredproofError, KeyError):
+            return claims["notice"]
+        return {"digest": jws.b64url(notice_digest(shown)), "language": "zh"}
 
     # -- sending
 

@@ -51,8 +51,7 @@ def test_the_service_does_not_take_a_consent_to_one_and_says_nothing_more(
     running, lender, attribute
 ):
     borrower, request = forged(running, lender, attribute)
-    trust = lender.trust
-    checked = CheckedRequest(parse_request(request), trust.participants[LENDER], ())
+    checked = CheckedRequest(parse_request(request), lender.trust)
     with pytest.raises(Refused) as caught:
         borrower.consent(checked, language="en")
     assert caught.value.reason == "NOT_PERMITTED"

@@ -164,6 +164,28 @@ def test_a_flipped_byte_is_refused_with_exit_code_1_and_names_the_check(answered
     assert bad["reason"]
 
 
+def test_a_table_of_instalments_stays_within_what_the_tier_offers(answered):
+    loan = ("lender", "instalments", answered / "x.answer", "--rate-bp", "1200")
+    table = json.loads(
+        run(*loan, "--amount", "3000000", "--months", "6", "--json", home=answered / "lend")
+    )
+    assert (table["currency"], table["repayment"]) == ("TWD", "equal_instalments")
+    assert sum(row["principal"] for row in table["instalments"]) == 3_000_000
+    shown = run(*loan, "--amount", "3000000", "--months", "6", home=answered / "lend")
+    assert f"{table['instalments'][0]['due'] / 100:,.2f} TWD" in shown
+
+    for beyond in (("5000001", "6"), ("3000000", "7")):
+        told = run(
+            *loan, "--amount", beyond[0], "--months", beyond[1], home=answered / "lend", code=2
+        )
+        assert "NOT_OFFERED" in told
+
+
+def test_the_best_tier_gives_no_reason_for_an_adverse_notice(answered):
+    told = run("lender", "notice", answered / "x.answer", home=answered / "lend", code=2)
+    assert "NOTHING_ADVERSE" in told
+
+
 def test_another_lender_cannot_pass_the_answer_off_as_its_own(answered):
     folder = answered
     run("enrol", folder / "lend2", "--role", "lender", "--id", "lend2", "--title", "Lend Two")

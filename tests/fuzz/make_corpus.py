@@ -96,7 +96,7 @@ def answers(world: World) -> Iterator[Seed]:
 
 def trust(world: World) -> Iterator[Seed]:
     package = trust_wire.package_of(world.trust())
-    empty = sign_trust(world.root, world.bundle(schemas=(), policies=()))
+    empty = sign_trust(world.root, world.bundle(schemas=(), policies=(), texts=()))
     yield "trust-package", "world", package.to_bytes()
     yield "trust-verified", "world", package.to_bytes()
     yield "trust-bundle", "without-documents", empty.encode()
@@ -109,6 +109,9 @@ def documents() -> Iterator[Seed]:
         yield "schema", f"{schema.name}.yaml", standard.read(f"schemas/{schema.name}.yaml")
     policy = standard.policies()[0]
     yield "policy", "json", policy.document
+    text = standard.texts()[0]
+    yield "text", "json", text.document
+    yield "text", "yaml", standard.read(f"texts/{text.language}.yaml")
     yield "policy", "yaml", standard.read(f"policies/{policy.id}.yaml")
     yield "mapping", "uci", (folder / "uci.mapping.yaml").read_bytes()
     yield "yaml", "policy", standard.read(f"policies/{policy.id}.yaml")

@@ -30,6 +30,7 @@ from credproof.records.mapping import parse_mapping
 from credproof.verification.answer import parse_answer
 from credproof.verification.consent import parse_request, verify_consent, verify_revocation
 from credproof.verification.policy import parse_policy
+from credproof.verification.text import parse_text
 from credproof.verification.trust import verify_trust
 from credproof.wire import answer as answer_wire
 from credproof.wire import trust as trust_wire
@@ -121,6 +122,7 @@ TARGETS: dict[str, Target] = {
     "package": Target(parse_package, _package),
     "pass": Target(parse_pass, lambda found: found.to_bytes()),
     "policy": Target(_policy),
+    "text": Target(parse_text),
     "possession": Target(lambda data: verify_possession(text(data), provider="bank", now=NOW)),
     "presentation": Target(_presentation),
     "request": Target(lambda data: parse_request(text(data)).jws, _token),
@@ -142,7 +144,7 @@ TARGETS: dict[str, Target] = {
     "yaml": Target(parse_yaml),
 }
 """The parsers by name; each has a folder of seeds of its name."""
-DOCUMENTS = {"policy": _policy, "schema": parse_schema}
+DOCUMENTS = {"policy": _policy, "text": parse_text, "schema": parse_schema}
 """Parsed documents keep their canonical JSON, which must parse to the same document."""
 
 

@@ -19,6 +19,7 @@ from credproof.verification.consent import (
     sign_request,
     verify_consent,
 )
+from credproof.verification.notice import notice_digest, notice_text, text_in
 from credproof.verification.participant import NEVER
 from credproof.verification.policy import Policy, parse_policy
 from credproof_server.service.answering import Ask, Settle
@@ -95,7 +96,8 @@ class Asking:
         )
         times = {"issued_at": now, "open_until": now + 3600}
         request = parse_request(sign_request(self.lend, terms, jti=os.urandom(16), **times))
-        notice = Notice(bytes(32), "zh")
+        trust = self.core.trust
+        notice = Notice(notice_digest(notice_text(trust, terms, text_in(trust, "zh"))), "zh")
         token = sign_consent(self.borrower, request, jti=os.urandom(16), now=now, notice=notice)
         await Consents(self.core).grant(token, self.borrower.public)
         return verify_consent(token).id

@@ -11,10 +11,13 @@ from credproof import home as homes
 from credproof.base.encoding import canonical_json
 from credproof.base.errors import CredproofError
 from credproof.base.keys import Ed25519Signer
-from credproof.borrower import Borrower, CheckedRequest, make_pass
+from credproof.borrower import Borrower, make_pass
 from credproof.home import Home, verify_enrolment
 from credproof.provider import verify_possession
+from credproof.verification.notice import text_in
 from credproof_server import admission
+
+from tests.world import World
 
 
 def now() -> int:
@@ -110,7 +113,7 @@ def test_a_borrower_needs_a_key_and_a_pass(tmp_path, deployment):
 
 
 def test_there_is_no_notice_in_a_language_without_one():
-    refused("BAD_LANGUAGE", lambda: CheckedRequest(None, None, ()).notice("de"))
+    refused("BAD_LANGUAGE", lambda: text_in(World().trust(), "de"))
 
 
 def possession(name: str = "bank") -> str:

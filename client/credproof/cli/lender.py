@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
+from credproof import standard
 from credproof.base.errors import CredproofError
+from credproof.cli import deciding
 from credproof.cli.asking import ask_file, ask_once
 from credproof.cli.output import (
     EXIT_CODES,
@@ -31,12 +33,14 @@ from credproof.home import Home
 from credproof.lender import Lender, OfflineVerifier
 from credproof.records.asks import Ask
 from credproof.verification.consent import Mode
-from credproof.verification.policy import Question
+from credproof.verification.explain import question_text
 from credproof.verification.report import not_shown, report
 from credproof.verification.verify import VerifiedAnswer
 from credproof.wire import answer as answer_wire
 
 app = typer.Typer(help="For lenders: request consent, ask, verify.", no_args_is_help=True)
+
+deciding.register(app)
 
 SubjectOption = Annotated[
     str, typer.Option(help="The borrower's id, as the provider has it: cn-id:…, ref:…")
@@ -230,7 +234,8 @@ def _print_verified(verified: VerifiedAnswer) -> None:
     out.print(f"Given:      {given}, verified {verified.mode.replace('-', ' ')}")
     for result in answer.results:
         question = verified.policy.questions[result.question]
-        out.print(f"Proved:     {describe(question)}, data of {result.as_of}", markup=False)
+        said = question_text(question, standard.text("en"))
+        out.print(f"Proved:     {said}, data of {result.as_of}", markup=False)
     for source in verified.sources:
         how = "key pinned by you" if source.pinned else "key known from the trust bundle only"
         out.print(f"Signed by:  {source.provider} ({how})")
@@ -238,17 +243,6 @@ def _print_verified(verified: VerifiedAnswer) -> None:
     out.print(f"Logged:     {verified.checkpoint.origin}, {place}")
     for told in not_shown(verified):
         out.print(f"Not shown:  {told}")
-
-
-def describe(question: Question, language: str = "en") -> str:
-    """What a question that is answered YES says."""
-    if question.condition is None:
-        return question.schema.facts[question.fact or ""].title[language]
-    condition = question.condition
-    title = question.schema.claims[condition.claim].title[language]
-    sign = "at least" if condition.direction == "at_least" else "below"
-    unit = f" {question.currency} minor units" if question.currency else ""
-    return f"{title}: {sign} {condition.threshold}{unit}"
 
 
 @app.command(epilog=EXIT_CODES)

@@ -24,6 +24,7 @@ from credproof.log.note import VerifierKey
 from credproof.verification.bundle import TrustBundle, parse_bundle
 from credproof.verification.participant import Participant, Role
 from credproof.verification.policy import Policy, PolicyRef, parse_policy
+from credproof.verification.text import Text, parse_text
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class Trust:
         return {policy.ref: policy for policy in parsed}
 
     @cached_property
-    def texts(self) -> Mapping[bytes, bytes]:
-        """The pinned notice templates by digest, each a document of canonical JSON."""
-        digests = self.bundle.texts
-        return dict(zip(digests, self._pinned("text", digests), strict=True))
+    def texts(self) -> Mapping[bytes, Text]:
+        """The pinned texts by digest, in the order of the bundle."""
+        parsed = (parse_text(doc) for doc in self._pinned("text", self.bundle.texts))
+        return {text.digest: text for text in parsed}
 
     @cached_property
     def participants(self) -> Mapping[str, Participant]:

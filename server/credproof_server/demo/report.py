@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from credproof import standard
 from credproof.attestation.schema import Schema
-from credproof.cli.lender import describe
 from credproof.home import Home
 from credproof.lender import OfflineVerifier
 from credproof.records.mapping import Record
 from credproof.records.reader import RejectedRow, read_rows
+from credproof.verification.explain import question_text
 from rich.console import Console
 from rich.table import Table
 
@@ -73,7 +74,7 @@ class Report:
         record = next(r for r in self._journey.records if r.subject == subject)
         said = [f"tier {verified.outcome.tier}" if verified.outcome.tier else verified.outcome.kind]
         said += [
-            describe(verified.policy.questions[result.question])
+            question_text(verified.policy.questions[result.question], standard.text("en"))
             for result in verified.answer.results
         ]
         table = Table(title=f"{subject}: what a full statement shows, and what the lender learned")

@@ -12,6 +12,7 @@ from credproof.verification.consent import (
     verify_consent,
     verify_revocation,
 )
+from credproof.verification.notice import is_genuine
 from credproof.verification.participant import BORROWER
 from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.trust import Trust
@@ -98,7 +99,8 @@ class Consents:
 
 
 def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
-    """Whether lender, service, policies, terms and time of the consent are allowed now."""
+    """Whether lender, service, policies, terms and time of the consent are allowed now, and the
+    borrower was shown what they come to."""
     terms = consent.terms
     try:
         trust.active(terms.aud, "lender")
@@ -113,9 +115,9 @@ def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
             )
             template = require_standing(trust, terms.aud, policy, now)
             require_terms(template, terms, consent.not_before)
+        return is_genuine(consent.notice, trust, terms)
     except CredproofError:
         return False  # the caller learns only that it is not permitted
-    return True
 
 
 class GrantConsent:

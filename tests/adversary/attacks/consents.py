@@ -101,6 +101,10 @@ TERMS = [
     bad("six years of life", "BAD_CONSENT", exp=NOW + 6 * 366 * DAY),
     bad("an end that is a text", "BAD_MEMBER", exp="never"),
     bad("a beginning in the Stone Age", "BAD_CONSENT", nbf=-(2**53) + 1),
+    denied(
+        "a consent under a notice that says something else",
+        notice={"digest": "A" * 43, "language": "zh"},
+    ),
     bad("a notice in French", "BAD_CONSENT", notice={"digest": "A" * 43, "language": "fr"}),
     bad("a notice of 31 bytes", "WRONG_LENGTH", notice={"digest": "A" * 42, "language": "en"}),
     bad("a notice that is null", "BAD_MEMBER", notice=None),

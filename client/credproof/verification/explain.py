@@ -1,0 +1,82 @@
+"""A policy in plain words: what it proves, and what it does not touch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from credproof.attestation.ladder import Condition
+from credproof.attestation.schema import Schema
+from credproof.base.money import money_text
+from credproof.verification.policy import Policy, Question, Tier
+from credproof.verification.text import Text, fill
+
+
+def policy_text(policy: Policy, text: Text) -> str:
+    """A policy: its tiers, what each needs, how often, how fresh."""
+    period = text.words[policy.cap.per]
+    return fill(
+        text.policy,
+        title=policy.title[text.language],
+        id=policy.id,
+        version=policy.version,
+        tiers="\n".join(_tier_text(policy, tier, text) for tier in policy.tiers),
+        caps=text.say("caps", count=policy.cap.count, period=period),
+        fresh=text.say("fresh", days=policy.fresh_days),
+    ).rstrip()
+
+
+def question_text(question: Question, text: Text) -> str:
+    """What a question proves when its verdict is YES."""
+    title = _title(question, text)
+    if question.condition is None:
+        said = text.say("fact", fact=title)
+    else:
+        threshold = _threshold(question, question.condition, text)
+        said = text.say(question.condition.direction, claim=title, threshold=threshold)
+    return f"{said} ({text.words[question.over]})"
+
+
+def untouched(policies: Sequence[Policy], language: str) -> tuple[str, ...]:
+    """The titles of all claims, of the schemas that are asked about, that no question looks at."""
+    questions = [question for policy in policies for question in policy.questions.values()]
+    schemas = {question.schema.digest: question.schema for question in questions}
+    asked = {pair for question in questions for pair in _claims(question)}
+    return tuple(
+        claim.title[language]
+        for digest, schema in sorted(schemas.items(), key=lambda item: item[1].id)
+        for claim in schema.claims.values()
+        if (digest, claim.name) not in asked
+    )
+
+
+def _tier_text(policy: Policy, tier: Tier, text: Text) -> str:
+    lines = [f"    - {question_text(policy.questions[name], text)}" for name in tier.when]
+    return "\n".join(["  " + text.say("tier", tier=tier.name), *lines])
+
+
+def _claims(question: Question) -> list[tuple[bytes, str]]:
+    schema: Schema = question.schema
+    if question.condition is not None:
+        return [(schema.digest, question.condition.claim)]
+    conditions = schema.facts[question.fact or ""].when
+    return [(schema.digest, condition.claim) for condition in conditions]
+
+
+def _title(question: Question, text: Text) -> str:
+    if question.condition is None:
+        return question.schema.facts[question.fact or ""].title[text.language]
+    return question.schema.claims[question.condition.claim].title[text.language]
+
+
+def _threshold(question: Question, condition: Condition, text: Text) -> str:
+    threshold = condition.threshold
+    match question.schema.claims[condition.claim].type:
+        case "money":
+            return money_text(threshold, question.currency or "")
+        case "days":
+            return text.say("days", count=threshold)
+        case "basis-points":
+            whole, rest = divmod(threshold, 100)
+            return text.say("percent", count=f"{whole}.{rest:02d}" if rest else whole)
+        case _:
+            return str(threshold)
