@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
+from credproof.base.errors import Conflict
 from credproof.verification.policy import PURPOSES
+from credproof_server import standing
 
 from tests.cli.test_commands import run
 from tests.deployment import Deployment
@@ -140,10 +142,13 @@ def test_what_is_fair_is_set_for_any_lender_and_for_one_and_taken_away_again(ser
     told = run("purpose", "list", service)
     assert "2 a month, data life 20, window 30, consent 50 days" in told
     run("purpose", "remove", service, "REVIEW", "--lender", "lend")
-    assert "(NO_SUCH_TEMPLATE)" in run(
-        "purpose", "remove", service, "REVIEW", "--lender", "lend", code=2
-    )
     assert len(json.loads(run("purpose", "list", service, "--json"))) == len(PURPOSES)
+
+
+def test_a_template_that_is_not_there_is_not_removed(deployment):
+    with pytest.raises(Conflict) as caught:
+        standing.remove_template(deployment.service, "lend", "COLLECTION")
+    assert caught.value.reason == "NO_SUCH_TEMPLATE"
 
 
 def test_a_template_is_for_a_lender_that_was_admitted(service):
