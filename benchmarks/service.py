@@ -7,13 +7,11 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import grpc
-from credproof import standard
 from credproof.base.encoding import date_of
 from credproof.channel import connect
 from credproof.home import Home
@@ -21,14 +19,13 @@ from credproof.records.mapping import Record
 from credproof.v1 import attestation_service_pb2 as pb
 from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
 from credproof.verification.answer import ENTRY_ATTESTATION
-from credproof_server import standing
 from credproof_server.demo.world import PROVIDER, World
 from credproof_server.directory import ServiceDirectory, now
 from credproof_server.log.state import Transaction, load_state
 from credproof_server.storage.engine import MAIN
 
 from benchmarks.children import Child
-from tests.deployment import package, seal, statement
+from tests.deployment import lift_caps, package, seal, statement
 from tests.world import GOOD
 
 SCHEMA = "consumer-revolving/1"
@@ -47,7 +44,7 @@ class Service:
         self.world = World(folder)
         self.world.make()
         self.world.populate()
-        _lift_caps(self.world)
+        lift_caps(self.world.service)
         if loaded:
             _load(self.world, loaded)
         self._open = ExitStack()
@@ -137,12 +134,6 @@ def _record(number: int) -> Record:
 
 
 # -- loading by hand -----------------------------------------------------------
-
-
-def _lift_caps(world: World) -> None:
-    """A few borrowers are asked about more often than is fair."""
-    for item in standard.purposes():
-        standing.set_template(world.service, replace(item, answers_per_month=10**9))
 
 
 def _load(world: World, count: int) -> None:

@@ -1,7 +1,7 @@
 """Whether a lender may ask for a purpose, and under which terms: what the registry says of it.
 
 Decided by the trust bundle and the time alone, never by anything about a borrower: a lender may
-learn it in clear. Rules: `docs/PROTOCOL.md`, "Standing of a lender".
+learn it in clear. Rules: `docs/PROTOCOL.md`, section 12a.
 """
 
 from __future__ import annotations

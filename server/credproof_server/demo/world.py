@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from credproof.auditor import Auditor
 from credproof.base.errors import Unreachable
-from credproof.base.limits import CLOCK_SKEW_S
 from credproof.home import Home, enrol, join
 from credproof.lender import Lender
 from credproof.provider import Provider
@@ -111,7 +110,7 @@ class World:
 def licensed(time: int) -> dict[str, Any]:
     """What lets a lender ask for every purpose for a year, as `admit` takes it."""
     until = time + YEAR_S
-    licence = Licence("DEMO-1", time - CLOCK_SKEW_S, until)
+    licence = Licence("DEMO-1", time - YEAR_S, until)
     return {"licence": licence, "certified": dict.fromkeys(PURPOSES, until)}
 
 
