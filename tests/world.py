@@ -45,8 +45,8 @@ from credproof.verification.consent import (
     sign_request,
     verify_consent,
 )
-from credproof.verification.participant import NEVER, Participant
-from credproof.verification.policy import Policy, evaluate, parse_policy
+from credproof.verification.participant import NEVER, Licence, Participant
+from credproof.verification.policy import PURPOSES, Policy, evaluate, parse_policy
 from credproof.verification.proving import Holding, prove_tier
 from credproof.verification.trust import Trust, sign_trust, verify_trust
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
@@ -157,7 +157,7 @@ class World:
         participants = (
             self.participant("bank", "provider", self.bank),
             self.participant("other-bank", "provider", signer_of("other-bank")),
-            self.participant("lend", "lender", self.lend),
+            self.lender(),
         )
         bundle = TrustBundle(
             domain=DOMAIN,
@@ -171,6 +171,7 @@ class World:
             participants=participants,
             schemas=(REVOLVING.digest, KEY_BINDING.digest),
             policies=tuple(PolicyPin(policy.ref, 0, NEVER) for policy in self.policies),
+            purposes=standard.purposes(),
             texts=tuple(text.digest for text in standard.texts()),
         )
         return replace(bundle, **changes)
@@ -180,6 +181,15 @@ class World:
         keys = (DatedKey(signer.public, 0, NEVER),)
         found = Participant(name, role, name.title(), "active", keys, schemas)
         return replace(found, **changes)
+
+    def lender(self, **changes: object) -> Participant:
+        """The lender `lend`, licensed, with every purpose certified."""
+        until = NOW + 300 * 86_400
+        standing = {
+            "licence": Licence("L-1", 0, until),
+            "certified": dict.fromkeys(PURPOSES, until),
+        }
+        return self.participant("lend", "lender", self.lend, **{**standing, **changes})
 
     def trust(self, **changes: object) -> Trust:
         token = sign_trust(self.root, self.bundle(**changes))

@@ -110,6 +110,7 @@ def _make_trust(directory: ServiceDirectory) -> None:
         participants=(),
         schemas=tuple(schema.digest for schema in schemas),
         policies=tuple(PolicyPin(policy.ref, since, NEVER) for policy in policies),
+        purposes=standard.purposes(),
         texts=tuple(text.digest for text in texts),
     )
     documents = [schema.document for schema in schemas]

@@ -22,6 +22,8 @@ REQUEST_LIFE_MAX_S: Final = 30 * 24 * 3600
 """How long a lender's consent request may wait for its borrower."""
 ANSWER_AGE_MAX_S: Final = 600
 """How old an answer may be when it is verified as received now."""
+CERTIFICATION_MAX_S: Final = 366 * 24 * 3600
+"""How far ahead a lender certifies a purpose: a year, then it says anew what it asks for."""
 TRUST_LIFE_MAX_S: Final = 400 * 24 * 3600
 """Longest life of a trust bundle: a verifier that hears nothing for longer must stop."""
 

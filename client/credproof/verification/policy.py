@@ -25,6 +25,9 @@ from credproof.base.yaml import parse_document
 PURPOSES = ("ORIGINATION", "REVIEW", "COLLECTION", "SERVICING")
 REPAYMENTS = ("equal_instalments", "equal_principal", "interest_first", "bullet")
 
+ROUTES = ("any", "licensed-bureau")
+"""By whom a policy may be answered."""
+
 Verdict = Literal["YES", "NO", "UNKNOWN"]
 OutcomeKind = Literal["TIER", "REFER", "INCOMPLETE"]
 Reason = Literal["ABSENT", "STALE", "NO_VALUE", "OTHER_CURRENCY", "FEW_SOURCES", "NOT_COMPLETE"]
@@ -88,6 +91,7 @@ class Policy:
     sources_min: int
     cap: Cap
     completeness: Literal["reported", "required"]
+    route: Literal["any", "licensed-bureau"]
     questions: Mapping[str, Question]
     tiers: tuple[Tier, ...]
     document: bytes
@@ -215,6 +219,7 @@ def parse_policy(data: bytes, schemas: Mapping[str, Schema]) -> Policy:
         sources_min=_parse_sources(Members(top.take("sources", dict), "sources")),
         cap=_parse_caps(Members(top.take("caps", dict), "caps")),
         completeness=_parse_completeness(top),
+        route=_one_of(ROUTES, top.optional("route", str) or "any"),  # type: ignore[arg-type]
         questions=questions,
         tiers=tuple(_parse_tier(Members(tier, "tier"), questions) for tier in tiers),
         document=canonical_json(value),
