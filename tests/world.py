@@ -45,8 +45,10 @@ from credproof.verification.consent import (
     sign_request,
     verify_consent,
 )
+from credproof.verification.evaluation import evaluate
+from credproof.verification.grammar import parse_policy
 from credproof.verification.participant import NEVER, Participant
-from credproof.verification.policy import Policy, evaluate, parse_policy
+from credproof.verification.policy import Policy
 from credproof.verification.proving import Holding, prove_tier
 from credproof.verification.trust import Trust, sign_trust, verify_trust
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer

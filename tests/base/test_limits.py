@@ -28,7 +28,8 @@ from credproof.v1 import audit_service_pb2 as audit_pb
 from credproof.v1 import verification_service_pb2 as verification_pb
 from credproof.verification.answer import Reference
 from credproof.verification.consent import parse_request, verify_consent
-from credproof.verification.policy import PolicyRef, parse_policy
+from credproof.verification.grammar import parse_policy
+from credproof.verification.policy import PolicyRef
 from credproof.verification.trust import verify_trust
 from credproof.wire import answer as answer_wire
 from credproof.wire.call import sign_call, verify_call

@@ -33,7 +33,7 @@ from credproof.home import Home
 from credproof.lender import Lender, OfflineVerifier
 from credproof.records.asks import Ask
 from credproof.verification.consent import Mode
-from credproof.verification.explain import question_text
+from credproof.verification.explain import result_text
 from credproof.verification.report import report
 from credproof.verification.verify import VerifiedAnswer
 from credproof.wire import answer as answer_wire
@@ -223,7 +223,7 @@ def _print_verified(verified: VerifiedAnswer) -> None:
     out.print(f"Given:      {given}, verified {verified.mode.replace('-', ' ')}")
     for result in answer.results:
         question = verified.policy.questions[result.question]
-        said = question_text(question, standard.text("en"))
+        said = result_text(question, result.verdict, standard.text("en"))
         out.print(f"Proved:     {said}, data of {result.as_of}", markup=False)
     for source in verified.sources:
         how = "key pinned by you" if source.pinned else "key known from the trust bundle only"

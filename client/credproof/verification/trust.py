@@ -23,8 +23,9 @@ from credproof.base.members import Members
 from credproof.log.note import VerifierKey
 from credproof.verification.acceptance import Acceptance, parse_acceptance
 from credproof.verification.bundle import TrustBundle, parse_bundle
+from credproof.verification.grammar import parse_policy
 from credproof.verification.participant import Participant, Role
-from credproof.verification.policy import Policy, PolicyRef, parse_policy
+from credproof.verification.policy import Policy, PolicyRef
 from credproof.verification.text import Text, parse_text
 
 

@@ -17,8 +17,9 @@ from credproof.verification.answer import (
     sign_answer,
 )
 from credproof.verification.consent import VerifiedConsent, verify_consent
-from credproof.verification.policy import Evaluation, Policy, evaluate
-from credproof.verification.proving import Holding, Proved, prove_tier
+from credproof.verification.evaluation import Evaluation, evaluate
+from credproof.verification.policy import Policy
+from credproof.verification.proving import Holding, Proved, prove_failing, prove_tier
 from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
 
@@ -144,7 +145,11 @@ def _prove(
     policy: Policy, evaluation: Evaluation, holdings: Sequence[Holding], now: int
 ) -> tuple[tuple[Proved, ...], tuple[QuestionResult, ...]]:
     tier = policy.tier(evaluation.outcome.tier or "")
-    return prove_tier(policy, tier, holdings, now=now) if tier else ((), ())
+    if tier is not None:
+        return prove_tier(policy, tier, holdings, now=now)
+    if evaluation.failing is not None:
+        return prove_failing(policy, evaluation.failing, holdings, now=now)
+    return (), ()
 
 
 def _bindings(
