@@ -49,6 +49,7 @@ from credproof.verification.evaluation import evaluate
 from credproof.verification.grammar import parse_policy
 from credproof.verification.participant import NEVER, Participant
 from credproof.verification.policy import Policy
+from credproof.verification.proposal import Proposal
 from credproof.verification.proving import Holding, prove_tier
 from credproof.verification.trust import Trust, sign_trust, verify_trust
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
@@ -56,6 +57,7 @@ from credproof.verification.verify import Expectations, VerifiedAnswer, verify_a
 NOW = 1_790_000_000
 DOMAIN = "world.example"
 SUBJECT = "ref:somebody"
+OPERATORS = ("operator-1", "operator-2")
 REVOLVING = standard.schemas()["consumer-revolving/1"]
 KEY_BINDING = standard.schemas()["key-binding/1"]
 POLICY = standard.policies()[0]
@@ -172,10 +174,25 @@ class World:
             oprf_keys=(self.oprf_public,),
             participants=participants,
             schemas=(REVOLVING.digest, KEY_BINDING.digest),
-            policies=tuple(PolicyPin(policy.ref, 0, NEVER) for policy in self.policies),
+            policies=tuple(self.pin(policy) for policy in self.policies),
             texts=tuple(text.digest for text in standard.texts()),
         )
-        return replace(bundle, **changes)
+        changed = replace(bundle, **changes)
+        known = {participant.id for participant in changed.participants}
+        added = (operator for operator in self.operators() if operator.id not in known)
+        return replace(changed, participants=(*changed.participants, *added))
+
+    def operators(self):
+        """Two operators, who are in every bundle."""
+        return tuple(self.participant(name, "operator", signer_of(name)) for name in OPERATORS)
+
+    def pin(self, policy: Policy, since: int = 0, until: int = NEVER) -> PolicyPin:
+        """A policy as both operators approve it."""
+        proposal = Proposal(policy, PolicyPin(policy.ref, since, until))
+        for name in OPERATORS:
+            signer = signer_of(name)
+            proposal = proposal.signed(signer, operator=name, domain=DOMAIN, now=NOW - 1000)
+        return proposal.pin
 
     def participant(self, name: str, role: str, signer: Ed25519Signer, **changes: object):
         schemas = (REVOLVING.digest, KEY_BINDING.digest) if role == "provider" else ()

@@ -143,20 +143,25 @@ def signed_bundle(root: Ed25519Signer, bundle: TrustBundle, documents: tuple[byt
 
 
 def _participant(current: Trust, applicant: Enrolment, schemas: tuple[str, ...]) -> Participant:
-    time = now()
     if applicant.id in current.participants:
         raise Conflict(
             "ALREADY_ADMITTED",
             "a participant of this id is admitted already: enrol under another id",
         )
     allowed = [current.schema(name).digest for name in schemas] or current.bundle.schemas
+    return participant_of(applicant, tuple(allowed))
+
+
+def participant_of(applicant: Enrolment, schemas: tuple[bytes, ...] = ()) -> Participant:
+    """An applicant as the trust bundle names it from now on."""
+    time = now()
     return Participant(
         id=applicant.id,
         role=applicant.role,
         title=applicant.title,
         status="active",
         keys=(DatedKey(applicant.key, time - CLOCK_SKEW_S, NEVER),),
-        schemas=tuple(allowed) if applicant.role == "provider" else (),
+        schemas=schemas if applicant.role == "provider" else (),
         since=time,
     )
 

@@ -84,7 +84,8 @@ def init_command(
     out.print(f"Service:   {folder} ({domain})")
     out.print(f"Root:      {ServiceDirectory(folder).root().kid} (tell it to every participant)")
     out.print(f"Next:      credproof serve {folder}")
-    out.print(f"Then:      move {folder}/offline-root to another machine or a safe")
+    out.print(f"Then:      give {folder}/operator-2 to another person: a policy needs both of you")
+    out.print(f"And:      move {folder}/offline-root to another machine or a safe")
 
 
 def serve_command(folder: ServiceArgument) -> None:

@@ -43,6 +43,8 @@ SCHEMA_FACTS_MAX: Final = 32
 POLICY_QUESTIONS_MAX: Final = 32
 POLICY_TIERS_MAX: Final = 8
 CONSENT_POLICIES_MAX: Final = 8
+APPROVALS_MAX: Final = 8
+"""Operators who approve one policy; two must."""
 BINDERS_MAX: Final = 32
 """Others whose key bindings one provider accepts."""
 DOCUMENT_SIGNATURES_MAX: Final = 8
