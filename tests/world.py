@@ -50,7 +50,7 @@ from credproof.verification.grammar import parse_policy
 from credproof.verification.participant import NEVER, Participant
 from credproof.verification.policy import Policy
 from credproof.verification.proposal import Proposal
-from credproof.verification.proving import Holding, prove_tier
+from credproof.verification.proving import Holding, prove
 from credproof.verification.trust import Trust, sign_trust, verify_trust
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
 
@@ -300,7 +300,7 @@ class World:
         bindings = [self.binding()]
         evaluation = evaluate(policy, [holding.statement for holding in holdings], now=NOW)
         tier = policy.tier(evaluation.outcome.tier or "")
-        proved, results = prove_tier(policy, tier, holdings, now=NOW) if tier else ((), ())
+        proved, results = prove(policy, evaluation, holdings, now=NOW)
         consent = self.consent()
         kept = Kept(
             nonce=seed_of("nonce"),

@@ -128,15 +128,20 @@ class Lender(Session):
         days: int = 30,
         data_life_days: int = 365,
         open_days: int = 7,
+        digest: bytes | None = None,
     ) -> str:
         """A signed request for the borrower's consent: valid for `days` once it is given.
 
+        `digest` is the policy that the lender expects, 32 bytes; None takes what is in force.
+
         Raises:
-            VerificationFailed: `UNKNOWN_POLICY`.
+            VerificationFailed: `UNKNOWN_POLICY`, `OTHER_POLICY`.
             Malformed: `BAD_CONSENT` for terms that no consent can have.
         """
         now = _now()
         policy = self.trust.newest_policy(policy_id, now)
+        if digest not in (None, policy.ref.digest):
+            raise VerificationFailed("OTHER_POLICY", "another policy is in force than you expect")
         terms = Terms(
             sub=subject.sub,
             aud=self.id,

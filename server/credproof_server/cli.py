@@ -21,7 +21,7 @@ from credproof.cli.output import (
     write_file,
 )
 
-from credproof_server import admission, app, backups, setup
+from credproof_server import admission, app, backups, policy_cli, setup
 from credproof_server import new_origin as new_origins
 from credproof_server.checking import CheckReport, check
 from credproof_server.demo.cli import demo
@@ -51,6 +51,7 @@ def register(root: typer.Typer) -> None:
     root.command("restore", epilog=EXIT_CODES)(restore_command)
     root.command("demo", epilog=EXIT_CODES)(demo)
     root.add_typer(participants, name="participant")
+    policy_cli.register()
 
 
 def init_command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,9 @@ def request(
     days: Annotated[
         int, typer.Option(min=1, help="How long the consent is to last, in days; at most 1830.")
     ] = 30,
+    digest: Annotated[
+        str, typer.Option(help="The policy that you expect, 64 digits of policy lint or list.")
+    ] = "",
 ) -> None:
     """Write a signed request for a borrower's consent; send it to the borrower.
 
@@ -76,9 +80,16 @@ def request(
     with Lender.open(home) as lender:
         mode: Mode = "continuing" if continuing else "once"
         found = lender.subject(subject)
-        token = lender.request(found, policy_id=policy, mode=mode, days=days)
+        expected = _digest(digest) if digest else None
+        token = lender.request(found, policy_id=policy, mode=mode, days=days, digest=expected)
     write_file(output, token.encode("ascii"))
     out.print(f"Request:  {output} (the borrower runs credproof borrower show, then consent)")
+
+
+def _digest(text: str) -> bytes:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise typer.BadParameter("a policy's digest has 64 small hexadecimal digits")
+    return bytes.fromhex(text)
 
 
 @app.command(epilog=EXIT_CODES)

@@ -10,7 +10,7 @@ from credproof.attestation.statement import Opening, Statement
 from credproof.base.errors import VerificationFailed
 from credproof.verification import assurance
 from credproof.verification.answer import Proof, QuestionResult
-from credproof.verification.evaluation import judge
+from credproof.verification.evaluation import Evaluation, judge
 from credproof.verification.policy import Assurance, Policy, Question, Tier, Verdict
 
 
@@ -37,6 +37,18 @@ class Proved:
 
 
 Evidence: TypeAlias = tuple[tuple[Proved, ...], tuple[QuestionResult, ...]]
+
+
+def prove(
+    policy: Policy, evaluation: Evaluation, holdings: Sequence[Holding], *, now: int
+) -> Evidence:
+    """What an answer shows: the proofs of its tier, or of what REFER tells, or nothing."""
+    tier = policy.tier(evaluation.outcome.tier or "")
+    if tier is not None:
+        return prove_tier(policy, tier, holdings, now=now)
+    if evaluation.failing is not None:
+        return prove_failing(policy, evaluation.failing, holdings, now=now)
+    return (), ()
 
 
 def prove_tier(policy: Policy, tier: Tier, holdings: Sequence[Holding], *, now: int) -> Evidence:

@@ -28,6 +28,8 @@ _WORDS: Final[Mapping[str, frozenset[str]]] = {
     "assured": frozenset({"channels", "providers", "level", "days"}),
     "failing": frozenset({"question"}),
     "told": frozenset(),
+    "known": frozenset(),
+    "rest": frozenset({"untouched"}),
     "each": frozenset(),
     "any": frozenset(),
     "tier": frozenset({"tier"}),

@@ -19,7 +19,7 @@ from credproof.verification.answer import (
 from credproof.verification.consent import VerifiedConsent, verify_consent
 from credproof.verification.evaluation import Evaluation, evaluate
 from credproof.verification.policy import Policy
-from credproof.verification.proving import Holding, Proved, prove_failing, prove_tier
+from credproof.verification.proving import Holding, Proved, prove
 from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
 
@@ -62,7 +62,7 @@ class Drafting:
         holdings = open_holdings(self._rows[ask.sub], self._ended[ask.sub], key, trust, now)
         allowed = _under_consent(holdings, consent, trust)
         evaluation = evaluate(policy, [h.statement for h in allowed], now=now)
-        proved, results = _prove(policy, evaluation, allowed, now)
+        proved, results = prove(policy, evaluation, allowed, now=now)
         bindings = _bindings(holdings, consent, proved, trust)
         tokens = tuple(TokenEvidence(p.holding.token, p.proofs, _place(p.holding)) for p in proved)
         answer = self._sign(ask, token, evaluation, policy, tokens, bindings, results, now)
@@ -139,17 +139,6 @@ def _under_consent(holdings: Holdings, consent: VerifiedConsent, trust: Trust) -
     issuers = {holding.statement.issuer for holding in holdings.attestations}
     opened = {name for name in issuers if holdings.binding(name, consent.keys, trust)}
     return [h for h in holdings.attestations if h.statement.issuer in opened]
-
-
-def _prove(
-    policy: Policy, evaluation: Evaluation, holdings: Sequence[Holding], now: int
-) -> tuple[tuple[Proved, ...], tuple[QuestionResult, ...]]:
-    tier = policy.tier(evaluation.outcome.tier or "")
-    if tier is not None:
-        return prove_tier(policy, tier, holdings, now=now)
-    if evaluation.failing is not None:
-        return prove_failing(policy, evaluation.failing, holdings, now=now)
-    return (), ()
 
 
 def _bindings(
