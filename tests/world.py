@@ -60,6 +60,8 @@ SUBJECT = "ref:somebody"
 OPERATORS = ("operator-1", "operator-2")
 REVOLVING = standard.schemas()["consumer-revolving/1"]
 KEY_BINDING = standard.schemas()["key-binding/1"]
+IDENTITY = standard.schemas()["identity-assurance/1"]
+SCHEMAS = (REVOLVING, KEY_BINDING, IDENTITY)
 POLICY = standard.policies()[0]
 
 GOOD = {
@@ -173,7 +175,7 @@ class World:
             sealing_keys=(self.sealing.public.data,),
             oprf_keys=(self.oprf_public,),
             participants=participants,
-            schemas=(REVOLVING.digest, KEY_BINDING.digest),
+            schemas=tuple(schema.digest for schema in SCHEMAS),
             policies=tuple(self.pin(policy) for policy in self.policies),
             texts=tuple(text.digest for text in standard.texts()),
         )
@@ -195,7 +197,7 @@ class World:
         return proposal.pin
 
     def participant(self, name: str, role: str, signer: Ed25519Signer, **changes: object):
-        schemas = (REVOLVING.digest, KEY_BINDING.digest) if role == "provider" else ()
+        schemas = tuple(schema.digest for schema in SCHEMAS) if role == "provider" else ()
         keys = (DatedKey(signer.public, 0, NEVER),)
         found = Participant(name, role, name.title(), "active", keys, schemas)
         return replace(found, **changes)
@@ -207,7 +209,7 @@ class World:
     def documents(self) -> list[bytes]:
         policies = [policy.document for policy in self.policies]
         texts = [text.document for text in standard.texts()]
-        return [REVOLVING.document, KEY_BINDING.document, *policies, *texts]
+        return [*(schema.document for schema in SCHEMAS), *policies, *texts]
 
     def add_policy(self, name: str, **changes: object) -> Policy:
         """The shipped policy under another name, with some members changed; pinned too."""
@@ -297,10 +299,11 @@ class World:
     def case(self, values=None, *, policy: Policy = POLICY, holdings=None) -> Case:
         """An honest answer about the borrower, ready to be bent."""
         holdings = holdings or [self.hold(self.statement(values))]
-        bindings = [self.binding()]
         evaluation = evaluate(policy, [holding.statement for holding in holdings], now=NOW)
         tier = policy.tier(evaluation.outcome.tier or "")
         proved, results = prove(policy, evaluation, holdings, now=NOW)
+        issuers = sorted({p.holding.statement.issuer for p in proved}) or ["bank"]
+        bindings = [self.binding(issuer=issuer) for issuer in issuers]
         consent = self.consent()
         kept = Kept(
             nonce=seed_of("nonce"),
