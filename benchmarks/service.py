@@ -25,7 +25,7 @@ from credproof_server.log.state import Transaction, load_state
 from credproof_server.storage.engine import MAIN
 
 from benchmarks.children import Child
-from tests.deployment import package, seal, statement
+from tests.deployment import lift_caps, package, seal, statement
 from tests.world import GOOD
 
 SCHEMA = "consumer-revolving/1"
@@ -44,6 +44,7 @@ class Service:
         self.world = World(folder)
         self.world.make()
         self.world.populate()
+        lift_caps(self.world.service)
         if loaded:
             _load(self.world, loaded)
         self._open = ExitStack()

@@ -47,8 +47,8 @@ from credproof.verification.consent import (
 )
 from credproof.verification.evaluation import evaluate
 from credproof.verification.grammar import parse_policy
-from credproof.verification.participant import NEVER, Participant
-from credproof.verification.policy import Policy
+from credproof.verification.participant import NEVER, Licence, Participant
+from credproof.verification.policy import PURPOSES, Policy
 from credproof.verification.proposal import Proposal
 from credproof.verification.proving import Holding, prove
 from credproof.verification.trust import Trust, sign_trust, verify_trust
@@ -163,7 +163,7 @@ class World:
         participants = (
             self.participant("bank", "provider", self.bank),
             self.participant("other-bank", "provider", signer_of("other-bank")),
-            self.participant("lend", "lender", self.lend),
+            self.lender(),
         )
         bundle = TrustBundle(
             domain=DOMAIN,
@@ -177,6 +177,7 @@ class World:
             participants=participants,
             schemas=tuple(schema.digest for schema in SCHEMAS),
             policies=tuple(self.pin(policy) for policy in self.policies),
+            purposes=standard.purposes(),
             texts=tuple(text.digest for text in standard.texts()),
         )
         changed = replace(bundle, **changes)
@@ -201,6 +202,15 @@ class World:
         keys = (DatedKey(signer.public, 0, NEVER),)
         found = Participant(name, role, name.title(), "active", keys, schemas)
         return replace(found, **changes)
+
+    def lender(self, **changes: object) -> Participant:
+        """The lender `lend`, licensed, with every purpose certified."""
+        until = NOW + 300 * 86_400
+        standing = {
+            "licence": Licence("L-1", 0, until),
+            "certified": dict.fromkeys(PURPOSES, until),
+        }
+        return self.participant("lend", "lender", self.lend, **{**standing, **changes})
 
     def trust(self, **changes: object) -> Trust:
         token = sign_trust(self.root, self.bundle(**changes))

@@ -41,6 +41,7 @@ from credproof.verification.document import (
     sign_document,
 )
 from credproof.verification.notice import notice_digest, notice_text, text_in
+from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.trust import Trust
 from credproof.wire import trust as trust_wire
 
@@ -209,7 +210,8 @@ class Borrower:
         Raises:
             Malformed: the request does not parse.
             VerificationFailed: `UNKNOWN_PARTICIPANT`, `BAD_SIGNATURE`, `WRONG_SERVICE`,
-                `EXPIRED`, `OTHER_SUBJECT`, `UNKNOWN_POLICY`.
+                `EXPIRED`, `OTHER_SUBJECT`, `UNKNOWN_POLICY`; as `require_standing` and
+                `require_terms` when the lender may not ask for this, or not for so long.
         """
         trust, now = trust or self.trust(), int(time.time())
         request = parse_request(token)
@@ -227,7 +229,8 @@ class Borrower:
                 "the request is about another person: do not agree, tell the lender",
             )
         for ref in request.terms.policies:
-            trust.policy_in_force(ref, now)
+            policy = trust.policy_in_force(ref, now)
+            require_terms(require_standing(trust, lender.id, policy, now), request.terms, now)
         return CheckedRequest(request, trust)
 
     def consent(self, checked: CheckedRequest, *, language: str) -> str:

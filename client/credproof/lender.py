@@ -63,12 +63,17 @@ from credproof.verification.consent import (
     verify_consent,
 )
 from credproof.verification.policy import Policy, PolicyRef
+from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
 from credproof.wire import answer as answer_wire
 from credproof.wire import ask as ask_wire
 
 ATTEMPTS_MAX = 3
 """How often a question is put again when the borrower's data changed under it."""
+DAYS = 30
+"""How long a consent is asked for if nothing is said, in days."""
+DATA_LIFE_DAYS = 365
+"""How long answers are to be kept if nothing is said, in days."""
 PSEUDONYMS_AT_ONCE = 8
 """Calls for pseudonyms at the same time: they share commits."""
 
@@ -125,23 +130,30 @@ class Lender(Session):
         *,
         policy_id: str,
         mode: Mode = "once",
-        days: int = 30,
-        data_life_days: int = 365,
+        days: int | None = None,
+        data_life_days: int | None = None,
         open_days: int = 7,
         digest: bytes | None = None,
     ) -> str:
         """A signed request for the borrower's consent: valid for `days` once it is given.
 
         `digest` is the policy that the lender expects, 32 bytes; None takes what is in force.
+        What is not said is 30 days, and a data life of 365, or less where the purpose allows less.
 
         Raises:
-            VerificationFailed: `UNKNOWN_POLICY`, `OTHER_POLICY`.
+            VerificationFailed: `UNKNOWN_POLICY`, `OTHER_POLICY`; `LENDER_NOT_LICENSED`,
+                `PURPOSE_NOT_CERTIFIED` and others as `require_standing`; `PURPOSE_CONSENT_DAYS`
+                and `PURPOSE_DATA_LIFE_DAYS` for more than the purpose allows.
             Malformed: `BAD_CONSENT` for terms that no consent can have.
         """
         now = _now()
         policy = self.trust.newest_policy(policy_id, now)
         if digest not in (None, policy.ref.digest):
             raise VerificationFailed("OTHER_POLICY", "another policy is in force than you expect")
+        template = require_standing(self.trust, self.id, policy, now)
+        days = min(DAYS, template.consent_days) if days is None else days
+        if data_life_days is None:
+            data_life_days = min(DATA_LIFE_DAYS, template.data_life_days)
         terms = Terms(
             sub=subject.sub,
             aud=self.id,
@@ -152,6 +164,7 @@ class Lender(Session):
             expires_at=now + days * 86_400,
             data_life_days=data_life_days,
         )
+        require_terms(template, terms, now)
         token = sign_request(
             self._signer,
             terms,

@@ -8,9 +8,11 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from credproof.attestation.schema import Schema, parse_schema
+from credproof.base.yaml import parse_document
 from credproof.verification.consent import LANGUAGES
 from credproof.verification.grammar import parse_policy
 from credproof.verification.policy import Policy
+from credproof.verification.purpose import Template, parse_template
 from credproof.verification.text import Text, parse_text
 
 _DATA = files("credproof") / "data"
@@ -37,6 +39,12 @@ def schemas() -> Mapping[str, Schema]:
 def policies() -> tuple[Policy, ...]:
     """The shipped policies."""
     return tuple(parse_policy(read(f"policies/{name}.yaml"), schemas()) for name in _POLICIES)
+
+
+@cache
+def purposes() -> tuple[Template, ...]:
+    """The shipped templates of what is fair for a purpose."""
+    return tuple(parse_template(item) for item in parse_document(read("purposes.yaml")))
 
 
 @cache

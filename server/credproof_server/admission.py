@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from credproof.base.errors import Conflict
 from credproof.base.keys import DatedKey, Ed25519Signer
@@ -17,7 +17,7 @@ from credproof.home import Admission, Enrolment, Home, Settings, verify_enrolmen
 from credproof.v1 import registry_service_pb2 as pb
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.bundle import TrustBundle
-from credproof.verification.participant import NEVER, Participant, Role
+from credproof.verification.participant import NEVER, Licence, Participant, Role
 from credproof.verification.trust import Trust, sign_trust, verify_trust
 from credproof.wire import trust as trust_wire
 from credproof.wire.trust import package_of
@@ -46,8 +46,13 @@ def admit(
     root_key: Path | None = None,
     schemas: tuple[str, ...] = (),
     role: Role | None = None,
+    licence: Licence | None = None,
+    certified: Mapping[str, int] | None = None,
 ) -> Admission:
     """Admit a participant; a provider may attest `schemas` (ids; all that are in force if empty).
+
+    A lender is refused every question without a `licence` and without having `certified` its
+    purpose: until when, in whole seconds.
 
     A running service gets the new trust bundle by RPC, as from its operator. Whoever was admitted
     with the very same keys gets another admission, and nothing changes. An applicant chooses its
@@ -55,7 +60,7 @@ def admit(
 
     Raises:
         Malformed, VerificationFailed: the enrolment is bad.
-        Conflict: `ALREADY_ADMITTED`, `OTHER_ROLE`.
+        Conflict: `ALREADY_ADMITTED`, `OTHER_ROLE`, `NOT_A_LENDER`.
         Unreachable: a service runs, but does not answer.
     """
     directory = ServiceDirectory(folder)
@@ -69,10 +74,16 @@ def admit(
     if known is not None and known.role == applicant.role and known.key(applicant.key.kid):
         return admission_for(directory, applicant, current)
 
-    def extended(current: Trust) -> tuple[Participant, ...]:
-        return (*current.bundle.participants, _participant(current, applicant, schemas))
+    if applicant.role != "lender" and (licence or certified):
+        raise Conflict("NOT_A_LENDER", "only lenders carry a licence and certify purposes")
 
-    return admission_for(directory, applicant, _change(directory, extended, root_key))
+    def extended(current: Trust) -> TrustBundle:
+        fresh = _participant(current, applicant, schemas)
+        fresh = replace(fresh, licence=licence, certified=dict(certified or {}))
+        bundle = current.bundle
+        return replace(bundle, participants=(*bundle.participants, fresh))
+
+    return admission_for(directory, applicant, change_bundle(directory, extended, root_key))
 
 
 def set_status(
@@ -89,14 +100,11 @@ def set_status(
     """
     directory = ServiceDirectory(folder)
 
-    def changed(current: Trust) -> tuple[Participant, ...]:
+    def changed(current: Trust) -> TrustBundle:
         _require_changeable(current.participants.get(participant_id), status)
-        return tuple(
-            replace(p, status=status, since=now()) if p.id == participant_id else p
-            for p in current.bundle.participants
-        )
+        return with_participant(current, participant_id, status=status, since=now())
 
-    _change(directory, changed, root_key)
+    change_bundle(directory, changed, root_key)
 
 
 def _require_changeable(participant: Participant | None, status: str) -> None:
@@ -110,26 +118,33 @@ def _require_changeable(participant: Participant | None, status: str) -> None:
         raise Conflict("NO_CHANGE", f"the participant is {status} already: nothing was changed")
 
 
+def with_participant(current: Trust, participant_id: str, **changes: Any) -> TrustBundle:
+    """The bundle with one participant changed."""
+    participants = tuple(
+        replace(p, **changes) if p.id == participant_id else p for p in current.bundle.participants
+    )
+    return replace(current.bundle, participants=participants)
+
+
 def participants(folder: Path) -> tuple[Participant, ...]:
     """All participants that were ever admitted, in that order."""
     with trust_channel(ServiceDirectory(folder)) as channel:
         return channel.current().bundle.participants
 
 
-def _change(
+def change_bundle(
     directory: ServiceDirectory,
-    change: Callable[[Trust], tuple[Participant, ...]],
-    root_key: Path | None,
+    change: Callable[[Trust], TrustBundle],
+    root_key: Path | None = None,
 ) -> Trust:
-    """Put a trust bundle in force whose participants are changed."""
+    """Put the next trust bundle in force: what `change` makes of the present one, dated anew."""
     with trust_channel(directory) as channel:
         current, time = channel.current(), now()
         bundle = replace(
-            current.bundle,
+            change(current),
             version=current.bundle.version + 1,
             issued_at=time,
             expires_at=time + TRUST_LIFE_S,
-            participants=change(current),
         )
         trust = signed_bundle(directory.root_signer(root_key), bundle, current.documents)
         channel.publish(trust)

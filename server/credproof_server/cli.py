@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from credproof.cli.output import (
@@ -20,12 +20,14 @@ from credproof.cli.output import (
     require_writable,
     write_file,
 )
+from credproof.verification.participant import Participant, licence_json
 
-from credproof_server import admission, app, backups, policy_cli, setup
+from credproof_server import admission, app, backups, policy_cli, registry_cli, setup
 from credproof_server import new_origin as new_origins
 from credproof_server.checking import CheckReport, check
 from credproof_server.demo.cli import demo
 from credproof_server.directory import ServiceDirectory
+from credproof_server.registry_cli import certified_for_a_year, licence_of, standing_text
 
 ServiceArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The service's directory.")]
 
@@ -36,7 +38,8 @@ RootKeyOption = Annotated[
 ]
 
 participants = typer.Typer(
-    help="Admit, suspend and list providers, lenders and auditors.", no_args_is_help=True
+    help="Admit, license, suspend and list providers, lenders and auditors.",
+    no_args_is_help=True,
 )
 
 
@@ -52,6 +55,7 @@ def register(root: typer.Typer) -> None:
     root.command("demo", epilog=EXIT_CODES)(demo)
     root.add_typer(participants, name="participant")
     policy_cli.register()
+    registry_cli.register(root, participants)
 
 
 def init_command(
@@ -130,17 +134,29 @@ def add_command(
     role: Annotated[
         str | None, typer.Option(help="The role that you expect; must be said for an operator.")
     ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(help="A lender's licence by its number, valid for a year from now."),
+    ] = None,
+    purposes: Annotated[
+        str,
+        typer.Option(help="What a lender certified that it asks for: ORIGINATION,REVIEW; a year."),
+    ] = "",
     root_key: RootKeyOption = None,
 ) -> None:
     """Admit a participant: its certificate, and a new trust bundle that names its key.
 
     Checks that the applicant holds both private keys; that it is who it says, you check. Needs the
     root key. The service may run meanwhile: it takes effect at once.
-    An admission that was lost is made again for the same enrolment.
+    An admission that was lost is made again for the same enrolment. A lender without a licence, or
+    that has not certified a purpose, is refused: participant licence and certify enter them later,
+    and with other dates.
 
     \b
-    Example:
+    Examples:
       credproof participant add service bank/enrolment.json -o bank.admission.json
+      credproof participant add service lend/enrolment.json -o lend.admission.json \\
+        --licence LEND-7 --purposes ORIGINATION,REVIEW
     """
     require_writable(output)
     admitted = admission.admit(
@@ -149,6 +165,8 @@ def add_command(
         root_key=root_key,
         schemas=tuple(schema or ()),
         role=role,  # type: ignore[arg-type]
+        licence=None if licence is None else licence_of(licence, None, None),
+        certified=certified_for_a_year(purposes),
     )
     write_file(output, admitted.to_bytes())
     settings = admitted.settings
@@ -187,13 +205,25 @@ def resume_command(
 
 @participants.command("list", epilog=EXIT_CODES)
 def list_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
-    """Show every participant, its role and its status. The service may run. Writes nothing."""
+    """Show every participant, its role and its status; of lenders, licence and purposes.
+
+    The service may run. Writes nothing.
+    """
     found = admission.participants(folder)
     if as_json:
-        print_json([{"id": p.id, "role": p.role, "status": p.status} for p in found])
+        print_json([_listed(item) for item in found])
         return
     for item in found:
-        out.print(f"{item.id:<40}  {item.role:<9}  {item.status}")
+        out.print(
+            f"{item.id:<40}  {item.role:<9}  {item.status:<9}  {standing_text(item)}".rstrip()
+        )
+
+
+def _listed(item: Participant) -> dict[str, Any]:
+    """A participant as JSON; times are whole seconds."""
+    licence, certified = licence_json(item.licence), dict(item.certified)
+    standing = {"licence": licence, "certified": certified} if item.role == "lender" else {}
+    return {"id": item.id, "role": item.role, "status": item.status, **standing}
 
 
 def check_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:

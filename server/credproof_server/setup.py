@@ -113,6 +113,7 @@ def _make_trust(directory: ServiceDirectory) -> None:
         participants=tuple(participant_of(applicant) for applicant in operators.values()),
         schemas=tuple(schema.digest for schema in schemas),
         policies=tuple(_approved(directory, policy, since) for policy in policies),
+        purposes=standard.purposes(),
         texts=tuple(text.digest for text in texts),
     )
     documents = [schema.document for schema in schemas]

@@ -29,7 +29,7 @@ from credproof.verification.consent import verify_consent
 from credproof.verification.notice import notice_digest, notice_text, text_in
 from credproof.wire.call import METADATA_KEY, sign_call
 from credproof_server import admission
-from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, PROVIDER, World
+from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, PROVIDER, World, licensed
 from credproof_server.directory import ServiceDirectory
 from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf.message import Message
@@ -78,7 +78,8 @@ class Stage:
     def _admit(self, name: str, role: Any, schemas: tuple[str, ...]) -> None:
         folder = self.world.home(name)
         enrolment = homes.enrol(folder, role=role, participant_id=name, title=name)
-        admitted = admission.admit(self.world.service, enrolment, schemas=schemas)
+        standing = licensed(int(time.time())) if role == "lender" else {}
+        admitted = admission.admit(self.world.service, enrolment, schemas=schemas, **standing)
         homes.join(folder, admitted.to_bytes(), root_kid=None, now=int(time.time()))
 
     def _make_people(self) -> None:

@@ -145,6 +145,12 @@ TABLE: dict[str, tuple[Present, str]] = {
         "BAD_CONSENT",
     ),
     "ANSWER_AGE_MAX_S": (lambda n: WORLD.verify(BUNDLE, now=NOW + n), "ANSWER_TOO_OLD"),
+    "CERTIFICATION_MAX_S": (
+        lambda n: WORLD.trust(
+            issued_at=NOW, participants=(WORLD.lender(certified={"REVIEW": NOW + n}),)
+        ),
+        "BAD_TRUST",
+    ),
     "TRUST_LIFE_MAX_S": (
         lambda n: WORLD.trust(issued_at=NOW - 9, expires_at=NOW - 9 + n),
         "BAD_TRUST",

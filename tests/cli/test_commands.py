@@ -66,7 +66,9 @@ def office(tmp_path_factory) -> Iterator[Path]:
             home = folder / name
             run("enrol", home, "--role", role, "--id", name, "--title", name.title())
             admission = folder / f"{name}.admission.json"
-            run("participant", "add", folder / "service", home / "enrolment.json", "-o", admission)
+            standing = ("--licence", "L-1", "--purposes", "ORIGINATION") if name == "lend" else ()
+            applied = (folder / "service", home / "enrolment.json")
+            run("participant", "add", *applied, "-o", admission, *standing)
             run("join", home, admission)
         fingerprint = run("provider", "fingerprint", home=folder / "bank").strip()
         run("lender", "pin", "bank", fingerprint, home=folder / "lend")
@@ -134,7 +136,7 @@ def test_a_kept_answer_verifies_and_says_what_was_proved_and_by_whom(answered):
 
     assert "Nothing overdue now" in told
     assert "bank (key pinned by you)" in told
-    assert "completeness (no directory)" in told
+    assert "completeness: no directory" in told
 
 
 def test_the_json_of_a_verified_answer_has_the_shipped_schema(answered):

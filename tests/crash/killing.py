@@ -27,6 +27,7 @@ from sqlalchemy import select
 
 from tests.crash.ledger import Ledger
 from tests.crash.load import Asker, Client, Submitter
+from tests.deployment import lift_caps
 from tests.world import GOOD
 
 UP_MAX_S = 0.9
@@ -113,6 +114,7 @@ def torment(
     victim = Victim(world)
     try:
         world.populate()
+        lift_caps(world.service)
         with eager():
             clients = loaded(world, ledger)
             victim.kill()

@@ -272,7 +272,7 @@ async def test_a_clock_that_jumps_back_gives_no_answer_that_nobody_would_take(de
     consent_id = await asking.consent(POLICY, mode="once")
     slow = replace(core, clock=lambda: core.clock() - 600)
     with pytest.raises(CredproofError) as caught:
-        await Verify(slow).ask("lend", asking.question(POLICY, consent_id))
+        await Verify(slow).ask(asking.question(POLICY, consent_id))
     assert caught.value.reason in ("CLOCK_BEHIND_LOG", "NOT_PERMITTED")
     assert await asking.ask(asking.question(POLICY, consent_id)), "the consent was not used up"
 

@@ -69,6 +69,7 @@ SERVER_ROOMS = {
     "directory": Room("config authority storage log service", f"{GRPC} {SQL} {USERS}"),
     "app": Room("log service rpc directory", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
+    "standing": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "setup": Room("config authority storage service directory admission", f"{SQL} {USERS}"),
     "row_checks": Room("storage service", f"{GRPC} {SQL} {USERS}"),
     "checking": Room("storage log service directory row_checks", f"{GRPC} {SQL} {USERS}"),
@@ -77,7 +78,8 @@ SERVER_ROOMS = {
     ),  # opens copies
     "new_origin": Room("config log service directory admission", f"{SQL} {USERS}"),
     "demo": Room("directory admission setup checking"),  # lies: writes to databases by hand
-    "cli": Room("directory app admission setup checking backups new_origin demo"),
+    "registry_cli": Room("directory admission standing"),
+    "cli": Room("directory app admission setup checking backups new_origin demo registry_cli"),
 }
 """From the ground up: a row names only rows above it."""
 

@@ -76,8 +76,8 @@ class Dying(Processes):
 
     def attest(self, job):
         attesting = super().attest(job)
-        for pid in list(self._pool._processes):
-            os.kill(pid, signal.SIGKILL)
+        for child in self.children:
+            os.kill(child.pid, signal.SIGKILL)
         return attesting
 
 

@@ -17,5 +17,5 @@ async def test_a_stream_that_falls_silent_is_ended(monkeypatch):
         yield b""
 
     with pytest.raises(Refused) as caught:
-        await anext(guard._messages(None, silent()))
+        await anext(guard._messages(None, silent(), lambda: None))
     assert caught.value.reason == "STREAM_IDLE"

@@ -73,11 +73,12 @@ class Asking:
     async def submit(self, packages: list[bytes]):
         return (await Ingest(self.core).submit("bank", seal(self.core.trust, packages))).results
 
-    def policy(self, cap: str) -> Policy:
-        """The shipped policy with another cap, in force."""
+    def policy(self, cap: str, **members: object) -> Policy:
+        """The shipped policy with another cap, and other members, in force."""
         document = parse_json(POLICY.document) | {
             "policy": "capped-" + cap.replace(" ", "-"),
             "caps": {"answers": cap},
+            **members,
         }
         policy = parse_policy(canonical_json(document), standard.schemas())
         trust = self.core.trust
@@ -108,7 +109,7 @@ class Asking:
             policies=tuple(policy.ref for policy in policies),
             purpose=policies[0].purpose,
             mode=mode,
-            expires_at=now + 300 * 86_400,
+            expires_at=now + 90 * 86_400,
             data_life_days=30,
         )
         times = {"issued_at": now, "open_until": now + 3600}

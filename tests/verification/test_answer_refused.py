@@ -11,7 +11,7 @@ from credproof.verification.answer import QuestionResult, parse_answer
 from credproof.wire import answer as answer_wire
 from credproof.wire.call import sign_call, verify_call
 
-from tests.world import DOMAIN, NOW, World, seed_of
+from tests.world import DOMAIN, NOW, World, seed_of, signer_of
 
 WORLD = World()
 
@@ -30,7 +30,7 @@ def test_a_trust_bundle_outside_the_grammar_is_refused_by_name():
     ("name", "role"), [("nobody", "lender"), ("bank", "lender"), ("gone", "provider")]
 )
 def test_only_an_active_participant_of_that_role_is_found(name, role):
-    gone = WORLD.participant("gone", "provider", WORLD.bank, status="suspended")
+    gone = WORLD.participant("gone", "provider", signer_of("gone"), status="suspended")
     trust = WORLD.trust(participants=(*WORLD.bundle().participants, gone))
     refused("UNKNOWN_PARTICIPANT", lambda: trust.active(name, role))
 

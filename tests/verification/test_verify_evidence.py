@@ -54,7 +54,7 @@ def test_4_a_key_that_the_operator_adds_to_the_bundle_is_refused_by_the_pin(worl
     forger = signer_of("operator")
     keys = (DatedKey(world.bank.public, 0, NEVER), DatedKey(forger.public, 0, NEVER))
     bank = world.participant("bank", "provider", world.bank, keys=keys)
-    lend = world.participant("lend", "lender", world.lend)
+    lend = world.lender()
     bundle = with_holding(world, world.hold(world.statement(), signer=forger))
     trust = world.trust(participants=(bank, lend))
 
@@ -80,13 +80,13 @@ def test_4_a_token_signed_before_its_key_was_valid_is_refused(world):
             logged=world.log.logged(held.log_index),
         )
     ]
-    trust = world.trust(participants=(bank,))
+    trust = world.trust(participants=(bank, world.lender()))
     refused(world, world.finish(case), step=4, reason="KEY_NOT_VALID", trust=trust)
 
 
 def with_suspended_bank(world: World, since: int):
     bank = world.participant("bank", "provider", world.bank, status="suspended", since=since)
-    return world.trust(participants=(bank, world.participant("lend", "lender", world.lend)))
+    return world.trust(participants=(bank, world.lender()))
 
 
 def test_3_a_provider_that_was_suspended_by_then_binds_no_key(world):
@@ -103,7 +103,7 @@ def test_4_a_token_of_a_schema_that_the_provider_may_not_attest_is_refused(world
     binding_only = (world.binding().statement.schema.digest,)
     bank = world.participant("bank", "provider", world.bank, schemas=binding_only)
     bundle = world.finish(world.case())
-    trust = world.trust(participants=(bank,))
+    trust = world.trust(participants=(bank, world.lender()))
     refused(world, bundle, step=4, reason="SCHEMA_NOT_ALLOWED", trust=trust)
 
 
@@ -326,7 +326,7 @@ def test_8_a_token_dated_back_to_when_its_stolen_key_was_valid_is_refused(world)
     """Its own dates prove nothing: what counts is when the log saw it."""
     keys = (DatedKey(world.bank.public, 0, NOW - 30),)
     bank = world.participant("bank", "provider", world.bank, keys=keys)
-    trust = world.trust(participants=(bank, world.participant("lend", "lender", world.lend)))
+    trust = world.trust(participants=(bank, world.lender()))
     bundle = world.finish(world.case())
     refused(world, bundle, step=8, reason="KEY_NOT_VALID", trust=trust)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class CredproofError(Exception):
@@ -32,6 +33,10 @@ class CredproofError(Exception):
         self.reason = reason
         self.message = message
         self.step = step
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that an error of another process arrives as it was raised there."""
+        return type(self), (self.reason, self.message), {"step": self.step}
 
     def at_step(self, step: int) -> None:
         """Mark the numbered check that found it; the innermost mark stays."""

@@ -21,6 +21,7 @@ _OTHER_FILE: Final = (
     "give the kind of file that this command's --help names, unaltered; get it again if need be"
 )
 _NEW_CONSENT: Final = "get a consent for this: credproof lender request, then borrower consent"
+_LESS: Final = "ask for less: credproof lender request --days and --data-life"
 _NEW_PROOF: Final = (
     "the borrower makes another: credproof borrower prove --provider YOUR-ID -o PROOF"
 )
@@ -43,6 +44,14 @@ NEXT: Final[Mapping[str, str]] = {
     "UNKNOWN_CLAIM": "name only claims of the schema under `claims` in the mapping",
     "OTHER_ID_SCHEME": "change the scheme of `subject` in the mapping",
     "UNKNOWN_POLICY": "ask the operator which policies are in force; revolving-standing ships",
+    # What the registry allows a lender.
+    "LENDER_NOT_LICENSED": "the operator enters a licence: credproof participant licence",
+    "PURPOSE_NOT_CERTIFIED": "certify it anew to the operator: credproof participant certify",
+    "PURPOSE_NOT_OPEN": "the operator decides what is fair for it: credproof purpose set",
+    "PURPOSE_WINDOW_DAYS": "ask under a policy that takes newer data only",
+    **dict.fromkeys(("PURPOSE_CONSENT_DAYS", "PURPOSE_DATA_LIFE_DAYS"), _LESS),
+    "PURPOSE_ANSWERS_PER_MONTH": "wait for the next calendar month (UTC)",
+    "ROUTE_NOT_LICENSED": "the operator enters its licence as a bureau: credproof bureau",
     # Consents and proofs of possession.
     "BAD_CONSENT": "ask for 1 to 1830 days; a request that another made must be made anew",
     "CONSENT_USED_UP": _NEW_CONSENT,

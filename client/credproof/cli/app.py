@@ -22,6 +22,8 @@ SERVER_COMMANDS = {
     "init": "Make a new service in an empty directory.",
     "serve": "Run a service until SIGTERM.",
     "participant": "Admit providers, lenders and auditors.",
+    "purpose": "Say what is fair for a purpose: caps for every lender.",
+    "bureau": "Enter your own licence as a credit bureau.",
     "check": "Check that everything stored is what was logged.",
     "upgrade": "Bring a service's databases to this version.",
     "backup": "Copy a service, in two parts that are kept apart.",

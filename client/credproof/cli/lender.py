@@ -35,7 +35,7 @@ from credproof.lender import Lender, OfflineVerifier
 from credproof.records.asks import Ask
 from credproof.verification.consent import Mode
 from credproof.verification.explain import result_text
-from credproof.verification.report import report
+from credproof.verification.report import not_shown, report
 from credproof.verification.verify import VerifiedAnswer
 from credproof.wire import answer as answer_wire
 
@@ -62,15 +62,24 @@ def request(
         bool, typer.Option(help="Ask for as many answers as the policy allows.")
     ] = False,
     days: Annotated[
-        int, typer.Option(min=1, help="How long the consent is to last, in days; at most 1830.")
-    ] = 30,
+        int | None,
+        typer.Option(
+            min=1, help="How long the consent is to last; 30, or what the purpose allows."
+        ),
+    ] = None,
+    data_life: Annotated[
+        int | None,
+        typer.Option(min=1, help="For how many days you keep answers; 365, or what it allows."),
+    ] = None,
     digest: Annotated[
         str, typer.Option(help="The policy that you expect, 64 digits of policy lint or list.")
     ] = "",
 ) -> None:
     """Write a signed request for a borrower's consent; send it to the borrower.
 
-    The borrower has seven days to consent. Needs the service; the borrower need not be known yet.
+    The borrower has seven days to consent. Needs the service, your licence, and your certification
+    of the policy's purpose; asking for more than the purpose allows is an error that names what is
+    too much. The borrower need not be known yet.
 
     \b
     Example:
@@ -80,8 +89,14 @@ def request(
     with Lender.open(home) as lender:
         mode: Mode = "continuing" if continuing else "once"
         found = lender.subject(subject)
-        expected = _digest(digest) if digest else None
-        token = lender.request(found, policy_id=policy, mode=mode, days=days, digest=expected)
+        token = lender.request(
+            found,
+            policy_id=policy,
+            mode=mode,
+            days=days,
+            data_life_days=data_life,
+            digest=_digest(digest) if digest else None,
+        )
     write_file(output, token.encode("ascii"))
     out.print(f"Request:  {output} (the borrower runs credproof borrower show, then consent)")
 
@@ -241,7 +256,8 @@ def _print_verified(verified: VerifiedAnswer) -> None:
         out.print(f"Signed by:  {source.provider} ({how})")
     place = f"entry {verified.log_index} of {verified.checkpoint.tree_size}"
     out.print(f"Logged:     {verified.checkpoint.origin}, {place}")
-    out.print("Not shown:  completeness (no directory), witnesses (none)")
+    for told in not_shown(verified):
+        out.print(f"Not shown:  {told}")
 
 
 @app.command(epilog=EXIT_CODES)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import secrets
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
 import grpc
@@ -22,7 +22,7 @@ from credproof.attestation.package import Package, pack
 from credproof.attestation.pseudonym import SubjectId, begin, oprf_key_id, parse_subject_id
 from credproof.attestation.statement import JTI_BYTES, SEED_BYTES, Opening, Statement, issue
 from credproof.base import jws
-from credproof.base.errors import Unreachable
+from credproof.base.errors import CredproofError, Unreachable
 from credproof.base.group import scalar_from
 from credproof.base.keys import Signer
 from credproof.base.limits import BATCH_ITEMS_MAX
@@ -193,52 +193,69 @@ class Here:
 
 
 class Processes:
-    """Attests in processes of their own, each with its own connection: signing is CPU work."""
+    """Attests in processes of their own, each with its own connection: signing is CPU work.
+
+    Each process has a pipe; a thread that waits at one is told at once when its process ends.
+    """
 
     def __init__(self, home: Path, count: int) -> None:
         # Not by fork: the gRPC library does not survive it.
         context = multiprocessing.get_context("spawn")
         self.count = count
-        self._pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=(home,))
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="attesting")
+        self._idle: SimpleQueue[Connection] = SimpleQueue()
+        self.children = [self._start(context, home) for _ in range(count)]
+
+    def _start(self, context: SpawnContext, home: Path) -> SpawnProcess:
+        ours, theirs = context.Pipe()
+        child = context.Process(target=_work, args=(home, theirs), daemon=True)
+        child.start()
+        theirs.close()
+        self._idle.put(ours)
+        return child
 
     def attest(self, job: Job) -> Future[list[Item]]:
-        """
-        Raises:
-            Unreachable: `WORKER_LOST`.
-        """
+        """The future raises what attesting raises, or `WORKER_LOST`."""
+        return self._threads.submit(self._ask, job)
+
+    def _ask(self, job: Job) -> list[Item]:
+        line = self._idle.get()
         try:
-            return self._pool.submit(_attest, job)
-        except BrokenProcessPool as error:
+            line.send(job)
+            found = line.recv()
+        except (EOFError, OSError) as error:
             raise worker_lost() from error
+        finally:
+            self._idle.put(line)
+        if isinstance(found, Exception):
+            raise found
+        return found  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        """Finish what runs, then end the processes: their pipes close."""
+        self._threads.shutdown(cancel_futures=True)
+        while not self._idle.empty():
+            self._idle.get().close()
+        for child in self.children:
+            child.join()
 
 
 def worker_lost() -> Unreachable:
     return Unreachable("WORKER_LOST", "a process that signs has ended: run again, nothing is lost")
 
 
-_ATTESTER: Attester | None = None
-
-
-def _start(folder: Path) -> None:
-    global _ATTESTER  # noqa: PLW0603 - the one thing that a worker process is for
+def _work(folder: Path, line: Connection) -> None:
+    """Attest what comes by the pipe until it closes, also because the parent was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     home = Home(folder)
     trust = home.trust(at=int(time.time()))
-    _ATTESTER = Attester(home.settings.id, home.signer, trust, connect(home))
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed must not stay behind."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "a worker has a parent"
-    parent.join()
-    os._exit(1)
-
-
-def _attest(job: Job) -> list[Item]:
-    assert _ATTESTER is not None, "the initializer made it"
-    return _ATTESTER.attest(job)
+    attester = Attester(home.settings.id, home.signer, trust, connect(home))
+    while True:
+        try:
+            job = line.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            line.send(attester.attest(job))
+        except CredproofError as error:
+            line.send(error)

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from typing import Final
 
 from credproof.attestation.package import Package, parse_package
@@ -17,7 +16,7 @@ from credproof.base.limits import BATCH_ITEMS_MAX
 from credproof.records.mapping import Record
 from credproof.records.outbox import Item, Outbox
 from credproof.records.reader import RejectedRow
-from credproof.submission.attester import Attester, Head, Job, Workers, worker_lost
+from credproof.submission.attester import Attester, Head, Job, Workers
 from credproof.submission.plan import Plan, Tally
 from credproof.submission.sender import Sender
 from credproof.v1 import attestation_service_pb2 as pb
@@ -98,10 +97,7 @@ class Run:
         return Job(self._schema.id, self._name, tuple(fresh), heads)
 
     def _keep_and_send(self) -> None:
-        try:
-            items = self._signing.popleft().result()
-        except BrokenProcessPool as error:
-            raise worker_lost() from error
+        items = self._signing.popleft().result()
         self._outbox.add(items)
         self._sender.send(items)
         self._settle(down_to=SENT_AHEAD)

@@ -10,7 +10,7 @@ from typing import Any
 from credproof.base.encoding import Json, b64url
 from credproof.base.errors import Malformed
 from credproof.base.keys import DatedKey
-from credproof.base.limits import CLOCK_SKEW_S, TRUST_LIFE_MAX_S
+from credproof.base.limits import CERTIFICATION_MAX_S, CLOCK_SKEW_S, TRUST_LIFE_MAX_S
 from credproof.base.members import Members
 from credproof.verification.participant import (
     Licence,
@@ -136,12 +136,28 @@ def parse_bundle(members: Members) -> TrustBundle:
         raise Malformed("BAD_TRUST", "trust bundle lacks a key of the service")
     _require_once([party.id for party in bundle.relying_parties])
     _require_once([(item.lender, item.purpose) for item in bundle.purposes])
+    _require_own_keys(bundle)
+    _require_year(bundle)
     return bundle
 
 
 def _require_once(names: Sequence[object]) -> None:
     if len(set(names)) != len(names):
         raise Malformed("BAD_TRUST", "trust bundle says one thing twice")
+
+
+def _require_own_keys(bundle: TrustBundle) -> None:
+    """Nobody speaks with another's key: an operator that attests as a provider is seen to."""
+    _require_once([key.public.kid for p in bundle.participants for key in p.keys])
+    service = {key.public.kid for key in bundle.answer_keys}
+    if any(key.public.kid in service for p in bundle.participants for key in p.keys):
+        raise Malformed("BAD_TRUST", "a participant has a key of the service")
+
+
+def _require_year(bundle: TrustBundle) -> None:
+    last = bundle.issued_at + CERTIFICATION_MAX_S
+    if any(until > last for p in bundle.participants for until in p.certified.values()):
+        raise Malformed("BAD_TRUST", "a purpose is certified for more than a year ahead")
 
 
 def is_domain(text: str) -> bool:

@@ -24,6 +24,7 @@ def _terms(old: Policy, new: Policy) -> Iterator[str]:
         "sources": (old.sources_min, new.sources_min),
         "answers": (f"{old.cap.count} per {old.cap.per}", f"{new.cap.count} per {new.cap.per}"),
         "completeness": (old.completeness, new.completeness),
+        "route": (old.route, new.route),
         "REFER tells": (old.telling, new.telling),
     }
     return (f"{name}: {was} -> {is_}" for name, (was, is_) in pairs.items() if was != is_)

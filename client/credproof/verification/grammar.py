@@ -20,6 +20,7 @@ from credproof.verification.assurance import ASSURANCE
 from credproof.verification.policy import (
     PURPOSES,
     REPAYMENTS,
+    ROUTES,
     TELLINGS,
     Assurance,
     Cap,
@@ -63,6 +64,7 @@ def parse_policy(data: bytes, schemas: Mapping[str, Schema]) -> Policy:
         sources_min=_parse_sources(Members(top.take("sources", dict), "sources")),
         cap=_parse_caps(Members(top.take("caps", dict), "caps")),
         completeness=_parse_completeness(top),
+        route=_one_of(ROUTES, top.optional("route", str) or "any"),  # type: ignore[arg-type]
         questions=questions,
         tiers=tuple(_parse_tier(Members(tier, "tier"), questions) for tier in tiers),
         telling=_parse_otherwise(Members(top.take("otherwise", dict), "otherwise")),

@@ -20,6 +20,9 @@ from credproof.base.members import Members
 PURPOSES = ("ORIGINATION", "REVIEW", "COLLECTION", "SERVICING")
 REPAYMENTS = ("equal_instalments", "equal_principal", "interest_first", "bullet")
 
+ROUTES = ("any", "licensed-bureau")
+"""By whom a policy may be answered."""
+
 Verdict = Literal["YES", "NO", "UNKNOWN"]
 OutcomeKind = Literal["TIER", "REFER", "INCOMPLETE"]
 Reason = Literal[
@@ -119,6 +122,7 @@ class Policy:
     sources_min: int
     cap: Cap
     completeness: Literal["reported", "required"]
+    route: Literal["any", "licensed-bureau"]
     questions: Mapping[str, Question]
     tiers: tuple[Tier, ...]
     telling: Telling

@@ -41,5 +41,13 @@ def report(verified: VerifiedAnswer) -> dict[str, Any]:
             "root": verified.checkpoint.root_hash.hex(),
             "log_index": verified.log_index,
         },
-        "not_shown": ["completeness: no directory", "witnesses: none"],
+        "not_shown": not_shown(verified),
     }
+
+
+def not_shown(verified: VerifiedAnswer) -> list[str]:
+    """What could not be checked, in words."""
+    found = ["completeness: no directory", "witnesses: none"]
+    if verified.fair_use != "kept":
+        found.append("fair use: the trust bundle at hand is newer than the answer")
+    return found

@@ -5,8 +5,8 @@ number of the check that failed in `step`. Nothing here touches disk, network or
 
     0  trust bundle: root and version (by `verify_trust`, marked by the caller), expiry
     1  answer: signature, audience, nonce, request, references, time, evidence digest
-    2  policy: pinned, in force then, for this lender
-    3  consent: scope, time, and signed by keys bound for each provider used
+    2  policy: pinned, in force then, for this lender; the lender's standing for its purpose
+    3  consent: scope, time, terms, and signed by keys bound for each provider used
     4  each token: the provider's key, dates, schema, borrower
     5  each proof against its anchor or digest; the results follow from them
     6  the outcome follows from the results
@@ -51,6 +51,8 @@ from credproof.verification.answer import (
 from credproof.verification.consent import VerifiedConsent, verify_consent
 from credproof.verification.outcome import check_outcome, check_proofs
 from credproof.verification.policy import Outcome, Policy
+from credproof.verification.purpose import Template
+from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.trust import Trust
 
 Mode = Literal["now", "as-of-answer"]
@@ -103,6 +105,7 @@ class VerifiedAnswer:
     sources: tuple[Source, ...]
     checkpoint: VerifiedCheckpoint
     log_index: int
+    fair_use: Literal["kept", "not shown"]
     completeness: Literal["not shown"] = "not shown"
     witnesses: Literal["none"] = "none"
 
@@ -129,10 +132,12 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
         policy = trust.policy_in_force(answer.policy, answer.issued_at)
         if not policy.allows(answer.lender):
             raise VerificationFailed("POLICY_OTHER_LENDER", "policy is not for this lender")
+        template = _check_standing(trust, answer, policy, expected.mode)
     sources = _Sources(trust, expected.pins)
     tokens = _parse_tokens(bundle.tokens, number=4)
     with step(3):
-        bindings = _check_consent(bundle, answer, policy, trust, sources, tokens)
+        consent = _check_consent(bundle, answer, policy, template, trust)
+        bindings = _check_bindings(bundle, consent, answer, trust, sources, tokens)
     with step(4):
         for token in tokens:
             _check_token(token, answer, policy, trust, sources)
@@ -148,7 +153,13 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
     with step(9):
         _check_directory(policy, answer)
     return VerifiedAnswer(
-        answer, policy, expected.mode, sources.seen(), checkpoint, bundle.logged.log_index
+        answer=answer,
+        policy=policy,
+        mode=expected.mode,
+        sources=sources.seen(),
+        checkpoint=checkpoint,
+        log_index=bundle.logged.log_index,
+        fair_use="not shown" if template is None else "kept",
     )
 
 
@@ -195,17 +206,22 @@ def _check_answer(
     return kept
 
 
+# -- 2: who asked, and why ----------------------------------------------------
+
+
+def _check_standing(trust: Trust, answer: Answer, policy: Policy, mode: Mode) -> Template | None:
+    """The template that bound the lender; None when only later rules are at hand."""
+    if mode == "as-of-answer" and trust.bundle.issued_at > answer.issued_at:
+        return None
+    return require_standing(trust, answer.lender, policy, answer.issued_at)
+
+
 # -- 3: consent and whose key it is -------------------------------------------
 
 
 def _check_consent(
-    bundle: AnswerBundle,
-    answer: Answer,
-    policy: Policy,
-    trust: Trust,
-    sources: _Sources,
-    tokens: list[Token],
-) -> list[Token]:
+    bundle: AnswerBundle, answer: Answer, policy: Policy, template: Template | None, trust: Trust
+) -> VerifiedConsent:
     consent = verify_consent(bundle.consent, trust.bundle.relying_parties)
     if consent.id != answer.consent:
         raise VerificationFailed("OTHER_CONSENT", "answer was given under another consent")
@@ -216,6 +232,19 @@ def _check_consent(
         policy=policy,
         at=answer.issued_at,
     )
+    if template is not None:
+        require_terms(template, consent.terms, consent.not_before)
+    return consent
+
+
+def _check_bindings(
+    bundle: AnswerBundle,
+    consent: VerifiedConsent,
+    answer: Answer,
+    trust: Trust,
+    sources: _Sources,
+    tokens: list[Token],
+) -> list[Token]:
     bindings = [_check_binding(item, consent, answer, trust, sources) for item in bundle.bindings]
     binders = [binding.issuer for binding in bindings]
     if not bindings or len(set(binders)) != len(binders):

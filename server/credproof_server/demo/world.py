@@ -11,14 +11,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from credproof.auditor import Auditor
 from credproof.base.errors import Unreachable
 from credproof.home import Home, enrol, join
 from credproof.lender import Lender
 from credproof.provider import Provider
-from credproof.verification.participant import Role
+from credproof.verification.participant import Licence, Role
+from credproof.verification.policy import PURPOSES
 
 from credproof_server import admission, setup
 
@@ -31,6 +32,7 @@ _TITLES: Final = {
     LENDER: "North Lender 北方贷款",
     AUDITOR: "Audit Office 审计办公室",
 }
+YEAR_S: Final = 365 * 86_400
 START_S: Final = 30.0
 STOP_S: Final = 30.0
 
@@ -62,7 +64,8 @@ class World:
     def admit(self, name: str, role: Role) -> None:
         """Let a participant make its keys, and the operator admit it."""
         enrolment = enrol(self.home(name), role=role, participant_id=name, title=_TITLES[name])
-        admitted = admission.admit(self.service, enrolment)
+        standing = licensed(int(time.time())) if role == "lender" else {}
+        admitted = admission.admit(self.service, enrolment, **standing)
         join(self.home(name), admitted.to_bytes(), root_kid=None, now=int(time.time()))
 
     def populate(self) -> None:
@@ -102,6 +105,13 @@ class World:
             self.folder, folder, ignore=shutil.ignore_patterns("lies", "answers", "borrowers")
         )
         return World(folder)
+
+
+def licensed(time: int) -> dict[str, Any]:
+    """What lets a lender ask for every purpose for a year, as `admit` takes it."""
+    until = time + YEAR_S
+    licence = Licence("DEMO-1", time - YEAR_S, until)
+    return {"licence": licence, "certified": dict.fromkeys(PURPOSES, until)}
 
 
 def _await_start(process: subprocess.Popen[bytes]) -> None:

@@ -43,6 +43,17 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
 """Full method name -> the roles that may call it."""
 
 
+UNLICENSED: Final = frozenset(
+    {
+        _V1 + "AuditService/GetCheckpoint",
+        _V1 + "AuditService/GetInclusionProof",
+        _V1 + "AuditService/GetConsistencyProof",
+        _V1 + "RegistryService/GetTrustBundle",
+    }
+)
+"""What a lender may call without a valid licence: to see why, and to prove what it was told."""
+
+
 def allowed(listener: Listener, method: str) -> frozenset[str]:
     """The roles that may call `method` on this listener; empty when nobody may."""
     return TABLE[listener].get(method, frozenset())

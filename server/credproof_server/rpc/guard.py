@@ -19,13 +19,16 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from credproof_server.rpc import identity
-from credproof_server.rpc.authorization import ANYONE, Listener, allowed
+from credproof_server.rpc.authorization import ANYONE, UNLICENSED, Listener, allowed
 from credproof_server.rpc.identity import Borrowers, Caller
 from credproof_server.service.core import Core
+from credproof_server.service.fair_use import require_licensed
 
 Context = grpc.aio.ServicerContext[Any, Any]
 STREAM_IDLE_S: Final = 60.0
 """How long a stream may be silent before it is ended, in seconds."""
+STANDING_S: Final = 0.5
+"""How often the caller of a silent stream is looked up again, in seconds."""
 
 _log = logging.getLogger("credproof.rpc")
 
@@ -73,7 +76,13 @@ class Guard(grpc.aio.ServerInterceptor):
         async def call(bodies: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
             async with _answered(details.method, context):
                 self._admit(details, roles, b"", context)
-                async for reply in handler.stream_stream(_messages(handler, bodies), context):
+                caller = identity.caller()
+
+                def still() -> None:
+                    self._require_standing(caller, details.method)
+
+                messages = _messages(handler, bodies, still)
+                async for reply in handler.stream_stream(messages, context):
                     yield reply
 
         return grpc.stream_stream_rpc_method_handler(
@@ -90,7 +99,16 @@ class Guard(grpc.aio.ServerInterceptor):
         caller = self._identify(details, body, context)
         if caller.role not in roles:
             raise Refused("NOT_PERMITTED", "the service does not permit this")
+        self._require_standing(caller, details.method)
         identity.set_caller(caller)
+
+    def _require_standing(self, caller: Caller, method: str) -> None:
+        """What may end while a connection or a stream is open: seen again for every message."""
+        if self._listener != "participants":
+            return
+        participant = identity.require_active(caller, self._core.trust)
+        if participant.role == "lender" and method not in UNLICENSED:
+            require_licensed(participant, self._core.clock())
 
     def _identify(self, details: grpc.HandlerCallDetails, body: bytes, context: Context) -> Caller:
         trust = self._core.trust
@@ -123,20 +141,33 @@ async def _answered(method: str, context: Context) -> AsyncIterator[None]:
         await _abort(context, error)
 
 
-async def _messages(handler: Any, bodies: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+async def _messages(
+    handler: Any, bodies: AsyncIterator[bytes], still: Callable[[], None]
+) -> AsyncIterator[Any]:
     """The messages of a stream, each checked; a sender that falls silent is sent away.
 
+    `still` raises once the caller may not call any more.
+
     Raises:
-        Refused: `STREAM_IDLE`.
+        Refused: `STREAM_IDLE`, and as `still`.
     """
-    while True:
-        try:
-            body = await asyncio.wait_for(anext(bodies), STREAM_IDLE_S)
-        except StopAsyncIteration:
-            return
-        except TimeoutError as error:
-            raise Refused("STREAM_IDLE", "nothing was sent for too long: begin again") from error
+    while (body := await _next(bodies, still)) is not None:
         yield _parse(handler, body)
+
+
+async def _next(bodies: AsyncIterator[bytes], still: Callable[[], None]) -> bytes | None:
+    """The next message, None after the last one."""
+    reading = asyncio.ensure_future(anext(bodies, None))
+    deadline = time.monotonic() + STREAM_IDLE_S
+    try:
+        while not reading.done():
+            if time.monotonic() >= deadline:
+                raise Refused("STREAM_IDLE", "nothing was sent for too long: begin again")
+            await asyncio.wait({reading}, timeout=min(STANDING_S, STREAM_IDLE_S))
+            still()
+        return await reading
+    finally:
+        reading.cancel()  # does nothing once it is done
 
 
 def _parse(handler: Any, body: bytes) -> Any:

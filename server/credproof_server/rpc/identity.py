@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from credproof.base.errors import CredproofError, Refused
 from credproof.base.keys import PublicKey
 from credproof.base.limits import CLOCK_SKEW_S
-from credproof.verification.participant import Role
+from credproof.verification.participant import Participant, Role
 from credproof.verification.trust import Trust
 from credproof.wire.call import METADATA_KEY, VerifiedCall, verify_call
 
@@ -55,10 +55,24 @@ def participant(auth_context: Mapping[str, Iterable[bytes]], trust: Trust) -> Ca
     if len(uris) != 1 or not uris[0].startswith(prefix):
         raise not_authenticated()
     role, _, participant_id = uris[0].removeprefix(prefix).partition("/")
+    known = _active(participant_id, role, trust)
+    return Caller(known.role, known.id)
+
+
+def require_active(caller: Caller, trust: Trust) -> Participant:
+    """The participant who called, still active under the bundle in force.
+
+    Raises:
+        Refused: `NOT_PERMITTED`.
+    """
+    return _active(caller.id, caller.role, trust)
+
+
+def _active(participant_id: str, role: str, trust: Trust) -> Participant:
     known = trust.participants.get(participant_id)
     if known is None or known.role != role or known.status != "active":
         raise Refused("NOT_PERMITTED", "the caller is not an active participant")
-    return Caller(known.role, known.id)
+    return known
 
 
 class Borrowers:

@@ -18,6 +18,7 @@ from credproof.verification.consent import (
 from credproof.verification.document import join_signatures, split_signatures
 from credproof.verification.notice import is_genuine
 from credproof.verification.participant import BORROWER
+from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
 
@@ -148,7 +149,7 @@ def _further(consent: VerifiedConsent, there: str | None, trust: Trust) -> str |
 
 
 def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
-    """Whether lender, service, policies and time of the consent are known and in force, and the
+    """Whether lender, service, policies, terms and time of the consent are allowed now, and the
     borrower was shown what they come to."""
     terms = consent.terms
     try:
@@ -162,6 +163,8 @@ def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
                 policy=policy,
                 at=now,
             )
+            template = require_standing(trust, terms.aud, policy, now)
+            require_terms(template, terms, consent.not_before)
         return is_genuine(consent.notice, trust, terms)
     except CredproofError:
         return False  # the caller learns only that it is not permitted

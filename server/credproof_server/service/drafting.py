@@ -26,6 +26,7 @@ from sqlalchemy import Connection, Row
 from credproof_server.service.answering import Ask, Draft
 from credproof_server.service.consents import not_permitted, open_consent
 from credproof_server.service.core import Core
+from credproof_server.service.fair_use import require_fair, require_open
 from credproof_server.service.holdings import Holdings, jwk_disclosure, open_holdings
 from credproof_server.storage import repository
 from credproof_server.storage.vault import DataKey
@@ -49,18 +50,21 @@ class Drafting:
         """The answer before it is logged.
 
         Raises:
-            Refused: `NOT_PERMITTED` for every cause before a valid consent.
+            Refused: `NOT_PERMITTED` for every cause before a valid consent, but for what the
+                registry says of the lender: as `require_open`. After it: as `require_fair`.
             DataLoss: a stored row is damaged.
         """
         now, trust = self._core.clock(), self._core.trust
+        template = require_open(trust, ask.lender, ask.policy, now)
         row = self._consent_row(ask)
-        if row is None:
+        if row is None or template is None:
             raise not_permitted()
         key = self._key(ask.sub)
         token = open_consent(row, self._signatures[row.consent_id], key)
         consent, policy = _permit(trust, ask, token, now)
         holdings = open_holdings(self._rows[ask.sub], self._ended[ask.sub], key, trust, now)
         allowed = _under_consent(holdings, consent, trust)
+        require_fair(template, consent)
         evaluation = evaluate(policy, [h.statement for h in allowed], now=now)
         proved, results = prove(policy, evaluation, allowed, now=now)
         bindings = _bindings(holdings, consent, proved, trust)
@@ -127,8 +131,6 @@ def _permit(trust: Trust, ask: Ask, token: str, now: int) -> tuple[VerifiedConse
         consent.verify_scope(sub=ask.sub, lender=ask.lender, via=via, policy=policy, at=now)
     except CredproofError as error:
         raise not_permitted() from error
-    if not policy.allows(ask.lender):
-        raise not_permitted()
     return consent, policy
 
 

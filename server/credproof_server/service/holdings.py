@@ -25,8 +25,9 @@ from credproof_server.storage.vault import DataKey
 class Holdings:
     """The current attestations of one borrower: figures, and key bindings apart.
 
-    `bindings` are those that count: not expired, by providers that are not suspended, of keys
-    that were not reported lost since. `token_ids` are the ids of all, in the order of the log.
+    Both are what counts: of schemas that their providers may still attest. `bindings` are not
+    expired, by providers that are not suspended, of keys that were not reported lost since.
+    `token_ids` are the ids of all, in the order of the log.
     """
 
     attestations: tuple[Holding, ...]
@@ -75,13 +76,20 @@ def open_holdings(
         DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`.
     """
     held = [open_row(row, key, trust) for row in rows]
-    bindings = [h for h in held if _is_binding(h) and _counts(h, ended, trust, now)]
-    figures = [h for h in held if not _is_binding(h)]
+    allowed = [h for h in held if _is_allowed(h, trust)]
+    bindings = [h for h in allowed if _is_binding(h) and _counts(h, ended, trust, now)]
+    figures = [h for h in allowed if not _is_binding(h)]
     return Holdings(tuple(figures), tuple(bindings), tuple(h.token_id for h in held))
 
 
 def _is_binding(holding: Holding) -> bool:
     return holding.statement.schema.name == KEY_BINDING
+
+
+def _is_allowed(holding: Holding, trust: Trust) -> bool:
+    """Whether the provider may attest the schema now: a verifier takes nothing else."""
+    issuer = trust.participants.get(holding.statement.issuer)
+    return issuer is not None and holding.statement.schema.digest in issuer.schemas
 
 
 def _counts(binding: Holding, ended: Mapping[str, int], trust: Trust, now: int) -> bool:

@@ -31,7 +31,6 @@ from credproof.attestation.package import (
     verify_signature,
     verify_values,
 )
-from credproof.attestation.schema import Schema
 from credproof.attestation.sealing import Route
 from credproof.base.encoding import b64url, parse_b64url
 from credproof.base.errors import Conflict, CredproofError, Refused, VerificationFailed, step
@@ -225,7 +224,7 @@ def _check(
         with step(4):
             schema = verify_envelope(item, caller=caller.id, schemas=trust.schemas, now=now)
         with step(0):
-            _require_allowed(caller, schema)
+            _require_allowed(caller, schema.digest)
         with step(5):
             verify_values(item, schema)
         with step(6):
@@ -235,8 +234,8 @@ def _check(
     return item
 
 
-def _require_allowed(caller: Participant, schema: Schema) -> None:
-    if schema.digest not in caller.schemas:
+def _require_allowed(caller: Participant, schema_digest: bytes) -> None:
+    if schema_digest not in caller.schemas:
         raise Refused("SCHEMA_NOT_ALLOWED", "the provider may not attest this schema")
 
 
@@ -281,7 +280,7 @@ class _Writing:
         if token_id in self._known:
             return self._known[token_id]
         try:
-            self._require_valid_key(item)
+            self._require_allowed(item)
             with step(7):
                 self._require_next(item)
                 self._require_replaced(item)
@@ -289,10 +288,12 @@ class _Writing:
             return error
         return self._add(item)
 
-    def _require_valid_key(self, item: Prepared) -> None:
+    def _require_allowed(self, item: Prepared) -> None:
+        """Provider, schema and key count still: the bundle may have changed meanwhile."""
         assert self._tx.trust is not None
         with step(0):
             caller = active_provider(self._tx.trust, self._provider)
+            _require_allowed(caller, item.package.token.schema_digest)
         with step(3):
             keys = {key.public.kid: key for key in caller.keys}
             key = keys.get(item.package.token.jws.kid)

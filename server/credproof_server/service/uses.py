@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from credproof.base.encoding import date_of
@@ -30,7 +30,7 @@ class Uses:
 
     def __init__(self, tx: Transaction, asked: Sequence[tuple[Use, Cap]]) -> None:
         uses = [use for use, _ in asked]
-        periods = {cap.per for _, cap in asked} - {"consent"}
+        periods = {cap.per for _, cap in asked} - {"consent"} | {"month"}
         self._under = repository.uses_under(tx.connection, [use.consent_id for use in uses])
         self._since = {
             per: repository.uses_since(
@@ -47,6 +47,14 @@ class Uses:
         if cap.per == "consent":
             return self._under[use.consent_id, use.policy.digest]
         return self._since[cap.per][use.lender, use.sub, use.policy.digest]
+
+    def this_month(self, use: Use, except_policies: Collection[bytes]) -> int:
+        """The lender's answers about the borrower this month, but under these policies' digests."""
+        return sum(
+            count
+            for (lender, sub, digest), count in self._since["month"].items()
+            if (lender, sub) == (use.lender, use.sub) and digest not in except_policies
+        )
 
     def any_under(self, consent_id: bytes) -> bool:
         """Whether any answer was given under a consent."""

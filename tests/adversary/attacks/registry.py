@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from credproof.base import jws, limits
-from credproof.base.keys import Ed25519Signer
+from credproof.base.keys import DatedKey, Ed25519Signer
 from credproof.v1 import registry_service_pb2 as pb
+from credproof.verification.participant import NEVER, key_json
+from credproof_server.admission import TRUST_LIFE_S
 from credproof_server.directory import ServiceDirectory
 
 from tests.adversary import forge
@@ -18,6 +20,7 @@ from tests.adversary.stage import OPERATOR, Stage
 METHOD = "RegistryService/PublishTrustBundle"
 BAD = "INVALID_ARGUMENT"
 STRANGER = Ed25519Signer(b"\x09" * 32)
+OWN_KEY = key_json(DatedKey(STRANGER.public, 0, NEVER))
 
 
 def root_of(stage: Stage) -> Ed25519Signer:
@@ -86,7 +89,12 @@ ATTACKS = [
     bad("version 0", "BAD_TRUST", version=0),
     bad("version -1", "BAD_TRUST", version=-1),
     bad("a version that is a text", "BAD_MEMBER", version="9"),
-    bad("an end in the past", "TRUST_EXPIRED", iat=1000, exp=2000),
+    bad(
+        "an end in the past",
+        "TRUST_EXPIRED",
+        iat=lambda t: t - 3000,
+        exp=lambda t: t - TRUST_LIFE_S - 2000,
+    ),
     bad("an end before its beginning", "BAD_TRUST", exp=1),
     bad("500 days of life", "BAD_TRUST", exp=lambda t: t + 500 * 86_400),
     bad("a domain with capitals", "BAD_TRUST", domain="Demo.example"),
@@ -94,6 +102,22 @@ ATTACKS = [
     bad("no answer key", "BAD_TRUST", answer_keys=[]),
     bad("no sealing key", "BAD_TRUST", sealing_keys=[]),
     bad("no pseudonym key", "BAD_TRUST", oprf_keys=[]),
+    bad(
+        "one key for two participants",
+        "BAD_TRUST",
+        participants=lambda p: [*p[:-1], {**p[-1], "keys": p[0]["keys"]}],
+    ),
+    bad(
+        "a participant with the key of the service's answers",
+        "BAD_TRUST",
+        answer_keys=lambda keys: [*keys, OWN_KEY],
+        participants=lambda p: [{**p[0], "keys": [OWN_KEY]}, *p[1:]],
+    ),
+    bad(
+        "a purpose certified for more than a year",
+        "BAD_TRUST",
+        participants=lambda p: [{**p[0], "certified": {"REVIEW": 2**40}}, *p[1:]],
+    ),
     bad("a participant twice", "BAD_TRUST", participants=lambda p: [*p, p[0]]),
     bad(
         "a participant of an unknown role",

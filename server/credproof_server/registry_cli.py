@@ -1,0 +1,233 @@
+"""The operator's commands about what lenders may ask: licences, purposes, the bureau."""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from credproof.base.errors import Malformed
+from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json
+from credproof.verification.participant import Licence, Participant
+from credproof.verification.policy import PURPOSES
+from credproof.verification.purpose import ANY, Template
+
+from credproof_server import standing
+from credproof_server.directory import now
+
+DAY_S = 86_400
+YEAR_DAYS = 365
+_DATE = ["%Y-%m-%d"]
+
+ServiceArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The service's directory.")]
+LenderArgument = Annotated[str, typer.Argument(metavar="ID", help="The lender's id.")]
+PurposeArgument = Annotated[
+    str, typer.Argument(metavar="PURPOSE", help=f"One of {', '.join(PURPOSES)}.")
+]
+LenderOption = Annotated[str, typer.Option(help="One lender's id; without it, for any lender.")]
+RootKeyOption = Annotated[
+    Path | None,
+    typer.Option(help="The root's private key; DIR/offline-root/root.key if not given."),
+]
+NumberArgument = Annotated[str, typer.Argument(metavar="NUMBER", help="The licence's number.")]
+FromOption = Annotated[
+    dt.datetime | None,
+    typer.Option("--from", formats=_DATE, help="Its first day, UTC; today if not given."),
+]
+UntilOption = Annotated[
+    dt.datetime | None,
+    typer.Option("--until", formats=_DATE, help="Its last day, UTC; a year from now if not given."),
+]
+
+purposes = typer.Typer(
+    help="What is fair for a purpose: caps for every lender.", no_args_is_help=True
+)
+
+
+def register(root: typer.Typer, participants: typer.Typer) -> None:
+    """Add the commands to `credproof` and to `credproof participant`."""
+    root.command("bureau", epilog=EXIT_CODES)(bureau_command)
+    root.add_typer(purposes, name="purpose")
+    participants.command("licence", epilog=EXIT_CODES)(licence_command)
+    participants.command("certify", epilog=EXIT_CODES)(certify_command)
+
+
+def licence_command(
+    folder: ServiceArgument,
+    lender: LenderArgument,
+    number: NumberArgument,
+    first: FromOption = None,
+    last: UntilOption = None,
+    root_key: RootKeyOption = None,
+) -> None:
+    """Enter a lender's licence, in place of the one before.
+
+    Without a valid licence a lender is refused, on open connections too, within a second of its
+    end. An --until in the past ends it now. Needs the root key. The service may run meanwhile.
+
+    \b
+    Example:
+      credproof participant licence service lend LEND-2026-7 --until 2027-06-30
+    """
+    found = licence_of(number, first, last)
+    standing.set_licence(folder, lender, found, root_key=root_key)
+    out.print(f"Licensed:   {lender}, {number}, until {date_text(found.valid_until)}")
+
+
+def certify_command(
+    folder: ServiceArgument,
+    lender: LenderArgument,
+    purpose: PurposeArgument,
+    last: Annotated[
+        dt.datetime | None,
+        typer.Option("--until", formats=_DATE, help="Its last day, at most 366 days from now."),
+    ] = None,
+    root_key: RootKeyOption = None,
+) -> None:
+    """Enter that a lender has certified what it asks for: for a year if nothing is said.
+
+    You hold the lender's declaration; without one in force, its questions for this purpose are
+    refused. Needs the root key. The service may run meanwhile.
+
+    \b
+    Example:
+      credproof participant certify service lend REVIEW
+    """
+    until = _end(last)
+    standing.certify(folder, lender, {known_purpose(purpose): until}, root_key=root_key)
+    out.print(f"Certified:  {lender}, {purpose}, until {date_text(until)}")
+
+
+def bureau_command(
+    folder: ServiceArgument,
+    number: NumberArgument,
+    first: FromOption = None,
+    last: UntilOption = None,
+    root_key: RootKeyOption = None,
+) -> None:
+    """Enter your own licence as a credit bureau, in place of the one before.
+
+    Policies that say `route: licensed-bureau` are answered only while it is valid; verifiers check
+    it in the trust bundle. Needs the root key. The service may run meanwhile.
+
+    \b
+    Example:
+      credproof bureau service PCR-2026-1 --until 2028-12-31
+    """
+    found = licence_of(number, first, last)
+    standing.set_bureau(folder, found, root_key=root_key)
+    out.print(f"Bureau:     {number}, until {date_text(found.valid_until)}")
+
+
+@purposes.command("list", epilog=EXIT_CODES)
+def list_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
+    """Show what is fair for each purpose. The service may run. Writes nothing.
+
+    What stands for one lender comes after what stands for any, and wins.
+    """
+    found = standing.templates(folder)
+    if as_json:
+        print_json([item.to_json() for item in found])
+        return
+    for item in found:
+        days = f"data life {item.data_life_days}, window {item.window_days}"
+        told = f"{item.answers_per_month} a month, {days}, consent {item.consent_days} days"
+        out.print(f"{item.purpose:<12}  {item.lender:<16}  {told}")
+
+
+@purposes.command("set", epilog=EXIT_CODES)
+def set_command(
+    folder: ServiceArgument,
+    purpose: PurposeArgument,
+    answers: Annotated[
+        int, typer.Option(min=1, help="Answers about one borrower in a calendar month, UTC.")
+    ],
+    data_life: Annotated[int, typer.Option(min=1, help="Days for which answers may be kept.")],
+    window: Annotated[int, typer.Option(min=1, help="Days that the oldest data may be old.")],
+    consent: Annotated[int, typer.Option(min=1, help="Days of the longest consent.")],
+    lender: LenderOption = ANY,
+    root_key: RootKeyOption = None,
+) -> None:
+    """Say what is fair for a purpose, for one lender or for any; the one lender's wins.
+
+    Takes effect at once, also for consents that were given. Needs the root key. The service may
+    run meanwhile.
+
+    \b
+    Example:
+      credproof purpose set service REVIEW --answers 3 --data-life 31 --window 90 --consent 366
+    """
+    template = Template(lender, known_purpose(purpose), answers, data_life, window, consent)
+    standing.set_template(folder, template, root_key=root_key)
+    out.print(f"Fair:       {purpose} for {lender}")
+
+
+@purposes.command("remove", epilog=EXIT_CODES)
+def remove_command(
+    folder: ServiceArgument,
+    purpose: PurposeArgument,
+    lender: LenderOption = ANY,
+    root_key: RootKeyOption = None,
+) -> None:
+    """Take away what was said for a purpose: without any, all its questions are refused.
+
+    Needs the root key. The service may run meanwhile.
+    """
+    standing.remove_template(folder, lender, known_purpose(purpose), root_key=root_key)
+    out.print(f"Removed:    {purpose} for {lender}")
+
+
+def licence_of(number: str, first: dt.datetime | None, last: dt.datetime | None) -> Licence:
+    """A licence by its first and last day, UTC.
+
+    Raises:
+        Malformed: `BAD_LICENCE` when it ends before it begins.
+    """
+    today = now() - now() % DAY_S
+    found = Licence(number, today if first is None else _start(first), _end(last))
+    if found.valid_until < found.valid_from:
+        if first is not None:
+            raise Malformed("BAD_LICENCE", "a licence ends after it begins: see --from and --until")
+        found = Licence(number, found.valid_until, found.valid_until)
+    return found
+
+
+def certified_for_a_year(names: str) -> Mapping[str, int]:
+    """Purposes, as `ORIGINATION,REVIEW`, certified for a year from now."""
+    until = _end(None)
+    return {known_purpose(name): until for name in names.split(",") if name}
+
+
+def known_purpose(name: str) -> str:
+    if name not in PURPOSES:
+        raise typer.BadParameter(f"a purpose is one of {', '.join(PURPOSES)}")
+    return name
+
+
+def standing_text(participant: Participant) -> str:
+    """A lender's licence and certified purposes in a line."""
+    if participant.role != "lender":
+        return ""
+    licence = participant.licence
+    told = f"{licence.number} until {date_text(licence.valid_until)}" if licence else "no licence"
+    each = (f"{name} until {date_text(until)}" for name, until in participant.certified.items())
+    return "; ".join((told, *each))
+
+
+def date_text(time: int) -> str:
+    """The day of a time in whole seconds, UTC."""
+    return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m-%d")
+
+
+def _start(day: dt.datetime) -> int:
+    return calendar.timegm(day.timetuple())
+
+
+def _end(day: dt.datetime | None) -> int:
+    """The last second of a day; without one, of the day a year from now."""
+    if day is None:
+        return now() - now() % DAY_S + YEAR_DAYS * DAY_S - 1
+    return _start(day) + DAY_S - 1
