@@ -136,8 +136,12 @@ def change_bundle(
     directory: ServiceDirectory,
     change: Callable[[Trust], TrustBundle],
     root_key: Path | None = None,
+    documents: tuple[bytes, ...] = (),
 ) -> Trust:
-    """Put the next trust bundle in force: what `change` makes of the present one, dated anew."""
+    """Put the next trust bundle in force: what `change` makes of the present one, dated anew.
+
+    `documents` are new ones that it pins.
+    """
     with trust_channel(directory) as channel:
         current, time = channel.current(), now()
         bundle = replace(
@@ -146,7 +150,8 @@ def change_bundle(
             issued_at=time,
             expires_at=time + TRUST_LIFE_S,
         )
-        trust = signed_bundle(directory.root_signer(root_key), bundle, current.documents)
+        known = tuple(dict.fromkeys((*current.documents, *documents)))
+        trust = signed_bundle(directory.root_signer(root_key), bundle, known)
         channel.publish(trust)
     return trust
 

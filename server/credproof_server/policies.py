@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from credproof.base.errors import Conflict
-from credproof.base.limits import CLOCK_SKEW_S, PROPOSAL_AGE_MAX_S
-from credproof.verification.bundle import PolicyPin
+from credproof.base.limits import PROPOSAL_AGE_MAX_S
+from credproof.verification.bundle import PolicyPin, TrustBundle
 from credproof.verification.proposal import Proposal, parse_proposal
+from credproof.verification.trust import Trust
 
-from credproof_server.admission import TRUST_LIFE_S, signed_bundle, trust_channel
+from credproof_server.admission import change_bundle, trust_channel
 from credproof_server.directory import ServiceDirectory, now
 
 
@@ -24,18 +25,14 @@ def publish(folder: Path, data: bytes, *, root_key: Path | None = None) -> Propo
     """
     directory = ServiceDirectory(folder)
     with trust_channel(directory) as channel:
-        current, time = channel.current(), now()
-        schemas = {schema.id: schema for schema in current.schemas.values()}
-        proposal = parse_proposal(data, schemas)
-        bundle = replace(
-            current.bundle,
-            version=current.bundle.version + 1,
-            issued_at=time,
-            expires_at=time + TRUST_LIFE_S,
-            policies=with_pin(current.bundle.policies, proposal.pin, time),
-        )
-        documents = tuple(dict.fromkeys((*current.documents, proposal.policy.document)))
-        channel.publish(signed_bundle(directory.root_signer(root_key), bundle, documents))
+        known = channel.current().schemas.values()
+    proposal = parse_proposal(data, {schema.id: schema for schema in known})
+
+    def extended(current: Trust) -> TrustBundle:
+        policies = with_pin(current.bundle.policies, proposal.pin, now())
+        return replace(current.bundle, policies=policies)
+
+    change_bundle(directory, extended, root_key, (proposal.policy.document,))
     return proposal
 
 
@@ -55,7 +52,7 @@ def with_pin(pins: tuple[PolicyPin, ...], pin: PolicyPin, time: int) -> tuple[Po
         Conflict: `BACKDATED`, `POLICY_ENDED`, `NO_CHANGE`.
     """
     old = next((p for p in pins if (p.ref, p.valid_from) == (pin.ref, pin.valid_from)), None)
-    if pin.valid_until < time - CLOCK_SKEW_S:
+    if pin.valid_until < time:
         raise Conflict("BACKDATED", "a policy ends now or later: what it answered before stands")
     if old is None:
         if pin.valid_from < time - PROPOSAL_AGE_MAX_S:
