@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 from credproof.base.errors import Malformed
-from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json
+from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, read_text
+from credproof.verification.bundle import RelyingParty
 from credproof.verification.participant import Licence, Participant
 from credproof.verification.policy import PURPOSES
 from credproof.verification.purpose import ANY, Template
@@ -53,6 +54,8 @@ def register(root: typer.Typer, participants: typer.Typer) -> None:
     root.add_typer(purposes, name="purpose")
     participants.command("licence", epilog=EXIT_CODES)(licence_command)
     participants.command("certify", epilog=EXIT_CODES)(certify_command)
+    participants.command("accept", epilog=EXIT_CODES)(accept_command)
+    root.command("passkeys", epilog=EXIT_CODES)(passkeys_command)
 
 
 def licence_command(
@@ -99,6 +102,47 @@ def certify_command(
     until = _end(last)
     standing.certify(folder, lender, {known_purpose(purpose): until}, root_key=root_key)
     out.print(f"Certified:  {lender}, {purpose}, until {date_text(until)}")
+
+
+def accept_command(
+    folder: ServiceArgument,
+    acceptance: Annotated[Path, typer.Argument(metavar="FILE", help="What the provider signed.")],
+    root_key: RootKeyOption = None,
+) -> None:
+    """Enter a provider's word about whose bindings of borrowers' keys count for it.
+
+    The provider makes it by credproof provider accept; it takes the place of the one before.
+    Needs the root key. The service may run meanwhile.
+
+    \b
+    Example:
+      credproof participant accept service bank.acceptance
+    """
+    found = standing.set_acceptance(folder, read_text(acceptance).strip(), root_key=root_key)
+    out.print(f"Accepted:   by {found.provider}: {', '.join(found.binders) or 'nobody else'}")
+
+
+def passkeys_command(
+    folder: ServiceArgument,
+    rp_id: Annotated[
+        str, typer.Argument(metavar="DOMAIN", help="The WebAuthn RP id: a domain name.")
+    ],
+    origins: Annotated[
+        list[str], typer.Argument(metavar="ORIGIN...", help="Its pages, like https://host:port.")
+    ],
+    root_key: RootKeyOption = None,
+) -> None:
+    """Let borrowers sign by passkeys of a domain, on these pages and no others.
+
+    Whoever serves these pages shows the borrower what is signed: it is trusted for that. Needs the
+    root key. The service may run meanwhile.
+
+    \b
+    Example:
+      credproof passkeys service bureau.example https://consent.bureau.example
+    """
+    standing.set_page(folder, RelyingParty(rp_id, tuple(origins)), root_key=root_key)
+    out.print(f"Passkeys:   {rp_id} on {', '.join(origins)}")
 
 
 def bureau_command(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from credproof.base.errors import Conflict
 from credproof.base.limits import CERTIFICATION_MAX_S
-from credproof.verification.bundle import TrustBundle
+from credproof.verification.acceptance import Acceptance, parse_acceptance
+from credproof.verification.bundle import RelyingParty, TrustBundle
 from credproof.verification.participant import Licence, Participant
 from credproof.verification.purpose import ANY, Template, parse_template
 from credproof.verification.trust import Trust
@@ -57,12 +58,16 @@ def certify(
 def _lender(current: Trust, participant_id: str) -> Participant:
     found = current.participants.get(participant_id)
     if found is None:
-        raise Conflict(
-            "NO_SUCH_PARTICIPANT", "nobody of this id was admitted: see credproof participant list"
-        )
+        raise _unknown()
     if found.role != "lender":
         raise Conflict("NOT_A_LENDER", "only lenders carry a licence and certify purposes")
     return found
+
+
+def _unknown() -> Conflict:
+    return Conflict(
+        "NO_SUCH_PARTICIPANT", "nobody of this id was admitted: see credproof participant list"
+    )
 
 
 def templates(folder: Path) -> tuple[Template, ...]:
@@ -110,6 +115,34 @@ def remove_template(
 
 def _others(found: Sequence[Template], lender: str, purpose: str) -> tuple[Template, ...]:
     return tuple(item for item in found if (item.lender, item.purpose) != (lender, purpose))
+
+
+def set_acceptance(folder: Path, text: str, *, root_key: Path | None = None) -> Acceptance:
+    """Enter a provider's own word about whose key bindings count for it; gives what it says.
+
+    Raises:
+        Conflict: `NO_SUCH_PARTICIPANT`.
+        CredproofError: it is not that provider's own word, or names a binder who is unknown.
+    """
+    acceptance = parse_acceptance(text)
+
+    def changed(current: Trust) -> TrustBundle:
+        if acceptance.provider not in current.participants:
+            raise _unknown()
+        return with_participant(current, acceptance.provider, acceptance=text)
+
+    change_bundle(ServiceDirectory(folder), changed, root_key)
+    return acceptance
+
+
+def set_page(folder: Path, party: RelyingParty, *, root_key: Path | None = None) -> None:
+    """Let passkeys of this party count, on these pages only; in place of what was said before."""
+
+    def changed(current: Trust) -> TrustBundle:
+        others = tuple(p for p in current.bundle.relying_parties if p.id != party.id)
+        return replace(current.bundle, relying_parties=(*others, party))
+
+    change_bundle(ServiceDirectory(folder), changed, root_key)
 
 
 def set_bureau(folder: Path, licence: Licence, *, root_key: Path | None = None) -> None:

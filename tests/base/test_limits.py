@@ -19,6 +19,7 @@ from credproof.attestation.sealing import Route
 from credproof.base import jws, limits
 from credproof.base.encoding import canonical_json, parse_json
 from credproof.base.errors import CredproofError
+from credproof.base.keys import P256Signer
 from credproof.base.yaml import parse_yaml
 from credproof.log.entry import parse_entry
 from credproof.log.merkle import verify_inclusion
@@ -26,17 +27,30 @@ from credproof.log.note import parse_note
 from credproof.v1 import attestation_service_pb2 as attestation_pb
 from credproof.v1 import audit_service_pb2 as audit_pb
 from credproof.v1 import verification_service_pb2 as verification_pb
+from credproof.verification.acceptance import parse_acceptance, sign_acceptance
 from credproof.verification.answer import Reference
+from credproof.verification.approval import sign_approval
+from credproof.verification.bundle import PolicyPin
 from credproof.verification.consent import parse_request, verify_consent
+from credproof.verification.document import (
+    CONSENT,
+    join_signatures,
+    sign_document,
+    verify_document,
+)
 from credproof.verification.grammar import parse_policy
+from credproof.verification.participant import NEVER
+from credproof.verification.passkey import format_assertion, parse_assertion
 from credproof.verification.policy import PolicyRef
 from credproof.verification.trust import verify_trust
 from credproof.wire import answer as answer_wire
 from credproof.wire.call import sign_call, verify_call
 from credproof.wire.limits import check
 from credproof_server.rpc.servicers import AuditServicer
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from tests.world import DOMAIN, NOW, POLICY, REVOLVING, World
+from tests.world import DOMAIN, NOW, POLICY, REVOLVING, World, signer_of
 
 WORLD = World()
 BUNDLE = WORLD.finish(WORLD.case())
@@ -45,6 +59,7 @@ NOTE = b"text\n\n" + "\N{EM DASH} name AAAAAAAA\n".encode()
 ELSEWHERE = {
     "ENTRIES_PAGE_MAX": "more is cut, not refused: below",
     "MESSAGE_BYTES_MAX": "gRPC refuses it: tests/adversary/test_slow_clients.py",
+    "PROPOSAL_AGE_MAX_S": "of a command of the operator: tests/service/test_policies.py",
     "ASK_REPLY_BYTES_MAX": "of a reply: tests/rpc/test_batch_ask.py",
 }
 
@@ -71,6 +86,30 @@ def consent_to(count: int) -> None:
     parse_request(WORLD.request(WORLD.terms(policies=refs)))
 
 
+def binders(count: int) -> None:
+    names = [f"binder-{i:03}" for i in range(count)]
+    parse_acceptance(
+        sign_acceptance(WORLD.bank, provider="bank", domain=DOMAIN, binders=names, now=NOW)
+    )
+
+
+def signatures(count: int) -> None:
+    texts = [sign_document(signer_of(f"key {i}"), CONSENT, {}) for i in range(count)]
+    verify_document(join_signatures(texts), CONSENT, [])
+
+
+def assertion(*, authenticator_data: int = 37, client_data: int = 80) -> str:
+    key = P256Signer(ec.generate_private_key(ec.SECP256R1()))
+    return format_assertion(
+        key.public,
+        CONSENT.passkey_type,
+        b"{}",
+        authenticator_data=bytes(authenticator_data),
+        client_data=bytes(client_data),
+        der=encode_dss_signature(1, 1),
+    )
+
+
 def schema(claims: dict[str, Any], facts: dict[str, Any] | None = None) -> None:
     top = {"schema": "made", "version": 1, "title": TITLE, "subjects": ["ref"]}
     parse_schema(canonical_json({**top, "claims": claims, "facts": facts or {}}))
@@ -91,6 +130,16 @@ def chain_steps(steps: int) -> None:
 def facts(count: int) -> None:
     when = [{"claim": "c", "at_least": 1}]
     schema({"c": claim(1)}, {f"f{i}": {"title": TITLE, "when": when} for i in range(count)})
+
+
+def approvals(count: int) -> None:
+    names = [f"operator-{number}" for number in range(count)]
+    pin = bare = PolicyPin(POLICY.ref, 0, NEVER)
+    for name in names:
+        signed = sign_approval(signer_of(name), bare, operator=name, domain=DOMAIN, now=NOW - 1000)
+        pin = replace(pin, approvals=(*pin.approvals, signed))
+    operators = [WORLD.participant(name, "operator", signer_of(name)) for name in names]
+    WORLD.trust(policies=(pin,), participants=tuple(operators))
 
 
 def policy(**changes: Any) -> None:
@@ -179,6 +228,17 @@ TABLE: dict[str, tuple[Present, str]] = {
     "POLICY_QUESTIONS_MAX": (questions, "LIMIT_EXCEEDED"),
     "POLICY_TIERS_MAX": (tiers, "LIMIT_EXCEEDED"),
     "CONSENT_POLICIES_MAX": (consent_to, "LIMIT_EXCEEDED"),
+    "APPROVALS_MAX": (approvals, "LIMIT_EXCEEDED"),
+    "BINDERS_MAX": (binders, "LIMIT_EXCEEDED"),
+    "DOCUMENT_SIGNATURES_MAX": (signatures, "LIMIT_EXCEEDED"),
+    "AUTHENTICATOR_DATA_BYTES_MAX": (
+        lambda n: parse_assertion(assertion(authenticator_data=n), CONSENT.passkey_type),
+        "LIMIT_EXCEEDED",
+    ),
+    "CLIENT_DATA_BYTES_MAX": (
+        lambda n: parse_assertion(assertion(client_data=n), CONSENT.passkey_type),
+        "LIMIT_EXCEEDED",
+    ),
     "EVIDENCE_TOKENS_MAX": (many_tokens, "LIMIT_EXCEEDED"),
     "DISCLOSURES_MAX": (disclosures, "LIMIT_EXCEEDED"),
     "NOTE_SIGNATURES_MAX": (

@@ -207,4 +207,4 @@ async def test_without_the_key_binding_schema_a_providers_bindings_open_nothing(
     policy = asking.policy("9 per day")
     question = asking.question(policy, await asking.consent(policy))
     change_participant(core, "bank", schemas=(REVOLVING.digest,))
-    await refused("NOT_PERMITTED", asking.ask(question))
+    await refused("CONSENT_PAUSED", asking.ask(question))

@@ -87,7 +87,7 @@ def test_one_key_under_two_names_is_one_operator():
         signer_of("operator-1"), bare, operator="operator-3", domain=DOMAIN, now=NOW - 1000
     )
     pin = replace(PIN, approvals=(PIN.approvals[0], again))
-    refused("NOT_APPROVED", policies=(pin,), participants=(double,))
+    refused("BAD_TRUST", policies=(pin,), participants=(double,))
 
 
 def test_a_suspended_operator_approves_nothing_any_more():

@@ -24,6 +24,7 @@ SERVER_COMMANDS = {
     "participant": "Admit providers, lenders and auditors.",
     "purpose": "Say what is fair for a purpose: caps for every lender.",
     "bureau": "Enter your own licence as a credit bureau.",
+    "passkeys": "Let borrowers sign by passkeys of a domain, on its pages.",
     "check": "Check that everything stored is what was logged.",
     "upgrade": "Bring a service's databases to this version.",
     "backup": "Copy a service, in two parts that are kept apart.",

@@ -128,6 +128,27 @@ def _agree(checked: sdk.CheckedRequest, language: str, *, yes: bool) -> None:
 
 
 @app.command(epilog=EXIT_CODES)
+def cosign(
+    given: Annotated[Path, typer.Argument(metavar="CONSENT", help="A consent you gave, a file.")],
+    output: OutputOption,
+    home: HomeOption = Path(),
+) -> None:
+    """Add this home's signature to a consent that another key of yours has signed.
+
+    For a new key in the place of a lost one, whose consents are paused; or for a key that another
+    provider bound. Give the new file to the lender; it stays the same consent. Needs the service.
+
+    \b
+    Example:
+      credproof borrower cosign client-7.consent -o client-7-new.consent --home new-phone
+    """
+    require_writable(output)
+    whole = sdk.Borrower.open(home).cosign(read_text(given))
+    write_file(output, whole.encode("ascii"))
+    out.print(f"授权书 Consent:  {output}")
+
+
+@app.command(epilog=EXIT_CODES)
 def revoke(
     given: Annotated[Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")],
     home: HomeOption = Path(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from credproof.home import Home
 from credproof.provider import Provider, SubmitReport, WithdrawReport
 from credproof.records.mapping import parse_mapping
 from credproof.records.reader import count_rows, read_records
+from credproof.verification.acceptance import sign_acceptance
 
 app = typer.Typer(
     help="For data providers: submit and withdraw records, bind borrowers' keys.",
@@ -189,21 +191,86 @@ def bind(
         str, typer.Option(help="Whose key it is, as in your records: cn-id:…, ref:…")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The pass, a file to be written.")],
+    replaces: Annotated[
+        str,
+        typer.Option(metavar="FINGERPRINT", help="The lost key that this one replaces, if any."),
+    ] = "",
     home: HomeOption = Path(),
 ) -> None:
     """Bind a borrower's key, and write the pass that the borrower needs.
 
-    You vouch that the person who gave the proof is the one with this id. Needs the service.
+    You vouch that the person who gave the proof is the one with this id. With --replaces the lost
+    key ends first, for all providers; its consents pause until the new key signs them too
+    (credproof borrower cosign). Needs the service.
 
     \b
     Example:
       credproof provider bind me.proof --subject ref:client-7 -o me.pass --home bank
     """
     with Provider.open(home) as provider:
-        bound = provider.bind([(subject, read_text(proof))])[0]
+        if replaces:
+            bound = provider.replace_key(subject, read_text(proof), lost=replaces)
+        else:
+            bound = provider.bind([(subject, read_text(proof))])[0]
     write_file(output, make_pass(Home(home), bound.sub).to_bytes())
     out.print(f"Bound:  key {bound.kid}")
     out.print(f"Pass:   {output} (give it to the borrower)")
+
+
+@app.command(epilog=EXIT_CODES)
+def freeze(
+    kid: Annotated[
+        str,
+        typer.Argument(metavar="FINGERPRINT", help="The key's, as bind printed it."),
+    ],
+    home: HomeOption = Path(),
+) -> None:
+    """End a borrower's key that was reported lost: at once, and for all providers.
+
+    A report of loss can do no more than this: consents under the key pause, nothing is revoked.
+    To give the borrower a new key, use credproof provider bind --replaces. Needs the service.
+
+    \b
+    Example:
+      credproof provider freeze 00112233445566778899aabbccddeeff --home bank
+    """
+    with Provider.open(home) as provider:
+        provider.freeze(kid)
+    out.print(f"Ended:  key {kid}")
+
+
+@app.command(epilog=EXIT_CODES)
+def accept(
+    binders: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Providers whose key bindings you accept."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Your signed word, a file to be written.")
+    ] = Path("acceptance.jws"),
+    home: HomeOption = Path(),
+) -> None:
+    """Say whose bindings of borrowers' keys count for your attestations, beside your own.
+
+    Your attestations can then be used under consents by keys that these providers bound. Send the
+    file to the operator (credproof participant accept). It takes the place of the one before; no
+    id takes all back. Needs no network.
+
+    \b
+    Example:
+      credproof provider accept telco -o bank.acceptance --home bank
+    """
+    found = Home(home)
+    text = sign_acceptance(
+        found.signer,
+        provider=found.settings.id,
+        domain=found.settings.domain,
+        binders=binders or [],
+        now=int(time.time()),
+    )
+    write_file(output, text.encode("ascii"))
+    out.print(f"Accepted:  {', '.join(sorted(binders or [])) or 'nobody else'}")
+    out.print(f"Written:   {output} (send it to the operator)")
 
 
 @app.command(epilog=EXIT_CODES)

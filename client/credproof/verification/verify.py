@@ -30,7 +30,7 @@ from credproof.attestation.token import Token, parse_token
 from credproof.base.encoding import date_of
 from credproof.base.errors import Malformed, VerificationFailed, step
 from credproof.base.jws import Jws
-from credproof.base.keys import DatedKey, parse_jwk
+from credproof.base.keys import parse_jwk
 from credproof.base.limits import ANSWER_AGE_MAX_S, CLOCK_SKEW_S, EVIDENCE_TOKENS_MAX, at_most
 from credproof.log.checkpoint import VerifiedCheckpoint, origin_of, verify_checkpoint
 from credproof.log.entry import Entry, parse_entry
@@ -52,6 +52,7 @@ from credproof.verification.consent import VerifiedConsent, verify_consent
 from credproof.verification.outcome import check_outcome, check_proofs
 from credproof.verification.policy import Outcome, Policy
 from credproof.verification.purpose import Template
+from credproof.verification.sources import Source, Sources
 from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.trust import Trust
 
@@ -84,15 +85,6 @@ class Expectations:
     now: int
     mode: Mode
     pins: Mapping[str, frozenset[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A provider whose signature the answer ends in; `pinned` when the verifier knew its key."""
-
-    provider: str
-    kid: str
-    pinned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +125,7 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
         if not policy.allows(answer.lender):
             raise VerificationFailed("POLICY_OTHER_LENDER", "policy is not for this lender")
         template = _check_standing(trust, answer, policy, expected.mode)
-    sources = _Sources(trust, expected.pins)
+    sources = Sources(trust, expected.pins)
     tokens = _parse_tokens(bundle.tokens, number=4)
     with step(3):
         consent = _check_consent(bundle, answer, policy, template, trust)
@@ -242,7 +234,7 @@ def _check_bindings(
     consent: VerifiedConsent,
     answer: Answer,
     trust: Trust,
-    sources: _Sources,
+    sources: Sources,
     tokens: list[Token],
 ) -> list[Token]:
     bindings = [_check_binding(item, consent, answer, trust, sources) for item in bundle.bindings]
@@ -270,7 +262,7 @@ def _check_binding(
     consent: VerifiedConsent,
     answer: Answer,
     trust: Trust,
-    sources: _Sources,
+    sources: Sources,
 ) -> Token:
     token = parse_token(item.token)
     _verify_token(token, answer, trust, sources)
@@ -286,42 +278,6 @@ def _check_binding(
 # -- 4: tokens ----------------------------------------------------------------
 
 
-class _Sources:
-    """The providers' keys: pinned by the verifier where it can, else through the bundle."""
-
-    def __init__(self, trust: Trust, pins: Mapping[str, frozenset[str]]) -> None:
-        self._trust = trust
-        self._pins = pins
-        self._seen: dict[str, Source] = {}
-
-    def key(self, token: Token) -> DatedKey:
-        """The key of the token's issuer that it names."""
-        provider = self._trust.participants.get(token.issuer)
-        key = provider.key(token.jws.kid) if provider and provider.role == "provider" else None
-        if key is None:
-            raise VerificationFailed("UNKNOWN_KEY", "token is not signed by a provider's key")
-        return key
-
-    def verify(self, token: Token, at: int) -> None:
-        """Accept a token as its provider's own word, which counted at time `at`."""
-        key, provider = self.key(token), self._trust.participants[token.issuer]
-        pinned = self._pins.get(provider.id)
-        if pinned is not None and token.jws.kid not in pinned:
-            raise VerificationFailed(
-                "NOT_THE_PINNED_KEY",
-                "token is signed by another key than the provider's pinned one",
-            )
-        if provider.is_suspended(at):
-            raise VerificationFailed("PROVIDER_SUSPENDED", "provider was suspended by then")
-        if token.schema_digest not in provider.schemas:
-            raise VerificationFailed("SCHEMA_NOT_ALLOWED", "provider may not attest this schema")
-        token.verify_signature(key)
-        self._seen[provider.id] = Source(provider.id, token.jws.kid, pinned is not None)
-
-    def seen(self) -> tuple[Source, ...]:
-        return tuple(self._seen[name] for name in sorted(self._seen))
-
-
 def _parse_tokens(items: tuple[TokenEvidence, ...], *, number: int) -> list[Token]:
     with step(number):
         tokens = [parse_token(item.token) for item in items]
@@ -330,7 +286,7 @@ def _parse_tokens(items: tuple[TokenEvidence, ...], *, number: int) -> list[Toke
         return tokens
 
 
-def _verify_token(token: Token, answer: Answer, trust: Trust, sources: _Sources) -> Schema:
+def _verify_token(token: Token, answer: Answer, trust: Trust, sources: Sources) -> Schema:
     schema = trust.schemas.get(token.schema_digest)
     if schema is None:
         raise VerificationFailed("UNKNOWN_SCHEMA", "token is of a schema that is not pinned")
@@ -344,7 +300,7 @@ def _verify_token(token: Token, answer: Answer, trust: Trust, sources: _Sources)
 
 
 def _check_token(
-    token: Token, answer: Answer, policy: Policy, trust: Trust, sources: _Sources
+    token: Token, answer: Answer, policy: Policy, trust: Trust, sources: Sources
 ) -> None:
     _verify_token(token, answer, trust, sources)
     if (
@@ -375,7 +331,7 @@ def _check_log(
     answer: Answer,
     answer_id: bytes,
     trust: Trust,
-    sources: _Sources,
+    sources: Sources,
     used: list[Token],
     mode: Mode,
 ) -> VerifiedCheckpoint:
