@@ -36,6 +36,11 @@ def expected() -> Counter[str]:
     return counts
 
 
+OF_SCENES = 1 + 3 + 3 + 8
+"""Entries of the page, of a passkey and a newcomer (binding, consent, answer each), and of a lost
+phone (bindings, consent, withdrawal, ended key, refusal, signature, answer)."""
+
+
 def test_the_demo_answers_as_plain_arithmetic_does_and_catches_four_lies(tmp_path):
     told = run(
         "demo", "--clients", str(CLIENTS), "--questions", str(QUESTIONS), "--json",
@@ -52,7 +57,8 @@ def test_the_demo_answers_as_plain_arithmetic_does_and_catches_four_lies(tmp_pat
     assert result["log"]["chain_ok"]
     assert result["log"]["tree_ok"]
     # registry changes: the first bundle, operator, provider, lender, auditor
-    assert result["log"]["size"] == 5 + CLIENTS + 3 * QUESTIONS
+    assert result["log"]["size"] == 5 + CLIENTS + 3 * QUESTIONS + OF_SCENES
+    assert dict.fromkeys(("passkey", "thin file", "lost phone"), True) == result["scenes"]
     assert dict.fromkeys(("answer", "row", "entry", "operator"), True) == result["lies_caught"]
 
 

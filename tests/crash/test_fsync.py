@@ -72,6 +72,13 @@ def events(output: Path) -> list[str]:
     return [event for event in found if event]
 
 
+def await_reply(output: Path) -> None:
+    """Wait until the tracer has written what the client has seen already."""
+    deadline = time.monotonic() + 10
+    while "reply" not in events(output) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def test_database_and_high_water_mark_are_synced_before_the_reply_is_sent(world, tmp_path):
     made, victim = world
     home = Home(made.home(PROVIDER))
@@ -85,6 +92,7 @@ def test_database_and_high_water_mark_are_synced_before_the_reply_is_sent(world,
         sealed = seal(trust, packages, provider=PROVIDER)
         tracer = traced(victim._process.pid, output)
         reply = call(stub.SubmitAttestations, pb.SubmitAttestationsRequest(sealed_batch=sealed))
+        await_reply(output)
         tracer.send_signal(signal.SIGINT)
         tracer.wait(30)
     assert all(result.HasField("receipt") for result in reply.results)

@@ -78,7 +78,9 @@ SERVER_ROOMS = {
         "config storage log service directory row_checks", f"{GRPC} {USERS}"
     ),  # opens copies
     "new_origin": Room("config log service directory admission", f"{SQL} {USERS}"),
-    "demo": Room("directory admission setup checking"),  # lies: writes to databases by hand
+    "demo": Room(
+        "directory admission standing setup checking"
+    ),  # lies: writes to databases by hand
     "registry_cli": Room("directory admission standing"),
     "policy_cli": Room("directory policies"),
     "cli": Room(

@@ -22,6 +22,7 @@ from credproof_server.demo.lies import (
     lie_as_operator,
 )
 from credproof_server.demo.report import Report, as_json, write_json
+from credproof_server.demo.scenes import Scene, play
 from credproof_server.demo.world import World
 
 CLIENTS = 500
@@ -51,14 +52,15 @@ def demo(
     with importlib.resources.as_file(standard.path("uci-first-2000.csv.gz")) as shipped:
         plan = _plan(data or shipped, clients, questions, quiet=json_only)
         world = World(_fresh(directory))
-        journey, lies = _run(world, plan)
-        result = as_json(journey, lies)
+        journey, scenes, lies = _run(world, plan)
+        result = as_json(journey, scenes, lies)
         write_json(result, world.folder / "result.json")
         if json_only:
             print_json(result)
         else:
-            _tell(Report(out, world, plan, journey), lies)
-    if journey.verified != len(journey.answers) or not all(lie.caught for lie in lies):
+            _tell(Report(out, world, plan, journey), scenes, lies)
+    held = all(scene.held for scene in scenes) and all(lie.caught for lie in lies)
+    if journey.verified != len(journey.answers) or not held:
         raise typer.Exit(FAILED)
 
 
@@ -81,7 +83,7 @@ def _fresh(parent: Path) -> Path:
     return folder
 
 
-def _run(world: World, plan: Plan) -> tuple[Journey, list[Lie]]:
+def _run(world: World, plan: Plan) -> tuple[Journey, list[Scene], list[Lie]]:
     journey = Journey()
     _say(plan, "A replay of 2005 data (UCI, CC BY 4.0), attested as of today.")
     with journey.timed("setup"):
@@ -97,6 +99,8 @@ def _run(world: World, plan: Plan) -> tuple[Journey, list[Lie]]:
             steps.ask(world, plan, journey, people)
         with journey.timed("verify"):
             steps.verify(world, plan, journey)
+        with journey.timed("scenes"):
+            scenes = play(world, journey)
         with journey.timed("audit"):
             steps.audit(world, journey)
         _say(plan, "Now the lies.")
@@ -105,7 +109,7 @@ def _run(world: World, plan: Plan) -> tuple[Journey, list[Lie]]:
             lies.append(lie_about_entry(world))
     with journey.timed("operator lie"):
         lies.append(lie_as_operator(world, journey, people))
-    return journey, lies
+    return journey, scenes, lies
 
 
 def _say(plan: Plan, text: str) -> None:
@@ -113,8 +117,9 @@ def _say(plan: Plan, text: str) -> None:
         err.print(text)
 
 
-def _tell(report: Report, lies: list[Lie]) -> None:
+def _tell(report: Report, scenes: list[Scene], lies: list[Lie]) -> None:
     report.learned(standard.schemas()["consumer-revolving/1"])
+    report.scenes(scenes)
     report.lies(lies)
     report.summary()
     report.by_hand()

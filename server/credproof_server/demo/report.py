@@ -20,6 +20,7 @@ from rich.table import Table
 
 from credproof_server.demo.journey import Journey, Plan
 from credproof_server.demo.lies import Lie
+from credproof_server.demo.scenes import Scene
 from credproof_server.demo.world import AUDITOR, LENDER, World
 
 DEFAULTED = "default.payment.next.month"
@@ -27,7 +28,7 @@ DEFAULTED = "default.payment.next.month"
 _ORDER = ("A", "B", "REFER", "INCOMPLETE")
 
 
-def as_json(journey: Journey, lies: Sequence[Lie]) -> dict[str, Any]:
+def as_json(journey: Journey, scenes: Sequence[Scene], lies: Sequence[Lie]) -> dict[str, Any]:
     """The one JSON object of `credproof demo --json`."""
     assert journey.audit is not None, "the log was audited"
     counts = journey.counts()
@@ -43,6 +44,7 @@ def as_json(journey: Journey, lies: Sequence[Lie]) -> dict[str, Any]:
             "chain_ok": True,
             "tree_ok": True,
         },
+        "scenes": {scene.name: scene.held for scene in scenes},
         "lies_caught": {lie.name: lie.caught for lie in lies},
         "seconds": journey.seconds,
     }
@@ -118,6 +120,15 @@ class Report:
             table.add_column(name)
         for lie in lies:
             table.add_row(lie.name, lie.told, "yes" if lie.caught else "NO", lie.how)
+        self._out.print(table)
+
+    def scenes(self, scenes: Sequence[Scene]) -> None:
+        """What was tried beside the journey."""
+        table = Table(title="Beside the journey")
+        for column in ("scene", "what happens", "held"):
+            table.add_column(column)
+        for scene in scenes:
+            table.add_row(scene.name, scene.told, "yes" if scene.held else "NO")
         self._out.print(table)
 
     def summary(self) -> None:
