@@ -58,6 +58,8 @@ def test_an_assurance_reveals_what_it_discloses():
     assert found["channel"].bits > 0
     assert found["performed_on"].bits > 0
     assert lint(assured).questions["identity"] > 1
+    outcomes = log2(lint(assured).answers)
+    assert lint(assured).told_bits > outcomes + found["performed_on"].bits
 
 
 @pytest.mark.parametrize("mark", ["name", "protected"])

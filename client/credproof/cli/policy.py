@@ -88,7 +88,9 @@ def _print_lint(policy: Policy, found: Lint) -> None:
         told = f"{item.parts} parts of at most {item.most}"
         out.print(f"  {item.schema}: {item.claim}: {item.bits:.2f} bits, {told}", markup=False)
     out.print(f"All questions:  {found.asked_bits:.2f} bits, if every verdict were told")
-    out.print(f"One answer:     {found.told_bits:.2f} bits by its outcome")
+    out.print(
+        f"One answer:     {found.told_bits:.2f} bits, by its outcome and what its proofs disclose"
+    )
 
 
 def _lint_json(policy: Policy, found: Lint) -> dict[str, object]:

@@ -37,6 +37,7 @@ class Lint:
     questions: Mapping[str, float]
     claims: tuple[Revealed, ...]
     answers: int
+    disclosed_bits: float
 
     @property
     def asked_bits(self) -> float:
@@ -45,8 +46,8 @@ class Lint:
 
     @property
     def told_bits(self) -> float:
-        """What one answer reveals at most, by its outcome."""
-        return log2(self.answers)
+        """What one answer reveals at most, by its outcome and by what its proofs disclose."""
+        return log2(self.answers) + self.disclosed_bits
 
 
 def lint(policy: Policy) -> Lint:
@@ -69,6 +70,7 @@ def lint(policy: Policy) -> Lint:
         questions={question.name: _bits(question) for question in questions},
         claims=tuple(sorted((*cut, *shown.values()), key=lambda item: (item.schema, item.claim))),
         answers=_answers(policy),
+        disclosed_bits=sum(item.bits for item in shown.values()),
     )
 
 
