@@ -45,17 +45,23 @@ from credproof.verification.consent import (
     sign_request,
     verify_consent,
 )
+from credproof.verification.evaluation import evaluate
+from credproof.verification.grammar import parse_policy
 from credproof.verification.participant import NEVER, Licence, Participant
-from credproof.verification.policy import PURPOSES, Policy, evaluate, parse_policy
-from credproof.verification.proving import Holding, prove_tier
+from credproof.verification.policy import PURPOSES, Policy
+from credproof.verification.proposal import Proposal
+from credproof.verification.proving import Holding, prove
 from credproof.verification.trust import Trust, sign_trust, verify_trust
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
 
 NOW = 1_790_000_000
 DOMAIN = "world.example"
 SUBJECT = "ref:somebody"
+OPERATORS = ("operator-1", "operator-2")
 REVOLVING = standard.schemas()["consumer-revolving/1"]
 KEY_BINDING = standard.schemas()["key-binding/1"]
+IDENTITY = standard.schemas()["identity-assurance/1"]
+SCHEMAS = (REVOLVING, KEY_BINDING, IDENTITY)
 POLICY = standard.policies()[0]
 
 GOOD = {
@@ -169,15 +175,30 @@ class World:
             sealing_keys=(self.sealing.public.data,),
             oprf_keys=(self.oprf_public,),
             participants=participants,
-            schemas=(REVOLVING.digest, KEY_BINDING.digest),
-            policies=tuple(PolicyPin(policy.ref, 0, NEVER) for policy in self.policies),
+            schemas=tuple(schema.digest for schema in SCHEMAS),
+            policies=tuple(self.pin(policy) for policy in self.policies),
             purposes=standard.purposes(),
             texts=tuple(text.digest for text in standard.texts()),
         )
-        return replace(bundle, **changes)
+        changed = replace(bundle, **changes)
+        known = {participant.id for participant in changed.participants}
+        added = (operator for operator in self.operators() if operator.id not in known)
+        return replace(changed, participants=(*changed.participants, *added))
+
+    def operators(self):
+        """Two operators, who are in every bundle."""
+        return tuple(self.participant(name, "operator", signer_of(name)) for name in OPERATORS)
+
+    def pin(self, policy: Policy, since: int = 0, until: int = NEVER) -> PolicyPin:
+        """A policy as both operators approve it."""
+        proposal = Proposal(policy, PolicyPin(policy.ref, since, until))
+        for name in OPERATORS:
+            signer = signer_of(name)
+            proposal = proposal.signed(signer, operator=name, domain=DOMAIN, now=NOW - 1000)
+        return proposal.pin
 
     def participant(self, name: str, role: str, signer: Ed25519Signer, **changes: object):
-        schemas = (REVOLVING.digest, KEY_BINDING.digest) if role == "provider" else ()
+        schemas = tuple(schema.digest for schema in SCHEMAS) if role == "provider" else ()
         keys = (DatedKey(signer.public, 0, NEVER),)
         found = Participant(name, role, name.title(), "active", keys, schemas)
         return replace(found, **changes)
@@ -198,7 +219,7 @@ class World:
     def documents(self) -> list[bytes]:
         policies = [policy.document for policy in self.policies]
         texts = [text.document for text in standard.texts()]
-        return [REVOLVING.document, KEY_BINDING.document, *policies, *texts]
+        return [*(schema.document for schema in SCHEMAS), *policies, *texts]
 
     def add_policy(self, name: str, **changes: object) -> Policy:
         """The shipped policy under another name, with some members changed; pinned too."""
@@ -288,10 +309,11 @@ class World:
     def case(self, values=None, *, policy: Policy = POLICY, holdings=None) -> Case:
         """An honest answer about the borrower, ready to be bent."""
         holdings = holdings or [self.hold(self.statement(values))]
-        bindings = [self.binding()]
         evaluation = evaluate(policy, [holding.statement for holding in holdings], now=NOW)
         tier = policy.tier(evaluation.outcome.tier or "")
-        proved, results = prove_tier(policy, tier, holdings, now=NOW) if tier else ((), ())
+        proved, results = prove(policy, evaluation, holdings, now=NOW)
+        issuers = sorted({p.holding.statement.issuer for p in proved}) or ["bank"]
+        bindings = [self.binding(issuer=issuer) for issuer in issuers]
         consent = self.consent()
         kept = Kept(
             nonce=seed_of("nonce"),

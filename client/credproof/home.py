@@ -75,7 +75,7 @@ class Home:
     @property
     def signer(self) -> Ed25519Signer:
         """The participant's signing key."""
-        return Ed25519Signer(parse_b64url(_read_text(self.folder / "signing.key"), size=32))
+        return signing_key(self.folder)
 
     def tls(self) -> tuple[bytes, bytes, bytes]:
         """PEM of the authority, the private key and the certificate."""
@@ -125,6 +125,11 @@ class Home:
         pins = {name: sorted(kids) for name, kids in self.pins().items()}
         pins[provider] = sorted({*pins.get(provider, []), kid})
         replace_file(self.folder / PINS, canonical_json(pins))
+
+
+def signing_key(folder: Path) -> Ed25519Signer:
+    """The signing key of a home, also before it has joined."""
+    return Ed25519Signer(parse_b64url(_read_text(folder / "signing.key"), size=32))
 
 
 def _load_settings(path: Path) -> Settings:
@@ -322,9 +327,8 @@ def join(folder: Path, admission: bytes, *, root_kid: str | None, now: int) -> H
 def _require_same_key(folder: Path, trust: Trust, participant_id: str) -> None:
     if not (folder / "signing.key").exists():
         raise Malformed("NOT_ENROLLED", "no keys in this home: use credproof enrol first")
-    seed = parse_b64url(_read_text(folder / "signing.key"), size=32)
     known = trust.participants.get(participant_id)
-    if known is None or known.key(Ed25519Signer(seed).public.kid) is None:
+    if known is None or known.key(signing_key(folder).public.kid) is None:
         raise VerificationFailed(
             "OTHER_PARTICIPANT", "the admission is for another key: join the home that was enrolled"
         )

@@ -133,19 +133,23 @@ class Lender(Session):
         days: int | None = None,
         data_life_days: int | None = None,
         open_days: int = 7,
+        digest: bytes | None = None,
     ) -> str:
         """A signed request for the borrower's consent: valid for `days` once it is given.
 
+        `digest` is the policy that the lender expects, 32 bytes; None takes what is in force.
         What is not said is 30 days, and a data life of 365, or less where the purpose allows less.
 
         Raises:
-            VerificationFailed: `UNKNOWN_POLICY`; `LENDER_NOT_LICENSED`, `PURPOSE_NOT_CERTIFIED`
-                and others as `require_standing`; `PURPOSE_CONSENT_DAYS` and
-                `PURPOSE_DATA_LIFE_DAYS` for more than the purpose allows.
+            VerificationFailed: `UNKNOWN_POLICY`, `OTHER_POLICY`; `LENDER_NOT_LICENSED`,
+                `PURPOSE_NOT_CERTIFIED` and others as `require_standing`; `PURPOSE_CONSENT_DAYS`
+                and `PURPOSE_DATA_LIFE_DAYS` for more than the purpose allows.
             Malformed: `BAD_CONSENT` for terms that no consent can have.
         """
         now = _now()
         policy = self.trust.newest_policy(policy_id, now)
+        if digest not in (None, policy.ref.digest):
+            raise VerificationFailed("OTHER_POLICY", "another policy is in force than you expect")
         template = require_standing(self.trust, self.id, policy, now)
         days = min(DAYS, template.consent_days) if days is None else days
         if data_life_days is None:

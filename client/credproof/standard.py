@@ -10,7 +10,8 @@ from importlib.resources.abc import Traversable
 from credproof.attestation.schema import Schema, parse_schema
 from credproof.base.yaml import parse_document
 from credproof.verification.consent import LANGUAGES
-from credproof.verification.policy import Policy, parse_policy
+from credproof.verification.grammar import parse_policy
+from credproof.verification.policy import Policy
 from credproof.verification.purpose import Template, parse_template
 from credproof.verification.text import Text, parse_text
 
@@ -57,5 +58,5 @@ def text(language: str) -> Text:
     return next(text for text in texts() if text.language == language)
 
 
-_SCHEMAS = ("consumer-revolving", "key-binding")
-_POLICIES = ("revolving-standing",)
+_SCHEMAS = ("consumer-revolving", "key-binding", "identity-assurance")
+_POLICIES = ("revolving-standing", "assured-standing")

@@ -136,8 +136,12 @@ def change_bundle(
     directory: ServiceDirectory,
     change: Callable[[Trust], TrustBundle],
     root_key: Path | None = None,
+    documents: tuple[bytes, ...] = (),
 ) -> Trust:
-    """Put the next trust bundle in force: what `change` makes of the present one, dated anew."""
+    """Put the next trust bundle in force: what `change` makes of the present one, dated anew.
+
+    `documents` are new ones that it pins.
+    """
     with trust_channel(directory) as channel:
         current, time = channel.current(), now()
         bundle = replace(
@@ -146,7 +150,8 @@ def change_bundle(
             issued_at=time,
             expires_at=time + TRUST_LIFE_S,
         )
-        trust = signed_bundle(directory.root_signer(root_key), bundle, current.documents)
+        known = tuple(dict.fromkeys((*current.documents, *documents)))
+        trust = signed_bundle(directory.root_signer(root_key), bundle, known)
         channel.publish(trust)
     return trust
 
@@ -158,20 +163,25 @@ def signed_bundle(root: Ed25519Signer, bundle: TrustBundle, documents: tuple[byt
 
 
 def _participant(current: Trust, applicant: Enrolment, schemas: tuple[str, ...]) -> Participant:
-    time = now()
     if applicant.id in current.participants:
         raise Conflict(
             "ALREADY_ADMITTED",
             "a participant of this id is admitted already: enrol under another id",
         )
     allowed = [current.schema(name).digest for name in schemas] or current.bundle.schemas
+    return participant_of(applicant, tuple(allowed))
+
+
+def participant_of(applicant: Enrolment, schemas: tuple[bytes, ...] = ()) -> Participant:
+    """An applicant as the trust bundle names it from now on."""
+    time = now()
     return Participant(
         id=applicant.id,
         role=applicant.role,
         title=applicant.title,
         status="active",
         keys=(DatedKey(applicant.key, time - CLOCK_SKEW_S, NEVER),),
-        schemas=tuple(allowed) if applicant.role == "provider" else (),
+        schemas=schemas if applicant.role == "provider" else (),
         since=time,
     )
 

@@ -22,7 +22,7 @@ from credproof.cli.output import (
 )
 from credproof.verification.participant import Participant, licence_json
 
-from credproof_server import admission, app, backups, registry_cli, setup
+from credproof_server import admission, app, backups, policy_cli, registry_cli, setup
 from credproof_server import new_origin as new_origins
 from credproof_server.checking import CheckReport, check
 from credproof_server.demo.cli import demo
@@ -54,6 +54,7 @@ def register(root: typer.Typer) -> None:
     root.command("restore", epilog=EXIT_CODES)(restore_command)
     root.command("demo", epilog=EXIT_CODES)(demo)
     root.add_typer(participants, name="participant")
+    policy_cli.register()
     registry_cli.register(root, participants)
 
 
@@ -88,7 +89,8 @@ def init_command(
     out.print(f"Service:   {folder} ({domain})")
     out.print(f"Root:      {ServiceDirectory(folder).root().kid} (tell it to every participant)")
     out.print(f"Next:      credproof serve {folder}")
-    out.print(f"Then:      move {folder}/offline-root to another machine or a safe")
+    out.print(f"Then:      give {folder}/operator-2 to another person: a policy needs both of you")
+    out.print(f"And:      move {folder}/offline-root to another machine or a safe")
 
 
 def serve_command(folder: ServiceArgument) -> None:

@@ -5,7 +5,7 @@ keys/              private keys, encrypted         tls/            certificates
 log.db             log and state                   vault.db        data keys of borrowers
 high-water         the newest signed checkpoint    lock            held while in use
 offline-root/      the root key: move it away      operator/       the operator's own home
-running.json       the addresses while it runs
+running.json       the addresses while it runs  operator-2/     another person's: hand it over
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from credproof_server.storage.vault import Vault
 
 ROOT_KEY: Final = "offline-root/root.key"
 OPERATOR: Final = "operator"
+OPERATORS: Final = (OPERATOR, "operator-2")
+"""Who approves of policies from the start; the second home is for another person."""
 HIGH_WATER: Final = "high-water"
 RUNNING: Final = "running.json"
 ORIGIN_MARK: Final = "new-origin.json"

@@ -13,16 +13,18 @@ from credproof.base.group import scalar_from
 from credproof.base.keys import DatedKey, Ed25519Signer
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.base.oprf import public_key
-from credproof.home import enrol, join, write_private
+from credproof.home import Enrolment, enrol, join, signing_key, verify_enrolment, write_private
 from credproof.log.note import VerifierKey
 from credproof.verification.bundle import PolicyPin, TrustBundle
 from credproof.verification.participant import NEVER
+from credproof.verification.policy import Policy
+from credproof.verification.proposal import Proposal
 from credproof.verification.trust import Trust
 
-from credproof_server.admission import admit, signed_bundle
+from credproof_server.admission import admission_for, participant_of, signed_bundle
 from credproof_server.authority import Authority, new_key
 from credproof_server.config import FILE_NAME, TEMPLATE, parse_config
-from credproof_server.directory import OPERATOR, ROOT_KEY, ServiceDirectory, now
+from credproof_server.directory import OPERATOR, OPERATORS, ROOT_KEY, ServiceDirectory, now
 from credproof_server.service.registry import PublishTrust
 from credproof_server.storage import engine as engines
 from credproof_server.storage.keystore import KEY_BYTES, KeyStore, load_key_encryption
@@ -53,7 +55,6 @@ def init(folder: Path, *, domain: str, participants_listen: str, borrowers_liste
     _make_keys(folder, domain)
     upgrade(folder)
     _make_trust(ServiceDirectory(folder))
-    _admit_operator(folder)
 
 
 def upgrade(folder: Path) -> None:
@@ -93,13 +94,15 @@ def _make_keys(folder: Path, domain: str) -> None:
 
 
 def _make_trust(directory: ServiceDirectory) -> None:
+    """The first trust bundle: two operators, and what ships, approved by both of them."""
     keys, time = directory.keys, now()
-    signer = directory.log_signer()
+    signer, domain = directory.log_signer(), directory.config.trust_domain
     schemas = standard.schemas().values()
     policies, texts = standard.policies(), standard.texts()
     since = time - CLOCK_SKEW_S
+    operators = {name: _enrol_operator(directory.folder, name) for name in OPERATORS}
     bundle = TrustBundle(
-        domain=directory.config.trust_domain,
+        domain=domain,
         version=1,
         issued_at=time,
         expires_at=time + TRUST_LIFE_S,
@@ -107,15 +110,35 @@ def _make_trust(directory: ServiceDirectory) -> None:
         answer_keys=(DatedKey(Ed25519Signer(keys.read("answer")).public, since, NEVER),),
         sealing_keys=(SealingKey(keys.read("sealing")).public.data,),
         oprf_keys=(public_key(keys.read("oprf")),),
-        participants=(),
+        participants=tuple(participant_of(applicant) for applicant in operators.values()),
         schemas=tuple(schema.digest for schema in schemas),
-        policies=tuple(PolicyPin(policy.ref, since, NEVER) for policy in policies),
+        policies=tuple(_approved(directory, policy, since) for policy in policies),
         purposes=standard.purposes(),
         texts=tuple(text.digest for text in texts),
     )
     documents = [schema.document for schema in schemas]
     documents += [policy.document for policy in policies] + [text.document for text in texts]
-    _publish_alone(directory, signed_bundle(directory.root_signer(), bundle, tuple(documents)))
+    trust = signed_bundle(directory.root_signer(), bundle, tuple(documents))
+    _publish_alone(directory, trust)
+    for name, applicant in operators.items():
+        admission = admission_for(directory, applicant, trust).to_bytes()
+        join(directory.folder / name, admission, root_kid=None, now=now())
+
+
+def _enrol_operator(folder: Path, name: str) -> Enrolment:
+    title = name.replace("-", " ").capitalize()
+    enrolment = enrol(folder / name, role="operator", participant_id=name, title=title)
+    return verify_enrolment(enrolment, now=now())
+
+
+def _approved(directory: ServiceDirectory, policy: Policy, since: int) -> PolicyPin:
+    """A shipped policy in force without end; both operators' keys are still here to approve it."""
+    proposal = Proposal(policy, PolicyPin(policy.ref, since, NEVER))
+    for name in OPERATORS:
+        signer = signing_key(directory.folder / name)
+        domain = directory.config.trust_domain
+        proposal = proposal.signed(signer, operator=name, domain=domain, now=now())
+    return proposal.pin
 
 
 def _publish_alone(directory: ServiceDirectory, trust: Trust) -> None:
@@ -125,9 +148,3 @@ def _publish_alone(directory: ServiceDirectory, trust: Trust) -> None:
             core.sequencer.submit(PublishTrust(OPERATOR, trust)).result()
         finally:
             core.close()
-
-
-def _admit_operator(folder: Path) -> None:
-    home = folder / OPERATOR
-    enrolment = enrol(home, role="operator", participant_id=OPERATOR, title="Operator")
-    join(home, admit(folder, enrolment, role="operator").to_bytes(), root_kid=None, now=now())

@@ -38,6 +38,7 @@ def test_a_bundle_with_something_of_another_service_is_refused(tmp_path, what):
         deployment.change_trust(lambda bundle: replace(bundle, **OTHERS[what]))
     assert caught.value.reason in (
         "OTHER_SERVICE",
+        "WRONG_SERVICE",
         "BAD_SEALING_KEY",
         "BAD_ELEMENT",
         "FROM_THE_FUTURE",

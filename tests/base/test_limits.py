@@ -29,6 +29,8 @@ from credproof.v1 import audit_service_pb2 as audit_pb
 from credproof.v1 import verification_service_pb2 as verification_pb
 from credproof.verification.acceptance import parse_acceptance, sign_acceptance
 from credproof.verification.answer import Reference
+from credproof.verification.approval import sign_approval
+from credproof.verification.bundle import PolicyPin
 from credproof.verification.consent import parse_request, verify_consent
 from credproof.verification.document import (
     CONSENT,
@@ -36,8 +38,10 @@ from credproof.verification.document import (
     sign_document,
     verify_document,
 )
+from credproof.verification.grammar import parse_policy
+from credproof.verification.participant import NEVER
 from credproof.verification.passkey import format_assertion, parse_assertion
-from credproof.verification.policy import PolicyRef, parse_policy
+from credproof.verification.policy import PolicyRef
 from credproof.verification.trust import verify_trust
 from credproof.wire import answer as answer_wire
 from credproof.wire.call import sign_call, verify_call
@@ -55,6 +59,7 @@ NOTE = b"text\n\n" + "\N{EM DASH} name AAAAAAAA\n".encode()
 ELSEWHERE = {
     "ENTRIES_PAGE_MAX": "more is cut, not refused: below",
     "MESSAGE_BYTES_MAX": "gRPC refuses it: tests/adversary/test_slow_clients.py",
+    "PROPOSAL_AGE_MAX_S": "of a command of the operator: tests/service/test_policies.py",
     "ASK_REPLY_BYTES_MAX": "of a reply: tests/rpc/test_batch_ask.py",
 }
 
@@ -125,6 +130,16 @@ def chain_steps(steps: int) -> None:
 def facts(count: int) -> None:
     when = [{"claim": "c", "at_least": 1}]
     schema({"c": claim(1)}, {f"f{i}": {"title": TITLE, "when": when} for i in range(count)})
+
+
+def approvals(count: int) -> None:
+    names = [f"operator-{number}" for number in range(count)]
+    pin = bare = PolicyPin(POLICY.ref, 0, NEVER)
+    for name in names:
+        signed = sign_approval(signer_of(name), bare, operator=name, domain=DOMAIN, now=NOW - 1000)
+        pin = replace(pin, approvals=(*pin.approvals, signed))
+    operators = [WORLD.participant(name, "operator", signer_of(name)) for name in names]
+    WORLD.trust(policies=(pin,), participants=tuple(operators))
 
 
 def policy(**changes: Any) -> None:
@@ -213,6 +228,7 @@ TABLE: dict[str, tuple[Present, str]] = {
     "POLICY_QUESTIONS_MAX": (questions, "LIMIT_EXCEEDED"),
     "POLICY_TIERS_MAX": (tiers, "LIMIT_EXCEEDED"),
     "CONSENT_POLICIES_MAX": (consent_to, "LIMIT_EXCEEDED"),
+    "APPROVALS_MAX": (approvals, "LIMIT_EXCEEDED"),
     "BINDERS_MAX": (binders, "LIMIT_EXCEEDED"),
     "DOCUMENT_SIGNATURES_MAX": (signatures, "LIMIT_EXCEEDED"),
     "AUTHENTICATOR_DATA_BYTES_MAX": (

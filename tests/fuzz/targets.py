@@ -29,7 +29,7 @@ from credproof.provider import verify_possession
 from credproof.records.mapping import parse_mapping
 from credproof.verification.answer import parse_answer
 from credproof.verification.consent import parse_request, verify_consent, verify_revocation
-from credproof.verification.policy import parse_policy
+from credproof.verification.grammar import parse_policy
 from credproof.verification.text import parse_text
 from credproof.verification.trust import verify_trust
 from credproof.wire import answer as answer_wire

@@ -70,6 +70,7 @@ SERVER_ROOMS = {
     "app": Room("log service rpc directory", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
     "standing": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
+    "policies": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "setup": Room("config authority storage service directory admission", f"{SQL} {USERS}"),
     "row_checks": Room("storage service", f"{GRPC} {SQL} {USERS}"),
     "checking": Room("storage log service directory row_checks", f"{GRPC} {SQL} {USERS}"),
@@ -81,7 +82,10 @@ SERVER_ROOMS = {
         "directory admission standing setup checking"
     ),  # lies: writes to databases by hand
     "registry_cli": Room("directory admission standing"),
-    "cli": Room("directory app admission setup checking backups new_origin demo registry_cli"),
+    "policy_cli": Room("directory policies"),
+    "cli": Room(
+        "directory app admission setup checking backups new_origin demo registry_cli policy_cli"
+    ),
 }
 """From the ground up: a row names only rows above it."""
 

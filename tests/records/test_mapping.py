@@ -458,3 +458,13 @@ def test_the_tiers_of_the_2000_clients_counted_by_hand() -> None:
         else:
             counts["REFER"] += 1
     assert counts == {"A": 941, "B": 627, "REFER": 432}
+
+
+def test_the_example_of_identity_checks_fits_its_schema_and_has_no_currency() -> None:
+    schema = standard.schemas()["identity-assurance/1"]
+    mapping = parse_mapping((ROOT / "examples" / "identity-checks.mapping.yaml").read_bytes())
+    row = {"client": "7", "check": "1", "where": "app", "matched": "yes", "level": "2"}
+    record = mapping.apply(1, {**row, "day": "2026-01-01"}, day_of_run=DAY)
+    schema.verify_values(record.values)
+    assert record.currency is None
+    assert record.values["performed_on"] == "2026-01-01"

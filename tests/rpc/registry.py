@@ -6,16 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from credproof import standard
-from credproof.base.encoding import canonical_json, parse_json
-from credproof.verification.bundle import PolicyPin, TrustBundle
-from credproof.verification.participant import NEVER
-from credproof.verification.policy import Policy, parse_policy
+from credproof.verification.bundle import TrustBundle
+from credproof.verification.policy import Policy
 from credproof_server import admission
 from credproof_server.directory import ServiceDirectory
 
+from tests.proposing import proposed, variant
 from tests.rpc.conftest import Running
-from tests.world import POLICY
 
 
 def publish(running: Running, change: Callable[[TrustBundle], TrustBundle], *documents: bytes):
@@ -61,8 +58,7 @@ def templates(**changes) -> Callable[[TrustBundle], TrustBundle]:
 
 def add_policy(running: Running, name: str, **members) -> Policy:
     """The shipped policy under another name, with other members; pinned by the service."""
-    document = parse_json(POLICY.document) | {"policy": name} | members
-    policy = parse_policy(canonical_json(document), standard.schemas())
-    pin = PolicyPin(policy.ref, 0, NEVER)
+    policy = variant(name, **members)
+    pin = proposed(running.world.service, policy, 0).pin
     publish(running, lambda b: replace(b, policies=(*b.policies, pin)), policy.document)
     return policy

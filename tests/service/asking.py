@@ -20,9 +20,10 @@ from credproof.verification.consent import (
     verify_consent,
 )
 from credproof.verification.document import Device
+from credproof.verification.grammar import parse_policy
 from credproof.verification.notice import notice_digest, notice_text, text_in
 from credproof.verification.participant import NEVER
-from credproof.verification.policy import Policy, parse_policy
+from credproof.verification.policy import Policy
 from credproof_server.service.answering import Ask, Settle
 from credproof_server.service.consents import Consents
 from credproof_server.service.core import Core

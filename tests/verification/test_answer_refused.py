@@ -44,7 +44,7 @@ def test_only_an_active_participant_of_that_role_is_found(name, role):
         {"outcome": {"kind": "REFER", "reasons": ["STALE"], "tier": None}},
         {"outcome": {"kind": "INCOMPLETE", "reasons": [], "tier": None}},
         {"outcome": {"kind": "INCOMPLETE", "reasons": ["WHY"], "tier": None}},
-        {"results": [{"as_of": "2026-01-01", "question": "good", "verdict": "NO"}]},
+        {"results": [{"as_of": "2026-01-01", "question": "good", "verdict": "UNKNOWN"}]},
     ],
 )
 def test_an_answer_outside_the_grammar_is_refused(change):

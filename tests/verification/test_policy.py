@@ -9,7 +9,9 @@ import pytest
 from credproof import standard
 from credproof.base.encoding import canonical_json, date_of
 from credproof.base.errors import Malformed, VerificationFailed
-from credproof.verification.policy import Outcome, evaluate, parse_policy
+from credproof.verification.evaluation import evaluate
+from credproof.verification.grammar import parse_policy
+from credproof.verification.policy import Outcome
 from credproof.verification.proving import prove_tier
 from hypothesis import given
 from hypothesis import strategies as st

@@ -38,12 +38,13 @@ def test_licences_purposes_relying_parties_and_approvals_come_back_as_signed():
     changes = {
         "bureau": licence,
         "participants": (bank,),
-        "policies": (PolicyPin(POLICY.ref, 0, NEVER, ("one", "two")),),
+        "policies": (WORLD.pin(POLICY, 5, NEVER),),
         "purposes": (Template("any", "REVIEW", 5, 31, 180, 366), TEMPLATE),
         "relying_parties": (RelyingParty("pages.example", ("https://pages.example:8443",)),),
     }
     bundle = WORLD.trust(**changes).bundle
 
+    changes["participants"] += WORLD.operators()
     assert {name: getattr(bundle, name) for name in changes} == changes
     assert bank.licence.is_valid(NOW + 5)
     assert not bank.licence.is_valid(NOW + 6)
@@ -90,7 +91,8 @@ def test_a_package_file_comes_back_as_it_was_written():
         {"participants": (WORLD.participant("bank", "provider", WORLD.bank),) * 2},
         {"participants": (WORLD.participant("borrower", "lender", WORLD.bank),)},
         {"schemas": (REVOLVING.digest, REVOLVING.digest)},
-        {"policies": (PolicyPin(POLICY.ref, 0, NEVER),) * 2},
+        {"policies": (WORLD.pin(POLICY),) * 2},
+        {"policies": (WORLD.pin(POLICY, 5, 4),)},
         {"bureau": Licence("", 0, NEVER)},
         {"bureau": Licence("B-1", NOW, NOW - 1)},
         {"participants": (replace(BANK, certified={"CURIOSITY": NEVER}),)},

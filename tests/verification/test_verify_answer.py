@@ -7,8 +7,6 @@ from dataclasses import replace
 import pytest
 from credproof.base.errors import CredproofError
 from credproof.verification.answer import Reference
-from credproof.verification.bundle import PolicyPin
-from credproof.verification.participant import NEVER
 from credproof.verification.policy import Outcome
 from credproof.verification.trust import sign_trust, verify_trust
 
@@ -161,7 +159,7 @@ def test_2_a_policy_that_is_not_pinned_is_refused(world):
 
 
 def test_2_a_policy_that_was_not_in_force_is_refused(world):
-    pins = (PolicyPin(POLICY.ref, NOW + 1000, NEVER),)
+    pins = (world.pin(POLICY, NOW + 1000),)
     bundle = world.finish(world.case())
     refused(world, bundle, step=2, reason="POLICY_NOT_IN_FORCE", trust=world.trust(policies=pins))
 

@@ -45,6 +45,12 @@ class Condition:
             return None
         return value >= self.threshold if self.direction == "at_least" else value < self.threshold
 
+    @property
+    def opposite(self) -> Condition:
+        """What holds of a known value exactly when this does not."""
+        direction: Direction = "below" if self.direction == "at_least" else "at_least"
+        return Condition(self.claim, direction, self.threshold)
+
 
 @dataclass(frozen=True)
 class Ladder:

@@ -44,6 +44,15 @@ FORBIDDEN_WORDS = frozenset(
 )
 """What the law forbids to collect (Regulation on Credit Reporting, article 14) or we never ask."""
 
+PROTECTED_WORDS = frozenset(
+    {"age", "birth", "marital", "married", "pregnant", "children", "race", "nationality", "origin"}
+    | {"native", "caste", "disability", "disabled", "party", "union", "welfare", "orientation"}
+)
+"""What no decision about credit may rest on, after ECOA (15 U.S.C. 1691) and PIPL articles 24, 28.
+
+A schema may hold it, for what else the law asks of a provider, and may mark more by `protected`.
+"""
+
 RESERVED_NAMES = frozenset(
     {"iss", "iat", "exp", "nbf", "sub", "vct", "jti", "cnf", "status", "as_of", "currency"}
     | {"schema", "ladders", "sums", "account", "basis", "prev", "seq"}
@@ -68,6 +77,12 @@ class Claim:
     maximum: int
     values: tuple[str, ...]
     ladder: Ladder | None
+    is_marked: bool = False
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether no policy may ask for it: by its name, or because the schema says so."""
+        return self.is_marked or not PROTECTED_WORDS.isdisjoint(self.name.split("_"))
 
     def verify_value(self, value: Value) -> None:
         """Accept a value of this claim's type and bounds, or None for unknown.
@@ -217,6 +232,7 @@ def _parse_claim(name: str, members: Members) -> Claim:
         maximum=members.take("max", int) if kind in NUMBER_TYPES else 0,
         values=_parse_enum_values(members) if kind == "enum" else (),
         ladder=_parse_ladder(members) if kind in NUMBER_TYPES else None,
+        is_marked=members.optional("protected", bool) or False,
     )
     members.finish()
     _check_claim(claim)

@@ -29,6 +29,7 @@ CALL = "credproof-call+jwt"
 POSSESSION = "credproof-possession+jwt"
 ENROLMENT = "credproof-enrolment+jwt"
 ACCEPTANCE = "credproof-acceptance+jwt"
+APPROVAL = "credproof-approval+jwt"
 
 _ALGORITHMS = ("EdDSA", "ES256")
 

@@ -20,6 +20,8 @@ CONSENT_LIFE_MAX_S: Final = 5 * 366 * 24 * 3600
 """Longest consent: five years, the longest that loan monitoring needs."""
 REQUEST_LIFE_MAX_S: Final = 30 * 24 * 3600
 """How long a lender's consent request may wait for its borrower."""
+PROPOSAL_AGE_MAX_S: Final = 7 * 24 * 3600
+"""How long before it is published a policy may begin: two operators need time to sign."""
 ANSWER_AGE_MAX_S: Final = 600
 """How old an answer may be when it is verified as received now."""
 CERTIFICATION_MAX_S: Final = 366 * 24 * 3600
@@ -45,6 +47,8 @@ SCHEMA_FACTS_MAX: Final = 32
 POLICY_QUESTIONS_MAX: Final = 32
 POLICY_TIERS_MAX: Final = 8
 CONSENT_POLICIES_MAX: Final = 8
+APPROVALS_MAX: Final = 8
+"""Operators who approve one policy; two must."""
 BINDERS_MAX: Final = 32
 """Others whose key bindings one provider accepts."""
 DOCUMENT_SIGNATURES_MAX: Final = 8

@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from credproof import __version__
 from credproof.base.errors import CredproofError
-from credproof.cli import audit, borrower, lender, participant, provider
+from credproof.cli import audit, borrower, lender, participant, policy, provider
 from credproof.cli.output import EXIT_CODES, USAGE, err, exit_code, print_error
 
 INTERRUPTED = 130
@@ -70,6 +70,7 @@ app.add_typer(provider.app, name="provider")
 app.add_typer(lender.app, name="lender")
 app.add_typer(borrower.app, name="borrower")
 app.add_typer(audit.app, name="audit")
+app.add_typer(policy.app, name="policy")
 
 
 def _missing(name: str) -> Callable[[], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ from credproof.home import Home
 from credproof.lender import Lender, OfflineVerifier
 from credproof.records.asks import Ask
 from credproof.verification.consent import Mode
-from credproof.verification.explain import question_text
+from credproof.verification.explain import result_text
 from credproof.verification.report import not_shown, report
 from credproof.verification.verify import VerifiedAnswer
 from credproof.wire import answer as answer_wire
@@ -70,6 +71,9 @@ def request(
         int | None,
         typer.Option(min=1, help="For how many days you keep answers; 365, or what it allows."),
     ] = None,
+    digest: Annotated[
+        str, typer.Option(help="The policy that you expect, 64 digits of policy lint or list.")
+    ] = "",
 ) -> None:
     """Write a signed request for a borrower's consent; send it to the borrower.
 
@@ -86,10 +90,21 @@ def request(
         mode: Mode = "continuing" if continuing else "once"
         found = lender.subject(subject)
         token = lender.request(
-            found, policy_id=policy, mode=mode, days=days, data_life_days=data_life
+            found,
+            policy_id=policy,
+            mode=mode,
+            days=days,
+            data_life_days=data_life,
+            digest=_digest(digest) if digest else None,
         )
     write_file(output, token.encode("ascii"))
     out.print(f"Request:  {output} (the borrower runs credproof borrower show, then consent)")
+
+
+def _digest(text: str) -> bytes:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise typer.BadParameter("a policy's digest has 64 small hexadecimal digits")
+    return bytes.fromhex(text)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -234,7 +249,7 @@ def _print_verified(verified: VerifiedAnswer) -> None:
     out.print(f"Given:      {given}, verified {verified.mode.replace('-', ' ')}")
     for result in answer.results:
         question = verified.policy.questions[result.question]
-        said = question_text(question, standard.text("en"))
+        said = result_text(question, result.verdict, standard.text("en"))
         out.print(f"Proved:     {said}, data of {result.as_of}", markup=False)
     for source in verified.sources:
         how = "key pinned by you" if source.pinned else "key known from the trust bundle only"

@@ -98,7 +98,7 @@ class RecordMapping:
     scheme: str
     subject: _Text
     account: _Text
-    currency: str
+    currency: str | None
     as_of: Node | None
     claims: Mapping[str, Node]
 
@@ -148,7 +148,7 @@ def _parse(top: Members) -> RecordMapping:
         scheme=subject.take("scheme", str),
         subject=_Text(subject.optional("prefix", str) or "", subject.take("column", str)),
         account=_Text(account.optional("prefix", str) or "", account.take("column", str)),
-        currency=top.take("currency", str),
+        currency=top.nullable("currency", str),
         as_of=_parse_as_of(top),
         claims={name: _node(item, f"claims.{name}", 0) for name, item in claims.items()},
     )

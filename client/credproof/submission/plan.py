@@ -66,6 +66,8 @@ class Plan:
             )
         complete = replace(record, values=dict.fromkeys(self._schema.claims) | dict(record.values))
         self._schema.verify_values(complete.values)
+        if self._schema.has_money == (record.currency is None):
+            raise Malformed("BAD_CURRENCY", "a schema with money, and no other, has a currency")
         if parse_subject_id(record.subject).scheme not in self._schema.id_schemes:
             schemes = ", ".join(self._schema.id_schemes)
             raise Malformed("OTHER_ID_SCHEME", f"the schema is about ids of {schemes}")

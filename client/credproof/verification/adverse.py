@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 
 from credproof.base.errors import Conflict
+from credproof.verification.explain import result_text
 from credproof.verification.text import Text, fill
 from credproof.verification.trust import Trust
 from credproof.verification.verify import VerifiedAnswer
@@ -40,7 +41,10 @@ def adverse_text(verified: VerifiedAnswer, trust: Trust, text: Text) -> str:
 
 
 def _reason(verified: VerifiedAnswer, text: Text) -> str:
-    outcome = verified.answer.outcome
+    outcome, results = verified.answer.outcome, verified.answer.results
+    if outcome.kind == "REFER" and results:
+        question = verified.policy.questions[results[0].question]
+        return result_text(question, results[0].verdict, text)
     reasons = {"TIER": ("LOWER",), "REFER": ("SILENT",), "INCOMPLETE": outcome.reasons}
     return text.words["separator"].join(text.reasons[name] for name in reasons[outcome.kind])
 

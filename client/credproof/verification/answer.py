@@ -21,6 +21,7 @@ from credproof.verification.policy import (
     REASONS,
     Outcome,
     PolicyRef,
+    Verdict,
     parse_ref,
     ref_json,
 )
@@ -46,7 +47,8 @@ class Logged:
 class Proof:
     """The proof of one question on one token.
 
-    `data` is the 32-byte ladder proof of a condition, or the ASCII disclosure of a fact.
+    `data` is the 32-byte ladder proof of a condition, the ASCII disclosure of a fact, or the
+    frame that shows an identity check.
     """
 
     question: str
@@ -128,10 +130,11 @@ def _frame_token(item: TokenEvidence) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class QuestionResult:
-    """A question that the granted tier answers YES, and the oldest data it rests on."""
+    """A question that is proved YES or NO, and the oldest data that this rests on."""
 
     question: str
     as_of: str
+    verdict: Verdict = "YES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,16 +225,17 @@ def _parse_outcome(value: dict[str, Any]) -> Outcome:
 
 
 def _result_json(result: QuestionResult) -> dict[str, Json]:
-    return {"as_of": result.as_of, "question": result.question, "verdict": "YES"}
+    return {"as_of": result.as_of, "question": result.question, "verdict": result.verdict}
 
 
 def _parse_result(value: Any) -> QuestionResult:
     members = Members(value, "result")
-    result = QuestionResult(members.take("question", str), members.take("as_of", str))
-    if members.take("verdict", str) != "YES":
-        raise Malformed("BAD_ANSWER", "only what is proved is reported")
+    question, as_of = members.take("question", str), members.take("as_of", str)
+    verdict = members.take("verdict", str)
     members.finish()
-    return result
+    if verdict not in ("YES", "NO"):
+        raise Malformed("BAD_ANSWER", "only what is proved is reported")
+    return QuestionResult(question, as_of, verdict)  # type: ignore[arg-type]
 
 
 def answer_commitment(salt: bytes, verdicts: Mapping[str, str]) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 from credproof.base.encoding import Json, b64url
 from credproof.base.errors import Malformed
 from credproof.base.keys import DatedKey
-from credproof.base.limits import CERTIFICATION_MAX_S, TRUST_LIFE_MAX_S
+from credproof.base.limits import CERTIFICATION_MAX_S, CLOCK_SKEW_S, TRUST_LIFE_MAX_S
 from credproof.base.members import Members
 from credproof.verification.participant import (
     Licence,
@@ -34,13 +34,18 @@ _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
 class PolicyPin:
     """A policy in force from and until these times, in whole seconds.
 
-    `approvals` are the signatures of operators under it, each a JWS.
+    `approvals` are the signatures of operators under it, each a JWS. The same policy may be
+    pinned again from another time on.
     """
 
     ref: PolicyRef
     valid_from: int
     valid_until: int
     approvals: tuple[str, ...] = ()
+
+    def is_in_force(self, at: int) -> bool:
+        """Whether the policy is in force at time `at`."""
+        return self.valid_from <= at + CLOCK_SKEW_S and at <= self.valid_until
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from credproof.attestation.ladder import Condition
 from credproof.attestation.schema import Schema
 from credproof.base.money import money_text
-from credproof.verification.policy import Policy, Question, Tier
+from credproof.verification.assurance import SHOWN
+from credproof.verification.policy import Assurance, Policy, Question, Tier, Verdict
 from credproof.verification.text import Text, fill
 
 
 def policy_text(policy: Policy, text: Text) -> str:
     """A policy: its tiers, what each needs, how often, how fresh."""
     period = text.words[policy.cap.per]
+    told = [] if policy.telling == "silent" else ["  " + text.say("told")]
     return fill(
         text.policy,
         title=policy.title[text.language],
         id=policy.id,
         version=policy.version,
-        tiers="\n".join(_tier_text(policy, tier, text) for tier in policy.tiers),
+        tiers="\n".join([*(_tier_text(policy, tier, text) for tier in policy.tiers), *told]),
         caps=text.say("caps", count=policy.cap.count, period=period),
         fresh=text.say("fresh", days=policy.fresh_days),
     ).rstrip()
@@ -27,6 +29,8 @@ def policy_text(policy: Policy, text: Text) -> str:
 
 def question_text(question: Question, text: Text) -> str:
     """What a question proves when its verdict is YES."""
+    if question.assurance is not None:
+        return _assurance_text(question.assurance, text)
     title = _title(question, text)
     if question.condition is None:
         said = text.say("fact", fact=title)
@@ -34,6 +38,22 @@ def question_text(question: Question, text: Text) -> str:
         threshold = _threshold(question, question.condition, text)
         said = text.say(question.condition.direction, claim=title, threshold=threshold)
     return f"{said} ({text.words[question.over]})"
+
+
+def result_text(question: Question, verdict: Verdict, text: Text) -> str:
+    """What a result proves: the question, or that it does not hold."""
+    said = question_text(question, text)
+    return said if verdict == "YES" else text.say("failing", question=said)
+
+
+def _assurance_text(assurance: Assurance, text: Text) -> str:
+    return text.say(
+        "assured",
+        level=assurance.level.threshold,
+        channels=assurance.channels,
+        providers=assurance.providers,
+        days=assurance.days,
+    )
 
 
 def untouched(policies: Sequence[Policy], language: str) -> tuple[str, ...]:
@@ -56,6 +76,8 @@ def _tier_text(policy: Policy, tier: Tier, text: Text) -> str:
 
 def _claims(question: Question) -> list[tuple[bytes, str]]:
     schema: Schema = question.schema
+    if question.assurance is not None:
+        return [(schema.digest, name) for name in (question.assurance.level.claim, *SHOWN)]
     if question.condition is not None:
         return [(schema.digest, question.condition.claim)]
     conditions = schema.facts[question.fact or ""].when

@@ -1,14 +1,17 @@
-"""Proving: from opened attestations to the evidence for a granted tier, and nothing more."""
+"""Proving: from opened attestations to the evidence for an outcome, and nothing more."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from credproof.attestation.statement import Opening, Statement
 from credproof.base.errors import VerificationFailed
+from credproof.verification import assurance
 from credproof.verification.answer import Proof, QuestionResult
-from credproof.verification.policy import Policy, Question, Tier, judge
+from credproof.verification.evaluation import Evaluation, judge
+from credproof.verification.policy import Assurance, Policy, Question, Tier, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +36,56 @@ class Proved:
     proofs: tuple[Proof, ...]
 
 
-def prove_tier(
-    policy: Policy, tier: Tier, holdings: Sequence[Holding], *, now: int
-) -> tuple[tuple[Proved, ...], tuple[QuestionResult, ...]]:
+Evidence: TypeAlias = tuple[tuple[Proved, ...], tuple[QuestionResult, ...]]
+
+
+def prove(
+    policy: Policy, evaluation: Evaluation, holdings: Sequence[Holding], *, now: int
+) -> Evidence:
+    """What an answer shows: the proofs of its tier, or of what REFER tells, or nothing."""
+    tier = policy.tier(evaluation.outcome.tier or "")
+    if tier is not None:
+        return prove_tier(policy, tier, holdings, now=now)
+    if evaluation.failing is not None:
+        return prove_failing(policy, evaluation.failing, holdings, now=now)
+    return (), ()
+
+
+def prove_tier(policy: Policy, tier: Tier, holdings: Sequence[Holding], *, now: int) -> Evidence:
     """The proofs of a tier whose questions are all YES.
 
-    `each` is proved on every holding of its schema, `any` on the first that gives a proof.
-    Holdings that prove nothing are left out. They keep the order given.
+    `each` is proved on every holding of its schema, `any` on the first that gives a proof, an
+    assurance on as few as suffice. Holdings that prove nothing are left out. They keep the
+    order given.
+
+    Raises:
+        VerificationFailed: `NOT_PROVABLE`.
     """
+    return _prove_all(policy, tier.when, "YES", holdings, now)
+
+
+def prove_failing(policy: Policy, name: str, holdings: Sequence[Holding], *, now: int) -> Evidence:
+    """The proof that one question is NO: on the first holding that fails `each`, on all of `any`.
+
+    Raises:
+        VerificationFailed: `NOT_PROVABLE`.
+    """
+    return _prove_all(policy, (name,), "NO", holdings, now)
+
+
+def _prove_all(
+    policy: Policy, names: Sequence[str], verdict: Verdict, holdings: Sequence[Holding], now: int
+) -> Evidence:
     proofs: dict[bytes, list[Proof]] = {}
     results = []
-    for name in tier.when:
+    for name in names:
         question = policy.questions[name]
-        used = _used(policy, question, holdings, now)
-        proved = [(holding, _prove(question, holding.opening)) for holding in used]
-        for holding, data in proved:
+        used = _used(policy, question, verdict, holdings, now)
+        for holding in used:
+            data = _prove(question, verdict, holding.opening)
             proofs.setdefault(holding.token_id, []).append(Proof(name, data))
         oldest = min(holding.statement.as_of for holding in used)
-        results.append(QuestionResult(name, oldest.isoformat()))
+        results.append(QuestionResult(name, oldest.isoformat(), verdict))
     evidence = tuple(
         Proved(holding, tuple(proofs[holding.token_id]))
         for holding in holdings
@@ -60,19 +95,36 @@ def prove_tier(
 
 
 def _used(
-    policy: Policy, question: Question, holdings: Sequence[Holding], now: int
+    policy: Policy, question: Question, verdict: Verdict, holdings: Sequence[Holding], now: int
 ) -> list[Holding]:
     asked = [h for h in holdings if h.statement.schema.digest == question.schema.digest]
-    yes = [h for h in asked if judge(policy, question, h.statement, now)[0] == "YES"]
-    if not yes or (question.over == "each" and len(yes) < len(asked)):
-        raise VerificationFailed("NOT_PROVABLE", "the attestations do not prove this tier")
-    return asked if question.over == "each" else yes[:1]
+    if question.assurance is not None:
+        return _assuring(policy, question.assurance, asked, now)
+    found = [h for h in asked if judge(policy, question, h.statement, now)[0] == verdict]
+    if not found or (question.needs_all(verdict) and len(found) < len(asked)):
+        raise VerificationFailed("NOT_PROVABLE", "the attestations do not prove this")
+    return asked if question.needs_all(verdict) else found[:1]
 
 
-def _prove(question: Question, opening: Opening) -> bytes:
+def _assuring(
+    policy: Policy, wanted: Assurance, asked: Sequence[Holding], now: int
+) -> list[Holding]:
+    """As few of the holdings as suffice."""
+    found = {h.token_id: assurance.check_of(policy, wanted, h.statement, now) for h in asked}
+    checks = {token_id: check for token_id, check in found.items() if check is not None}
+    if not assurance.suffices(policy, wanted, list(checks.values())):
+        raise VerificationFailed("NOT_PROVABLE", "the identity checks do not suffice")
+    kept = assurance.fewest(policy, wanted, checks)
+    return [holding for holding in asked if holding.token_id in kept]
+
+
+def _prove(question: Question, verdict: Verdict, opening: Opening) -> bytes:
+    if question.assurance is not None:
+        return assurance.prove(question.assurance, opening)
     if question.condition is not None:
-        return opening.prove(question.condition)
+        holds = verdict == "YES"
+        return opening.prove(question.condition if holds else question.condition.opposite)
     disclosure = opening.disclose(question.fact or "")
-    if disclosure.value is not True:
-        raise VerificationFailed("NOT_PROVABLE", "the attested fact does not hold")
+    if disclosure.value is not (verdict == "YES"):
+        raise VerificationFailed("NOT_PROVABLE", "the attested fact is another")
     return disclosure.text.encode("ascii")

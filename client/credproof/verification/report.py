@@ -28,7 +28,7 @@ def report(verified: VerifiedAnswer) -> dict[str, Any]:
         "service": answer.domain,
         "answered_at": answer.issued_at,
         "results": [
-            {"question": result.question, "verdict": "YES", "as_of": result.as_of}
+            {"question": result.question, "verdict": result.verdict, "as_of": result.as_of}
             for result in answer.results
         ],
         "sources": [

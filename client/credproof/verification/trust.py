@@ -22,9 +22,11 @@ from credproof.base.limits import CLOCK_SKEW_S, TRUST_BYTES_MAX, at_most
 from credproof.base.members import Members
 from credproof.log.note import VerifierKey
 from credproof.verification.acceptance import Acceptance, parse_acceptance
+from credproof.verification.approval import verify_approvals
 from credproof.verification.bundle import TrustBundle, parse_bundle
+from credproof.verification.grammar import parse_policy
 from credproof.verification.participant import Participant, Role
-from credproof.verification.policy import Policy, PolicyRef, parse_policy
+from credproof.verification.policy import Policy, PolicyRef
 from credproof.verification.text import Text, parse_text
 
 
@@ -46,7 +48,7 @@ class Trust:
     def policies(self) -> Mapping[PolicyRef, Policy]:
         """The pinned policies."""
         by_id = {schema.id: schema for schema in self.schemas.values()}
-        digests = [pin.ref.digest for pin in self.bundle.policies]
+        digests = list(dict.fromkeys(pin.ref.digest for pin in self.bundle.policies))
         parsed = (parse_policy(doc, by_id) for doc in self._pinned("policy", digests))
         return {policy.ref: policy for policy in parsed}
 
@@ -107,27 +109,28 @@ class Trust:
         Raises:
             VerificationFailed: `UNKNOWN_POLICY`, `POLICY_NOT_IN_FORCE`.
         """
-        pin = next((pin for pin in self.bundle.policies if pin.ref == ref), None)
-        if pin is None:
+        pins = [pin for pin in self.bundle.policies if pin.ref == ref]
+        if not pins:
             raise VerificationFailed("UNKNOWN_POLICY", "the trust bundle pins no such policy")
-        if not pin.valid_from <= at + CLOCK_SKEW_S or at > pin.valid_until:
+        if not any(pin.is_in_force(at) for pin in pins):
             raise VerificationFailed("POLICY_NOT_IN_FORCE", "policy was not in force then")
         return self.policies[ref]
 
     def newest_policy(self, policy_id: str, at: int) -> Policy:
-        """The highest version of a policy that is in force at time `at`.
+        """The policy of this id that is in force at time `at` and began last.
+
+        So an older version comes back by being published again.
 
         Raises:
             VerificationFailed: `UNKNOWN_POLICY`.
         """
-        refs = [
-            pin.ref
-            for pin in self.bundle.policies
-            if pin.ref.id == policy_id and pin.valid_from <= at + CLOCK_SKEW_S <= pin.valid_until
+        pins = [
+            pin for pin in self.bundle.policies if pin.ref.id == policy_id and pin.is_in_force(at)
         ]
-        if not refs:
+        if not pins:
             raise VerificationFailed("UNKNOWN_POLICY", "no policy of this id is in force")
-        return self.policies[max(refs, key=lambda ref: ref.version)]
+        newest = max(pins, key=lambda pin: (pin.valid_from, pin.ref.version))
+        return self.policies[newest.ref]
 
     def active(self, participant_id: str, role: Role) -> Participant:
         """The active participant of this id and role.
@@ -167,7 +170,8 @@ def verify_trust(
 
     Raises:
         Malformed: as the encodings, `BAD_TRUST`.
-        VerificationFailed: `WRONG_ROOT`, `TRUST_EXPIRED`, `TRUST_ROLLBACK`, `MISSING_DOCUMENT`.
+        VerificationFailed: `WRONG_ROOT`, `TRUST_EXPIRED`, `TRUST_ROLLBACK`, `MISSING_DOCUMENT`,
+            `FROM_THE_FUTURE`; as `verify_approvals`.
     """
     at_most(len(token) + sum(map(len, documents)), TRUST_BYTES_MAX, "trust bundle")
     parsed = jws.parse(token, jws.TRUST, limit=TRUST_BYTES_MAX)
@@ -182,6 +186,8 @@ def verify_trust(
     if 0 < at < trust.bundle.issued_at - CLOCK_SKEW_S:
         raise VerificationFailed("FROM_THE_FUTURE", "trust bundle begins later: check the clock")
     _require_one_each(trust)
+    for pin in trust.bundle.policies:
+        verify_approvals(pin, trust.participants, trust.bundle.domain)
     binders = {name for item in trust.acceptances.values() for name in item.binders}
     if not binders <= set(trust.participants):
         raise Malformed("BAD_TRUST", "a provider accepts a binder that is no participant")
@@ -199,6 +205,8 @@ def _require_one_each(trust: Trust) -> None:
     """One digest per schema and policy version: else which one is meant would depend on order."""
     schemas = {schema.id for schema in trust.schemas.values()}
     policies = {(ref.id, ref.version) for ref in trust.policies}
-    bundle, found = trust.bundle, (len(schemas), len(policies), len(trust.texts))
-    if found != (len(bundle.schemas), len(bundle.policies), len(bundle.texts)):
+    begun = {(pin.ref, pin.valid_from) for pin in trust.bundle.policies}
+    bundle, found = trust.bundle, (len(schemas), len(policies), len(begun), len(trust.texts))
+    pinned = (len(bundle.schemas), len(trust.policies), len(bundle.policies), len(bundle.texts))
+    if found != pinned:
         raise Malformed("BAD_TRUST", "trust bundle pins two documents under one id and version")

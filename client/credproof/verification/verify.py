@@ -44,14 +44,13 @@ from credproof.verification.answer import (
     BindingEvidence,
     Kept,
     Logged,
-    Proof,
-    QuestionResult,
     TokenEvidence,
     evidence_digest,
     parse_answer,
 )
 from credproof.verification.consent import VerifiedConsent, verify_consent
-from credproof.verification.policy import Outcome, Policy, Question
+from credproof.verification.outcome import check_outcome, check_proofs
+from credproof.verification.policy import Outcome, Policy
 from credproof.verification.purpose import Template
 from credproof.verification.sources import Source, Sources
 from credproof.verification.standing import require_standing, require_terms
@@ -135,9 +134,9 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
         for token in tokens:
             _check_token(token, answer, policy, trust, sources)
     with step(5):
-        _check_proofs(bundle, answer, policy, trust, tokens)
+        check_proofs(bundle, answer, policy, tokens)
     with step(6):
-        _check_outcome(answer, policy, tokens)
+        check_outcome(answer, policy, tokens)
     with step(7):
         _check_subject(kept, answer, trust)
     with step(8):
@@ -310,86 +309,6 @@ def _check_token(
         <= date_of(answer.issued_at + CLOCK_SKEW_S)
     ):
         raise VerificationFailed("STALE", "token is older than the policy allows")
-
-
-# -- 5: proofs ----------------------------------------------------------------
-
-
-def _check_proofs(
-    bundle: AnswerBundle, answer: Answer, policy: Policy, trust: Trust, tokens: list[Token]
-) -> None:
-    given = [
-        (proof, token)
-        for item, token in zip(bundle.tokens, tokens, strict=True)
-        for proof in item.proofs
-    ]
-    for item in bundle.tokens:
-        if not item.proofs:
-            raise VerificationFailed("SURPLUS", "bundle holds a token that proves nothing")
-    results = []
-    for result in answer.results:
-        question = policy.questions.get(result.question)
-        if question is None:
-            raise VerificationFailed("UNKNOWN_QUESTION", "policy asks no such question")
-        used = [pair for pair in given if pair[0].question == result.question]
-        given = [pair for pair in given if pair[0].question != result.question]
-        results.append(_check_question(question, used, trust, tokens))
-    if given:
-        raise VerificationFailed("SURPLUS", "bundle holds a proof that no result needs")
-    if tuple(results) != answer.results:
-        raise VerificationFailed("OTHER_RESULTS", "results do not follow from the proofs")
-
-
-def _check_question(
-    question: Question, used: list[tuple[Proof, Token]], trust: Trust, tokens: list[Token]
-) -> QuestionResult:
-    asked = [token for token in tokens if token.schema_digest == question.schema.digest]
-    shown = [token.id for _, token in used]
-    needed = [token.id for token in asked] if question.over == "each" else shown[:1]
-    if not shown or shown != needed:
-        raise VerificationFailed("MISSING_PROOF", "a question lacks a proof, or has one too many")
-    for proof, token in used:
-        _check_proof(question, proof, token)
-    oldest = min(token.as_of for _, token in used)
-    return QuestionResult(question.name, oldest.isoformat())
-
-
-def _check_proof(question: Question, proof: Proof, token: Token) -> None:
-    if token.schema_digest != question.schema.digest:
-        raise VerificationFailed("WRONG_SCHEMA", "proof is about a token of another schema")
-    if question.currency not in (None, token.currency):
-        raise VerificationFailed("OTHER_CURRENCY", "token is in another currency than asked")
-    if question.condition is not None:
-        token.verify_condition(question.schema, question.condition, proof.data)
-    elif token.open([parse_disclosure(_ascii(proof.data))]) != {question.fact: True}:
-        raise VerificationFailed("BAD_DISCLOSURE", "disclosure does not open the fact asked for")
-
-
-def _ascii(data: bytes) -> str:
-    if not data.isascii():
-        raise Malformed("BAD_DISCLOSURE", "disclosure is not ASCII")
-    return data.decode("ascii")
-
-
-# -- 6: outcome ---------------------------------------------------------------
-
-
-def _check_outcome(answer: Answer, policy: Policy, tokens: list[Token]) -> None:
-    answered = tuple(result.question for result in answer.results)
-    if answer.outcome.kind != "TIER":
-        if answered or tokens or answer.offer:
-            raise VerificationFailed(
-                "OTHER_OUTCOME", "only a granted tier shows proofs or an offer"
-            )
-        return
-    tier = policy.tier(answer.outcome.tier or "")
-    if tier is None or answered != tier.when or answer.offer != tier.offer:
-        raise VerificationFailed("OTHER_OUTCOME", "outcome does not follow from the policy")
-    for name in tier.when:
-        digest = policy.questions[name].schema.digest
-        issuers = {token.issuer for token in tokens if token.schema_digest == digest}
-        if len(issuers) < policy.sources_min:
-            raise VerificationFailed("FEW_SOURCES", "fewer providers than the policy asks for")
 
 
 # -- 7: the borrower ----------------------------------------------------------

@@ -10,7 +10,8 @@ from credproof.base.errors import Conflict, CredproofError, Refused, Unreachable
 from credproof.base.jws import token_id
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.verification.answer import ENTRY_ANSWER, AnswerBundle, answer_commitment
-from credproof.verification.policy import Evaluation, Policy, PolicyRef
+from credproof.verification.evaluation import Evaluation
+from credproof.verification.policy import Policy, PolicyRef
 from credproof.wire import answer as wire
 
 from credproof_server.log.state import Transaction

@@ -17,8 +17,9 @@ from credproof.verification.answer import (
     sign_answer,
 )
 from credproof.verification.consent import VerifiedConsent, verify_consent
-from credproof.verification.policy import Evaluation, Policy, evaluate
-from credproof.verification.proving import Holding, Proved, prove_tier
+from credproof.verification.evaluation import Evaluation, evaluate
+from credproof.verification.policy import Policy
+from credproof.verification.proving import Holding, Proved, prove
 from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
 
@@ -65,7 +66,7 @@ class Drafting:
         allowed = _under_consent(holdings, consent, trust)
         require_fair(template, consent)
         evaluation = evaluate(policy, [h.statement for h in allowed], now=now)
-        proved, results = _prove(policy, evaluation, allowed, now)
+        proved, results = prove(policy, evaluation, allowed, now=now)
         bindings = _bindings(holdings, consent, proved, trust)
         tokens = tuple(TokenEvidence(p.holding.token, p.proofs, _place(p.holding)) for p in proved)
         answer = self._sign(ask, token, evaluation, policy, tokens, bindings, results, now)
@@ -140,13 +141,6 @@ def _under_consent(holdings: Holdings, consent: VerifiedConsent, trust: Trust) -
     issuers = {holding.statement.issuer for holding in holdings.attestations}
     opened = {name for name in issuers if holdings.binding(name, consent.keys, trust)}
     return [h for h in holdings.attestations if h.statement.issuer in opened]
-
-
-def _prove(
-    policy: Policy, evaluation: Evaluation, holdings: Sequence[Holding], now: int
-) -> tuple[tuple[Proved, ...], tuple[QuestionResult, ...]]:
-    tier = policy.tier(evaluation.outcome.tier or "")
-    return prove_tier(policy, tier, holdings, now=now) if tier else ((), ())
 
 
 def _bindings(

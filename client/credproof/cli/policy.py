@@ -1,0 +1,248 @@
+"""`credproof policy`: read, compare, explain and approve policies. `publish` is the server's."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from credproof import standard
+from credproof.attestation.schema import Schema
+from credproof.base.errors import CredproofError, Malformed
+from credproof.cli.output import (
+    EXIT_CODES,
+    FAILED,
+    HomeOption,
+    JsonOption,
+    out,
+    print_error,
+    print_json,
+    read_file,
+    require_writable,
+    write_file,
+)
+from credproof.home import Home
+from credproof.verification.bundle import PolicyPin
+from credproof.verification.diff import policy_diff
+from credproof.verification.explain import policy_text, untouched
+from credproof.verification.grammar import parse_policy
+from credproof.verification.lint import Lint, lint
+from credproof.verification.participant import NEVER
+from credproof.verification.policy import Policy
+from credproof.verification.proposal import Proposal, parse_proposal
+
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+"""How a time is written and read here: UTC."""
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A policy, as YAML.")]
+SchemasOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        envvar="CREDPROOF_HOME",
+        help="Take the schemas in force from this home; the shipped ones if not given.",
+    ),
+]
+
+app = typer.Typer(
+    help="Lint, compare, explain, approve and publish policies.", no_args_is_help=True
+)
+
+
+@app.command("lint", epilog=EXIT_CODES)
+def lint_command(
+    file: FileArgument, home: SchemasOption = None, as_json: JsonOption = False
+) -> None:
+    """Check a policy, and show in bits what it reveals at most about a borrower.
+
+    Refuses what cannot be proved: thresholds off the ladder (NOT_ON_LADDER, NO_LADDER), claims
+    that may not be shown (UNPROVABLE), and fields that no decision about credit may rest on
+    (PROTECTED_FIELD). Exit code 1 when the policy is refused. Needs no network.
+
+    \b
+    Example:
+      credproof policy lint my-policy.yaml
+    """
+    try:
+        policy = parse_policy(read_file(file), _schemas(home))
+    except CredproofError as error:
+        if as_json:
+            print_json({"ok": False, "reason": error.reason, "message": error.message})
+        else:
+            print_error(error)
+        raise typer.Exit(FAILED) from None
+    if as_json:
+        print_json(_lint_json(policy, lint(policy)))
+    else:
+        _print_lint(policy, lint(policy))
+
+
+def _print_lint(policy: Policy, found: Lint) -> None:
+    _print_name(policy)
+    for name, bits in found.questions.items():
+        out.print(f"  question {name:<31} {bits:>6.2f} bits", markup=False)
+    for item in found.claims:
+        told = f"{item.parts} parts of at most {item.most}"
+        out.print(f"  {item.schema}: {item.claim}: {item.bits:.2f} bits, {told}", markup=False)
+    out.print(f"All questions:  {found.asked_bits:.2f} bits, if every verdict were told")
+    out.print(
+        f"One answer:     {found.told_bits:.2f} bits, by its outcome and what its proofs disclose"
+    )
+
+
+def _lint_json(policy: Policy, found: Lint) -> dict[str, object]:
+    return {
+        "ok": True,
+        "policy": {"id": policy.id, "version": policy.version, "digest": policy.ref.digest.hex()},
+        "questions": {name: round(bits, 3) for name, bits in found.questions.items()},
+        "claims": [
+            {
+                "schema": item.schema,
+                "claim": item.claim,
+                "parts": item.parts,
+                "most": item.most,
+                "bits": round(item.bits, 3),
+            }
+            for item in found.claims
+        ],
+        "asked_bits": round(found.asked_bits, 3),
+        "told_bits": round(found.told_bits, 3),
+    }
+
+
+@app.command("diff", epilog=EXIT_CODES)
+def diff_command(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A policy.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another version of it.")],
+    home: SchemasOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say in words what changes between two versions of a policy. Needs no network.
+
+    \b
+    Example:
+      credproof policy diff standing-1.yaml standing-2.yaml
+    """
+    schemas = _schemas(home)
+    before, after = (parse_policy(read_file(path), schemas) for path in (old, new))
+    changes = policy_diff(before, after, standard.text("en"))
+    if as_json:
+        print_json({"from": before.version, "to": after.version, "changes": changes})
+        return
+    for line in changes or ["nothing changes but the version"]:
+        out.print(line, markup=False)
+
+
+@app.command("explain", epilog=EXIT_CODES)
+def explain_command(
+    policy: Annotated[
+        str, typer.Argument(metavar="POLICY", help="A policy's file, or its id with --home.")
+    ],
+    home: SchemasOption = None,
+    language: Annotated[str, typer.Option(help="zh or en.")] = "zh",
+) -> None:
+    """Tell in plain words what a policy proves, and what it does not touch.
+
+    The same words stand in the notice that a borrower reads. Needs no network.
+
+    \b
+    Example:
+      credproof policy explain revolving-standing --language en --home lend
+    """
+    if language not in ("en", "zh"):
+        raise Malformed("BAD_LANGUAGE", "there is no explanation in this language: take zh or en")
+    found, text = _named(policy, home), standard.text(language)
+    typer.echo(policy_text(found, text))
+    rest = text.words["separator"].join(untouched([found], language)) or text.words["nothing"]
+    typer.echo(text.say("known"))
+    typer.echo(text.say("rest", untouched=rest))
+
+
+@app.command("sign", epilog=EXIT_CODES)
+def sign_command(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A policy, or a proposal to approve of too.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The proposal to be written.")],
+    home: HomeOption = Path(),
+    begin: Annotated[
+        dt.datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d", MOMENT], help="In force from (UTC); now."),
+    ] = None,
+    end: Annotated[
+        dt.datetime | None,
+        typer.Option("--until", formats=["%Y-%m-%d", MOMENT], help="Until (UTC); without end."),
+    ] = None,
+) -> None:
+    """Approve of a policy and its dates, as an operator; two operators must.
+
+    The first names the dates and sends the proposal to the second, who signs it in turn: read it
+    with explain and lint before. Dates stand in what is signed. Needs no network.
+
+    \b
+    Example:
+      credproof policy sign my-policy.yaml -o my-policy.proposal --home service/operator
+      credproof policy sign my-policy.proposal -o my-policy.proposal --home operator-2
+    """
+    operator = Home(home)
+    data, schemas = read_file(file), _schemas(home)
+    if _is_proposal(data):
+        if begin or end:
+            raise typer.BadParameter("the proposal has its dates: sign it as it is, or begin anew")
+        proposal = parse_proposal(data, schemas)
+    else:
+        policy = parse_policy(data, schemas)
+        since, until = _seconds(begin, int(time.time())), _seconds(end, NEVER)
+        proposal = Proposal(policy, PolicyPin(policy.ref, since, until))
+    require_writable(output)
+    settings = operator.settings
+    signed = proposal.signed(
+        operator.signer, operator=settings.id, domain=settings.domain, now=int(time.time())
+    )
+    write_file(output, signed.to_bytes())
+    _print_name(signed.policy)
+    out.print(f"In force:   {moment(signed.pin.valid_from)} until {moment(signed.pin.valid_until)}")
+    out.print(f"Approvals:  {len(signed.pin.approvals)} of 2, in {output}")
+
+
+def moment(seconds: int) -> str:
+    """A time in UTC, or `-` for an open end."""
+    if seconds == NEVER:
+        return "-"
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime(MOMENT)
+
+
+def _print_name(policy: Policy) -> None:
+    out.print(f"Policy:     {policy.id} version {policy.version}")
+    out.print(f"Digest:     {policy.ref.digest.hex()}")
+
+
+def _schemas(home: Path | None) -> Mapping[str, Schema]:
+    if home is None:
+        return standard.schemas()
+    return {schema.id: schema for schema in Home(home).trust(at=0).schemas.values()}
+
+
+def _named(name: str, home: Path | None) -> Policy:
+    path = Path(name)
+    if path.is_file():
+        data, schemas = path.read_bytes(), _schemas(home)
+        return (
+            parse_proposal(data, schemas).policy
+            if _is_proposal(data)
+            else parse_policy(data, schemas)
+        )
+    if home is None:
+        raise typer.BadParameter(f"no file {name}: name a file, or an id together with --home")
+    return Home(home).trust(at=0).newest_policy(name, int(time.time()))
+
+
+def _is_proposal(data: bytes) -> bool:
+    return data.startswith(b'{"approvals":')
+
+
+def _seconds(named: dt.datetime | None, default: int) -> int:
+    return default if named is None else int(named.replace(tzinfo=dt.UTC).timestamp())

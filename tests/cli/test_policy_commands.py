@@ -1,0 +1,92 @@
+"""`credproof policy`: lint, diff, explain, sign, publish, list, as operators type them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from credproof import standard
+from credproof.base.errors import CredproofError
+from credproof.cli.app import app
+from typer.testing import CliRunner
+
+from tests.deployment import Deployment
+
+SHIPPED = standard.read("policies/revolving-standing.yaml").decode()
+SECOND = SHIPPED.replace("version: 1", "version: 2", 1).replace("below: 8000", "below: 7000")
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["policy", *map(str, arguments)])
+    if isinstance(result.exception, CredproofError):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return " ".join(result.output.split())
+
+
+@pytest.fixture
+def files(tmp_path) -> tuple[Path, Path]:
+    first, second = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    first.write_text(SHIPPED, "utf-8")
+    second.write_text(SECOND, "utf-8")
+    return first, second
+
+
+def test_lint_shows_bits_per_question_and_in_all(files):
+    told = run("lint", files[0])
+    assert "question room 1.00 bits" in told
+    assert "utilisation_bp: 1.58 bits, 3 parts of at most 14" in told
+    found = json.loads(CliRunner().invoke(app, ["policy", "lint", str(files[0]), "--json"]).stdout)
+    assert found["ok"]
+    assert found["asked_bits"] > len({item["claim"] for item in found["claims"]})
+
+
+def test_lint_refuses_a_threshold_off_the_ladder_with_exit_code_1(files):
+    files[0].write_text(SHIPPED.replace("below: 8000", "below: 8001"), "utf-8")
+    assert "NOT_ON_LADDER" in run("lint", files[0], code=1)
+    assert json.loads(run("lint", files[0], "--json", code=1))["reason"] == "NOT_ON_LADDER"
+
+
+def test_diff_says_what_moves(files):
+    assert "question room: threshold moved 8000 -> 7000" in run("diff", *files)
+    found = json.loads(run("diff", *files, "--json"))
+    assert (found["from"], found["to"], len(found["changes"])) == (1, 2, 1)
+    assert "nothing changes" in run("diff", files[0], files[0])
+
+
+def test_explain_says_what_is_proved_and_what_is_not_touched(files):
+    english = run("explain", files[0], "--language", "en")
+    assert "Share of the limit in use: less than 80 %" in english
+    assert "It does not touch: " in english
+    assert "额度使用率" in run("explain", files[0])
+    with pytest.raises(CredproofError) as caught:
+        run("explain", files[0], "--language", "fr")
+    assert caught.value.reason == "BAD_LANGUAGE"
+    assert "name a file" in run("explain", "no-such-policy", code=2)
+
+
+def test_a_policy_goes_from_one_operator_to_the_other_and_into_force(files, tmp_path):
+    service = Deployment(tmp_path / "d").service
+    proposal = tmp_path / "two.proposal"
+    first, second = service / "operator", service / "operator-2"
+    one = run("sign", files[1], "-o", proposal, "--home", first, "--until", "2099-01-01")
+    assert "Approvals: 1 of 2" in one
+    with pytest.raises(CredproofError) as caught:
+        run("publish", service, proposal)
+    assert caught.value.reason == "NOT_APPROVED"
+    assert "begin anew" in run(
+        "sign", proposal, "-o", proposal, "--home", second, "--until", "2099-01-02", code=2
+    )
+    assert "Approvals: 2 of 2" in run("sign", proposal, "-o", proposal, "--home", second)
+    assert "Published: revolving-standing version 2" in run("publish", service, proposal)
+    assert run("list", service).count("in force") == 3
+    found = json.loads(run("list", service, "--json"))
+    assert [(pin["id"], pin["version"]) for pin in found][-1] == ("revolving-standing", 2)
+    assert "2099-01-01T00:00:00Z" in run("list", service)
+
+
+def test_a_policy_in_force_is_explained_by_its_id(tmp_path):
+    service = Deployment(tmp_path).service
+    told = run("explain", "revolving-standing", "--home", service / "operator", "--language", "en")
+    assert "revolving-standing, version 1" in told
