@@ -10,8 +10,9 @@ from credproof.base.keys import PublicKey
 from credproof.log.entry import ChainPosition, Entry, entry_hash, parse_entry
 from credproof.log.merkle import Tree, leaf_hash
 from credproof.verification.trust import Trust, verify_trust
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
+from credproof_server.storage import repository
 from credproof_server.storage.tables import commits, documents, entries, trust_bundles
 
 REGISTRY_CHANGED = b'"kind":"registry.changed"'
@@ -115,10 +116,9 @@ class Transaction:
             {"log_index": first + i, "line": line, "leaf": leaf}
             for i, (line, leaf) in enumerate(zip(self._lines, leaves, strict=True))
         ]
-        self.connection.execute(insert(entries), rows)
+        repository.add_entries(self.connection, rows)
         tree.extend(leaves)
-        head = {"tree_size": tree.size, "root": tree.root()}
-        self.connection.execute(insert(commits), [head])
+        repository.add_commit(self.connection, tree.size, tree.root())
 
     def adopt(self) -> None:
         """The commit succeeded: what it made is now the state."""
