@@ -13,7 +13,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from credproof.base.errors import Conflict, DataLoss, Unreachable
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 MAIN = "main"
@@ -52,7 +52,30 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Any) -> None:
-    connection.exec_driver_sql("BEGIN")
+    _on_driver(connection, "BEGIN")
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """What fails inside leaves nothing behind, and its neighbours in the transaction unhurt.
+
+    As `begin_nested`, at a fraction of its cost: there is one for every command.
+    """
+    _on_driver(connection, "SAVEPOINT command")
+    try:
+        yield
+    except BaseException:
+        _on_driver(connection, "ROLLBACK TO SAVEPOINT command")
+        raise
+    finally:
+        _on_driver(connection, "RELEASE SAVEPOINT command")
+
+
+def _on_driver(connection: Connection, statement: str) -> None:
+    """Run what takes no values and gives no rows."""
+    cursor = connection.connection.cursor()
+    cursor.execute(statement)
+    cursor.close()
 
 
 @contextmanager
