@@ -12,7 +12,6 @@ from credproof.base.keys import PublicKey
 from credproof.base.limits import DOCUMENT_SIGNATURES_MAX, at_most
 from credproof.verification.consent import (
     VerifiedConsent,
-    verify_consent,
     verify_revocation,
 )
 from credproof.verification.document import join_signatures, split_signatures
@@ -25,6 +24,7 @@ from sqlalchemy import Connection, Row
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt, padded
 from credproof_server.service.holdings import load_holdings
+from credproof_server.service.verified import verified_consent
 from credproof_server.storage import repository
 from credproof_server.storage.vault import DataKey
 
@@ -77,7 +77,7 @@ class Consents:
 
     def _prepare(self, token: str, caller: PublicKey) -> GrantConsent:
         trust, now = self._core.trust, self._core.clock()
-        consent = verify_consent(token, trust.bundle.relying_parties)
+        consent = verified_consent(token, trust.bundle.relying_parties)
         if not consent.document.may_come_from(caller) or not _is_acceptable(consent, trust, now):
             raise not_permitted()
         sub = consent.terms.sub
@@ -103,7 +103,7 @@ class Consents:
             key = self._core.vault.key(row.sub)
             consent = stored_consent(connection, key, row.consent_id)
         assert consent is not None, "its row was just found"
-        if not set(verify_consent(consent, parties).keys) & set(revocation.keys):
+        if not set(verified_consent(consent, parties).keys) & set(revocation.keys):
             raise not_permitted()
         return RevokeConsent(revocation.consent, key)
 
@@ -131,7 +131,7 @@ def open_consent(row: Row[Any], further: Sequence[Row[Any]], key: DataKey) -> st
     for signature in further:
         name = signature_name(row.consent_id, signature.log_index)
         texts.append(key.open(SIGNATURE_ROW, name, signature.sealed).decode("ascii"))
-    return join_signatures(texts)
+    return join_signatures(texts) if further else texts[0]
 
 
 def signature_name(consent_id: bytes, log_index: int) -> bytes:
@@ -143,7 +143,7 @@ def _further(consent: VerifiedConsent, there: str | None, trust: Trust) -> str |
     """What this consent brings that is not stored yet: all of it, some signatures, or nothing."""
     if there is None:
         return consent.document.text
-    known = verify_consent(there, trust.bundle.relying_parties).keys
+    known = verified_consent(there, trust.bundle.relying_parties).keys
     fresh = [item.text for item in consent.document.signatures if item.key not in known]
     return join_signatures(fresh) if fresh else None
 

@@ -16,7 +16,7 @@ from credproof.verification.answer import (
     evidence_digest,
     sign_answer,
 )
-from credproof.verification.consent import VerifiedConsent, verify_consent
+from credproof.verification.consent import VerifiedConsent
 from credproof.verification.evaluation import Evaluation, evaluate
 from credproof.verification.policy import Policy
 from credproof.verification.proving import Holding, Proved, prove
@@ -28,6 +28,7 @@ from credproof_server.service.consents import not_permitted, open_consent
 from credproof_server.service.core import Core
 from credproof_server.service.fair_use import require_fair, require_open
 from credproof_server.service.holdings import Holdings, jwk_disclosure, open_holdings
+from credproof_server.service.verified import verified_consent
 from credproof_server.storage import repository
 from credproof_server.storage.vault import DataKey
 
@@ -125,7 +126,7 @@ class Drafting:
 
 def _permit(trust: Trust, ask: Ask, token: str, now: int) -> tuple[VerifiedConsent, Policy]:
     try:
-        consent = verify_consent(token, trust.bundle.relying_parties)
+        consent = verified_consent(token, trust.bundle.relying_parties)
         policy = trust.policy_in_force(ask.policy, now)
         via = trust.bundle.domain
         consent.verify_scope(sub=ask.sub, lender=ask.lender, via=via, policy=policy, at=now)
