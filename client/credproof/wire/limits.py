@@ -6,7 +6,8 @@ is refused too, and a test says that every field of every request is in it.
 
 from __future__ import annotations
 
-from typing import Final
+from functools import cache
+from typing import Final, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -83,15 +84,32 @@ def check(message: Message) -> None:
         name = message.DESCRIPTOR.name
         raise Malformed("NOT_A_MESSAGE", f"{name} holds a field that this version does not know")
     for field, value in message.ListFields():
-        name = name_of(field)
-        if field.is_repeated:
-            limits.at_most(len(value), _limit(LIMITS, name), name)
-        for item in value if field.is_repeated else (value,):
-            if field.type == FieldDescriptor.TYPE_MESSAGE:
+        rule = _rule(field)
+        if rule.items is not None:
+            limits.at_most(len(value), rule.items, rule.name)
+        for item in (value,) if rule.items is None else value:
+            if rule.is_message:
                 check(item)
-            elif field.type in _SIZED:
-                table = ITEM_LIMITS if field.is_repeated else LIMITS
-                limits.at_most(len(item), _limit(table, name), name)
+            elif rule.size is not None:
+                limits.at_most(len(item), rule.size, rule.name)
+
+
+class _Rule(NamedTuple):
+    """What a field may hold: `items` of them if it is a list, each of `size` if it has one."""
+
+    name: str
+    items: int | None
+    size: int | None
+    is_message: bool
+
+
+@cache
+def _rule(field: FieldDescriptor) -> _Rule:
+    name, is_sized = name_of(field), field.type in _SIZED
+    items = _limit(LIMITS, name) if field.is_repeated else None
+    table = ITEM_LIMITS if field.is_repeated else LIMITS
+    size = _limit(table, name) if is_sized else None
+    return _Rule(name, items, size, field.type == FieldDescriptor.TYPE_MESSAGE)
 
 
 def name_of(field: FieldDescriptor) -> str:
