@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.adversary.guessing import SHARE, asking, publish_all, share
+from tests.adversary.guessing import SHARE, Attacker, asking, publish_all, share
 from tests.cli.test_commands import run
 from tests.rpc.conftest import LENDER
 from tests.world import GOOD
@@ -14,6 +14,7 @@ from tests.world import GOOD
 POLICIES = [
     share("known-below", 7000),
     asking("known-above", {"q": {"claim": SHARE, "at_least": 4000}}),
+    share("known-why", 5000, otherwise={"outcome": "REFER", "reasons": "first_failing"}),
 ]
 
 
@@ -40,9 +41,24 @@ def test_the_intervals_of_all_answers_are_told_for_each_borrower(running, kept):
     told = run("lender", "known", folder, home=running.world.home(LENDER))
     first, second = told.split("Borrower:")[1:]
     assert people[0][0] in first
-    row = " ".join(first.split())
-    assert f"consumer-revolving/1 {SHARE} at least 4000, below 7000 3 of 14 3" in row
-    assert f"{SHARE} below 7000 7 of 14 7" in " ".join(second.split())
+    assert f"{SHARE}: at least 4000, below 7000: 3 of 14 bands left, of 3 at least" in first
+    assert f"{SHARE}: below 7000: 7 of 14 bands left, of 7 at least" in second
+
+
+def test_what_failed_is_of_the_one_account_when_another_answer_shows_all_of_them(running, tmp_path):
+    """REFER with its reason proves it on one account; a tier shows that there is no other."""
+    subject_id, borrower = running.person({**GOOD, SHARE: 5500})
+    attacker = Attacker()
+    with running.world.lender() as lender:
+        for policy in POLICIES[1:]:
+            assert attacker.ask(lender, subject_id, borrower, policy)
+    for number, (_, answer) in enumerate(attacker.answered):
+        (tmp_path / f"{number}.answer").write_bytes(answer.to_bytes())
+    home = running.world.home(LENDER)
+    told = run("lender", "known", tmp_path / "1.answer", home=home)
+    assert f"{SHARE}: anything (on one account at least 5000): 14 of 14 bands left" in told
+    told = run("lender", "known", tmp_path, home=home)
+    assert f"{SHARE}: at least 5000: 9 of 14 bands left, of 1 at least" in told
 
 
 def test_machines_get_the_same(running, kept):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from credproof.attestation.schema import Schema
 from credproof.verification.answer import Answer, QuestionResult
 from credproof.verification.evaluation import evaluate
-from credproof.verification.known import Known, known
+from credproof.verification.known import Known, Told, known
 from credproof.verification.meter import Interval
 from credproof.verification.policy import Policy
 from hypothesis import given, settings
@@ -47,7 +47,8 @@ def answered(policy: Policy, accounts, schema: Schema = SCHEMA, *, time: int = N
         results=tuple(results),
         **digests,
     )
-    return policy, answer
+    on_all = [policy.questions[r.question].needs_all(r.verdict) for r in results]
+    return Told(policy, answer, {schema.id: len(accounts)} if any(on_all) else {})
 
 
 def about(answers, claim: str) -> Known:
@@ -83,9 +84,10 @@ def test_a_better_tier_that_was_not_granted_tells_what_alone_can_have_failed():
     policy = asking(
         ["low", "more"], ["low"], low=question("aa", at_least=2), more=question("aa", at_least=4)
     )
-    item = about([answered(policy, [MILD])], "aa")
+    item = about([answered(policy, [MILD, MILD])], "aa")
     assert item.every == Interval(2, 7), "on one of the accounts it is below 4, not on every one"
     assert item.some == Interval(2, 4)
+    assert about([answered(policy, [MILD])], "aa").every == Interval(2, 4), "there is but one"
     answers = [answered(asking(["q"], q=question("aa", over="any", at_least=4)), [MILD])]
     assert about(answers, "aa").every == Interval(0, 4), "no account reaches it"
 
@@ -130,4 +132,4 @@ def test_a_tier_refused_though_nothing_of_it_fails_is_a_contradiction_too():
     both = asking(["a", "c"], ["a"], a=question("aa", at_least=2), c=question("cc", below=1))
     granted = answered(both, [MILD], time=NOW - 1000)
     lower = answered(both, [MILD | {"cc": 2}])
-    assert about([granted, lower], "cc").some.low == 1
+    assert about([granted, lower], "cc").every.low == 1

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from credproof.base.errors import CredproofError
 from credproof.cli.output import (
@@ -23,13 +22,12 @@ from credproof.cli.output import (
 from credproof.cli.verifying import answer_files
 from credproof.home import Home
 from credproof.lender import OfflineVerifier
-from credproof.verification.answer import Answer
-from credproof.verification.known import Known, known
+from credproof.verification.known import Known, Told, known, told
 from credproof.verification.meter import Cells, Interval, Named, broken, meter
 from credproof.verification.policy import Policy
 from credproof.wire import answer as answer_wire
 
-Answers = list[tuple[Policy, Answer]]
+Answers = list[Told]
 
 
 def register(app: typer.Typer) -> None:
@@ -48,9 +46,10 @@ def known_command(
 
     Verifies them first, offline. Counts what is proved, and why no better tier was granted, as if
     all figures were known, recent and unchanged; where answers contradict one another, only the
-    newer ones. Numbers are as on the ladder, money in minor units. Bands are the parts between
-    neighbouring rungs; the last column is what the meter guarantees, whatever was answered. Exit
-    code 1 when an answer does not verify. Needs no network. Writes nothing.
+    newer ones. An interval is of every account, and where more is known of one, that is said.
+    Numbers are as on the ladder, money in minor units. Bands are the parts between neighbouring
+    rungs: how many are left, and how many are at least, whatever was answered. Exit code 1 when an
+    answer does not verify. Needs no network. Writes nothing.
 
     \b
     Example:
@@ -76,24 +75,19 @@ def _by_borrower(paths: Sequence[Path], home: Home) -> dict[str, Answers]:
         except CredproofError as error:
             err.print(f"{path}: error: {error.message} ({error.reason})", markup=False)
             raise typer.Exit(FAILED) from None
-        kept = answer_wire.parse(data).kept
-        assert kept is not None, "an answer without it does not verify"
-        answers = found.setdefault(kept.transcript.subject_id, [])
-        answers.append((verified.policy, verified.answer))
+        bundle = answer_wire.parse(data)
+        assert bundle.kept is not None, "an answer without it does not verify"
+        answers = found.setdefault(bundle.kept.transcript.subject_id, [])
+        answers.append(told(verified.policy, verified.answer, bundle))
     return found
 
 
 def _print_known(rows: Sequence[Known]) -> None:
-    table = Table("claim", "every account", "some account", "bands left", "at least", box=None)
     for row in rows:
-        table.add_row(
-            f"{row.schema.id} {row.claim}",
-            _words(row.cells, row.every),
-            "" if row.some == row.every else _words(row.cells, row.some),
-            f"{row.cells.bands(row.every)} of {len(row.cells.edges) - 1}",
-            str(row.cells.narrowest),
-        )
-    out.print(table)
+        some = "" if row.some == row.every else f" (on one account {_words(row.cells, row.some)})"
+        left = f"{row.cells.bands(row.every)} of {len(row.cells.edges) - 1} bands left"
+        said = f"{_words(row.cells, row.every)}{some}: {left}, of {row.cells.narrowest} at least"
+        out.print(f"  {row.schema.id}: {row.claim}: {said}", markup=False)
 
 
 def _words(cells: Cells, part: Interval) -> str:
@@ -126,8 +120,8 @@ def print_meter(policies: Sequence[Policy]) -> None:
     for (schema, claim), cells in meter(policies).items():
         out.print(f"  {schema}: {claim}: {_cells_text(cells)}", markup=False)
     for item in broken(policies):
-        told = f"{item.claim} is promised {item.bands} bands, one lender is refused (TOO_NARROW)"
-        out.print(f"  {item.schema.id}: {told}", markup=False)
+        said = f"{item.claim} is promised {item.bands} bands, one lender is refused (TOO_NARROW)"
+        out.print(f"  {item.schema.id}: {said}", markup=False)
 
 
 def _cells_text(cells: Cells) -> str:

@@ -1,18 +1,18 @@
 """What kept answers imply about a borrower: an interval for each claim.
 
 From what is proved, and from why no better tier was granted. Read as a lender would who takes every
-figure that was asked about to be known, recent and in the currency asked for, and unchanged since
-the first answer. Where answers contradict one another something did change: then only those from
-there on count.
+figure that was asked about to be known, recent and in the currency asked for, and all accounts to
+be as they were since the first answer. Where answers contradict one another something did change:
+then only those from there on count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from credproof.attestation.schema import Schema
-from credproof.verification.answer import Answer
+from credproof.verification.answer import Answer, AnswerBundle
 from credproof.verification.meter import (
     Cells,
     Interval,
@@ -23,6 +23,27 @@ from credproof.verification.meter import (
     related,
 )
 from credproof.verification.policy import Policy, Question, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A verified answer with its policy; `accounts` are how many there are, by schema id, where
+    the answer shows proofs on all of them."""
+
+    policy: Policy
+    answer: Answer
+    accounts: Mapping[str, int]
+
+
+def told(policy: Policy, answer: Answer, bundle: AnswerBundle) -> Told:
+    """What a verified bundle tells."""
+    accounts: dict[str, int] = {}
+    for result in answer.results:
+        question = policy.questions[result.question]
+        if question.needs_all(result.verdict):
+            used = [t for t in bundle.tokens if any(p.question == question.name for p in t.proofs)]
+            accounts[question.schema.id] = len(used)
+    return Told(policy, answer, accounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +61,16 @@ class Known:
     cells: Cells
 
 
-def known(answers: Iterable[tuple[Policy, Answer]]) -> list[Known]:
-    """What verified answers about one borrower imply, for each claim that they can tell of."""
-    ordered = sorted(answers, key=lambda item: item[1].issued_at)
+def known(answers: Iterable[Told]) -> list[Known]:
+    """What answers about one borrower imply, for each claim that they can tell of."""
+    ordered = sorted(answers, key=lambda item: item.answer.issued_at)
     found = _Knowledge(ordered[:1])
     for item in ordered[1:]:
         together = _Knowledge([*found.answers, item])
         found = _Knowledge([item]) if together.is_contradictory else together
     return [
         Known(found.schemas[name[0]], name[1], *found.of(name), cells)
-        for name, cells in meter(policy for policy, _ in ordered).items()
+        for name, cells in meter(item.policy for item in ordered).items()
         if name[0] in found.schemas
     ]
 
@@ -58,14 +79,14 @@ def known(answers: Iterable[tuple[Policy, Answer]]) -> list[Known]:
 class _Knowledge:
     """All that follows from some answers; each step of it is a bound of a claim."""
 
-    answers: Sequence[tuple[Policy, Answer]]
+    answers: Sequence[Told]
     schemas: dict[str, Schema] = field(init=False)
     every: dict[Named, Interval] = field(init=False)
     some: dict[Named, Interval] = field(init=False)
     is_torn: bool = False
 
     def __post_init__(self) -> None:
-        asked = [q for policy, _ in self.answers for q in policy.questions.values()]
+        asked = [q for item in self.answers for q in item.policy.questions.values()]
         self.schemas = {question.schema.id: question.schema for question in asked}
         self.every = {
             (name, claim): interval
@@ -73,10 +94,10 @@ class _Knowledge:
             for claim, interval in bounds(schema).items()
         }
         self.some = dict(self.every)
-        for policy, answer in self.answers:
-            for name, verdict in _told(policy, answer):
-                self._learn(policy.questions[name], verdict)
-        self._conclude([clause for item in self.answers for clause in _failed(*item)])
+        for item in self.answers:
+            for name, verdict in _verdicts(item):
+                self._learn(item.policy.questions[name], verdict)
+        self._conclude([clause for item in self.answers for clause in _failed(item)])
 
     def of(self, name: Named) -> tuple[Interval, Interval]:
         """What is known of a claim on every account, and on one account at least."""
@@ -108,7 +129,8 @@ class _Knowledge:
         found = conditions(question)
         if verdict == "NO":  # one of several conditions fails: that bounds none of them
             found = (found[0].opposite,) if len(found) == 1 else ()
-        scope = self.every if question.needs_all(verdict) else self.some
+        is_every = question.needs_all(verdict) or self._has_one_account(question)
+        scope = self.every if is_every else self.some
         for condition in found:
             name = (question.schema.id, condition.claim)
             low, end = scope[name].low, scope[name].end
@@ -116,6 +138,9 @@ class _Knowledge:
                 scope[name] = Interval(max(low, condition.threshold), end)
             else:
                 scope[name] = Interval(low, min(end, condition.threshold))
+
+    def _has_one_account(self, question: Question) -> bool:
+        return any(item.accounts.get(question.schema.id) == 1 for item in self.answers)
 
     def _holds(self, question: Question) -> bool:
         """Whether its verdict is known to be YES."""
@@ -138,20 +163,21 @@ class _Knowledge:
                         scope[name, high] = Interval(max(over.low, under.low), over.end)
 
 
-def _told(policy: Policy, answer: Answer) -> list[tuple[str, Verdict]]:
+def _verdicts(item: Told) -> list[tuple[str, Verdict]]:
     """The verdicts that an answer shows, or says to have come before what it shows."""
-    told: list[tuple[str, Verdict]] = [(item.question, item.verdict) for item in answer.results]
-    for item in answer.results:
-        if item.verdict == "NO":
-            when = policy.tiers[-1].when
-            told += [(name, "YES") for name in when[: when.index(item.question)]]
-    return told
+    found: list[tuple[str, Verdict]] = [(r.question, r.verdict) for r in item.answer.results]
+    for result in item.answer.results:
+        if result.verdict == "NO":
+            when = item.policy.tiers[-1].when
+            found += [(name, "YES") for name in when[: when.index(result.question)]]
+    return found
 
 
-def _failed(policy: Policy, answer: Answer) -> list[list[Question]]:
+def _failed(item: Told) -> list[list[Question]]:
     """The questions of each tier that was not granted although it is better: one is NO."""
+    policy, outcome = item.policy, item.answer.outcome
     names = [tier.name for tier in policy.tiers]
-    if answer.outcome.kind == "INCOMPLETE":
+    if outcome.kind == "INCOMPLETE":
         return []
-    granted = names.index(answer.outcome.tier) if answer.outcome.tier else len(names)
+    granted = names.index(outcome.tier) if outcome.tier else len(names)
     return [[policy.questions[name] for name in tier.when] for tier in policy.tiers[:granted]]
