@@ -82,7 +82,10 @@ class Attacker:
         return True
 
     def left(self, *claims: str) -> list[Mapping[str, int]]:
-        """The lowest figures of all bands of these claims that fit everything that was seen."""
+        """The lowest figures of all bands of these claims that fit everything that was seen.
+
+        A refusal fits every figure: `test_refusal_as_oracle` shows it.
+        """
         return [
             values
             for values in figures(claims)

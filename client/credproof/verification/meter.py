@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from credproof.attestation.ladder import Condition
-from credproof.attestation.schema import NUMBER_TYPES, Schema
+from credproof.attestation.schema import NUMBER_TYPES, Claim, Schema
 from credproof.verification.policy import Narrowest, Policy, Question
 
 Named: TypeAlias = tuple[str, str]
@@ -74,18 +74,27 @@ class Cells:
 
 def meter(policies: Iterable[Policy]) -> Mapping[Named, Cells]:
     """The cells of every claim of which answers under these policies can tell anything."""
-    asked: dict[str, tuple[Schema, dict[str, set[int]]]] = {}
-    for policy in policies:
-        for question in policy.questions.values():
-            _, cuts = asked.setdefault(question.schema.id, (question.schema, {}))
-            for condition in conditions(question):
-                cuts.setdefault(condition.claim, set()).add(condition.threshold)
     found: dict[Named, Cells] = {}
-    for name, (schema, cuts) in sorted(asked.items()):
+    for name, (schema, cuts) in sorted(_asked(policies).items()):
         uncut = _cells(schema, {})
         cells = _cells(schema, cuts).items()
         found |= {(name, claim): item for claim, item in cells if item != uncut[claim]}
     return found
+
+
+def broken(policies: Sequence[Policy]) -> tuple[Narrowest, ...]:
+    """What policies promise not to tell more exactly, and together could."""
+    promised = [item for policy in policies for item in policy.narrowest]
+    if not promised:
+        return ()
+    names = {item.schema.id for item in promised}
+    asked = {name: found for name, found in _asked(policies).items() if name in names}
+    cells = {name: _cells(schema, cuts) for name, (schema, cuts) in asked.items()}
+    return tuple(
+        item
+        for item in promised
+        if item.schema.id in cells and cells[item.schema.id][item.claim].narrowest < item.bands
+    )
 
 
 def conditions(question: Question) -> tuple[Condition, ...]:
@@ -95,16 +104,6 @@ def conditions(question: Question) -> tuple[Condition, ...]:
     if condition is not None:
         return (condition,)
     return question.schema.facts[question.fact or ""].when
-
-
-def broken(policies: Sequence[Policy]) -> tuple[Narrowest, ...]:
-    """What policies promise not to tell more exactly, and together could."""
-    promised = [item for policy in policies for item in policy.narrowest]
-    if not promised:
-        return ()
-    found = meter(policies)
-    cells = [(item, found.get((item.schema.id, item.claim))) for item in promised]
-    return tuple(item for item, cut in cells if cut is not None and cut.narrowest < item.bands)
 
 
 def bounds(schema: Schema) -> dict[str, Interval]:
@@ -119,10 +118,21 @@ def related(schema: Schema) -> list[tuple[str, str]]:
     return [(low, high) for low, high in schema.not_above if {low, high} <= numbers.keys()]
 
 
-def edges(schema: Schema, claim: str) -> tuple[int, ...]:
+def edges(claim: Claim) -> tuple[int, ...]:
     """Where the bands of a claim begin, and what lies above its maximum."""
-    ladder, range_ = schema.ladders.get(claim), bounds(schema)[claim]
-    return (range_.low, *(ladder.thresholds if ladder else ()), range_.end)
+    rungs = claim.ladder.thresholds if claim.ladder else ()
+    return (claim.minimum, *rungs, claim.maximum + 1)
+
+
+def _asked(policies: Iterable[Policy]) -> dict[str, tuple[Schema, dict[str, set[int]]]]:
+    """The rungs of each claim that are asked, by the ids of the schemas."""
+    asked: dict[str, tuple[Schema, dict[str, set[int]]]] = {}
+    for policy in policies:
+        for question in policy.questions.values():
+            _, cuts = asked.setdefault(question.schema.id, (question.schema, {}))
+            for condition in conditions(question):
+                cuts.setdefault(condition.claim, set()).add(condition.threshold)
+    return asked
 
 
 def _cells(schema: Schema, cuts: Mapping[str, set[int]]) -> dict[str, Cells]:
@@ -134,13 +144,14 @@ def _cells(schema: Schema, cuts: Mapping[str, set[int]]) -> dict[str, Cells]:
     ranges = bounds(schema)
     lows = {name: {part.low} | cuts.get(name, set()) for name, part in ranges.items()}
     ends = {name: {part.end} | cuts.get(name, set()) for name, part in ranges.items()}
-    for _ in ranges:  # so often that the longest row of related claims is gone through
-        for low, high in related(schema):
+    pairs = related(schema)
+    for _ in pairs:  # so often that the longest row of related claims is gone through
+        for low, high in pairs:
             lows[high] |= lows[low]
             ends[low] |= ends[high]
     return {
         name: Cells(
-            edges(schema, name),
+            edges(schema.claims[name]),
             tuple(sorted(cut for cut in lows[name] if part.low <= cut < part.end)),
             tuple(sorted(cut for cut in ends[name] if part.low < cut <= part.end)),
         )
