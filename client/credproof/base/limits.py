@@ -29,6 +29,10 @@ CERTIFICATION_MAX_S: Final = 366 * 24 * 3600
 TRUST_LIFE_MAX_S: Final = 400 * 24 * 3600
 """Longest life of a trust bundle: a verifier that hears nothing for longer must stop."""
 
+METER_DAYS: Final = 401
+"""How long an answer counts in the meter, in days: all that rest on one attestation do, for none
+lives that long."""
+
 # Counts.
 BATCH_ITEMS_MAX: Final = 128
 """Attestations or blinded elements in one call: one executor hop stays short."""

@@ -51,6 +51,8 @@ NEXT: Final[Mapping[str, str]] = {
     "PURPOSE_WINDOW_DAYS": "ask under a policy that takes newer data only",
     **dict.fromkeys(("PURPOSE_CONSENT_DAYS", "PURPOSE_DATA_LIFE_DAYS"), _LESS),
     "PURPOSE_ANSWERS_PER_MONTH": "wait for the next calendar month (UTC)",
+    "TOO_NARROW": "ask under a policy that was answered before; an answer counts for 401 days",
+    "BELOW_NARROWEST": "ask on fewer rungs of it, or promise fewer bands under `narrowest`",
     "ROUTE_NOT_LICENSED": "the operator enters its licence as a bureau: credproof bureau",
     # Consents and proofs of possession.
     "BAD_CONSENT": "ask for 1 to 1830 days; a request that another made must be made anew",

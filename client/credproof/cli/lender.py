@@ -13,7 +13,7 @@ import typer
 
 from credproof import standard
 from credproof.base.errors import CredproofError
-from credproof.cli import deciding
+from credproof.cli import deciding, metering
 from credproof.cli.asking import ask_file, ask_once
 from credproof.cli.output import (
     EXIT_CODES,
@@ -42,6 +42,7 @@ from credproof.wire import answer as answer_wire
 app = typer.Typer(help="For lenders: request consent, ask, verify.", no_args_is_help=True)
 
 deciding.register(app)
+metering.register(app)
 
 SubjectOption = Annotated[
     str, typer.Option(help="The borrower's id, as the provider has it: cn-id:…, ref:…")

@@ -17,6 +17,7 @@ from credproof.wire import answer as wire
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import fresh_salt
 from credproof_server.service.fair_use import require_room
+from credproof_server.service.metering import require_wide
 from credproof_server.service.uses import Uses
 from credproof_server.storage import repository
 from credproof_server.storage.vault import DataKey
@@ -158,6 +159,7 @@ class Settlement:
             raise Refused("CAP_REACHED", "the policy allows no more answers in this period")
         assert self.tx.trust is not None
         require_room(self.tx.trust, self._uses, ask, draft.policy, self.tx.time)
+        require_wide(self.tx.trust, self._uses, ask, draft.policy)
 
     def _require_same_world(self, draft: Draft) -> None:
         """What the draft rests on must still be so."""
