@@ -1,4 +1,4 @@
-"""The borrower's SDK: hold a key, see who asks for what, consent, revoke.
+"""The borrower's SDK: hold a key, see who asks for what, consent, pause, revoke.
 
 borrower = Borrower.open(Path("me"))
 request = borrower.check(Path("lender.request").read_text())
@@ -34,19 +34,25 @@ from credproof.verification.consent import (
 )
 from credproof.verification.document import (
     CONSENT,
+    PAUSE,
     POSSESSION,
+    RESUMPTION,
     Device,
     DocumentSigner,
+    Kind,
     join_signatures,
     sign_document,
 )
 from credproof.verification.notice import notice_digest, notice_text, text_in
+from credproof.verification.pausing import sign_pause
 from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.trust import Trust
 from credproof.wire import trust as trust_wire
 
 _GRANT = "/credproof.v1.ConsentService/GrantConsent"
 _REVOKE = "/credproof.v1.ConsentService/RevokeConsent"
+_PAUSE = "/credproof.v1.ConsentService/PauseConsent"
+_RESUME = "/credproof.v1.ConsentService/ResumeConsent"
 _TRUST = "/credproof.v1.RegistryService/GetTrustBundle"
 PASS_NAME = "pass.json"  # noqa: S105 - a file name
 
@@ -297,10 +303,36 @@ class Borrower:
         Raises:
             Refused: it is not this borrower's consent.
         """
-        consent_id = verify_consent(consent, self.trust().bundle.relying_parties).id
-        token = sign_revocation(self._signer, consent_id, now=int(time.time()))
+        token = sign_revocation(self._signer, self._id(consent), now=int(time.time()))
         request = pb.RevokeConsentRequest(revocation=token)
         return int(self._caller.call(_REVOKE, request, pb.RevokeConsentResponse).log_index)
+
+    def pause(self, consent: str) -> int:
+        """Pause a consent: once this returns, no answer is given until it is resumed. Gives the
+        log index.
+
+        Raises:
+            Refused: it is not this borrower's consent, its key counts no more; `CONSENT_REVOKED`.
+            Conflict: `SUPERSEDED` when another device's clock is ahead: try again soon.
+        """
+        request = pb.PauseConsentRequest(pause=self._change(PAUSE, consent))
+        return int(self._caller.call(_PAUSE, request, pb.PauseConsentResponse).log_index)
+
+    def resume(self, consent: str) -> int:
+        """Make a paused consent active again. Gives the log index.
+
+        Raises:
+            Refused, Conflict: as `pause`.
+        """
+        request = pb.ResumeConsentRequest(resumption=self._change(RESUMPTION, consent))
+        return int(self._caller.call(_RESUME, request, pb.ResumeConsentResponse).log_index)
+
+    def _change(self, kind: Kind, consent: str) -> str:
+        jti, now = secrets.token_bytes(JTI_BYTES), int(time.time())
+        return sign_pause(self._signer, kind, self._id(consent), jti=jti, now=now)
+
+    def _id(self, consent: str) -> bytes:
+        return verify_consent(consent, self.trust().bundle.relying_parties).id
 
 
 def join(folder: Path, data: bytes) -> Pass:

@@ -15,11 +15,20 @@ from credproof.base.limits import TRUST_BYTES_MAX
 from credproof.log.entry import Entry, parse_entry
 from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION, parse_answer
 from credproof.verification.consent import verify_consent
+from credproof.verification.document import PAUSE, RESUMPTION, Kind
+from credproof.verification.pausing import verify_pause
 from credproof.verification.trust import Trust
 from credproof.wire import answer as answer_wire
 from sqlalchemy import Row
 
-from credproof_server.service import answering, consents, ingest, registry, withdrawals
+from credproof_server.service import (
+    answering,
+    consents,
+    ingest,
+    pausing,
+    registry,
+    withdrawals,
+)
 from credproof_server.service.core import chain_id
 from credproof_server.service.holdings import open_package
 from credproof_server.storage.vault import DataKey
@@ -100,6 +109,26 @@ def signature(row: Row[Any], context: Context) -> None:
         raise differs()
 
 
+def pause(row: Row[Any], context: Context) -> None:
+    """A pause opens, verifies, and is what was logged."""
+    _pause(row, context, PAUSE, pausing.ENTRY_PAUSED)
+
+
+def resumption(row: Row[Any], context: Context) -> None:
+    """A resumption opens, verifies, and is what was logged."""
+    _pause(row, context, RESUMPTION, pausing.ENTRY_RESUMED)
+
+
+def _pause(row: Row[Any], context: Context, kind: Kind, logged: str) -> None:
+    text = context.key(row.sub).open(pausing.ROW, row.document_id, row.sealed)
+    found = verify_pause(text.decode("ascii"), kind, context.trust.bundle.relying_parties)
+    entry = context.entry(row.log_index, logged)
+    filed = (row.consent_id, row.issued_at, row.document_id, entry.object)
+    told = (found.consent, found.issued_at, found.document.id, found.consent)
+    if (*filed, entry.fields.get("document")) != (*told, b64url(found.document.id)):
+        raise differs()
+
+
 def conflict(row: Row[Any], context: Context) -> None:
     """The evidence of an equivocation opens and is what was logged."""
     package = parse_package(context.key(row.sub).open(ingest.ROW, row.token_id, row.sealed))
@@ -165,6 +194,8 @@ ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "conflict": (ingest.ENTRY_CONFLICT, conflict),
     "consent": (consents.ENTRY_GRANTED, consent),
     "signature": (consents.ENTRY_SIGNED, signature),
+    "pause": (pausing.ENTRY_PAUSED, pause),
+    "resumption": (pausing.ENTRY_RESUMED, resumption),
     "answer": (ENTRY_ANSWER, answer),
     "trust bundle": (registry.ENTRY_CHANGED, trust_bundle),
 }

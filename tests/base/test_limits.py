@@ -34,6 +34,7 @@ from credproof.verification.bundle import PolicyPin
 from credproof.verification.consent import parse_request, verify_consent
 from credproof.verification.document import (
     CONSENT,
+    PAUSE,
     join_signatures,
     sign_document,
     verify_document,
@@ -41,6 +42,7 @@ from credproof.verification.document import (
 from credproof.verification.grammar import parse_policy
 from credproof.verification.participant import NEVER
 from credproof.verification.passkey import format_assertion, parse_assertion
+from credproof.verification.pausing import sign_pause, verify_pause
 from credproof.verification.policy import PolicyRef
 from credproof.verification.trust import verify_trust
 from credproof.wire import answer as answer_wire
@@ -54,6 +56,7 @@ from tests.world import DOMAIN, NOW, POLICY, REVOLVING, World, signer_of
 
 WORLD = World()
 BUNDLE = WORLD.finish(WORLD.case())
+PAUSE_TEXT = sign_pause(WORLD.borrower, PAUSE, bytes(32), jti=bytes(16), now=NOW)
 TITLE = {"en": "x", "zh": "x"}
 NOTE = b"text\n\n" + "\N{EM DASH} name AAAAAAAA\n".encode()
 ELSEWHERE = {
@@ -192,6 +195,10 @@ TABLE: dict[str, tuple[Present, str]] = {
     "REQUEST_LIFE_MAX_S": (
         lambda n: parse_request(WORLD.request(issued_at=NOW - 50, open_until=NOW - 50 + n)),
         "BAD_CONSENT",
+    ),
+    "PAUSE_AGE_MAX_S": (
+        lambda n: verify_pause(PAUSE_TEXT, PAUSE).require_fresh(NOW + n),
+        "TOO_OLD",
     ),
     "ANSWER_AGE_MAX_S": (lambda n: WORLD.verify(BUNDLE, now=NOW + n), "ANSWER_TOO_OLD"),
     "CERTIFICATION_MAX_S": (

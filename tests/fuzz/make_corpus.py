@@ -21,6 +21,8 @@ from credproof.log.entry import ChainPosition
 from credproof.log.note import sign_note
 from credproof.log.proof import TlogProof, format_proof
 from credproof.verification.consent import sign_revocation
+from credproof.verification.document import PAUSE
+from credproof.verification.pausing import sign_pause
 from credproof.verification.trust import sign_trust
 from credproof.wire import answer as answer_wire
 from credproof.wire import trust as trust_wire
@@ -48,6 +50,7 @@ def tokens(world: World) -> Iterator[Seed]:
         "consent": consent,
         "jws": consent,
         "possession": jws.sign(world.borrower, jws.POSSESSION, possession, carry_key=True),
+        "pause": sign_pause(world.borrower, PAUSE, bytes(32), jti=bytes(16), now=NOW),
         "request": world.request(),
         "revocation": sign_revocation(world.borrower, bytes(32), now=NOW),
         "withdrawal": sign_withdrawal(world.bank, now=NOW, **withdrawal),

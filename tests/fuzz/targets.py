@@ -29,7 +29,9 @@ from credproof.provider import verify_possession
 from credproof.records.mapping import parse_mapping
 from credproof.verification.answer import parse_answer
 from credproof.verification.consent import parse_request, verify_consent, verify_revocation
+from credproof.verification.document import PAUSE
 from credproof.verification.grammar import parse_policy
+from credproof.verification.pausing import verify_pause
 from credproof.verification.text import parse_text
 from credproof.verification.trust import verify_trust
 from credproof.wire import answer as answer_wire
@@ -128,6 +130,7 @@ TARGETS: dict[str, Target] = {
     "possession": Target(lambda data: verify_possession(text(data), provider="bank", now=NOW)),
     "presentation": Target(_presentation),
     "request": Target(lambda data: parse_request(text(data)).jws, _token),
+    "pause": Target(lambda data: verify_pause(text(data), PAUSE)),
     "revocation": Target(lambda data: verify_revocation(text(data))),
     "schema": Target(parse_schema),
     "sd-jwt": Target(lambda data: parse_token(text(data)).jws, _token),

@@ -20,6 +20,8 @@ CONSENT_LIFE_MAX_S: Final = 5 * 366 * 24 * 3600
 """Longest consent: five years, the longest that loan monitoring needs."""
 REQUEST_LIFE_MAX_S: Final = 30 * 24 * 3600
 """How long a lender's consent request may wait for its borrower."""
+PAUSE_AGE_MAX_S: Final = 600
+"""How old a pause or resumption may be when it arrives: one held back for longer says nothing."""
 PROPOSAL_AGE_MAX_S: Final = 7 * 24 * 3600
 """How long before it is published a policy may begin: two operators need time to sign."""
 ANSWER_AGE_MAX_S: Final = 600

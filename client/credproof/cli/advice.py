@@ -20,7 +20,7 @@ from credproof.base.errors import (
 _OTHER_FILE: Final = (
     "give the kind of file that this command's --help names, unaltered; get it again if need be"
 )
-_NEW_CONSENT: Final = "get a consent for this: credproof lender request, then borrower consent"
+_NEW_CONSENT: Final = "it takes a new consent: credproof lender request, then borrower consent"
 _LESS: Final = "ask for less: credproof lender request --days and --data-life"
 _NEW_PROOF: Final = (
     "the borrower makes another: credproof borrower prove --provider YOUR-ID -o PROOF"
@@ -34,7 +34,7 @@ _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore 
 NEXT: Final[Mapping[str, str]] = {
     # Files of the wrong kind, or altered.
     **dict.fromkeys(("NOT_A_JWS", "WRONG_TYPE", "BAD_HEADER", "NOT_A_BUNDLE"), _OTHER_FILE),
-    **dict.fromkeys(("NOT_JSON", "BAD_MEMBER", "BAD_ENROLMENT", "OTHER_CSR"), _OTHER_FILE),
+    **dict.fromkeys(("NOT_JSON", "BAD_MEMBER", "OTHER_CSR"), _OTHER_FILE),
     "BAD_FILE": "mend the file and run this again: what was done is not done twice",
     "BAD_MAPPING": "mend the mapping: the README shows one under `A provider's first hour`",
     "BAD_HOME": "copy your home back from a backup, or enrol anew in another directory",
@@ -55,7 +55,7 @@ NEXT: Final[Mapping[str, str]] = {
     "BELOW_NARROWEST": "ask on fewer rungs of it, or promise fewer bands under `narrowest`",
     "ROUTE_NOT_LICENSED": "the operator enters its licence as a bureau: credproof bureau",
     # Consents and proofs of possession.
-    "BAD_CONSENT": "ask for 1 to 1830 days; a request that another made must be made anew",
+    "BAD_CONSENT": "have it made anew: credproof lender request, then borrower consent",
     "CONSENT_USED_UP": _NEW_CONSENT,
     "CONSENT_REVOKED": _NEW_CONSENT,
     "CONSENT_EXPIRED": _NEW_CONSENT,
@@ -81,6 +81,7 @@ NEXT: Final[Mapping[str, str]] = {
     "BAD_CONFIG": "correct credproof.toml; of a directory that init has just made, begin anew in"
     " an empty one",
     "KEY_NOT_OPENED": "put the right key-encryption key into DIR/kek or CREDPROOF_KEK",
+    "OUTBOX_DAMAGED": "copy outbox.db back from a backup of your home; see that its disk has room",
     "OUTBOX_BUSY": "wait until the other credproof provider command has ended",
     **dict.fromkeys(("LOG_DAMAGED", "DATABASE_DAMAGED", "KEY_MISSING", "NO_TRUST"), _RESTORE),
 }
@@ -91,16 +92,21 @@ def next_step(error: CredproofError) -> str | None:
     """What a person does about it; None when the message says it already."""
     if error.step is not None:
         return f"do not rely on it; docs/PROTOCOL.md says what check {error.step} looks at"
-    return NEXT.get(error.reason) or _of_class(error)
+    advice = NEXT.get(error.reason)
+    if advice == _EVIDENCE and not isinstance(error, VerificationFailed):
+        advice = None  # not an auditor's finding: an account's chain, or the service's own log
+    return advice or _of_class(error)
 
 
 def _of_class(error: CredproofError) -> str | None:
+    if isinstance(error, Internal):
+        return "run this again; if it stays, report it as SECURITY.md or CONTRIBUTING.md say"
+    if ": " in error.message:
+        return None  # what to do stands behind the colon, and better than a class can know
     if isinstance(error, Unreachable):
         return "run this again: nothing is done twice"
     if isinstance(error, VerificationFailed):
         return "do not rely on it; get it again from whoever made it"
     if isinstance(error, DataLoss):
         return "stop, and ask the operator: credproof check says what is damaged"
-    if isinstance(error, Internal):
-        return "run this again; if it stays, report it as SECURITY.md or CONTRIBUTING.md say"
     return None

@@ -1,4 +1,4 @@
-"""`credproof borrower`: hold a key, see who asks, consent, revoke."""
+"""`credproof borrower`: hold a key, see who asks, consent, pause, revoke."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from credproof.cli.output import (
 from credproof.home import replace_file
 
 app = typer.Typer(
-    help="For borrowers: see who asks, consent, revoke. 借款人:查看请求、授权、撤回。",
+    help="For borrowers: see who asks, consent, pause, revoke. 借款人:查看请求、授权、暂停、撤回。",
     no_args_is_help=True,
 )
 LanguageOption = Annotated[
@@ -146,6 +146,43 @@ def cosign(
     whole = sdk.Borrower.open(home).cosign(read_text(given))
     write_file(output, whole.encode("ascii"))
     out.print(f"授权书 Consent:  {output}")
+
+
+@app.command(epilog=EXIT_CODES)
+def pause(
+    given: Annotated[Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")],
+    home: HomeOption = Path(),
+) -> None:
+    """Pause a consent. No answer is given under it once this returns, until you resume it.
+
+    The lender is told that it is paused (CONSENT_PAUSED). Its end stays as it is. Answers given
+    before stay with the lender. Needs the service, and a key that signed the consent and counts.
+    Writes nothing. 暂停授权:返回即生效,可随时恢复。
+
+    \b
+    Example:
+      credproof borrower pause client-7.consent --home me
+    """
+    index = sdk.Borrower.open(home).pause(read_text(given))
+    out.print(f"Paused, log entry {index}. 已暂停。")
+
+
+@app.command(epilog=EXIT_CODES)
+def resume(
+    given: Annotated[Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")],
+    home: HomeOption = Path(),
+) -> None:
+    """Make a consent that you paused active again.
+
+    A consent that is paused since its key was lost is resumed by cosign. Needs the service, and a
+    key that signed the consent and counts. Writes nothing. 恢复已暂停的授权。
+
+    \b
+    Example:
+      credproof borrower resume client-7.consent --home me
+    """
+    index = sdk.Borrower.open(home).resume(read_text(given))
+    out.print(f"Resumed, log entry {index}. 已恢复。")
 
 
 @app.command(epilog=EXIT_CODES)

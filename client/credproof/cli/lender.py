@@ -33,7 +33,7 @@ from credproof.cli.verifying import answer_files, failure, verify_files
 from credproof.home import Home
 from credproof.lender import Lender, OfflineVerifier
 from credproof.records.asks import Ask
-from credproof.verification.consent import Mode
+from credproof.verification.consent import CONSENT_LIFE_DAYS_MAX, DATA_LIFE_DAYS_MAX, Mode
 from credproof.verification.explain import result_text
 from credproof.verification.report import not_shown, report
 from credproof.verification.verify import VerifiedAnswer
@@ -65,12 +65,18 @@ def request(
     days: Annotated[
         int | None,
         typer.Option(
-            min=1, help="How long the consent is to last; 30, or what the purpose allows."
+            min=1,
+            max=CONSENT_LIFE_DAYS_MAX,
+            help="How long the consent is to last; 30, or what the purpose allows.",
         ),
     ] = None,
     data_life: Annotated[
         int | None,
-        typer.Option(min=1, help="For how many days you keep answers; 365, or what it allows."),
+        typer.Option(
+            min=1,
+            max=DATA_LIFE_DAYS_MAX,
+            help="For how many days you keep answers; 365, or what it allows.",
+        ),
     ] = None,
     digest: Annotated[
         str, typer.Option(help="The policy that you expect, 64 digits of policy lint or list.")

@@ -249,7 +249,7 @@ def _told() -> Iterator[None]:
         message = "the outbox has this token already, or another in its place"
         raise Conflict("OUTBOX_TAKEN", message) from error
     except sqlite3.DatabaseError as error:
-        raise DataLoss("OUTBOX_DAMAGED", f"the outbox cannot be used: {error}") from error
+        raise DataLoss("OUTBOX_DAMAGED", f"the outbox cannot be used ({error})") from error
 
 
 @contextmanager

@@ -8,8 +8,10 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
@@ -209,7 +211,8 @@ class Processes:
     def _start(self, context: SpawnContext, home: Path) -> SpawnProcess:
         ours, theirs = context.Pipe()
         child = context.Process(target=_work, args=(home, theirs), daemon=True)
-        child.start()
+        with _uninterrupted():
+            child.start()
         theirs.close()
         self._idle.put(ours)
         return child
@@ -240,13 +243,23 @@ class Processes:
             child.join()
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What is started here inherits that Ctrl-C does not reach it: the parent ends the run."""
+    resource_tracker.ensure_running()  # else the first start does, and lets the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def worker_lost() -> Unreachable:
     return Unreachable("WORKER_LOST", "a process that signs has ended: run again, nothing is lost")
 
 
 def _work(folder: Path, line: Connection) -> None:
     """Attest what comes by the pipe until it closes, also because the parent was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
     home = Home(folder)
     trust = home.trust(at=int(time.time()))
     attester = Attester(home.settings.id, home.signer, trust, connect(home))

@@ -39,6 +39,7 @@ Mode = Literal["once", "continuing"]
 MODES: tuple[Mode, ...] = ("once", "continuing")
 LANGUAGES = ("en", "zh")
 JTI_BYTES = 16
+CONSENT_LIFE_DAYS_MAX = CONSENT_LIFE_MAX_S // 86_400
 DATA_LIFE_DAYS_MAX = 366 * 10
 
 _ID = re.compile(r"[a-z0-9-]{3,40}\Z")

@@ -49,6 +49,8 @@ class Kind:
 
 CONSENT: Final = Kind("consent")
 REVOCATION: Final = Kind("revocation")
+PAUSE: Final = Kind("pause")
+RESUMPTION: Final = Kind("resumption")
 POSSESSION: Final = Kind("possession")
 
 

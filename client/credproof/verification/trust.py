@@ -182,7 +182,7 @@ def verify_trust(
     if trust.bundle.version < version_min:
         raise VerificationFailed("TRUST_ROLLBACK", "trust bundle is older than one seen before")
     if at > trust.bundle.expires_at:
-        raise VerificationFailed("TRUST_EXPIRED", "trust bundle has expired: fetch a newer one")
+        raise VerificationFailed("TRUST_EXPIRED", "trust bundle has expired")
     if 0 < at < trust.bundle.issued_at - CLOCK_SKEW_S:
         raise VerificationFailed("FROM_THE_FUTURE", "trust bundle begins later: check the clock")
     _require_one_each(trust)

@@ -162,7 +162,7 @@ def _check_trust(trust: Trust, answer: Answer, expected: Expectations) -> None:
     """The bundle's root and version are verified by `verify_trust`; here it must still hold."""
     at = expected.now if expected.mode == "now" else answer.issued_at
     if at > trust.bundle.expires_at:
-        raise VerificationFailed("TRUST_EXPIRED", "trust bundle has expired: fetch a newer one")
+        raise VerificationFailed("TRUST_EXPIRED", "trust bundle has expired")
 
 
 # -- 1: the answer itself -----------------------------------------------------

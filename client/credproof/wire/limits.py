@@ -25,6 +25,8 @@ LIMITS: Final[dict[str, int]] = {
     "EvaluatePseudonymsRequest.blinded_elements": limits.BATCH_ITEMS_MAX,
     "GrantConsentRequest.consent": limits.TOKEN_BYTES_MAX,
     "RevokeConsentRequest.revocation": limits.TOKEN_BYTES_MAX,
+    "PauseConsentRequest.pause": limits.TOKEN_BYTES_MAX,
+    "ResumeConsentRequest.resumption": limits.TOKEN_BYTES_MAX,
     "AskRequest.request_id": 16,
     "AskRequest.nonce": 32,
     "AskRequest.sub": 32,

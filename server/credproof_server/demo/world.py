@@ -80,7 +80,7 @@ class World:
     def served(self) -> Iterator[None]:
         """The service runs, as `credproof serve` runs it."""
         log = self.folder / "service.log"
-        command = [sys.executable, "-m", "credproof.cli.app", "serve", str(self.service)]
+        command = [sys.executable, "-m", "credproof.cli.start", "serve", str(self.service)]
         with log.open("ab") as stderr:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)  # noqa: S603
             try:

@@ -34,6 +34,8 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
     "borrowers": {
         _V1 + "ConsentService/GrantConsent": frozenset({"borrower"}),
         _V1 + "ConsentService/RevokeConsent": frozenset({"borrower"}),
+        _V1 + "ConsentService/PauseConsent": frozenset({"borrower"}),
+        _V1 + "ConsentService/ResumeConsent": frozenset({"borrower"}),
         _V1 + "RegistryService/GetTrustBundle": frozenset({"borrower"}),
         "/grpc.health.v1.Health/Check": ANYONE,
         "/grpc.health.v1.Health/Watch": ANYONE,

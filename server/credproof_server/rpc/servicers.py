@@ -24,6 +24,7 @@ from credproof.v1 import consent_service_pb2 as consent_pb
 from credproof.v1 import pseudonym_service_pb2 as pseudonym_pb
 from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.v1 import verification_service_pb2 as verification_pb
+from credproof.verification.document import PAUSE, RESUMPTION, Kind
 from credproof.verification.policy import PolicyRef
 from credproof.wire import answer as answer_wire
 from credproof.wire import ask as ask_wire
@@ -35,6 +36,7 @@ from credproof_server.service.audit import Audit
 from credproof_server.service.consents import Consents
 from credproof_server.service.core import Core
 from credproof_server.service.ingest import BatchResult, Ingest, Receipt, Result
+from credproof_server.service.pausing import Pausing
 from credproof_server.service.pseudonyms import Pseudonyms
 from credproof_server.service.registry import Registry
 from credproof_server.service.verify import Verify
@@ -125,6 +127,7 @@ class PseudonymServicer(pseudonym_service_pb2_grpc.PseudonymServiceServicer):
 class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
     def __init__(self, core: Core) -> None:
         self._consents = Consents(core)
+        self._pausing = Pausing(core)
 
     async def GrantConsent(  # noqa: N802
         self, request: consent_pb.GrantConsentRequest, context: Context
@@ -143,6 +146,23 @@ class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
         assert key is not None, "only borrowers are let in here"
         revoked = await self._consents.revoke(request.revocation, key)
         return consent_pb.RevokeConsentResponse(log_index=revoked.log_index)
+
+    async def PauseConsent(  # noqa: N802
+        self, request: consent_pb.PauseConsentRequest, context: Context
+    ) -> consent_pb.PauseConsentResponse:
+        index = await self._change(request.pause, PAUSE)
+        return consent_pb.PauseConsentResponse(log_index=index)
+
+    async def ResumeConsent(  # noqa: N802
+        self, request: consent_pb.ResumeConsentRequest, context: Context
+    ) -> consent_pb.ResumeConsentResponse:
+        index = await self._change(request.resumption, RESUMPTION)
+        return consent_pb.ResumeConsentResponse(log_index=index)
+
+    async def _change(self, text: str, kind: Kind) -> int:
+        key = caller().key
+        assert key is not None, "only borrowers are let in here"
+        return (await self._pausing.change(text, kind, key)).log_index
 
 
 class VerificationServicer(verification_service_pb2_grpc.VerificationServiceServicer):

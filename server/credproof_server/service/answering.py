@@ -15,6 +15,7 @@ from credproof.verification.policy import Policy, PolicyRef
 from credproof.wire import answer as wire
 
 from credproof_server.log.state import Transaction
+from credproof_server.service.consents import consent_expired, consent_paused, consent_revoked
 from credproof_server.service.core import fresh_salt
 from credproof_server.service.fair_use import require_room
 from credproof_server.service.metering import require_wide
@@ -63,6 +64,7 @@ class Draft:
     bundle: AnswerBundle
     policy: Policy
     once: bool
+    expires_at: int
     evaluation: Evaluation
     token_ids: tuple[bytes, ...]
     key: DataKey
@@ -129,6 +131,7 @@ class Settlement:
         self.given: dict[tuple[str, bytes], dict[str, object]] = {}
         self._answered = repository.answers_to(tx.connection, [ask.name for ask in asks])
         self._consents = repository.consents_by_id(tx.connection, [a.consent_id for a in asks])
+        self._paused = repository.paused(tx.connection, [a.consent_id for a in asks])
         self._current = repository.current_tokens(tx.connection, subs)
         self._uses = Uses(tx, [(draft.ask, draft.policy.cap) for draft in drafts])
 
@@ -151,8 +154,12 @@ class Settlement:
     def _require_consent(self, draft: Draft) -> None:
         ask = draft.ask
         row = self._consents.get(ask.consent_id)
+        if self.tx.time > draft.expires_at:
+            raise consent_expired()
         if row is None or row.revoked_index is not None:
-            raise Refused("CONSENT_REVOKED", "the borrower has revoked this consent")
+            raise consent_revoked()
+        if ask.consent_id in self._paused:
+            raise consent_paused()
         if draft.once and self._uses.any_under(ask.consent_id):
             raise Refused("CONSENT_USED_UP", "this consent was for one answer, which was given")
         if self._uses.of(ask, draft.policy.cap) >= draft.policy.cap.count:

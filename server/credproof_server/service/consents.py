@@ -40,9 +40,23 @@ def not_permitted() -> Refused:
     return Refused("NOT_PERMITTED", "the service does not permit this")
 
 
+def consent_expired() -> Refused:
+    """Only to the lender whose consent it is, who holds it and can read its end."""
+    return Refused("CONSENT_EXPIRED", "this consent has ended")
+
+
+def consent_revoked() -> Refused:
+    return Refused("CONSENT_REVOKED", "the borrower has revoked this consent")
+
+
+def consent_paused() -> Refused:
+    """The same whether the borrower wished it or lost the key: that is no lender's business."""
+    return Refused("CONSENT_PAUSED", "this consent is paused: ask again later, or the borrower")
+
+
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The receipt of a consent or of its revocation."""
+    """The receipt of a consent, or of what its borrower made of it since."""
 
     consent_id: bytes
     log_index: int

@@ -43,8 +43,8 @@ class Verify:
 
         Raises:
             Refused: `NOT_PERMITTED` for every cause before a valid consent (padded to
-                `REFUSAL_LATENCY_S`); `CONSENT_REVOKED`, `CONSENT_USED_UP`, `CAP_REACHED`,
-                and as `require_room` and `require_wide`, after.
+                `REFUSAL_LATENCY_S`); `CONSENT_EXPIRED`, `CONSENT_REVOKED`, `CONSENT_PAUSED`,
+                `CONSENT_USED_UP`, `CAP_REACHED`, and as `require_room` and `require_wide`, after.
             Conflict: `REQUEST_ID_REUSED`, `SNAPSHOT_CHANGED`.
             DataLoss: a stored row is damaged.
         """

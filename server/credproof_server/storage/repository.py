@@ -33,6 +33,7 @@ from credproof_server.storage.tables import (
     ended_keys,
     entries,
     evaluations,
+    pauses,
     signatures,
     trust_bundles,
     withdrawals,
@@ -292,6 +293,8 @@ _TABLES = {
     "conflict": conflicts,
     "consent": consents,
     "signature": signatures,
+    "pause": select(pauses).where(pauses.c.paused.is_(True)).subquery(),
+    "resumption": select(pauses).where(pauses.c.paused.is_(False)).subquery(),
     "answer": answers,
     "trust bundle": trust_bundles,
 }
@@ -360,6 +363,31 @@ def revoke_consent(connection: Connection, consent_id: bytes, log_index: int) ->
     """Mark a consent as revoked by the entry at `log_index`."""
     change = update(consents).where(consents.c.consent_id == consent_id)
     connection.execute(change.values(revoked_index=log_index))
+
+
+def newest_pause(connection: Connection, consent_id: bytes) -> Row[Any] | None:
+    """The row of the newest pause or resumption of a consent."""
+    query = select(pauses).where(pauses.c.consent_id == consent_id)
+    return connection.execute(query.order_by(pauses.c.log_index.desc()).limit(1)).first()
+
+
+def is_pause_known(connection: Connection, document_id: bytes) -> bool:
+    """Whether this very pause or resumption was kept before."""
+    query = select(pauses.c.log_index).where(pauses.c.document_id == document_id)
+    return connection.execute(query).first() is not None
+
+
+def add_pause(connection: Connection, row: Mapping[str, Any]) -> None:
+    connection.execute(insert(pauses), [row])
+
+
+def paused(connection: Connection, consent_ids: Collection[bytes]) -> Collection[bytes]:
+    """Those of these consents that are paused."""
+    p, other = pauses.c, pauses.alias()
+    newest = select(func.max(other.c.log_index)).where(other.c.consent_id == p.consent_id)
+    last = p.log_index == newest.scalar_subquery()
+    query = select(p.consent_id).where(p.consent_id.in_(consent_ids), p.paused.is_(True), last)
+    return set(connection.execute(query).scalars())
 
 
 _CONSENTS = select(consents).where(consents.c.consent_id.in_(_each("consent_ids")))

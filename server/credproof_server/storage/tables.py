@@ -127,6 +127,19 @@ signatures = Table(
 )
 """Further signatures under consents, each by a key that had not signed before."""
 
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("document_id", LargeBinary(32), nullable=False, unique=True),
+    Column("consent_id", LargeBinary(32), nullable=False, index=True),
+    Column("sub", LargeBinary(32), nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Pauses and resumptions (`paused` false); the last one in the log decides about its consent."""
+
 answers = Table(
     "answers",
     metadata,

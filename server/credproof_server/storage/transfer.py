@@ -35,6 +35,7 @@ from credproof_server.storage.tables import (
     entries,
     evaluations,
     metadata,
+    pauses,
     signatures,
     trust_bundles,
     withdrawals,
@@ -50,6 +51,7 @@ _BY_LOG_INDEX: Final = (
     conflicts,
     consents,
     signatures,
+    pauses,
     answers,
 )
 

@@ -83,7 +83,7 @@ QUESTIONS = [
     ask("a question under a policy of another digest", *DENIED, digest=bytes(32)),
     ask("a question under an unknown policy", *DENIED, id="another"),
     ask("a question under a policy without a name", *DENIED, id=""),
-    Attack("a question under a lapsed consent", _lapsed, *DENIED),
+    Attack("a question under a lapsed consent", _lapsed, "PERMISSION_DENIED", "CONSENT_EXPIRED"),
     ask("a question under a used consent", "PERMISSION_DENIED", "CONSENT_USED_UP", of="bob"),
     ask("a question under a revoked consent", "PERMISSION_DENIED", "CONSENT_REVOKED", of="cid"),
     ask(
