@@ -250,7 +250,8 @@ def _print_check(report: CheckReport, *, as_json: bool) -> None:
         return
     out.print(f"entries       {report.entries:>8}")
     for what, count in report.rows.items():
-        out.print(f"{what + 's':<14}{count:>8}")
+        name = "anomalies" if what == "anomaly" else f"{what}s"
+        out.print(f"{name:<14}{count:>8}")
     for item in damage:
         where = f"{item['what']} {item['log_index']}"
         err.print(f"damaged: {where}: {item['message']} ({item['reason']})", markup=False)

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, upd
 from sqlalchemy.dialects import postgresql, sqlite
 
 from credproof_server.storage.tables import (
+    anomalies,
     answers,
     attestations,
     commits,
@@ -237,6 +238,7 @@ _TABLES = {
     "signature": signatures,
     "answer": answers,
     "trust bundle": trust_bundles,
+    "anomaly": anomalies,
 }
 
 
