@@ -79,7 +79,7 @@ class Deployment:
 
 
 def watch(service: Path, rules: str) -> None:
-    """Give a service that does not run rules of misuse of its own; empty rules watch for nothing."""
+    """Give a service that does not run rules of misuse of its own; empty ones find nothing."""
     (service / "rules.yaml").write_text(f"misuse: tests\nversion: 7\nlook_every: 1\n{rules}")
     path = service / FILE_NAME
     path.write_text(path.read_text().replace('rules = ""', 'rules = "rules.yaml"'))

@@ -83,9 +83,11 @@ SERVER_ROOMS = {
         "directory admission standing setup checking"
     ),  # lies: writes to databases by hand
     "registry_cli": Room("directory admission standing"),
+    "rules_cli": Room("conduct directory"),
     "policy_cli": Room("directory policies"),
     "cli": Room(
         "directory app admission setup checking backups new_origin demo registry_cli policy_cli"
+        " rules_cli"
     ),
 }
 """From the ground up: a row names only rows above it."""

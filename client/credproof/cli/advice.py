@@ -52,6 +52,8 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("PURPOSE_CONSENT_DAYS", "PURPOSE_DATA_LIFE_DAYS"), _LESS),
     "PURPOSE_ANSWERS_PER_MONTH": "wait for the next calendar month (UTC)",
     "ROUTE_NOT_LICENSED": "the operator enters its licence as a bureau: credproof bureau",
+    "THROTTLED": "stop, and ask the operator why: it ends by itself, or by credproof participant"
+    " unthrottle; asking on does not help",
     # Consents and proofs of possession.
     "BAD_CONSENT": "ask for 1 to 1830 days; a request that another made must be made anew",
     "CONSENT_USED_UP": _NEW_CONSENT,
@@ -78,6 +80,11 @@ NEXT: Final[Mapping[str, str]] = {
     "NO_ADDRESS": "end what listens there, or change the address in credproof.toml",
     "BAD_CONFIG": "correct credproof.toml; of a directory that init has just made, begin anew in"
     " an empty one",
+    **dict.fromkeys(
+        ("BAD_RULES", "NO_RULES"),
+        "correct the file, or the setting rules under"
+        " [misuse] in credproof.toml: credproof rules lint FILE says what it means",
+    ),
     "KEY_NOT_OPENED": "put the right key-encryption key into DIR/kek or CREDPROOF_KEK",
     "OUTBOX_BUSY": "wait until the other credproof provider command has ended",
     **dict.fromkeys(("LOG_DAMAGED", "DATABASE_DAMAGED", "KEY_MISSING", "NO_TRUST"), _RESTORE),
