@@ -8,6 +8,7 @@ with Auditor.open(Path("my-office")) as auditor:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from credproof.base.errors import VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX
@@ -20,16 +21,27 @@ from credproof.log.checkpoint import (
     parse_checkpoint,
     verify_checkpoint,
 )
-from credproof.log.merkle import verify_consistency, verify_inclusion
+from credproof.log.entry import Entry, parse_entry
+from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from credproof.log.note import parse_note
 from credproof.session import Session
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
+from credproof.verification.anomaly import ENTRY_RAISED, Anomaly, parse_anomaly
 
 STATE_NAME = "audited.json"
 CHECKPOINT_NAME = "newest.checkpoint"
 """The signed note of the last audit: what a service that lost everything must be measured by."""
 Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RaisedAnomaly:
+    """An anomaly in the log: its index, when it was raised (whole seconds), and what it says."""
+
+    log_index: int
+    time: int
+    anomaly: Anomaly
 
 
 class Auditor(Session):
@@ -129,6 +141,43 @@ class Auditor(Session):
             proof = tuple(call(self._stub.GetConsistencyProof, request).hashes)
             verify_consistency(seen.tree_size, seen.root_hash, size, checkpoint.root_hash, proof)
         return report
+
+    def anomalies(
+        self, since: int = 0, *, progress: Progress = lambda _count: None
+    ) -> Iterator[RaisedAnomaly]:
+        """What the service raised as misuse, from the entry `since` on, in the order of the log.
+
+        Each entry's inclusion under the newest checkpoint is verified.
+
+        Raises:
+            Malformed: an entry raises no anomaly that can be read.
+            VerificationFailed: `BAD_INCLUSION_PROOF`, `OTHER_ENTRY`, and as `checkpoint`.
+        """
+        checkpoint = self.checkpoint()
+        for index, line in enumerate(self.lines(since, checkpoint.tree_size), since):
+            progress(1)
+            if ENTRY_RAISED.encode() not in line:
+                continue
+            entry = parse_entry(line)
+            if entry.kind == ENTRY_RAISED:
+                self._require_included(entry, line, index, checkpoint)
+                yield RaisedAnomaly(index, entry.time, parse_anomaly(entry))
+
+    def evidence(self, anomaly: Anomaly) -> Iterator[Entry]:
+        """The entries that an anomaly names, each verified like it."""
+        checkpoint = self.checkpoint()
+        for index in anomaly.evidence:
+            line = next(self.lines(index, index + 1))
+            entry = parse_entry(line)
+            self._require_included(entry, line, index, checkpoint)
+            yield entry
+
+    def _require_included(
+        self, entry: Entry, line: bytes, index: int, checkpoint: VerifiedCheckpoint
+    ) -> None:
+        if entry.seq != index:
+            raise VerificationFailed("OTHER_ENTRY", f"the service gives another entry for {index}")
+        self.verify_inclusion(leaf_hash(line), index, checkpoint)
 
     def verify_inclusion(
         self, leaf: bytes, log_index: int, checkpoint: VerifiedCheckpoint

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from credproof_server.directory import OPERATOR, ServiceDirectory, now
 from credproof_server.service.core import Core
+from credproof_server.service.raising import LiftThrottle
 from credproof_server.service.registry import PublishTrust, own_trust
 
 TRUST_LIFE_S = 365 * 24 * 3600
@@ -32,11 +33,14 @@ TRUST_LIFE_S = 365 * 24 * 3600
 
 
 class TrustChannel(Protocol):
-    """Where the bundle in force is read and a new one published: the service, or its files."""
+    """Where the bundle in force is read, a new one published, and throttles are lifted: the
+    service, or its files."""
 
     def current(self) -> Trust: ...
 
     def publish(self, trust: Trust) -> None: ...
+
+    def lift_throttle(self, participant_id: str) -> None: ...
 
 
 def admit(
@@ -105,6 +109,17 @@ def set_status(
         return with_participant(current, participant_id, status=status, since=now())
 
     change_bundle(directory, changed, root_key)
+
+
+def lift_throttle(folder: Path, participant_id: str) -> None:
+    """End what throttles a participant: its conduct was looked at, or the alarm was false.
+
+    Raises:
+        Conflict: `NOT_THROTTLED`.
+        Unreachable: a service runs, but does not answer.
+    """
+    with trust_channel(ServiceDirectory(folder)) as channel:
+        channel.lift_throttle(participant_id)
 
 
 def _require_changeable(participant: Participant | None, status: str) -> None:
@@ -234,6 +249,9 @@ class _Files:
         own = own_trust(self._core, trust.token, trust.documents)
         self._core.sequencer.submit(PublishTrust(OPERATOR, own)).result()
 
+    def lift_throttle(self, participant_id: str) -> None:
+        self._core.sequencer.submit(LiftThrottle(OPERATOR, participant_id)).result()
+
 
 class _Service:
     """The bundle of a running service, which the operator reaches as a participant."""
@@ -261,3 +279,6 @@ class _Service:
     def publish(self, trust: Trust) -> None:
         package = package_of(trust).to_proto()
         call(self._stub.PublishTrustBundle, pb.PublishTrustBundleRequest(package=package))
+
+    def lift_throttle(self, participant_id: str) -> None:
+        call(self._stub.LiftThrottle, pb.LiftThrottleRequest(participant=participant_id))

@@ -33,6 +33,7 @@ from credproof_server.rpc import servicers
 from credproof_server.rpc.authorization import Listener
 from credproof_server.rpc.guard import Guard
 from credproof_server.service.core import Core
+from credproof_server.service.looking import Looking
 
 DRAIN_S: Final = 20.0
 """How long calls in flight may take to end after SIGTERM, in seconds."""
@@ -100,9 +101,10 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
     addresses = {"borrowers": second, "participants": first}
     replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
     announce(first, second)
-    watch = asyncio.create_task(_watch_health(core, checks))
+    tasks = [asyncio.create_task(_watch_health(core, checks)), asyncio.create_task(_look(core))]
     await stop.wait()
-    watch.cancel()
+    for task in tasks:
+        task.cancel()
     await asyncio.gather(participants.stop(DRAIN_S), borrowers.stop(DRAIN_S))
 
 
@@ -118,6 +120,15 @@ async def _watch_health(core: Core, checks: Health) -> None:
         if core.sequencer.is_writing != was_writing:
             was_writing = core.sequencer.is_writing
             _log.warning(json.dumps({"reason": core.sequencer.fault, "writing": was_writing}))
+
+
+async def _look(core: Core) -> None:
+    """Look regularly for what lenders do together; what fails now is found the next time."""
+    looking = Looking(core)
+    while True:
+        with suppress(CredproofError):
+            await looking.look()
+        await asyncio.sleep(core.rules.look_every_s)
 
 
 class Nothing:

@@ -13,6 +13,7 @@ from credproof.base.errors import CredproofError, DataLoss
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.merkle import leaf_hash
+from credproof.verification.anomaly import ENTRY_LIFTED
 from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
 
@@ -24,7 +25,7 @@ from credproof_server.row_checks import Context, RowCheck, differs
 from credproof_server.service.consents import ENTRY_REVOKED
 from credproof_server.service.withdrawals import ENTRY_WITHDRAWN
 from credproof_server.storage import engine as engines
-from credproof_server.storage import repository
+from credproof_server.storage import observations, repository
 from credproof_server.storage.vault import DataKey, Vault
 
 Progress = Callable[[int], None]
@@ -95,6 +96,8 @@ class _Check:
         revoked, withdrawn = repository.ended(self.connection)
         self._missing("consent", set(indexes[ENTRY_REVOKED]) - revoked)
         self._missing("attestation", set(indexes[ENTRY_WITHDRAWN]) - withdrawn)
+        lifted = observations.lifted(self.connection)
+        self._missing("anomaly", set(indexes[ENTRY_LIFTED]) - lifted)
         for index in repository.wrongly_current(self.connection):
             self.damage.append(Damage.of("attestation", index, differs()))
         return CheckReport(entries, rows, tuple(self.damage))
@@ -153,7 +156,7 @@ class _Check:
     def _context(self, rows: Sequence[Row[Any]]) -> Context:
         subs = {row.sub for row in rows if isinstance(getattr(row, "sub", None), bytes)}
         indexes = {row.log_index for row in rows}
-        for name in ("withdrawn_index", "revoked_index"):
+        for name in ("withdrawn_index", "revoked_index", "lifted_index"):
             indexes |= {getattr(row, name, None) for row in rows} - {None}
         lines = repository.lines_at(
             self.connection, [index for index in indexes if isinstance(index, int)]

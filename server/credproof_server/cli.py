@@ -22,7 +22,7 @@ from credproof.cli.output import (
 )
 from credproof.verification.participant import Participant, licence_json
 
-from credproof_server import admission, app, backups, policy_cli, registry_cli, setup
+from credproof_server import admission, app, backups, policy_cli, registry_cli, rules_cli, setup
 from credproof_server import new_origin as new_origins
 from credproof_server.checking import CheckReport, check
 from credproof_server.demo.cli import demo
@@ -56,6 +56,7 @@ def register(root: typer.Typer) -> None:
     root.add_typer(participants, name="participant")
     policy_cli.register()
     registry_cli.register(root, participants)
+    rules_cli.register(root)
 
 
 def init_command(
@@ -203,6 +204,21 @@ def resume_command(
     out.print(f"Active:     {participant_id}")
 
 
+@participants.command("unthrottle", epilog=EXIT_CODES)
+def unthrottle_command(folder: ServiceArgument, participant_id: IdArgument) -> None:
+    """End what throttles a participant: you have looked at it, or the alarm was false.
+
+    A throttle also ends by itself. The log says who ended it; what was counted before is not
+    counted again. credproof audit anomalies shows what was raised. The service may run meanwhile.
+
+    \b
+    Example:
+      credproof participant unthrottle service lend
+    """
+    admission.lift_throttle(folder, participant_id)
+    out.print(f"Lifted:     what throttled {participant_id}")
+
+
 @participants.command("list", epilog=EXIT_CODES)
 def list_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
     """Show every participant, its role and its status; of lenders, licence and purposes.
@@ -250,7 +266,8 @@ def _print_check(report: CheckReport, *, as_json: bool) -> None:
         return
     out.print(f"entries       {report.entries:>8}")
     for what, count in report.rows.items():
-        out.print(f"{what + 's':<14}{count:>8}")
+        name = "anomalies" if what == "anomaly" else f"{what}s"
+        out.print(f"{name:<14}{count:>8}")
     for item in damage:
         where = f"{item['what']} {item['log_index']}"
         err.print(f"damaged: {where}: {item['message']} ({item['reason']})", markup=False)

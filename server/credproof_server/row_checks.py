@@ -13,6 +13,7 @@ from credproof.base.errors import DataLoss
 from credproof.base.jws import TRUST, parse, token_id
 from credproof.base.limits import TRUST_BYTES_MAX
 from credproof.log.entry import Entry, parse_entry
+from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
 from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION, parse_answer
 from credproof.verification.consent import verify_consent
 from credproof.verification.document import PAUSE, RESUMPTION, Kind
@@ -186,6 +187,26 @@ def trust_bundle(row: Row[Any], context: Context) -> None:
         raise differs()
 
 
+def anomaly(row: Row[Any], context: Context) -> None:
+    """What was raised is what was logged, and ends no earlier unless it was lifted."""
+    entry = context.entry(row.log_index, ENTRY_RAISED)
+    found = parse_anomaly(entry)
+    alone = found.participants[0] if len(found.participants) == 1 else None
+    filed = (row.rule, row.participant, row.time, row.evaluations)
+    if filed != (found.rule, alone, entry.time, found.evaluations):
+        raise differs()
+    if (found.tag is None) != (row.sub is None):
+        raise differs()
+    if found.tag is not None and context.key(row.sub).tag(entry.salt) != found.tag:
+        raise differs()
+    if row.lifted_index is None:
+        ends = entry.time + found.throttle_s
+    else:
+        ends = context.entry(row.lifted_index, ENTRY_LIFTED).time
+    if row.until != ends:
+        raise differs()
+
+
 RowCheck = Callable[[Row[Any], Context], None]
 ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "attestation": (ENTRY_ATTESTATION, attestation),
@@ -198,5 +219,6 @@ ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "resumption": (pausing.ENTRY_RESUMED, resumption),
     "answer": (ENTRY_ANSWER, answer),
     "trust bundle": (registry.ENTRY_CHANGED, trust_bundle),
+    "anomaly": (ENTRY_RAISED, anomaly),
 }
 """What is stored: the kind of log entry that each row belongs to, and how it is checked."""

@@ -62,11 +62,12 @@ SERVER_ROOMS = {
     "__init__": Room(""),
     "config": Room("", f"{GRPC} {SQL} {USERS}"),
     "authority": Room("", f"{GRPC} {SQL} {USERS}"),
+    "conduct": Room("", f"{EFFECTS} {GRPC} {SQL} {USERS}"),
     "storage": Room("", f"{GRPC} {USERS}"),
     "log": Room("storage", f"{GRPC} {USERS}"),  # has SQL: it loads and writes its own entries
-    "service": Room("config storage log", f"{GRPC} {SQL} {USERS}"),
+    "service": Room("config conduct storage log", f"{GRPC} {SQL} {USERS}"),
     "rpc": Room("service", f"{SQL} {USERS}"),
-    "directory": Room("config authority storage log service", f"{GRPC} {SQL} {USERS}"),
+    "directory": Room("config authority conduct storage log service", f"{GRPC} {SQL} {USERS}"),
     "app": Room("log service rpc directory", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
     "standing": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
@@ -82,9 +83,11 @@ SERVER_ROOMS = {
         "directory admission standing setup checking"
     ),  # lies: writes to databases by hand
     "registry_cli": Room("directory admission standing"),
+    "rules_cli": Room("conduct directory"),
     "policy_cli": Room("directory policies"),
     "cli": Room(
         "directory app admission setup checking backups new_origin demo registry_cli policy_cli"
+        " rules_cli"
     ),
 }
 """From the ground up: a row names only rows above it."""

@@ -134,7 +134,7 @@ class Asking:
 
     async def give(self, draft) -> int | None:
         """Have the sequencer decide: the log index of the answer, or its error."""
-        (settled,) = (await self.core.commit(Settle([(draft.ask, draft)]))).value
+        (settled,) = (await self.core.commit(Settle(self.core.rules, [(draft.ask, draft)]))).value
         if isinstance(settled, Exception):
             raise settled
         return settled

@@ -170,6 +170,7 @@ async def test_nothing_is_damaged_in_a_service_with_rows_of_many_kinds(core, dep
         "resumption": 0,
         "answer": 2,
         "trust bundle": core.trust.bundle.version,
+        "anomaly": 0,
     }
 
 

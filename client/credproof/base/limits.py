@@ -34,6 +34,8 @@ TRUST_LIFE_MAX_S: Final = 400 * 24 * 3600
 METER_DAYS: Final = 401
 """How long an answer counts in the meter, in days: all that rest on one attestation do, for none
 lives that long."""
+RULE_SPAN_MAX_S: Final = 92 * 24 * 3600
+"""Longest window or throttle of a rule of misuse: what is observed is forgotten after a quarter."""
 
 # Counts.
 BATCH_ITEMS_MAX: Final = 128
@@ -63,6 +65,10 @@ EVIDENCE_TOKENS_MAX: Final = 64
 """Attestations in one answer."""
 DISCLOSURES_MAX: Final = 64
 """Disclosures of one token."""
+OBSERVATIONS_MAX: Final = 4096
+"""Refused questions of one lender that are kept to be counted: attacks show much earlier."""
+ANOMALY_EVIDENCE_MAX: Final = 32
+"""Entries that one raised anomaly names: enough to see the pattern, the log holds the rest."""
 NOTE_SIGNATURES_MAX: Final = 64
 """Signature lines of one note; C2SP asks a verifier to accept at least 16."""
 TRUST_RECORDS_MAX: Final = 10_000

@@ -54,6 +54,8 @@ NEXT: Final[Mapping[str, str]] = {
     "TOO_NARROW": "ask under a policy that was answered before; an answer counts for 401 days",
     "BELOW_NARROWEST": "ask on fewer rungs of it, or promise fewer bands under `narrowest`",
     "ROUTE_NOT_LICENSED": "the operator enters its licence as a bureau: credproof bureau",
+    "THROTTLED": "stop, and ask the operator why: it ends by itself, or by credproof participant"
+    " unthrottle; asking on does not help",
     # Consents and proofs of possession.
     "BAD_CONSENT": "have it made anew: credproof lender request, then borrower consent",
     "CONSENT_USED_UP": _NEW_CONSENT,
@@ -80,6 +82,11 @@ NEXT: Final[Mapping[str, str]] = {
     "NO_ADDRESS": "end what listens there, or change the address in credproof.toml",
     "BAD_CONFIG": "correct credproof.toml; of a directory that init has just made, begin anew in"
     " an empty one",
+    **dict.fromkeys(
+        ("BAD_RULES", "NO_RULES"),
+        "correct the file, or the setting rules under"
+        " [misuse] in credproof.toml: credproof rules lint FILE says what it means",
+    ),
     "KEY_NOT_OPENED": "put the right key-encryption key into DIR/kek or CREDPROOF_KEK",
     "OUTBOX_DAMAGED": "copy outbox.db back from a backup of your home; see that its disk has room",
     "OUTBOX_BUSY": "wait until the other credproof provider command has ended",

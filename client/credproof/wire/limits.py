@@ -36,6 +36,7 @@ LIMITS: Final[dict[str, int]] = {
     "BatchAskRequest.requests": limits.ASK_ITEMS_MAX,
     "PolicyReference.id": 63,
     "PolicyReference.digest": 32,
+    "LiftThrottleRequest.participant": 40,
     "TrustPackage.bundle": limits.TRUST_BYTES_MAX,
     "TrustPackage.documents": limits.TRUST_RECORDS_MAX,
     "AnswerBundle.answer": limits.TOKEN_BYTES_MAX,

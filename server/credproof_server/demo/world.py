@@ -27,10 +27,12 @@ DOMAIN: Final = "demo.credproof.example"
 PROVIDER: Final = "taiwan-card"
 LENDER: Final = "north-lender"
 AUDITOR: Final = "audit-office"
+ABUSER: Final = "quick-cash"
 _TITLES: Final = {
     PROVIDER: "Taiwan Card 台湾信用卡",
     LENDER: "North Lender 北方贷款",
     AUDITOR: "Audit Office 审计办公室",
+    ABUSER: "Quick Cash 快钱",
 }
 YEAR_S: Final = 365 * 86_400
 START_S: Final = 30.0

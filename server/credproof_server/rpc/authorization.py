@@ -27,6 +27,7 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
         _V1 + "AuditService/GetConsistencyProof": _ALL,
         _V1 + "RegistryService/GetTrustBundle": _ALL,
         _V1 + "RegistryService/PublishTrustBundle": frozenset({"operator"}),
+        _V1 + "RegistryService/LiftThrottle": frozenset({"operator"}),
         "/grpc.health.v1.Health/Check": ANYONE,
         "/grpc.health.v1.Health/Watch": ANYONE,
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANYONE,

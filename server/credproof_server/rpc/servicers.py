@@ -38,6 +38,7 @@ from credproof_server.service.core import Core
 from credproof_server.service.ingest import BatchResult, Ingest, Receipt, Result
 from credproof_server.service.pausing import Pausing
 from credproof_server.service.pseudonyms import Pseudonyms
+from credproof_server.service.raising import Throttles
 from credproof_server.service.registry import Registry
 from credproof_server.service.verify import Verify
 from credproof_server.service.withdrawals import Withdrawals, Withdrawn
@@ -244,6 +245,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
 class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
     def __init__(self, core: Core) -> None:
         self._registry = Registry(core)
+        self._throttles = Throttles(core)
 
     async def GetTrustBundle(  # noqa: N802
         self, request: registry_pb.GetTrustBundleRequest, context: Context
@@ -257,6 +259,12 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
         package = trust_wire.from_proto(request.package)
         index = await self._registry.publish(caller().id, package.token, package.documents)
         return registry_pb.PublishTrustBundleResponse(log_index=index)
+
+    async def LiftThrottle(  # noqa: N802
+        self, request: registry_pb.LiftThrottleRequest, context: Context
+    ) -> registry_pb.LiftThrottleResponse:
+        index = await self._throttles.lift(caller().id, request.participant)
+        return registry_pb.LiftThrottleResponse(log_index=index)
 
 
 def _exactly(data: bytes, size: int, name: str) -> bytes:

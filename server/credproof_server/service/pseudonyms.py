@@ -11,8 +11,11 @@ from credproof.base.encoding import date_of
 from credproof.base.errors import Conflict, Refused
 from credproof.base.oprf import evaluate_verifiable, public_key
 
+from credproof_server.conduct.rules import Rules
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core
+from credproof_server.service.monitoring import watch_evaluations
+from credproof_server.service.raising import Raised, throttled
 from credproof_server.storage import repository
 
 
@@ -38,12 +41,14 @@ class Pseudonyms:
 
         Raises:
             Conflict: `OTHER_OPRF_KEY` when another key was expected.
-            Refused: `QUOTA_REACHED`.
+            Refused: `QUOTA_REACHED`, `THROTTLED`.
             Malformed: `BAD_ELEMENT`, or an empty or too large batch.
         """
         if key_id != self._key_id:
             raise Conflict("OTHER_OPRF_KEY", "the service evaluates under another key now")
-        await self._core.commit(CountEvaluations(participant, len(blinded), self._quota(role)))
+        rules = self._core.rules if role == "lender" else None
+        count = CountEvaluations(participant, len(blinded), self._quota(role), rules)
+        await self._core.commit(count)
         elements, proof = await self._core.in_thread(
             lambda: evaluate_verifiable(self._core.keys.oprf, blinded, os.urandom(64))
         )
@@ -57,14 +62,30 @@ class Pseudonyms:
 
 
 class CountEvaluations:
-    """Counts evaluations, and refuses those beyond the day's quota."""
+    """Counts evaluations, and refuses those beyond the day's quota.
 
-    def __init__(self, participant: str, count: int, quota: int) -> None:
+    `rules` are those that a lender is watched under: others ask nothing that could follow.
+    """
+
+    def __init__(
+        self, participant: str, count: int, quota: int, rules: Rules | None = None
+    ) -> None:
         self._participant = participant
         self._count = count
         self._quota = quota
+        self._rules = rules
 
     def apply(self, tx: Transaction) -> int:
+        if self._rules is None:
+            return self._add(tx)
+        raised = Raised(tx, self._rules, {self._participant})
+        if raised.is_throttled(self._participant, evaluations=True):
+            raise throttled()
+        total = self._add(tx)
+        watch_evaluations(tx, self._rules, raised, self._participant, total)
+        return total
+
+    def _add(self, tx: Transaction) -> int:
         day = date_of(tx.time).isoformat()
         total = repository.add_evaluations(tx.connection, self._participant, day, self._count)
         if total > self._quota:

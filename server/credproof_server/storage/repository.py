@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from credproof_server.storage.tables import (
+    anomalies,
     answers,
     attestations,
     commits,
@@ -297,6 +298,7 @@ _TABLES = {
     "resumption": select(pauses).where(pauses.c.paused.is_(False)).subquery(),
     "answer": answers,
     "trust bundle": trust_bundles,
+    "anomaly": anomalies,
 }
 
 

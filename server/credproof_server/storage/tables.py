@@ -153,6 +153,7 @@ answers = Table(
     Column("log_index", _Index, nullable=False, unique=True),
     Column("sealed", LargeBinary, nullable=False),
     Index("answers_under_consent", "consent_id", "policy_digest", "time"),
+    Index("answers_by_time", "time", "sub", "lender", "policy_digest"),
 )
 """Answers given; the same lender and request id get the same bytes again."""
 
@@ -164,6 +165,45 @@ evaluations = Table(
     Column("count", BigInteger, nullable=False),
 )
 """OPRF evaluations per participant and UTC day."""
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("lender", String(40), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("sub", LargeBinary(32), nullable=False),
+    Column("consent_id", LargeBinary(32), nullable=False),
+    Column("reason", String(40), nullable=False),
+    Index("refusals_of_lender", "lender", "time"),
+)
+"""Refused questions, by the log index of the refusal, as long as a rule of misuse looks back."""
+
+activity = Table(
+    "activity",
+    metadata,
+    Column("lender", String(40), primary_key=True),
+    Column("span", Integer, primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("questions", BigInteger, nullable=False),
+    Column("answered", BigInteger, nullable=False),
+)
+"""How many questions a lender put in a minute or a day (`span`, in seconds), as long as above."""
+
+anomalies = Table(
+    "anomalies",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("rule", String(40), nullable=False),
+    Column("participant", String(40), nullable=True, index=True),
+    Column("sub", LargeBinary(32), nullable=True, index=True),
+    Column("time", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("evaluations", Boolean, nullable=False),
+    Column("lifted_index", _Index, nullable=True),
+)
+"""What was raised: the participant whose conduct it is (none where several act together), the
+borrower where it is about one, and until when it throttles."""
 
 data_keys = Table(
     "data_keys",
