@@ -95,6 +95,8 @@ SUBJECT_ID_CHARS_MAX: Final = 64
 """The value part of a borrower's id, in characters."""
 ACCOUNT_CHARS_MAX: Final = 64
 """A provider's opaque account name, in characters."""
+URL_CHARS_MAX: Final = 512
+"""The address of a web page, in characters: it goes into links that are scanned."""
 TEXT_CHARS_MAX: Final = 253
 """A claim of type text, in characters: as long as a host name."""
 

@@ -54,6 +54,11 @@ NEXT: Final[Mapping[str, str]] = {
     "ROUTE_NOT_LICENSED": "the operator enters its licence as a bureau: credproof bureau",
     # Consents and proofs of possession.
     "BAD_CONSENT": "ask for 1 to 1830 days; a request that another made must be made anew",
+    "REQUEST_USED": "the lender makes another: credproof lender request",
+    "OTHER_NOTICE": "do not agree; the lender makes another: credproof lender request",
+    "NOT_A_LINK": "put the whole link into quotation marks, from https:// to its end",
+    "NO_CONSENT_YET": "run this again: it goes on waiting; or remind the borrower",
+    "BAD_URL": "write https://host/path in small letters, or http://localhost:port",
     "CONSENT_USED_UP": _NEW_CONSENT,
     "CONSENT_REVOKED": _NEW_CONSENT,
     "CONSENT_EXPIRED": _NEW_CONSENT,
@@ -75,7 +80,7 @@ NEXT: Final[Mapping[str, str]] = {
     # The service and its directory.
     "NO_ANSWER": "check that the service runs and is reached where your home says (address in"
     " participant.json, of a borrower in pass.json); then run this again: nothing is done twice",
-    "NO_ADDRESS": "end what listens there, or change the address in credproof.toml",
+    "NO_ADDRESS": "end what listens there, or name another address: in credproof.toml, or --listen",
     "BAD_CONFIG": "correct credproof.toml; of a directory that init has just made, begin anew in"
     " an empty one",
     "KEY_NOT_OPENED": "put the right key-encryption key into DIR/kek or CREDPROOF_KEK",

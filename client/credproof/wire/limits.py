@@ -24,6 +24,8 @@ LIMITS: Final[dict[str, int]] = {
     "EvaluatePseudonymsRequest.blinded_elements": limits.BATCH_ITEMS_MAX,
     "GrantConsentRequest.consent": limits.TOKEN_BYTES_MAX,
     "RevokeConsentRequest.revocation": limits.TOKEN_BYTES_MAX,
+    "GetConsentRequest.request": 32,
+    "GetConsentRequest.sub": 32,
     "AskRequest.request_id": 16,
     "AskRequest.nonce": 32,
     "AskRequest.sub": 32,
