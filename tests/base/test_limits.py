@@ -61,6 +61,7 @@ ELSEWHERE = {
     "ENTRIES_PAGE_MAX": "more is cut, not refused: below",
     "MESSAGE_BYTES_MAX": "gRPC refuses it: tests/adversary/test_slow_clients.py",
     "PROPOSAL_AGE_MAX_S": "of a command of the operator: tests/service/test_policies.py",
+    "PAGE_BODY_BYTES_MAX": "of HTTP: tests/adversary/test_consent_page.py",
     "ASK_REPLY_BYTES_MAX": "of a reply: tests/rpc/test_batch_ask.py",
 }
 

@@ -72,6 +72,7 @@ NEXT: Final[Mapping[str, str]] = {
     " consent is of this borrower, for this lender and policy, and not expired",
     "NOT_AUTHENTICATED": "use the home that you joined with; if it is lost, enrol anew",
     "UNKNOWN_PARTICIPANT": "do not agree; ask the operator who this is",
+    "UNKNOWN_RELYING_PARTY": "the operator names the page: credproof passkeys DIR RP-ID ORIGIN",
     # The log is not what it was.
     **dict.fromkeys(("LOG_FORKED", "LOG_SHRANK", "LOG_REPLACED", "TREE_MISMATCH"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
