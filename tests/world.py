@@ -294,8 +294,13 @@ class World:
         return replace(terms, **changes)
 
     def request(self, terms: Terms | None = None, **changes: object) -> str:
-        settings = {"jti": bytes(16), "issued_at": NOW - 50, "open_until": NOW + 3600, **changes}
-        return sign_request(self.lend, terms or self.terms(), **settings)
+        settings = {
+            "jti": bytes(16),
+            "issued_at": NOW - 50,
+            "open_until": NOW + 3600,
+            "notices": dict.fromkeys(("en", "zh"), bytes(32)),
+        }
+        return sign_request(self.lend, terms or self.terms(), **{**settings, **changes})
 
     def consent(self, terms: Terms | None = None, *, signer=None, now: int = NOW - 40) -> str:
         request = parse_request(self.request(terms))

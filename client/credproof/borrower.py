@@ -15,19 +15,18 @@ from pathlib import Path
 
 import grpc
 
-from credproof.base.encoding import b64url, canonical_json, parse_b64url, parse_json
-from credproof.base.errors import CredproofError, Malformed, VerificationFailed
+from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
+from credproof.base.errors import CredproofError, Malformed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.members import Members
 from credproof.channel import SignedCaller, connect_borrower
 from credproof.home import Home, replace_file, write_private
 from credproof.v1 import consent_service_pb2 as pb
 from credproof.v1 import registry_service_pb2 as registry_pb
+from credproof.verification.checked import CheckedRequest, check_request
 from credproof.verification.consent import (
     JTI_BYTES,
-    ConsentRequest,
     Notice,
-    parse_request,
     sign_consent,
     sign_revocation,
     verify_consent,
@@ -43,9 +42,8 @@ from credproof.verification.document import (
     join_signatures,
     sign_document,
 )
-from credproof.verification.notice import notice_digest, notice_text, text_in
+from credproof.verification.notice import notice_digest
 from credproof.verification.pausing import sign_pause
-from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.trust import Trust
 from credproof.wire import trust as trust_wire
 
@@ -150,23 +148,12 @@ def load_signer(folder: Path) -> Ed25519Signer:
 
 def prove_possession(signer: DocumentSigner, *, provider: str) -> str:
     """Shows a provider that one holds the key, so that it can bind it."""
-    return sign_document(signer, POSSESSION, {"aud": provider, "iat": int(time.time())})
+    return sign_document(signer, POSSESSION, possession_claims(provider))
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedRequest:
-    """A lender's request that was verified: a known, active lender; about this borrower."""
-
-    request: ConsentRequest
-    trust: Trust
-
-    def notice(self, language: str) -> str:
-        """Who, what, why, how long, in plain words: `zh` or `en`.
-
-        Raises:
-            Malformed: `BAD_LANGUAGE`.
-        """
-        return notice_text(self.trust, self.request.terms, text_in(self.trust, language))
+def possession_claims(provider: str) -> dict[str, Json]:
+    """What a proof of possession made now says, before anybody has signed it."""
+    return {"aud": provider, "iat": int(time.time())}
 
 
 class Borrower:
@@ -214,30 +201,11 @@ class Borrower:
         """Verify a lender's request before it is shown to anybody.
 
         Raises:
-            Malformed: the request does not parse.
-            VerificationFailed: `UNKNOWN_PARTICIPANT`, `BAD_SIGNATURE`, `WRONG_SERVICE`,
-                `EXPIRED`, `OTHER_SUBJECT`, `UNKNOWN_POLICY`; as `require_standing` and
-                `require_terms` when the lender may not ask for this, or not for so long.
+            Malformed, VerificationFailed: as `check_request`.
         """
-        trust, now = trust or self.trust(), int(time.time())
-        request = parse_request(token)
-        lender = trust.active(request.terms.aud, "lender")
-        key = lender.key(request.jws.kid)
-        if key is None:
-            raise VerificationFailed(
-                "BAD_SIGNATURE", "the request is not signed by the lender: do not agree"
-            )
-        key.verify_valid_at(now)
-        request.verify(key.public, via=self._pass.domain, now=now)
-        if request.terms.sub != self._pass.sub:
-            raise VerificationFailed(
-                "OTHER_SUBJECT",
-                "the request is about another person: do not agree, tell the lender",
-            )
-        for ref in request.terms.policies:
-            policy = trust.policy_in_force(ref, now)
-            require_terms(require_standing(trust, lender.id, policy, now), request.terms, now)
-        return CheckedRequest(request, trust)
+        trust = trust or self.trust()
+        via, now = self._pass.domain, int(time.time())
+        return check_request(token, trust, sub=self._pass.sub, via=via, now=now)
 
     def consent(self, checked: CheckedRequest, *, language: str) -> str:
         """Sign the terms of a checked request and register the consent; gives the consent.
@@ -303,8 +271,11 @@ class Borrower:
         Raises:
             Refused: it is not this borrower's consent.
         """
-        token = sign_revocation(self._signer, self._id(consent), now=int(time.time()))
-        request = pb.RevokeConsentRequest(revocation=token)
+        return self.end(sign_revocation(self._signer, self._id(consent), now=int(time.time())))
+
+    def end(self, revocation: str) -> int:
+        """Hand in a revocation that is signed already; as `revoke`."""
+        request = pb.RevokeConsentRequest(revocation=revocation)
         return int(self._caller.call(_REVOKE, request, pb.RevokeConsentResponse).log_index)
 
     def pause(self, consent: str) -> int:

@@ -79,9 +79,12 @@ class Home:
 
     def tls(self) -> tuple[bytes, bytes, bytes]:
         """PEM of the authority, the private key and the certificate."""
-        names = ("ca.crt", "tls.key", "tls.crt")
-        authority, key, certificate = (_read(self.folder / name) for name in names)
-        return authority, key, certificate
+        key, certificate = _read(self.folder / "tls.key"), _read(self.folder / "tls.crt")
+        return self.authority(), key, certificate
+
+    def authority(self) -> bytes:
+        """PEM of the authority that signs the service's certificates."""
+        return _read(self.folder / "ca.crt")
 
     def trust(self, *, at: int) -> Trust:
         """The trust bundle kept here, valid at `at`.

@@ -30,6 +30,7 @@ from credproof.base.errors import (
     Conflict,
     CredproofError,
     DataLoss,
+    Refused,
     Unreachable,
     VerificationFailed,
     step,
@@ -62,6 +63,7 @@ from credproof.verification.consent import (
     sign_request,
     verify_consent,
 )
+from credproof.verification.notice import notice_digests
 from credproof.verification.policy import Policy, PolicyRef
 from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
@@ -74,6 +76,8 @@ DAYS = 30
 """How long a consent is asked for if nothing is said, in days."""
 DATA_LIFE_DAYS = 365
 """How long answers are to be kept if nothing is said, in days."""
+WAIT_S = 2.0
+"""How often it is asked whether a borrower has consented, in seconds."""
 PSEUDONYMS_AT_ONCE = 8
 """Calls for pseudonyms at the same time: they share commits."""
 
@@ -98,6 +102,14 @@ class Subject:
 
     sub: bytes
     transcript: Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """A consent with all its signatures; `state` is ACTIVE, PAUSED or REVOKED, says the service."""
+
+    consent: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +146,12 @@ class Lender(Session):
         data_life_days: int | None = None,
         open_days: int = 7,
         digest: bytes | None = None,
+        return_to: str | None = None,
     ) -> str:
         """A signed request for the borrower's consent: valid for `days` once it is given.
+
+        It says what the borrower must be shown, in every language that the trust bundle has a text
+        in, and where a consent page sends the person afterwards (`return_to`, an https URL).
 
         `digest` is the policy that the lender expects, 32 bytes; None takes what is in force.
         What is not said is 30 days, and a data life of 365, or less where the purpose allows less.
@@ -144,7 +160,7 @@ class Lender(Session):
             VerificationFailed: `UNKNOWN_POLICY`, `OTHER_POLICY`; `LENDER_NOT_LICENSED`,
                 `PURPOSE_NOT_CERTIFIED` and others as `require_standing`; `PURPOSE_CONSENT_DAYS`
                 and `PURPOSE_DATA_LIFE_DAYS` for more than the purpose allows.
-            Malformed: `BAD_CONSENT` for terms that no consent can have.
+            Malformed: `BAD_CONSENT` for terms that no consent can have; `BAD_URL`.
         """
         now = _now()
         policy = self.trust.newest_policy(policy_id, now)
@@ -171,9 +187,50 @@ class Lender(Session):
             jti=secrets.token_bytes(JTI_BYTES),
             issued_at=now,
             open_until=now + open_days * 86_400,
+            notices=notice_digests(self.trust, terms),
+            return_to=return_to,
         )
         parse_request(token)  # what no borrower's tool would read is not given out
         return token
+
+    def consented(self, request: str) -> Consented | None:
+        """The consent that the borrower gave to a request of this lender; None if none is there.
+
+        Raises:
+            VerificationFailed: `OTHER_CONSENT` when the service gave something else.
+        """
+        asked = parse_request(request)
+        message = pb.GetConsentRequest(request=asked.jws.id, sub=asked.terms.sub)
+        reply = call(self._verification.GetConsent, message)
+        if not reply.consent:
+            return None
+        found = verify_consent(reply.consent, self.trust.bundle.relying_parties)
+        shown = asked.notices.get(found.notice.language)
+        agreed = (found.request, found.terms, found.notice.digest)
+        if agreed != (asked.jws.id, asked.terms, shown):
+            raise VerificationFailed("OTHER_CONSENT", "the consent is not to this request")
+        state = pb.ConsentState.Name(reply.state).removeprefix("CONSENT_STATE_")
+        return Consented(reply.consent, state)
+
+    def wait(self, request: str, *, timeout_s: float, every_s: float = WAIT_S) -> str:
+        """The borrower's consent to a request, once it is there and active.
+
+        It asks every `every_s` seconds, for `timeout_s` at most, and at least once.
+
+        Raises:
+            Refused: `CONSENT_REVOKED`; `CONSENT_PAUSED` when it still is.
+            Unreachable: `NO_CONSENT_YET`.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = self.consented(request)
+            if found is not None and found.state == "ACTIVE":
+                return found.consent
+            if found is not None and found.state == "REVOKED":
+                raise Refused("CONSENT_REVOKED", "the borrower has revoked the consent")
+            if time.monotonic() + every_s > deadline:
+                raise _still(found)
+            time.sleep(every_s)
 
     def subject(self, subject_id: str) -> Subject:
         """The borrower with this id (`scheme:value`), found without showing the id.
@@ -357,6 +414,12 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def _still(found: Consented | None) -> CredproofError:
+    if found is None:
+        return Unreachable("NO_CONSENT_YET", "the borrower has not consented yet")
+    return Refused("CONSENT_PAUSED", "no key counts that signed the consent")
 
 
 def _kept(transcript: Transcript, case: str, staff: str) -> Kept:

@@ -148,6 +148,8 @@ def consent(row: Row[Any], context: Context) -> None:
     terms = (found.terms.sub, found.terms.aud)
     if (entry.object, row.consent_id, row.sub, row.lender) != (found.id, found.id, *terms):
         raise differs()
+    if row.request not in (None, found.request):
+        raise differs()
     if row.revoked_index is not None:
         revoked = context.entry(row.revoked_index, consents.ENTRY_REVOKED)
         if revoked.object != found.id:

@@ -20,6 +20,7 @@ from credproof.base import jws, limits
 from credproof.base.encoding import canonical_json, parse_json
 from credproof.base.errors import CredproofError
 from credproof.base.keys import P256Signer
+from credproof.base.url import require_url
 from credproof.base.yaml import parse_yaml
 from credproof.log.entry import parse_entry
 from credproof.log.merkle import verify_inclusion
@@ -63,6 +64,7 @@ ELSEWHERE = {
     "ENTRIES_PAGE_MAX": "more is cut, not refused: below",
     "MESSAGE_BYTES_MAX": "gRPC refuses it: tests/adversary/test_slow_clients.py",
     "PROPOSAL_AGE_MAX_S": "of a command of the operator: tests/service/test_policies.py",
+    "PAGE_BODY_BYTES_MAX": "of HTTP: tests/adversary/test_consent_page.py",
     "ASK_REPLY_BYTES_MAX": "of a reply: tests/rpc/test_batch_ask.py",
 }
 
@@ -275,6 +277,10 @@ TABLE: dict[str, tuple[Present, str]] = {
     "REFERENCE_CHARS_MAX": (lambda n: Reference("a" * n, bytes(16)).digest, "LIMIT_EXCEEDED"),
     "SUBJECT_ID_CHARS_MAX": (lambda n: parse_subject_id("ref:" + "a" * n), "BAD_SUBJECT_ID"),
     "ACCOUNT_CHARS_MAX": (account, "BAD_PACKAGE"),
+    "URL_CHARS_MAX": (
+        lambda n: require_url("https://a.example/".ljust(n, "x")),
+        "LIMIT_EXCEEDED",
+    ),
     "TEXT_CHARS_MAX": (text, "BAD_VALUE"),
     "INTEGER_MAX": (canonical_json, "NOT_JSON"),
 }

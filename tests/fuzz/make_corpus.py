@@ -22,6 +22,7 @@ from credproof.log.note import sign_note
 from credproof.log.proof import TlogProof, format_proof
 from credproof.verification.consent import sign_revocation
 from credproof.verification.document import PAUSE
+from credproof.verification.link import link_to
 from credproof.verification.pausing import sign_pause
 from credproof.verification.trust import sign_trust
 from credproof.wire import answer as answer_wire
@@ -56,6 +57,8 @@ def tokens(world: World) -> Iterator[Seed]:
         "withdrawal": sign_withdrawal(world.bank, now=NOW, **withdrawal),
     }
     yield from ((name, "ed25519", token.encode()) for name, token in made.items())
+    yield "request", "return-to", world.request(return_to="https://shop.example/a?b=1").encode()
+    yield "link", "request", link_to("https://page.example:8443/a?b", world.request()).encode()
     # The header of a phone's consent; its signature is left out, for it is not the same twice.
     p256 = jws.canonical_json({"alg": "ES256", "jwk": phone.public.jwk(), "kid": phone.public.kid})
     yield "json", "p256-header", p256

@@ -31,6 +31,7 @@ from credproof.verification.answer import parse_answer
 from credproof.verification.consent import parse_request, verify_consent, verify_revocation
 from credproof.verification.document import PAUSE
 from credproof.verification.grammar import parse_policy
+from credproof.verification.link import request_of
 from credproof.verification.pausing import verify_pause
 from credproof.verification.text import parse_text
 from credproof.verification.trust import verify_trust
@@ -120,6 +121,7 @@ TARGETS: dict[str, Target] = {
     "frame": Target(encoding.parse_frame, encoding.frame),
     "json": Target(encoding.parse_json, encoding.canonical_json),
     "jws": Target(lambda data: jws.parse(text(data), jws.CONSENT), _token),
+    "link": Target(lambda data: request_of(text(data))),
     "loose-json": Target(encoding.parse_loose_json),
     "mapping": Target(parse_mapping),
     "note": Target(parse_note, _note),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import typer
 from credproof.base.errors import Conflict, DataLoss, Refused, Unreachable, VerificationFailed
 from credproof.cli.advice import NEXT
-from credproof.cli.app import SERVER_COMMANDS, app
+from credproof.cli.app import PLUGINS, app
 from credproof.cli.output import print_error
 
 from tests.house.test_reasons import every, product, raised
@@ -184,9 +185,10 @@ def test_every_file_that_a_document_links_to_is_there(path):
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_without_its_parts_every_server_command_says_what_to_install():
-    import credproof_server.cli as server
-
+@pytest.mark.parametrize("extra", PLUGINS)
+def test_without_its_parts_every_command_says_what_to_install(extra):
+    (point,) = entry_points(group="credproof.commands", name=extra)
     root = typer.Typer()
-    server.register(root)
-    assert set(typer.main.get_command(root).commands) == set(SERVER_COMMANDS)
+    root.callback()(lambda: None)
+    point.load()(root)
+    assert set(typer.main.get_command(root).commands) == set(PLUGINS[extra])

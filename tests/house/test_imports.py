@@ -55,6 +55,7 @@ CLIENT_ROOMS = {
     "borrower": Room(KIT),
     "auditor": Room(KIT),
     "cli": Room(f"{KIT} submission {SDK}"),
+    "page": Room(f"{KIT} borrower cli"),
 }
 """From the ground up: a row names only rows above it."""
 

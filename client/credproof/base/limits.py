@@ -87,6 +87,8 @@ AUTHENTICATOR_DATA_BYTES_MAX: Final = 1024
 """What an authenticator says with an assertion: 37 bytes, more with extensions."""
 CLIENT_DATA_BYTES_MAX: Final = 2048
 """What a browser says with an assertion: type, challenge, origin."""
+PAGE_BODY_BYTES_MAX: Final = 4 * TOKEN_BYTES_MAX
+"""What a browser sends to a consent page at once: a request or a consent, and a pass."""
 PACKAGE_BYTES_MAX: Final = 65_536
 """One attestation with its values and its seed, before sealing."""
 SEALED_BATCH_BYTES_MAX: Final = 3 * 1024 * 1024
@@ -107,6 +109,8 @@ SUBJECT_ID_CHARS_MAX: Final = 64
 """The value part of a borrower's id, in characters."""
 ACCOUNT_CHARS_MAX: Final = 64
 """A provider's opaque account name, in characters."""
+URL_CHARS_MAX: Final = 512
+"""The address of a web page, in characters: it goes into links that are scanned."""
 TEXT_CHARS_MAX: Final = 253
 """A claim of type text, in characters: as long as a host name."""
 

@@ -58,6 +58,11 @@ NEXT: Final[Mapping[str, str]] = {
     " unthrottle; asking on does not help",
     # Consents and proofs of possession.
     "BAD_CONSENT": "have it made anew: credproof lender request, then borrower consent",
+    "REQUEST_USED": "the lender makes another: credproof lender request",
+    "OTHER_NOTICE": "do not agree; the lender makes another: credproof lender request",
+    "NOT_A_LINK": "put the whole link into quotation marks, from https:// to its end",
+    "NO_CONSENT_YET": "run this again: it goes on waiting; or remind the borrower",
+    "BAD_URL": "write https://host/path in small letters, or http://localhost:port",
     "CONSENT_USED_UP": _NEW_CONSENT,
     "CONSENT_REVOKED": _NEW_CONSENT,
     "CONSENT_EXPIRED": _NEW_CONSENT,
@@ -71,6 +76,7 @@ NEXT: Final[Mapping[str, str]] = {
     " consent is of this borrower, for this lender and policy, and not expired",
     "NOT_AUTHENTICATED": "use the home that you joined with; if it is lost, enrol anew",
     "UNKNOWN_PARTICIPANT": "do not agree; ask the operator who this is",
+    "UNKNOWN_RELYING_PARTY": "the operator names the page: credproof passkeys DIR RP-ID ORIGIN",
     # The log is not what it was.
     **dict.fromkeys(("LOG_FORKED", "LOG_SHRANK", "LOG_REPLACED", "TREE_MISMATCH"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
@@ -79,7 +85,7 @@ NEXT: Final[Mapping[str, str]] = {
     # The service and its directory.
     "NO_ANSWER": "check that the service runs and is reached where your home says (address in"
     " participant.json, of a borrower in pass.json); then run this again: nothing is done twice",
-    "NO_ADDRESS": "end what listens there, or change the address in credproof.toml",
+    "NO_ADDRESS": "end what listens there, or name another address: in credproof.toml, or --listen",
     "BAD_CONFIG": "correct credproof.toml; of a directory that init has just made, begin anew in"
     " an empty one",
     **dict.fromkeys(

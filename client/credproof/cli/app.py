@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Annotated
 
@@ -32,6 +32,11 @@ SERVER_COMMANDS = {
     "restore": "Restore a service from a backup, an export, or both.",
     "demo": "Show the whole journey on real data, and four lies that are caught.",
 }
+PAGE_COMMANDS = {
+    "consent-page": "Serve the page where borrowers consent by a passkey.",
+}
+PLUGINS = {"server": SERVER_COMMANDS, "page": PAGE_COMMANDS}
+"""What plugs in by entry point: by the extra that it needs, which has the entry point's name."""
 
 app = typer.Typer(
     name="credproof",
@@ -73,18 +78,18 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 
 
-def _missing(name: str) -> Callable[[], None]:
+def _missing(name: str, extra: str) -> Callable[[], None]:
     def command() -> None:
-        message = f"credproof {name} needs the server parts: pip install 'credproof[server]'"
+        message = f"credproof {name} needs the {extra} parts: pip install 'credproof[{extra}]'"
         typer.echo(message, err=True)
         raise typer.Exit(USAGE)
 
     return command
 
 
-def _add_server_commands() -> None:
-    """The server's commands plug in by entry point; without its parts each says what to install."""
-    for point in entry_points(group="credproof.commands"):
+def _plug_in(extra: str, commands: Mapping[str, str]) -> None:
+    """Add the commands of an extra; without its parts each says what to install."""
+    for point in entry_points(group="credproof.commands", name=extra):
         try:
             register = point.load()
         except ImportError:
@@ -92,11 +97,12 @@ def _add_server_commands() -> None:
         register(app)
         return
     settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-    for name, text in SERVER_COMMANDS.items():
-        app.command(name, help=text, context_settings=settings)(_missing(name))
+    for name, text in commands.items():
+        app.command(name, help=text, context_settings=settings)(_missing(name, extra))
 
 
-_add_server_commands()
+for _extra, _commands in PLUGINS.items():
+    _plug_in(_extra, _commands)
 
 
 def main() -> None:

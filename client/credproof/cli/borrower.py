@@ -18,6 +18,8 @@ from credproof.cli.output import (
     write_file,
 )
 from credproof.home import replace_file
+from credproof.verification.checked import CheckedRequest
+from credproof.verification.link import is_link, request_of
 
 app = typer.Typer(
     help="For borrowers: see who asks, consent, pause, revoke. 借款人:查看请求、授权、暂停、撤回。",
@@ -25,6 +27,9 @@ app = typer.Typer(
 )
 LanguageOption = Annotated[
     str, typer.Option("--language", "-l", help="Of what is shown: zh (Chinese) or en.")
+]
+RequestArgument = Annotated[
+    str, typer.Argument(help="A lender's request: a file, or a link in quotation marks.")
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The file to be written.")]
 
@@ -75,7 +80,7 @@ def join(
 
 @app.command(epilog=EXIT_CODES)
 def show(
-    request: Annotated[Path, typer.Argument(help="A lender's request.")],
+    request: RequestArgument,
     home: HomeOption = Path(),
     language: LanguageOption = "zh",
 ) -> None:
@@ -87,13 +92,13 @@ def show(
     Example:
       credproof borrower show client-7.request --language en --home me
     """
-    checked = sdk.Borrower.open(home).check(read_text(request))
+    checked = sdk.Borrower.open(home).check(_request(request))
     out.print(checked.notice(language), markup=False)
 
 
 @app.command(epilog=EXIT_CODES)
 def consent(
-    request: Annotated[Path, typer.Argument(help="A lender's request.")],
+    request: RequestArgument,
     output: OutputOption,
     home: HomeOption = Path(),
     language: LanguageOption = "zh",
@@ -111,7 +116,7 @@ def consent(
     """
     require_writable(output)
     borrower = sdk.Borrower.open(home)
-    checked = borrower.check(read_text(request))
+    checked = borrower.check(_request(request))
     if not output.exists() or not borrower.signed_before(read_text(output), checked):
         _agree(checked, language, yes=yes)
         replace_file(output, borrower.sign(checked, language=language).encode("ascii"))
@@ -120,7 +125,12 @@ def consent(
     out.print(f"{done}:  {output}")
 
 
-def _agree(checked: sdk.CheckedRequest, language: str, *, yes: bool) -> None:
+def _request(given: str) -> str:
+    """The request out of a link, or out of a file."""
+    return request_of(given) if is_link(given) else read_text(Path(given))
+
+
+def _agree(checked: CheckedRequest, language: str, *, yes: bool) -> None:
     out.print(checked.notice(language), markup=False)
     if not yes:
         question = "同意吗？" if language == "zh" else "Do you agree?"

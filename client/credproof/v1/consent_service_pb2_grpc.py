@@ -66,7 +66,8 @@ class ConsentServiceServicer:
     def GrantConsent(self, request, context):
         """Registers a consent. Granting the same consent again returns the same receipt.
         The caller MUST sign the call with the key that signed the consent, and a provider MUST
-        have bound that key; otherwise PERMISSION_DENIED, whatever the cause.
+        have bound that key; otherwise PERMISSION_DENIED, whatever the cause. After that, a second
+        consent to one request is FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

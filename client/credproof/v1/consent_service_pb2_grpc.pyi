@@ -38,7 +38,8 @@ class ConsentServiceStub:
     GrantConsent: _grpc.UnaryUnaryMultiCallable[_consent_service_pb2.GrantConsentRequest, _consent_service_pb2.GrantConsentResponse]
     """Registers a consent. Granting the same consent again returns the same receipt.
     The caller MUST sign the call with the key that signed the consent, and a provider MUST
-    have bound that key; otherwise PERMISSION_DENIED, whatever the cause.
+    have bound that key; otherwise PERMISSION_DENIED, whatever the cause. After that, a second
+    consent to one request is FAILED_PRECONDITION.
     """
     RevokeConsent: _grpc.UnaryUnaryMultiCallable[_consent_service_pb2.RevokeConsentRequest, _consent_service_pb2.RevokeConsentResponse]
     """Revokes a consent; it works before the reply is sent. Revoking again returns the same receipt.
@@ -62,7 +63,8 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     GrantConsent: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.GrantConsentRequest, _consent_service_pb2.GrantConsentResponse]  # type: ignore[assignment]
     """Registers a consent. Granting the same consent again returns the same receipt.
     The caller MUST sign the call with the key that signed the consent, and a provider MUST
-    have bound that key; otherwise PERMISSION_DENIED, whatever the cause.
+    have bound that key; otherwise PERMISSION_DENIED, whatever the cause. After that, a second
+    consent to one request is FAILED_PRECONDITION.
     """
     RevokeConsent: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.RevokeConsentRequest, _consent_service_pb2.RevokeConsentResponse]  # type: ignore[assignment]
     """Revokes a consent; it works before the reply is sent. Revoking again returns the same receipt.
@@ -89,7 +91,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consent_service_pb2.GrantConsentResponse, _abc.Awaitable[_consent_service_pb2.GrantConsentResponse]]:
         """Registers a consent. Granting the same consent again returns the same receipt.
         The caller MUST sign the call with the key that signed the consent, and a provider MUST
-        have bound that key; otherwise PERMISSION_DENIED, whatever the cause.
+        have bound that key; otherwise PERMISSION_DENIED, whatever the cause. After that, a second
+        consent to one request is FAILED_PRECONDITION.
         """
 
     @_abc_1.abstractmethod

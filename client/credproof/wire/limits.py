@@ -27,6 +27,8 @@ LIMITS: Final[dict[str, int]] = {
     "RevokeConsentRequest.revocation": limits.TOKEN_BYTES_MAX,
     "PauseConsentRequest.pause": limits.TOKEN_BYTES_MAX,
     "ResumeConsentRequest.resumption": limits.TOKEN_BYTES_MAX,
+    "GetConsentRequest.request": 32,
+    "GetConsentRequest.sub": 32,
     "AskRequest.request_id": 16,
     "AskRequest.nonce": 32,
     "AskRequest.sub": 32,

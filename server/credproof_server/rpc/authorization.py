@@ -21,6 +21,7 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
         _V1 + "PseudonymService/EvaluatePseudonyms": frozenset({"provider", "lender", "auditor"}),
         _V1 + "VerificationService/Ask": frozenset({"lender"}),
         _V1 + "VerificationService/BatchAsk": frozenset({"lender"}),
+        _V1 + "VerificationService/GetConsent": frozenset({"lender"}),
         _V1 + "AuditService/GetCheckpoint": _ALL,
         _V1 + "AuditService/ListEntries": frozenset({"auditor", "operator"}),
         _V1 + "AuditService/GetInclusionProof": _ALL,

@@ -40,6 +40,7 @@ from credproof_server.service.pausing import Pausing
 from credproof_server.service.pseudonyms import Pseudonyms
 from credproof_server.service.raising import Throttles
 from credproof_server.service.registry import Registry
+from credproof_server.service.requests import Requests
 from credproof_server.service.verify import Verify
 from credproof_server.service.withdrawals import Withdrawals, Withdrawn
 
@@ -169,6 +170,7 @@ class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
 class VerificationServicer(verification_service_pb2_grpc.VerificationServiceServicer):
     def __init__(self, core: Core) -> None:
         self._verify = Verify(core)
+        self._requests = Requests(core)
 
     async def Ask(  # noqa: N802
         self, request: verification_pb.AskRequest, context: Context
@@ -187,6 +189,16 @@ class VerificationServicer(verification_service_pb2_grpc.VerificationServiceServ
         answered = iter(await self._verify.ask_many(asks))
         results = [next(answered) if isinstance(item, Ask) else item for item in items]
         return verification_pb.BatchAskResponse(results=ask_wire.fitting(results))
+
+    async def GetConsent(  # noqa: N802
+        self, request: verification_pb.GetConsentRequest, context: Context
+    ) -> verification_pb.GetConsentResponse:
+        sub, name = _exactly(request.sub, 32, "sub"), _exactly(request.request, 32, "request")
+        found = await self._requests.consent(caller().id, sub, name)
+        if found is None:
+            return verification_pb.GetConsentResponse()
+        state = verification_pb.ConsentState.Value(f"CONSENT_STATE_{found.state}")
+        return verification_pb.GetConsentResponse(consent=found.consent, state=state)
 
 
 def _ask_or_error(request: verification_pb.AskRequest, lender: str) -> Ask | CredproofError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from credproof.base.encoding import b64url, frame
-from credproof.base.errors import CredproofError, Refused
+from credproof.base.errors import Conflict, CredproofError, Refused
 from credproof.base.keys import PublicKey
 from credproof.base.limits import DOCUMENT_SIGNATURES_MAX, at_most
 from credproof.verification.consent import (
@@ -74,6 +74,7 @@ class Consents:
         Raises:
             Malformed, VerificationFailed: the consent itself is bad.
             Refused: `NOT_PERMITTED`, whatever the cause.
+            Conflict: `REQUEST_USED` when the borrower has given another consent to its request.
         """
         async with padded():
             command = await self._core.in_thread(lambda: self._prepare(token, caller))
@@ -207,6 +208,11 @@ class GrantConsent:
 
     def _keep(self, tx: Transaction, text: str) -> Granted:
         consent = self._consent
+        if repository.consent_to(tx.connection, consent.terms.sub, consent.request) is not None:
+            # Told in clear: a key that is bound for this very borrower has signed the consent.
+            raise Conflict(
+                "REQUEST_USED", "there is a consent to this request: a request is good for one"
+            )
         index = _log(tx, ENTRY_GRANTED, consent.id, self._key)
         row = {
             "consent_id": consent.id,
@@ -215,6 +221,7 @@ class GrantConsent:
             "log_index": index,
             "revoked_index": None,
             "sealed": self._key.seal(ROW, consent.id, text.encode("ascii")),
+            "request": consent.request,
         }
         repository.add_consent(tx.connection, row)
         return Granted(consent.id, index)

@@ -336,6 +336,13 @@ def consent(connection: Connection, consent_id: bytes) -> Row[Any] | None:
     return connection.execute(query).first()
 
 
+def consent_to(connection: Connection, sub: bytes, request: bytes) -> Row[Any] | None:
+    """The row of a borrower's consent to the request with this id."""
+    c = consents.c
+    query = select(consents).where(c.sub == sub, c.request == request)
+    return connection.execute(query).first()
+
+
 _SIGNATURES = (
     select(signatures)
     .where(signatures.c.consent_id.in_(_each("consent_ids")))

@@ -115,7 +115,11 @@ consents = Table(
     Column("log_index", _Index, nullable=False, unique=True),
     Column("revoked_index", _Index, nullable=True),
     Column("sealed", LargeBinary, nullable=False),
+    Column("request", LargeBinary(32), nullable=True),
+    Index("one_consent_per_request", "sub", "request", unique=True),
 )
+"""Consents that were registered. `request` is the id of the lender's request, null in rows of
+before it was kept."""
 
 signatures = Table(
     "signatures",

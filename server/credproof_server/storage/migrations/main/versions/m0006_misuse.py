@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "m0006"
-down_revision = "m0003"
+down_revision = "m0005"
 
 _Index = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
