@@ -24,7 +24,7 @@ def enrol(
     role: Annotated[
         str,
         typer.Option(
-            help="provider, lender or auditor; init makes the operator, custodian is reserved."
+            help="provider, lender or auditor; init makes operators, custodian init custodians."
         ),
     ],
     name: Annotated[
