@@ -25,7 +25,7 @@ REFRESH_S: Final = 20.0
 STALE_S: Final = 300.0
 """After how long without a word of the service nobody is answered any more, in seconds."""
 LOOK_AGAIN_S: Final = 1.0
-"""How soon a caller who is not known yet, or a new key, makes it read again, in seconds."""
+"""How often callers who are not known, or name another key, may make it read, in seconds."""
 FETCH_TIMEOUT_S: Final = 10.0
 
 _log = logging.getLogger("credproof.custodian")
@@ -64,9 +64,11 @@ class TrustCopy:
             await self._read()
 
     async def look_again(self) -> None:
-        """Read the bundle again, unless that was tried just now."""
+        """Wait for a bundle that was read after this call, at most once every `LOOK_AGAIN_S`."""
+        arrived = time.monotonic()
         async with self._one:
-            if time.monotonic() - self._tried >= LOOK_AGAIN_S:
+            if self._tried < arrived:
+                await asyncio.sleep(self._tried + LOOK_AGAIN_S - time.monotonic())
                 await self._read()
 
     async def _read(self) -> None:
