@@ -199,3 +199,30 @@ def test_only_the_holder_of_a_share_can_enrol_it():
         with pytest.raises(VerificationFailed) as caught:
             verify_share(public, bound_to, proof)
         assert caught.value.reason == "BAD_DLEQ_PROOF"
+
+
+# -- the example of docs/PROTOCOL.md, section 3
+
+
+@pytest.mark.parametrize(
+    ("secrets", "key_id", "sub"),
+    [
+        (
+            (3,),
+            "d66d24b3847c897959c80f1b617aef2f",
+            "c33fd0485f240f57c18388e64719b86f03c0e4002b20729963e751f4b8929c0d",
+        ),
+        (
+            (3, 5),
+            "2e78490a50cca243cb3607d202b412ed",
+            "5998e3f08de4903a670fc75e8d48d50072efa6f41eceb13de3dc949014145f57",
+        ),
+    ],
+)
+def test_the_documented_example_holds(secrets, key_id, sub):
+    scalars_ = [number.to_bytes(32, "little") for number in secrets]
+    key = key_of(*scalars_)
+    assert key.id == key_id
+    blinded = begin([parse_subject_id("ref:example")], [secret_of("r")])
+    (found,) = blinded.finish(answers(scalars_, blinded.elements), key)
+    assert found.hex() == sub

@@ -26,7 +26,7 @@ from credproof_server import admission
 from credproof_server.config import Quotas
 from credproof_server.custodian import directory as custodians
 from credproof_server.custodian import trust_copy
-from credproof_server.custodian.config import TEMPLATE, parse_config
+from credproof_server.custodian.config import TEMPLATE, CustodianConfig, parse_config
 from credproof_server.custodian.directory import CustodianDirectory
 from credproof_server.custodian.holder import Holder
 from credproof_server.custodian.quota import QuotaBook
@@ -36,6 +36,7 @@ from credproof_server.directory import now
 from tests.custodian.making import NOTARY, notary
 from tests.deployment import Deployment
 
+CONFIG = CustodianConfig("127.0.0.1:1", "127.0.0.1:1", Quotas(5, 3), 10)
 DAY = "2026-01-31"
 
 
@@ -141,7 +142,7 @@ def test_a_bundle_without_the_custodian_is_not_taken(deployment, directory):
 
 def holder(copy, directory, path: Path, share: bytes | None = None) -> tuple[Holder, QuotaBook]:
     book = QuotaBook(path / "quota.db")
-    return Holder(share or directory.share(), copy, Quotas(5, 3), book), book
+    return Holder(share or directory.share(), copy, CONFIG, book), book
 
 
 async def test_evaluations_are_counted_before_and_by_role(copy, directory, tmp_path):
@@ -173,25 +174,39 @@ async def test_a_custodian_whose_share_is_not_in_the_key_evaluates_nothing(
 
 # -- the quota's file
 
+THREE = {"quota": 3, "total": 10}
+
 
 def counted(path: Path) -> list[tuple]:
     with closing(sqlite3.connect(path)) as database:
-        return database.execute("SELECT participant, day, count FROM evaluations").fetchall()
+        return database.execute(
+            "SELECT participant, day, count FROM evaluations ORDER BY day, participant"
+        ).fetchall()
 
 
 def test_counts_outlive_a_restart_and_end_with_the_day(tmp_path):
     path = tmp_path / "quota.db"
     book = QuotaBook(path)
-    book.count("lend", DAY, 3, 3)
+    book.count("lend", DAY, 3, **THREE)
     book.close()
-    assert counted(path) == [("lend", DAY, 3)]
+    assert counted(path) == [("", DAY, 3), ("lend", DAY, 3)]
     assert path.stat().st_mode & 0o777 == 0o600
     again = QuotaBook(path)
     with pytest.raises(Refused):
-        again.count("lend", DAY, 1, 3)
-    again.count("lend", "2026-02-01", 1, 3)
+        again.count("lend", DAY, 1, **THREE)
+    again.count("lend", "2026-02-01", 1, **THREE)
     again.close()
-    assert counted(path) == [("lend", DAY, 3), ("lend", "2026-02-01", 1)]
+    assert [count for name, _, count in counted(path) if name == "lend"] == [3, 1]
+
+
+def test_participants_whom_the_operator_invents_share_one_bound(tmp_path):
+    book = QuotaBook(tmp_path / "quota.db")
+    for number in range(4):
+        book.count(f"invented-{number}", DAY, 2, quota=2, total=9)
+    with pytest.raises(Refused):
+        book.count("invented-4", DAY, 2, quota=2, total=9)
+    book.count("invented-5", DAY, 1, quota=2, total=9)
+    book.close()
 
 
 def test_callers_who_race_do_not_pass_the_quota_together(tmp_path):
@@ -199,7 +214,7 @@ def test_callers_who_race_do_not_pass_the_quota_together(tmp_path):
 
     def one(_number: int) -> bool:
         try:
-            book.count("lend", DAY, 1, 10)
+            book.count("lend", DAY, 1, quota=10, total=100)
         except Refused:
             return False
         return True

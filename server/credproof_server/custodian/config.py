@@ -18,11 +18,15 @@ FILE_NAME: Final = "custodian.toml"
 
 @dataclass(frozen=True, slots=True)
 class CustodianConfig:
-    """All settings. `listen` and `address` are `host:port`; `address` is where others connect."""
+    """All settings. `listen` and `address` are `host:port`; `address` is where others connect.
+
+    `all_evaluations_per_day` bounds all participants together, `quotas` each of them.
+    """
 
     listen: str
     address: str
     quotas: Quotas
+    all_evaluations_per_day: int
 
 
 def load_config(folder: Path) -> CustodianConfig:
@@ -64,6 +68,7 @@ def _parse(value: dict[str, Any]) -> CustodianConfig:
             quotas.take("provider_evaluations_per_day", int),
             quotas.take("lender_evaluations_per_day", int),
         ),
+        all_evaluations_per_day=quotas.take("all_evaluations_per_day", int),
     )
     for members in (top, quotas):
         members.finish()
@@ -80,8 +85,10 @@ address = "{address}"
 
 [quotas]
 # Evaluations under this share per participant and UTC day: each one is a guess at an id. They hold
-# whatever the service allows.
+# whatever the service allows. The third bounds all participants together, since the operator could
+# admit any number of them.
 provider_evaluations_per_day = 10000000
 lender_evaluations_per_day = 1000000
+all_evaluations_per_day = 20000000
 """
 """What `credproof custodian init` writes."""

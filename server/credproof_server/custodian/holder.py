@@ -12,7 +12,7 @@ from credproof.base.encoding import date_of
 from credproof.base.errors import Conflict, Refused
 from credproof.base.oprf import evaluate_verifiable, public_key
 
-from credproof_server.config import Quotas
+from credproof_server.custodian.config import CustodianConfig
 from credproof_server.custodian.quota import QuotaBook
 from credproof_server.custodian.trust_copy import TrustCopy
 from credproof_server.rpc.guard import Context, Guard
@@ -22,11 +22,13 @@ from credproof_server.service.pseudonyms import quota_of, require_key
 class Holder:
     """A custodian's share at work. It sees who asks, and blinded elements."""
 
-    def __init__(self, share: bytes, trust: TrustCopy, quotas: Quotas, book: QuotaBook) -> None:
+    def __init__(
+        self, share: bytes, trust: TrustCopy, config: CustodianConfig, book: QuotaBook
+    ) -> None:
         self._share = share
         self._public = public_key(share)
         self._copy = trust
-        self._quotas = quotas
+        self._config = config
         self._book = book
 
     async def evaluate(
@@ -39,10 +41,10 @@ class Holder:
             await self._copy.look_again()
             self._require_key(key_id)
         day = date_of(self._copy.clock()).isoformat()
-        quota = quota_of(self._quotas, role)
+        quota, total = quota_of(self._config.quotas, role), self._config.all_evaluations_per_day
 
         def work() -> Evaluation:
-            self._book.count(participant, day, len(blinded), quota)
+            self._book.count(participant, day, len(blinded), quota=quota, total=total)
             return Evaluation(*evaluate_verifiable(self._share, blinded, os.urandom(64)))
 
         return await asyncio.to_thread(work)

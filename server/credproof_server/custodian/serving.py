@@ -41,7 +41,7 @@ async def serve(directory: CustodianDirectory, announce: Announce) -> None:
         share, home = directory.share(), directory.home()
         book, trust = QuotaBook(directory.folder / QUOTA), TrustCopy(home, now)
         try:
-            holder = Holder(share, trust, directory.config.quotas, book)
+            holder = Holder(share, trust, directory.config, book)
             await _serve(directory.config.listen, home, trust, holder, announce)
         finally:
             trust.close()
