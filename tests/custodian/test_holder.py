@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from credproof.base.errors import (
@@ -100,14 +101,21 @@ async def test_nobody_is_answered_under_a_bundle_that_has_expired(copy):
 async def test_a_bundle_that_is_not_believed_changes_nothing_and_is_logged(copy, caplog):
     before = copy.trust
 
-    def fetch():
-        raise VerificationFailed("TRUST_ROLLBACK", "older")
-
-    copy._fetch = fetch
-    await copy.refresh()
+    for error in (VerificationFailed("TRUST_ROLLBACK", "older"), OSError("disk full")):
+        copy._fetch = Mock(side_effect=error)
+        await copy.refresh()
     assert copy.trust is before
     assert stale(copy)
     assert "TRUST_ROLLBACK" in caplog.text
+
+
+async def test_a_caller_makes_a_copy_that_is_not_fresh_be_read(copy, monkeypatch):
+    monkeypatch.setattr(trust_copy, "LOOK_AGAIN_S", 0.0)
+    await copy.hear()
+    assert not stale(copy)
+    copy._fetch = Mock(side_effect=Unreachable("NO_ANSWER", "down"))
+    await copy.hear()
+    copy._fetch.assert_not_called()
 
 
 async def test_callers_who_wait_for_a_newer_bundle_share_one_read(copy, monkeypatch):

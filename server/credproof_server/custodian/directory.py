@@ -19,7 +19,7 @@ from credproof.base.encoding import b64url
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.group import scalar_from
 from credproof.base.oprf import public_key
-from credproof.home import Custody, Home, enrol, enrol_again, write_private
+from credproof.home import SETTINGS, Custody, Home, enrol, enrol_again, write_private
 
 from credproof_server.custodian.config import FILE_NAME, TEMPLATE, load_config, parse_config
 from credproof_server.directory import locked, now
@@ -41,7 +41,14 @@ class CustodianDirectory:
         return locked(self.folder)
 
     def home(self) -> Home:
-        """The custodian as a participant, once it has joined."""
+        """The custodian as a participant, once it has joined.
+
+        Raises:
+            Malformed: `NO_PARTICIPANT` before.
+        """
+        if not (self.folder / SETTINGS).exists():
+            message = "it has not joined yet: use credproof custodian join"
+            raise Malformed("NO_PARTICIPANT", message)
         return Home(self.folder)
 
     def share(self) -> bytes:

@@ -71,7 +71,7 @@ class CustodianGuard(Guard):
         context: Context,
     ) -> None:
         if not self._copy.is_fresh:
-            await self._copy.look_again()
+            await self._copy.hear()
         self._copy.require_fresh()
         try:
             await super()._admit(details, roles, body, context)

@@ -57,7 +57,6 @@ async def _serve(
     checks = health.aio.HealthServicer()
     server = make_server(trust, holder, checks)
     _bind(server, listen, home)
-    await trust.refresh()
     await _tell_health(trust, checks)
     await server.start()
     announce(listen)
@@ -91,9 +90,9 @@ def _bind(server: grpc.aio.Server, listen: str, home: Home) -> None:
 async def _keep(trust: TrustCopy, checks: Any) -> None:
     """Read the bundle again and again, and tell whether callers are answered."""
     while True:
-        await asyncio.sleep(REFRESH_S)
         await trust.refresh()
         await _tell_health(trust, checks)
+        await asyncio.sleep(REFRESH_S)
 
 
 async def _tell_health(trust: TrustCopy, checks: Any) -> None:

@@ -63,20 +63,30 @@ class TrustCopy:
         async with self._one:
             await self._read()
 
+    async def hear(self) -> None:
+        """Read the bundle if the copy is not fresh, at most once every `LOOK_AGAIN_S`."""
+        async with self._one:
+            if not self.is_fresh:
+                await self._read_in_turn()
+
     async def look_again(self) -> None:
         """Wait for a bundle that was read after this call, at most once every `LOOK_AGAIN_S`."""
         arrived = time.monotonic()
         async with self._one:
             if self._tried < arrived:
-                await asyncio.sleep(self._tried + LOOK_AGAIN_S - time.monotonic())
-                await self._read()
+                await self._read_in_turn()
+
+    async def _read_in_turn(self) -> None:
+        await asyncio.sleep(self._tried + LOOK_AGAIN_S - time.monotonic())
+        await self._read()
 
     async def _read(self) -> None:
         self._tried = time.monotonic()
         try:
             self.trust = await asyncio.to_thread(self._fetch)
-        except CredproofError as error:
-            _log.warning(json.dumps({"reason": error.reason, "trust": "not refreshed"}))
+        except (CredproofError, OSError) as error:  # a full disk ends as well
+            reason = getattr(error, "reason", "NOT_WRITTEN")
+            _log.warning(json.dumps({"reason": reason, "trust": "not refreshed"}))
         else:
             self._heard = time.monotonic()
 
