@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -385,8 +386,17 @@ def _settings_json(settings: Settings) -> dict[str, Any]:
     }
 
 
-def join(folder: Path, admission: bytes, *, root_kid: str | None, now: int) -> Home:
+def join(
+    folder: Path,
+    admission: bytes,
+    *,
+    root_kid: str | None,
+    now: int,
+    require: Callable[[Trust], None] = lambda _trust: None,
+) -> Home:
     """Put an admission to use. `root_kid` is the root's fingerprint, learned from the operator.
+
+    `require` raises when its trust bundle lacks what this participant needs; then nothing is kept.
 
     Raises:
         Malformed: `BAD_MEMBER`, `NOT_ENROLLED`.
@@ -406,6 +416,7 @@ def join(folder: Path, admission: bytes, *, root_kid: str | None, now: int) -> H
     package = trust_wire.parse(trust.encode("utf-8"))
     bundle = package.verify(root, at=now)
     _require_same_key(folder, bundle, settings.id)
+    require(bundle)
     for name, text in files.items():
         replace_file(folder / name, text.encode("utf-8"))
     replace_file(folder / TRUST, package.to_bytes())

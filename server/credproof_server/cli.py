@@ -169,6 +169,8 @@ def add_command(
       credproof participant add service bank/enrolment.json -o bank.admission.json
       credproof participant add service lend/enrolment.json -o lend.admission.json \\
         --licence LEND-7 --purposes ORIGINATION,REVIEW
+      credproof participant add service notary/enrolment.json -o notary.admission.json \\
+        --role custodian
     """
     require_writable(output)
     admitted = admission.admit(

@@ -80,7 +80,8 @@ def renew(folder: DirectoryArgument) -> None:
     """Make the enrolment again with the same keys and share.
 
     For a new certificate (it ends after 397 days), or after you changed `address` in
-    custodian.toml. The operator admits it like the first one, then join again. Needs no network.
+    custodian.toml. The operator admits it like the first one; then join again, and restart. Needs
+    no network.
 
     \b
     Example:

@@ -202,6 +202,7 @@ def test_an_admission_for_another_share_is_not_joined(deployment, tmp_path):
         "OTHER_SHARE",
         lambda: custodians.join(tmp_path / NOTARY, made.to_bytes(), root_kid=kid),
     )
+    assert not (tmp_path / NOTARY / "participant.json").exists()
 
 
 def test_renewing_needs_a_custodian_that_joined(tmp_path):

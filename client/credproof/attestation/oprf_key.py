@@ -19,7 +19,7 @@ from credproof.base.group import hash_to_group, parse_element
 from credproof.base.limits import OPRF_SHARES_MAX, at_most
 from credproof.base.members import Members
 
-_ADDRESS: Final = re.compile(r"[^\s/]{1,253}:[0-9]{1,5}\Z")
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,253}:[0-9]{1,5}\Z")
 _PORT_MAX: Final = 65_535
 _POSSESSION_TAG: Final = b"credproof/v1/share"
 """Hashes to the group apart from RFC 9497: proving a share never evaluates an id."""

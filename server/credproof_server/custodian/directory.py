@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from credproof import home as homes
-from credproof.attestation.oprf_key import OprfKey, Share
+from credproof.attestation.oprf_key import OprfKey
 from credproof.base.encoding import b64url
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.group import scalar_from
 from credproof.base.oprf import public_key
 from credproof.home import SETTINGS, Custody, Home, enrol, enrol_again, write_private
+from credproof.verification.trust import Trust
 
 from credproof_server.custodian.config import FILE_NAME, TEMPLATE, load_config, parse_config
 from credproof_server.directory import locked, now
@@ -91,14 +92,16 @@ def join(folder: Path, admission: bytes, *, root_kid: str) -> OprfKey:
         DataLoss: the share cannot be read.
     """
     directory = CustodianDirectory(folder)
-    home = homes.join(folder, admission, root_kid=root_kid, now=now())
-    key = home.trust(at=0).oprf_key
-    own = Share(public_key(directory.share()), home.settings.id, directory.config.address)
-    if own not in key.shares:
-        raise VerificationFailed(
-            "OTHER_SHARE", "the trust bundle names another share or address: let it be admitted"
-        )
-    return key
+    own = (public_key(directory.share()), directory.config.address)
+
+    def require(trust: Trust) -> None:
+        if own not in [(share.public, share.address) for share in trust.oprf_key.shares]:
+            raise VerificationFailed(
+                "OTHER_SHARE", "the trust bundle names another share or address: let it be admitted"
+            )
+
+    home = homes.join(folder, admission, root_kid=root_kid, now=now(), require=require)
+    return home.trust(at=0).oprf_key
 
 
 def renew(folder: Path) -> bytes:
