@@ -20,12 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
-from credproof.attestation.pseudonym import (
-    Transcript,
-    begin,
-    oprf_key_id,
-    parse_subject_id,
-)
+from credproof.attestation.pseudonym import Transcript
 from credproof.base.errors import (
     Conflict,
     CredproofError,
@@ -35,15 +30,13 @@ from credproof.base.errors import (
     VerificationFailed,
     step,
 )
-from credproof.base.group import scalar_from
 from credproof.base.limits import ASK_ITEMS_MAX
 from credproof.channel import call
 from credproof.home import Home
+from credproof.pseudonyms import Pseudonyms, Subject
 from credproof.records.asks import Ask
 from credproof.session import Session
-from credproof.v1 import pseudonym_service_pb2 as pseudonym_pb
 from credproof.v1 import verification_service_pb2 as pb
-from credproof.v1.pseudonym_service_pb2_grpc import PseudonymServiceStub
 from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
 from credproof.verification.answer import (
     NONCE_BYTES,
@@ -97,14 +90,6 @@ class KeptAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """A borrower whom the lender asks about: the pseudonym, and the proof of whose it is."""
-
-    sub: bytes
-    transcript: Transcript
-
-
-@dataclass(frozen=True, slots=True)
 class Consented:
     """A consent with all its signatures; `state` is ACTIVE, PAUSED or REVOKED, says the service."""
 
@@ -131,7 +116,7 @@ class Lender(Session):
         super().__init__(home)
         self._signer = home.signer
         self._pins = home.pins()
-        self._pseudonyms = PseudonymServiceStub(self._channel)
+        self._pseudonyms = Pseudonyms(home, self._channel, self.trust)
         self._verification = VerificationServiceStub(self._channel)
 
     # -- consent
@@ -232,24 +217,18 @@ class Lender(Session):
                 raise _still(found)
             time.sleep(every_s)
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._pseudonyms.close()
+        super().close()
+
     def subject(self, subject_id: str) -> Subject:
         """The borrower with this id (`scheme:value`), found without showing the id.
 
         Raises:
-            Malformed: `BAD_SUBJECT_ID`.
-            VerificationFailed: `BAD_DLEQ_PROOF` when the service used another key.
+            CredproofError: as `Pseudonyms.identify`.
         """
-        parsed = parse_subject_id(subject_id)
-        public = self.trust.bundle.oprf_keys[-1]
-        key_id, blind = oprf_key_id(public), scalar_from(secrets.token_bytes(64))
-        blinded = begin([parsed], [blind])
-        request = pseudonym_pb.EvaluatePseudonymsRequest(
-            key_id=key_id, blinded_elements=blinded.elements
-        )
-        reply = call(self._pseudonyms.EvaluatePseudonyms, request)
-        evaluated = list(reply.evaluated_elements)
-        sub = blinded.finish(evaluated, reply.proof, public)[0]
-        return Subject(sub, Transcript(subject_id, key_id, blind, evaluated[0], reply.proof))
+        return self._pseudonyms.identify(subject_id)
 
     # -- asking
 
@@ -319,7 +298,6 @@ class Lender(Session):
         try:
             consent = verify_consent(ask.consent, self.trust.bundle.relying_parties)
             self._require_scope(ask, consent)
-            # One element per call: a proof over several would not verify in a file of its own.
             subject = self.subject(ask.subject)
             if subject.sub != consent.terms.sub:
                 raise VerificationFailed("CONSENT_OTHER_SUBJECT", "consent is of somebody else")

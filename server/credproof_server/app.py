@@ -14,7 +14,6 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 from credproof.base.errors import Conflict, CredproofError
-from credproof.base.limits import MESSAGE_BYTES_MAX
 from credproof.home import replace_file
 from credproof.v1 import (
     attestation_service_pb2_grpc,
@@ -32,27 +31,14 @@ from credproof_server.log.state import Transaction
 from credproof_server.rpc import servicers
 from credproof_server.rpc.authorization import Listener
 from credproof_server.rpc.guard import Guard
+from credproof_server.rpc.listening import DRAIN_S, OPTIONS
 from credproof_server.service.core import Core
 from credproof_server.service.looking import Looking
+from credproof_server.service.pseudonyms import Pseudonyms
 
-DRAIN_S: Final = 20.0
-"""How long calls in flight may take to end after SIGTERM, in seconds."""
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long a thread may keep the interpreter while others wait: with the default of 5 ms the
 event loop and the sequencer wait for the checking threads, and answers take twice as long."""
-_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_concurrent_streams", 1000),
-    # Whoever falls silent is let go: in the handshake, on a dead line, between calls.
-    ("grpc.server_handshake_timeout_ms", 10_000),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.max_connection_idle_ms", 600_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
-    ("grpc.so_reuseport", 0),
-)
-
 _log = logging.getLogger("credproof.app")
 
 HEALTH_S: Final = 1.0
@@ -148,12 +134,12 @@ async def _tell_health(core: Core, checks: Health) -> None:
 async def _participants(
     directory: ServiceDirectory, core: Core, checks: Health
 ) -> tuple[grpc.aio.Server, str]:
-    server = grpc.aio.server(interceptors=[Guard(core, "participants")], options=_OPTIONS)
+    server = grpc.aio.server(interceptors=[Guard(core, "participants")], options=OPTIONS)
     attestation_service_pb2_grpc.add_AttestationServiceServicer_to_server(
         servicers.AttestationServicer(core), server
     )
     pseudonym_service_pb2_grpc.add_PseudonymServiceServicer_to_server(
-        servicers.PseudonymServicer(core), server
+        servicers.PseudonymServicer(Pseudonyms(core)), server
     )
     verification_service_pb2_grpc.add_VerificationServiceServicer_to_server(
         servicers.VerificationServicer(core), server
@@ -165,7 +151,7 @@ async def _participants(
 async def _borrowers(
     directory: ServiceDirectory, core: Core, checks: Health
 ) -> tuple[grpc.aio.Server, str]:
-    server = grpc.aio.server(interceptors=[Guard(core, "borrowers")], options=_OPTIONS)
+    server = grpc.aio.server(interceptors=[Guard(core, "borrowers")], options=OPTIONS)
     consent_service_pb2_grpc.add_ConsentServiceServicer_to_server(
         servicers.ConsentServicer(core), server
     )

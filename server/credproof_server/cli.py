@@ -22,7 +22,16 @@ from credproof.cli.output import (
 )
 from credproof.verification.participant import Participant, licence_json
 
-from credproof_server import admission, app, backups, policy_cli, registry_cli, rules_cli, setup
+from credproof_server import (
+    admission,
+    app,
+    backups,
+    custodian_cli,
+    policy_cli,
+    registry_cli,
+    rules_cli,
+    setup,
+)
 from credproof_server import new_origin as new_origins
 from credproof_server.checking import CheckReport, check
 from credproof_server.demo.cli import demo
@@ -38,7 +47,7 @@ RootKeyOption = Annotated[
 ]
 
 participants = typer.Typer(
-    help="Admit, license, suspend and list providers, lenders and auditors.",
+    help="Admit, license, suspend and list providers, lenders, auditors and custodians.",
     no_args_is_help=True,
 )
 
@@ -54,6 +63,7 @@ def register(root: typer.Typer) -> None:
     root.command("restore", epilog=EXIT_CODES)(restore_command)
     root.command("demo", epilog=EXIT_CODES)(demo)
     root.add_typer(participants, name="participant")
+    root.add_typer(custodian_cli.app, name="custodian")
     policy_cli.register()
     registry_cli.register(root, participants)
     rules_cli.register(root)
@@ -133,7 +143,8 @@ def add_command(
         ),
     ] = None,
     role: Annotated[
-        str | None, typer.Option(help="The role that you expect; must be said for an operator.")
+        str | None,
+        typer.Option(help="The role that you expect; must be said for operators and custodians."),
     ] = None,
     licence: Annotated[
         str | None,
@@ -149,7 +160,9 @@ def add_command(
 
     Checks that the applicant holds both private keys; that it is who it says, you check. Needs the
     root key. The service may run meanwhile: it takes effect at once.
-    An admission that was lost is made again for the same enrolment. A lender without a licence, or
+    An admission that was lost is made again for the same enrolment. A custodian's share becomes
+    part of the pseudonym key, so everybody's pseudonym is another one: it is refused once one was
+    made. A lender without a licence, or
     that has not certified a purpose, is refused: participant licence and certify enter them later,
     and with other dates.
 
@@ -158,6 +171,8 @@ def add_command(
       credproof participant add service bank/enrolment.json -o bank.admission.json
       credproof participant add service lend/enrolment.json -o lend.admission.json \\
         --licence LEND-7 --purposes ORIGINATION,REVIEW
+      credproof participant add service notary/enrolment.json -o notary.admission.json \\
+        --role custodian
     """
     require_writable(output)
     admitted = admission.admit(

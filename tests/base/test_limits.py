@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from credproof import standard
+from credproof.attestation.oprf_key import Share, parse_oprf_key
 from credproof.attestation.package import parse_package, verify_envelope
 from credproof.attestation.pseudonym import parse_subject_id
 from credproof.attestation.schema import parse_schema
@@ -248,6 +249,10 @@ TABLE: dict[str, tuple[Present, str]] = {
         lambda n: parse_assertion(assertion(client_data=n), CONSENT.passkey_type),
         "LIMIT_EXCEEDED",
     ),
+    "OPRF_SHARES_MAX": (
+        lambda n: parse_oprf_key({"shares": [Share(bytes(32)).to_json()] * n}),
+        "LIMIT_EXCEEDED",
+    ),
     "EVIDENCE_TOKENS_MAX": (many_tokens, "LIMIT_EXCEEDED"),
     "DISCLOSURES_MAX": (disclosures, "LIMIT_EXCEEDED"),
     "NOTE_SIGNATURES_MAX": (
@@ -255,7 +260,7 @@ TABLE: dict[str, tuple[Present, str]] = {
         "LIMIT_EXCEEDED",
     ),
     "TRUST_RECORDS_MAX": (
-        lambda n: WORLD.trust(oprf_keys=(WORLD.oprf_public,) * n),
+        lambda n: WORLD.trust(answer_keys=WORLD.bundle().answer_keys * n),
         "LIMIT_EXCEEDED",
     ),
     "JSON_DEPTH_MAX": (lambda n: parse_json(b"[" * n + b"]" * n), "NOT_JSON"),

@@ -49,12 +49,13 @@ CLIENT_ROOMS = {
     "home": Room(f"{CORE} wire"),
     "channel": Room(f"{CORE} v1 wire home"),
     "session": Room(f"{CORE} v1 wire home channel"),
-    "submission": Room(KIT),
-    "provider": Room(f"{KIT} submission"),
-    "lender": Room(KIT),
+    "pseudonyms": Room(f"{CORE} v1 home channel"),
+    "submission": Room(f"{KIT} pseudonyms"),
+    "provider": Room(f"{KIT} pseudonyms submission"),
+    "lender": Room(f"{KIT} pseudonyms"),
     "borrower": Room(KIT),
     "auditor": Room(KIT),
-    "cli": Room(f"{KIT} submission {SDK}"),
+    "cli": Room(f"{KIT} pseudonyms submission {SDK}"),
     "page": Room(f"{KIT} borrower cli"),
 }
 """From the ground up: a row names only rows above it."""
@@ -80,15 +81,19 @@ SERVER_ROOMS = {
         "config storage log service directory row_checks", f"{GRPC} {USERS}"
     ),  # opens copies
     "new_origin": Room("config log service directory admission", f"{SQL} {USERS}"),
+    "custodian": Room(
+        "config storage log service rpc directory", f"sqlalchemy alembic sqlite3 {USERS}"
+    ),
+    "custodian_cli": Room("custodian"),
     "demo": Room(
-        "directory admission standing setup checking"
+        "custodian directory admission standing setup checking"
     ),  # lies: writes to databases by hand
     "registry_cli": Room("directory admission standing"),
     "rules_cli": Room("conduct directory"),
     "policy_cli": Room("directory policies"),
     "cli": Room(
-        "directory app admission setup checking backups new_origin demo registry_cli policy_cli"
-        " rules_cli"
+        "directory app admission setup checking backups new_origin custodian_cli demo"
+        " registry_cli policy_cli rules_cli"
     ),
 }
 """From the ground up: a row names only rows above it."""

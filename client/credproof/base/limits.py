@@ -61,6 +61,8 @@ BINDERS_MAX: Final = 32
 """Others whose key bindings one provider accepts."""
 DOCUMENT_SIGNATURES_MAX: Final = 8
 """Keys that sign one document of a borrower: one per device or provider."""
+OPRF_SHARES_MAX: Final = 8
+"""Holders of one OPRF key: every pseudonym needs all of them."""
 EVIDENCE_TOKENS_MAX: Final = 64
 """Attestations in one answer."""
 DISCLOSURES_MAX: Final = 64

@@ -29,6 +29,7 @@ _EVIDENCE: Final = (
     "keep audited.json and newest.checkpoint as they are, ask the operator why, and compare with"
     " other auditors"
 )
+_CUSTODIAN: Final = "ask whether the custodian runs, then run this again: nothing is done twice"
 _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
 
 NEXT: Final[Mapping[str, str]] = {
@@ -85,7 +86,15 @@ NEXT: Final[Mapping[str, str]] = {
     # The service and its directory.
     "NO_ANSWER": "check that the service runs and is reached where your home says (address in"
     " participant.json, of a borrower in pass.json); then run this again: nothing is done twice",
-    "NO_ADDRESS": "end what listens there, or name another address: in credproof.toml, or --listen",
+    # Custodians.
+    **dict.fromkeys(("CUSTODIAN_UNREACHABLE", "CUSTODIAN_TIMEOUT"), _CUSTODIAN),
+    "TRUST_STALE": "tell who runs the custodian that it does not reach the service",
+    "NOT_THE_CUSTODIAN": "do not go on: ask custodian and operator; one that moved enrols anew by"
+    " credproof custodian renew",
+    "CUSTODIAN_LEFT_OUT": "do not go on: ask the custodian whether it knows of this",
+    "OTHER_OPRF_KEY": "run this again: it reads the newest trust bundle",
+    "NO_ADDRESS": "end what listens there, or name another address: in the settings (.toml), or"
+    " --listen",
     "BAD_CONFIG": "correct credproof.toml; of a directory that init has just made, begin anew in"
     " an empty one",
     **dict.fromkeys(

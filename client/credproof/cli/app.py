@@ -21,6 +21,7 @@ INTERRUPTED = 130
 SERVER_COMMANDS = {
     "init": "Make a new service in an empty directory.",
     "serve": "Run a service until SIGTERM.",
+    "custodian": "Hold a share of the pseudonym key, beside the service.",
     "participant": "Admit providers, lenders and auditors.",
     "purpose": "Say what is fair for a purpose: caps for every lender.",
     "bureau": "Enter your own licence as a credit bureau.",

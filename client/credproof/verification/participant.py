@@ -80,6 +80,11 @@ def is_participant_id(text: str) -> bool:
     return _ID.match(text) is not None and text not in (BORROWER, SERVICE)
 
 
+def custodian_host(participant_id: str, domain: str) -> str:
+    """The host name in a custodian's certificate: whoever connects demands exactly this one."""
+    return f"{participant_id}.custodian.{domain}"
+
+
 def records(members: Members, name: str) -> list[Any]:
     """The member `name`, a list that is not too long."""
     found = members.take(name, list)

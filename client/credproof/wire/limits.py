@@ -61,8 +61,9 @@ LIMITS: Final[dict[str, int]] = {
     "PseudonymTranscript.subject_id": limits.SUBJECT_ID_CHARS_MAX + 16,
     "PseudonymTranscript.key_id": 32,
     "PseudonymTranscript.blind": 32,
-    "PseudonymTranscript.evaluated_element": 32,
-    "PseudonymTranscript.proof": 64,
+    "PseudonymTranscript.parts": limits.OPRF_SHARES_MAX,
+    "PseudonymPart.evaluated_element": 32,
+    "PseudonymPart.proof": 64,
 }
 """Bytes of a byte string, characters of a text, items of a list."""
 

@@ -16,7 +16,8 @@ from credproof.base.keys import Ed25519Signer
 from credproof.borrower import Borrower, make_pass
 from credproof.channel import call, connect
 from credproof.home import Home
-from credproof.lender import Lender, Subject
+from credproof.lender import Lender
+from credproof.pseudonyms import Subject
 from credproof.v1 import verification_service_pb2 as pb
 from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
 from credproof.verification.answer import Kept, Reference

@@ -37,7 +37,7 @@ from credproof_server.service.consents import Consents
 from credproof_server.service.core import Core
 from credproof_server.service.ingest import BatchResult, Ingest, Receipt, Result
 from credproof_server.service.pausing import Pausing
-from credproof_server.service.pseudonyms import Pseudonyms
+from credproof_server.service.pseudonyms import Evaluator
 from credproof_server.service.raising import Throttles
 from credproof_server.service.registry import Registry
 from credproof_server.service.requests import Requests
@@ -111,14 +111,14 @@ def _item_error(error: CredproofError) -> attestation_pb.ItemError:
 
 
 class PseudonymServicer(pseudonym_service_pb2_grpc.PseudonymServiceServicer):
-    def __init__(self, core: Core) -> None:
-        self._pseudonyms = Pseudonyms(core)
+    def __init__(self, holder: Evaluator) -> None:
+        self._holder = holder
 
     async def EvaluatePseudonyms(  # noqa: N802
         self, request: pseudonym_pb.EvaluatePseudonymsRequest, context: Context
     ) -> pseudonym_pb.EvaluatePseudonymsResponse:
         who = caller()
-        evaluated = await self._pseudonyms.evaluate(
+        evaluated = await self._holder.evaluate(
             who.id, who.role, request.key_id, request.blinded_elements
         )
         return pseudonym_pb.EvaluatePseudonymsResponse(

@@ -470,6 +470,12 @@ def add_answers(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
 # -- metering -----------------------------------------------------------------
 
 
+def has_pseudonyms(connection: Connection) -> bool:
+    """Whether anybody may know a pseudonym: one was made, or something was attested."""
+    found = (select(table).limit(1) for table in (evaluations, attestations))
+    return any(connection.execute(query).first() is not None for query in found)
+
+
 def add_evaluations(connection: Connection, participant: str, day: str, count: int) -> int:
     """Count OPRF evaluations; gives the day's new total."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
