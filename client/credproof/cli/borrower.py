@@ -27,6 +27,9 @@ LanguageOption = Annotated[
     str, typer.Option("--language", "-l", help="Of what is shown: zh (Chinese) or en.")
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The file to be written.")]
+GivenArgument = Annotated[
+    Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")
+]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -150,7 +153,7 @@ def cosign(
 
 @app.command(epilog=EXIT_CODES)
 def pause(
-    given: Annotated[Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")],
+    given: GivenArgument,
     home: HomeOption = Path(),
 ) -> None:
     """Pause a consent. No answer is given under it once this returns, until you resume it.
@@ -169,7 +172,7 @@ def pause(
 
 @app.command(epilog=EXIT_CODES)
 def resume(
-    given: Annotated[Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")],
+    given: GivenArgument,
     home: HomeOption = Path(),
 ) -> None:
     """Make a consent that you paused active again.
@@ -187,7 +190,7 @@ def resume(
 
 @app.command(epilog=EXIT_CODES)
 def revoke(
-    given: Annotated[Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")],
+    given: GivenArgument,
     home: HomeOption = Path(),
 ) -> None:
     """Revoke a consent. No answer is given under it once this returns.
