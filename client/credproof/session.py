@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import grpc
 
+from credproof.base.closing import Closing
 from credproof.channel import TIMEOUT_S, call, connect
 from credproof.home import Home
 from credproof.v1 import registry_service_pb2 as pb
@@ -17,7 +17,7 @@ from credproof.verification.trust import Trust
 from credproof.wire import trust as trust_wire
 
 
-class Session:
+class Session(Closing):
     """A participant connected to its service; use it in a `with` statement."""
 
     def __init__(self, home: Home) -> None:
@@ -33,17 +33,6 @@ class Session:
             CredproofError: the home is not complete, or the service does not answer.
         """
         return cls(Home(folder))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Protocol
 
 from credproof.attestation.oprf_key import OprfKey, Share
+from credproof.base.closing import Closing
 from credproof.base.errors import Conflict
 from credproof.base.keys import DatedKey, Ed25519Signer
 from credproof.base.limits import CLOCK_SKEW_S
@@ -292,7 +292,7 @@ class _Files:
         self._core.sequencer.submit(LiftThrottle(OPERATOR, participant_id)).result()
 
 
-class _Service:
+class _Service(Closing):
     """The bundle of a running service, which the operator reaches as a participant."""
 
     def __init__(self, home: Home, address: str) -> None:
@@ -300,15 +300,7 @@ class _Service:
         self._channel = connect(home, address=address)
         self._stub = RegistryServiceStub(self._channel)
 
-    def __enter__(self) -> _Service:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._channel.close()
 
     def current(self) -> Trust:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from credproof.base.errors import CredproofError, DataLoss
 from credproof.log.audit import LogAudit
@@ -29,6 +29,8 @@ from credproof_server.storage import observations, repository
 from credproof_server.storage.vault import DataKey, Vault
 
 Progress = Callable[[int], None]
+UNLOGGED: Final = -1
+"""Instead of a log index: the row has none that could be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class _Check:
         self._missing("anomaly", set(indexes[ENTRY_LIFTED]) - lifted)
         for index in repository.wrongly_current(self.connection):
             self.damage.append(Damage.of("attestation", index, differs()))
+        self._unlogged()
         return CheckReport(entries, rows, tuple(self.damage))
 
     def _log(self, directory: ServiceDirectory) -> tuple[int, Mapping[str, array[int]]]:
@@ -147,9 +150,22 @@ class _Check:
             except Exception:  # whatever a row makes of our code: it is not what we wrote
                 self.damage.append(Damage.of(what, row.log_index, differs()))
 
+    def _unlogged(self) -> None:
+        """Rows that no entry of the log speaks of."""
+        for document in repository.all_documents(self.connection):
+            self._one("document", row_checks.document, document)
+        for evaluation in repository.all_evaluations(self.connection):
+            self._one("evaluation", row_checks.evaluation, evaluation)
+
+    def _one(self, what: str, verify: Callable[..., None], row: Sequence[Any]) -> None:
+        try:
+            verify(*row)
+        except CredproofError as error:
+            self.damage.append(Damage.of(what, UNLOGGED, error))
+
     def _is_signed(self, what: str, log_index: object) -> bool:
         if not isinstance(log_index, int):
-            self.damage.append(Damage.of(what, -1, differs()))
+            self.damage.append(Damage.of(what, UNLOGGED, differs()))
             return False
         return self.covered is None or log_index < self.covered
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -206,6 +208,19 @@ def anomaly(row: Row[Any], context: Context) -> None:
     else:
         ends = context.entry(row.lifted_index, ENTRY_LIFTED).time
     if row.until != ends:
+        raise differs()
+
+
+def document(digest: object, content: bytes) -> None:
+    """A document stands under its digest."""
+    if digest != hashlib.sha256(content).digest():
+        raise differs()
+
+
+def evaluation(participant: object, day: object, count: object) -> None:
+    """A row of the meter holds what can be counted."""
+    sound = isinstance(participant, str) and isinstance(day, str) and isinstance(count, int)
+    if not sound or not re.fullmatch(r"\d{4}-\d\d-\d\d", str(day)) or int(str(count)) < 0:
         raise differs()
 
 

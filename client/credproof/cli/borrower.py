@@ -32,6 +32,9 @@ RequestArgument = Annotated[
     str, typer.Argument(help="A lender's request: a file, or a link in quotation marks.")
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The file to be written.")]
+GivenArgument = Annotated[
+    Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")
+]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -160,7 +163,7 @@ def cosign(
 
 @app.command(epilog=EXIT_CODES)
 def pause(
-    given: Annotated[Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")],
+    given: GivenArgument,
     home: HomeOption = Path(),
 ) -> None:
     """Pause a consent. No answer is given under it once this returns, until you resume it.
@@ -179,7 +182,7 @@ def pause(
 
 @app.command(epilog=EXIT_CODES)
 def resume(
-    given: Annotated[Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")],
+    given: GivenArgument,
     home: HomeOption = Path(),
 ) -> None:
     """Make a consent that you paused active again.
@@ -197,7 +200,7 @@ def resume(
 
 @app.command(epilog=EXIT_CODES)
 def revoke(
-    given: Annotated[Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")],
+    given: GivenArgument,
     home: HomeOption = Path(),
 ) -> None:
     """Revoke a consent. No answer is given under it once this returns.

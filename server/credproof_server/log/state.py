@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from credproof.base.errors import DataLoss
+from credproof.base.errors import DataLoss, Malformed
 from credproof.base.keys import PublicKey
 from credproof.log.entry import ChainPosition, Entry, entry_hash, parse_entry
 from credproof.log.merkle import Tree, leaf_hash
@@ -170,7 +170,10 @@ def load_trust(connection: Connection, root: PublicKey) -> Trust | None:
     if not all(isinstance(item, bytes) for item in (row.token, *stored)):
         raise DataLoss("LOG_DAMAGED", "a stored trust bundle or document is not even bytes")
     text = row.token.decode("ascii", "replace")
-    return verify_trust(text, stored, root=root, at=0)
+    try:
+        return verify_trust(text, stored, root=root, at=0)
+    except Malformed as error:
+        raise DataLoss("LOG_DAMAGED", "a stored trust bundle or document does not parse") from error
 
 
 def _require_newest(connection: Connection, log_index: int) -> None:

@@ -314,6 +314,17 @@ def pages(connection: Connection, name: str, size: int = 500) -> Iterator[Sequen
         last = rows[-1].log_index
 
 
+def all_documents(connection: Connection) -> Sequence[Row[bytes, bytes]]:
+    """Digest and content of every document."""
+    return connection.execute(select(documents.c.digest, documents.c.content)).all()
+
+
+def all_evaluations(connection: Connection) -> Sequence[Row[str, str, int]]:
+    """Participant, day and count of every row of the meter."""
+    e = evaluations.c
+    return connection.execute(select(e.participant, e.day, e.count)).all()
+
+
 def logged_rows(connection: Connection, name: str) -> set[int]:
     """The log indexes of all rows of such a table, named as in `pages`."""
     return set(connection.execute(select(_TABLES[name].c.log_index)).scalars())
