@@ -36,9 +36,10 @@ def expected() -> Counter[str]:
     return counts
 
 
-OF_SCENES = 1 + 3 + 3 + 8
-"""Entries of the page, of a passkey and a newcomer (binding, consent, answer each), and of a lost
-phone (bindings, consent, withdrawal, ended key, refusal, signature, answer)."""
+OF_SCENES = 1 + 3 + 3 + 8 + 48
+"""Entries of the page, of a passkey and a newcomer (binding, consent, answer each), of a lost phone
+(bindings, consent, withdrawal, ended key, refusal, signature, answer), and of an abusive lender
+(admission, binding, consent, answer, 3 + 40 refusals, anomaly)."""
 
 
 def test_the_demo_answers_as_plain_arithmetic_does_and_catches_four_lies(tmp_path):
@@ -58,7 +59,9 @@ def test_the_demo_answers_as_plain_arithmetic_does_and_catches_four_lies(tmp_pat
     assert result["log"]["tree_ok"]
     # registry changes: the first bundle with both operators, provider, lender, auditor
     assert result["log"]["size"] == 4 + CLIENTS + 3 * QUESTIONS + OF_SCENES
-    assert dict.fromkeys(("passkey", "thin file", "lost phone"), True) == result["scenes"]
+    scenes = ("passkey", "thin file", "lost phone", "abusive lender")
+    assert dict.fromkeys(scenes, True) == result["scenes"]
+    assert result["false_alarms"] == 0
     assert dict.fromkeys(("answer", "row", "entry", "operator"), True) == result["lies_caught"]
 
 
