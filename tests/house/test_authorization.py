@@ -19,6 +19,7 @@ DENIED = {
     ("participants", "/grpc.health.v1.Health/List"),
     ("borrowers", "/grpc.health.v1.Health/List"),
     ("borrowers", "/credproof.v1.RegistryService/PublishTrustBundle"),
+    ("borrowers", "/credproof.v1.RegistryService/LiftThrottle"),
 }
 """Served as part of a service whose other methods have rows; the guard refuses them to all."""
 
