@@ -3,6 +3,7 @@ with evidence that is in the log; honest work just below raises nothing."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,11 @@ from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
 from credproof_server import admission
 from credproof_server.checking import check
 from credproof_server.conduct.rules import parse_rules
-from credproof_server.demo.world import PROVIDER, World
+from credproof_server.demo.world import AUDITOR, PROVIDER, World
 from credproof_server.directory import ServiceDirectory
 
 from tests.adversary.misuse import RULES, Rogue, evidence, raised, raised_in_time, refusals
+from tests.cli.test_commands import run
 from tests.deployment import watch
 from tests.rpc.conftest import Running
 from tests.rpc.registry import add_policy
@@ -284,6 +286,23 @@ def test_a_lifted_throttle_is_over_at_once_and_the_log_says_who_lifted_it(runnin
     assert len(raised(running, "pardoned")) == 1, "what was counted is not counted again"
     assert rogue.put([rogue.question()]) == ["NOT_PERMITTED"]
     assert len(raised(running, "pardoned")) == 2
+
+
+def test_auditor_and_operator_see_it_and_end_it_at_the_command_line(running):
+    rogue = Rogue(running, "seen")
+    rogue.put([rogue.question() for _ in range(5)])
+    (found,) = raised(running, "seen")
+    office, since = running.world.home(AUDITOR), str(found.log_index)
+    told = run("audit", "anomalies", "--since", since, "--evidence", "--home", office)
+    assert "enumeration: seen" in told
+    assert told.count("answer.refused  seen  NOT_PERMITTED") == 5
+    (shown,) = json.loads(run("audit", "anomalies", "--since", since, "--json", "--home", office))
+    assert (shown["log_index"], shown["participants"]) == (found.log_index, ["seen"])
+    assert shown["evidence"] == list(found.anomaly.evidence)
+    assert "seen" in run("participant", "unthrottle", running.world.service, "seen")
+    assert rogue.put([rogue.question()]) == ["NOT_PERMITTED"]
+    again = run("participant", "unthrottle", running.world.service, "seen", code=2)
+    assert "NOT_THROTTLED" in again
 
 
 def test_the_honest_lender_of_all_the_others_was_never_raised(running, lender):

@@ -54,9 +54,10 @@ def expected() -> Counter[str]:
     return counts
 
 
-OF_SCENES = 1 + 3 + 3 + 8
-"""Entries of the page, of a passkey and a newcomer (binding, consent, answer each), and of a lost
-phone (bindings, consent, withdrawal, ended key, refusal, signature, answer)."""
+OF_SCENES = 1 + 3 + 3 + 8 + 48
+"""Entries of the page, of a passkey and a newcomer (binding, consent, answer each), of a lost phone
+(bindings, consent, withdrawal, ended key, refusal, signature, answer), and of an abusive lender
+(admission, binding, consent, answer, 3 + 40 refusals, anomaly)."""
 
 
 class Demo:
@@ -142,7 +143,9 @@ def catches_four_lies(demo: Demo) -> None:
     assert result["log"]["tree_ok"]
     # registry changes: the first bundle with both operators, provider, lender, auditor
     assert result["log"]["size"] == 4 + CLIENTS + 3 * CLIENTS + OF_SCENES
-    assert dict.fromkeys(("passkey", "thin file", "lost phone"), True) == result["scenes"]
+    scenes = ("passkey", "thin file", "lost phone", "abusive lender")
+    assert dict.fromkeys(scenes, True) == result["scenes"]
+    assert result["false_alarms"] == 0
     assert dict.fromkeys(("answer", "row", "entry", "operator"), True) == result["lies_caught"]
 
 

@@ -22,6 +22,7 @@ DENIED = {
     ("borrowers", "/grpc.health.v1.Health/List"),
     ("borrowers", "/credproof.v1.RegistryService/PublishTrustBundle"),
     ("custodian", "/grpc.health.v1.Health/List"),
+    ("borrowers", "/credproof.v1.RegistryService/LiftThrottle"),
 }
 """Served as part of a service whose other methods have rows; the guard refuses them to all."""
 

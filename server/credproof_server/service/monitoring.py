@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from credproof.base.errors import Refused
 from credproof.base.limits import ANOMALY_EVIDENCE_MAX, OBSERVATIONS_MAX
@@ -147,32 +147,47 @@ class Watch:
     def _load_asked(
         self, subs: set[bytes], lenders: set[str]
     ) -> defaultdict[tuple[str, bytes], list[Asked]]:
+        """The first answers under each policy; for what was raised before, those after that."""
         found: defaultdict[tuple[str, bytes], list[Asked]] = defaultdict(list)
         rule = self._rules.get("bisection")
-        if rule is not None:
-            since = self._tx.time - rule.window_s
-            for row in observations.asked_about(self._tx.connection, subs, since, *lenders):
-                asked = Asked(row.log_index, row.lender, row.policy_digest)
-                found[row.lender, row.sub].append(asked)
+        if rule is None:
+            return found
+        for row in self._first_asked(rule, subs, lenders, -1):
+            found[row.lender, row.sub].append(_asked(row))
+        for lender, sub in found:
+            after = self._raised.last_index(rule, lender, sub)
+            if after >= 0:
+                rows = self._first_asked(rule, {sub}, {lender}, after)
+                found[lender, sub] = [_asked(row) for row in rows]
         return found
 
+    def _first_asked(
+        self, rule: Rule, subs: set[bytes], lenders: set[str], after: int
+    ) -> Sequence[Any]:
+        since = self._tx.time - rule.window_s
+        return observations.first_asked(self._tx.connection, lenders, subs, since, after)
+
     def _look_at_bisection(self, question: Question, key: DataKey, log_index: int) -> None:
-        lender, sub = question.lender, question.sub
-        asked = self._asked[lender, sub]
-        asked.append(Asked(log_index, lender, question.policy.digest))
-        rule = self._rules.get("bisection")
+        lender, sub, digest = question.lender, question.sub, question.policy.digest
+        rule, asked = self._rules.get("bisection"), self._asked[lender, sub]
         if rule is None or self._raised.is_quiet(rule, lender, sub):
             return
-        after = self._raised.last_index(rule, lender, sub)
-        lately = [item for item in asked if item.log_index > after]
-        if len({item.policy_digest for item in lately}) > 1:
-            assert self._tx.trust is not None
-            finding = detector.find_bisection(rule, lately, by_digest(self._tx.trust))
+        if digest in (item.policy_digest for item in asked):
+            return  # it brings no rung that was not asked for before
+        asked.append(Asked(log_index, lender, digest))
+        assert self._tx.trust is not None
+        finding = detector.find_bisection(rule, asked, by_digest(self._tx.trust))
+        if finding is not None:
+            asked.clear()
             self._raise(lender, finding, Borrower(sub, key))
 
     def _raise(self, lender: str, finding: Finding | None, about: Borrower | None = None) -> None:
         if finding is not None:
             self._raised.add(finding, [lender], about)
+
+
+def _asked(row: Any) -> Asked:
+    return Asked(row.log_index, row.lender, row.policy_digest)
 
 
 def by_digest(trust: Trust) -> Mapping[bytes, Policy]:

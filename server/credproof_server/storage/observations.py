@@ -1,11 +1,27 @@
-"""The SQL of misuse monitoring: one short function per question, on a connection passed in."""
+"""The SQL of misuse monitoring: one short function per question, on a connection passed in.
+
+What runs in every commit of questions is built once: building a statement costs more than it does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, union_all, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Row,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from credproof_server.storage.tables import activity, anomalies, answers, attestations, refusals
@@ -18,14 +34,20 @@ def add_anomaly(connection: Connection, row: Mapping[str, Any]) -> None:
     connection.execute(insert(anomalies), [row])
 
 
+_LATELY = (anomalies.c.time >= bindparam("since")) | (anomalies.c.until >= bindparam("since"))
+_RAISED_OF = (
+    select(anomalies)
+    .where(anomalies.c.participant.in_(bindparam("participants", expanding=True)), _LATELY)
+    .order_by(anomalies.c.log_index)
+)
+
+
 def raised_of(
     connection: Connection, participants: Collection[str], since: int
 ) -> Sequence[Row[Any]]:
     """What was raised about participants since a time, or throttles them after it, oldest first."""
-    a = anomalies.c
-    lately = (a.time >= since) | (a.until >= since)
-    query = select(anomalies).where(a.participant.in_(participants), lately)
-    return connection.execute(query.order_by(a.log_index)).all()
+    wanted = {"participants": list(participants), "since": since}
+    return connection.execute(_RAISED_OF, wanted).all()
 
 
 def raised_together(connection: Connection, since: int) -> Sequence[Row[Any]]:
@@ -35,11 +57,16 @@ def raised_together(connection: Connection, since: int) -> Sequence[Row[Any]]:
     return connection.execute(query.order_by(a.log_index)).all()
 
 
+_THROTTLED = select(anomalies.c.participant).where(
+    anomalies.c.participant.in_(bindparam("participants", expanding=True)),
+    anomalies.c.until > bindparam("now"),
+)
+
+
 def throttled(connection: Connection, participants: Collection[str], now: int) -> set[str]:
     """Those of these participants whose questions are refused now."""
-    a = anomalies.c
-    query = select(a.participant).where(a.participant.in_(participants), a.until > now)
-    return set(connection.execute(query).scalars())
+    wanted = {"participants": list(participants), "now": now}
+    return set(connection.execute(_THROTTLED, wanted).scalars())
 
 
 def lift(connection: Connection, participant: str, now: int, log_index: int) -> None:
@@ -58,15 +85,19 @@ def lifted(connection: Connection) -> set[int]:
 # -- what lenders did -------------------------------------------------------------
 
 
+_TALLIES_AT = select(activity.c.lender, activity.c.questions, activity.c.answered).where(
+    activity.c.lender.in_(bindparam("lenders", expanding=True)),
+    activity.c.span == bindparam("span"),
+    activity.c.start == bindparam("start"),
+)
+
+
 def tallies_at(
     connection: Connection, lenders: Collection[str], span: int, start: int
 ) -> Mapping[str, tuple[int, int]]:
     """How many questions lenders put, and how many were answered, in the span that starts then."""
-    a = activity.c
-    query = select(a.lender, a.questions, a.answered).where(
-        a.lender.in_(lenders), a.span == span, a.start == start
-    )
-    return {row.lender: (row.questions, row.answered) for row in connection.execute(query)}
+    rows = connection.execute(_TALLIES_AT, {"lenders": list(lenders), "span": span, "start": start})
+    return {row.lender: (row.questions, row.answered) for row in rows}
 
 
 def tally_since(connection: Connection, lender: str, span: int, start: int) -> tuple[int, int]:
@@ -78,15 +109,22 @@ def tally_since(connection: Connection, lender: str, span: int, start: int) -> t
     return int(questions), int(answered)
 
 
-def add_activity(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add to the counts of lenders; one row per lender and span."""
-    if not rows:
-        return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+def _adding(dialect: ModuleType) -> Executable:
     change = dialect.insert(activity)
     more = {name: activity.c[name] + change.excluded[name] for name in ("questions", "answered")}
-    change = change.on_conflict_do_update(index_elements=["lender", "span", "start"], set_=more)
-    connection.execute(change, rows)
+    found: Executable = change.on_conflict_do_update(
+        index_elements=["lender", "span", "start"], set_=more
+    )
+    return found
+
+
+_ADD_ACTIVITY = {"postgresql": _adding(postgresql), "sqlite": _adding(sqlite)}
+
+
+def add_activity(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add to the counts of lenders; one row per lender and span."""
+    if rows:
+        connection.execute(_ADD_ACTIVITY[connection.dialect.name], rows)
 
 
 def refusals_of(connection: Connection, lender: str, since: int, limit: int) -> Sequence[Row[Any]]:
@@ -101,16 +139,39 @@ def add_refusals(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> N
         connection.execute(insert(refusals), rows)
 
 
-def asked_about(
-    connection: Connection, subs: Collection[bytes], since: int, *lenders: str
-) -> Sequence[Any]:
-    """The answers about borrowers since a time, of these lenders or of all, in the log's order:
-    rows of (sub, lender, policy_digest, log_index, time)."""
+_FIRST = func.min(answers.c.log_index).label("log_index")
+_FIRST_ASKED = (
+    select(answers.c.sub, answers.c.lender, answers.c.policy_digest, _FIRST)
+    .where(
+        answers.c.sub.in_(bindparam("subs", expanding=True)),
+        answers.c.lender.in_(bindparam("lenders", expanding=True)),
+        answers.c.time >= bindparam("since"),
+        answers.c.log_index > bindparam("after"),
+    )
+    .group_by(answers.c.sub, answers.c.lender, answers.c.policy_digest)
+    .order_by(_FIRST)
+)
+
+
+def first_asked(
+    connection: Connection,
+    lenders: Collection[str],
+    subs: Collection[bytes],
+    since: int,
+    after: int,
+) -> Sequence[Row[Any]]:
+    """When lenders were first answered about borrowers under each policy, since a time and after
+    the entry `after`, in the log's order: rows of (sub, lender, policy_digest, log_index)."""
+    wanted = {"lenders": list(lenders), "subs": list(subs), "since": since, "after": after}
+    return list(connection.execute(_FIRST_ASKED, wanted))
+
+
+def asked_about(connection: Connection, subs: Collection[bytes], since: int) -> Sequence[Any]:
+    """The answers about borrowers since a time, in the log's order: rows of (sub, lender,
+    policy_digest, log_index, time)."""
     a = answers.c
     query = select(a.sub, a.lender, a.policy_digest, a.log_index, a.time)
     query = query.where(a.sub.in_(subs), a.time >= since)
-    if lenders:
-        query = query.where(a.lender.in_(lenders))
     return list(connection.execute(query.order_by(a.log_index)))
 
 
