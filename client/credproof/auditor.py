@@ -7,7 +7,7 @@ with Auditor.open(Path("my-office")) as auditor:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from credproof.base.errors import VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX
@@ -55,6 +55,10 @@ class Auditor(Session):
         Raises:
             VerificationFailed: `ENTRIES_MISSING` when the service gives fewer.
         """
+        for page in self._pages(start, end):
+            yield from page
+
+    def _pages(self, start: int, end: int) -> Iterator[Sequence[bytes]]:
         while start < end:
             request = pb.ListEntriesRequest(
                 start_index=start, limit=min(end - start, ENTRIES_PAGE_MAX)
@@ -62,7 +66,7 @@ class Auditor(Session):
             page = call(self._stub.ListEntries, request).lines
             if not page:
                 raise VerificationFailed("ENTRIES_MISSING", f"the service holds back entry {start}")
-            yield from page
+            yield page
             start += len(page)
 
     def trusted(self) -> AuditState:
@@ -98,9 +102,9 @@ class Auditor(Session):
     def _read(
         self, audit: LogAudit, checkpoint: VerifiedCheckpoint, progress: Progress
     ) -> AuditReport:
-        for line in self.lines(audit.size, checkpoint.tree_size):
-            audit.feed(line)
-            progress(1)
+        for page in self._pages(audit.size, checkpoint.tree_size):
+            audit.feed_page(page)
+            progress(len(page))
         return audit.finish(checkpoint)
 
     def _seen(self) -> Checkpoint | None:
