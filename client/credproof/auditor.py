@@ -7,7 +7,7 @@ with Auditor.open(Path("my-office")) as auditor:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from credproof.base.errors import VerificationFailed
@@ -67,6 +67,10 @@ class Auditor(Session):
         Raises:
             VerificationFailed: `ENTRIES_MISSING` when the service gives fewer.
         """
+        for page in self._pages(start, end):
+            yield from page
+
+    def _pages(self, start: int, end: int) -> Iterator[Sequence[bytes]]:
         while start < end:
             request = pb.ListEntriesRequest(
                 start_index=start, limit=min(end - start, ENTRIES_PAGE_MAX)
@@ -74,7 +78,7 @@ class Auditor(Session):
             page = call(self._stub.ListEntries, request).lines
             if not page:
                 raise VerificationFailed("ENTRIES_MISSING", f"the service holds back entry {start}")
-            yield from page
+            yield page
             start += len(page)
 
     def trusted(self) -> AuditState:
@@ -110,9 +114,9 @@ class Auditor(Session):
     def _read(
         self, audit: LogAudit, checkpoint: VerifiedCheckpoint, progress: Progress
     ) -> AuditReport:
-        for line in self.lines(audit.size, checkpoint.tree_size):
-            audit.feed(line)
-            progress(1)
+        for page in self._pages(audit.size, checkpoint.tree_size):
+            audit.feed_page(page)
+            progress(len(page))
         return audit.finish(checkpoint)
 
     def _seen(self) -> Checkpoint | None:

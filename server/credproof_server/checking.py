@@ -117,7 +117,7 @@ class _Check:
                     break  # the service goes on while we read: what follows is signed next
                 _require_leaf(line, leaf)
                 indexes[audit.feed(line)].append(audit.size - 1)
-                if roots.get(audit.size, audit.root()) != audit.root():
+                if audit.size in roots and roots[audit.size] != audit.root():
                     raise DataLoss("LOG_DAMAGED", "a stored root is not that of its entries")
                 self.progress(1)
             audit.finish(signed)
