@@ -19,7 +19,8 @@ from credproof.base.encoding import b64url
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.group import scalar_from
 from credproof.base.oprf import public_key
-from credproof.home import SETTINGS, Custody, Home, enrol, enrol_again, write_private
+from credproof.custody import Custody
+from credproof.home import SETTINGS, Home, enrol, enrol_again, write_private
 from credproof.verification.trust import Trust
 
 from credproof_server.custodian.config import FILE_NAME, TEMPLATE, load_config, parse_config
