@@ -56,8 +56,8 @@ def test_the_demo_answers_as_plain_arithmetic_does_and_catches_four_lies(tmp_pat
     assert dict(expected()) == {name: n for name, n in result["outcomes"].items() if n}
     assert result["log"]["chain_ok"]
     assert result["log"]["tree_ok"]
-    # registry changes: the first bundle with both operators, provider, lender, auditor
-    assert result["log"]["size"] == 4 + CLIENTS + 3 * QUESTIONS + OF_SCENES
+    # registry changes: the first bundle with both operators, custodian, provider, lender, auditor
+    assert result["log"]["size"] == 5 + CLIENTS + 3 * QUESTIONS + OF_SCENES
     assert dict.fromkeys(("passkey", "thin file", "lost phone"), True) == result["scenes"]
     assert dict.fromkeys(("answer", "row", "entry", "operator"), True) == result["lies_caught"]
 
