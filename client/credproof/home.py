@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,13 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from credproof.attestation.oprf_key import (
-    Evaluation,
-    Share,
-    is_address,
-    prove_share,
-    verify_share,
-)
+from credproof.attestation.oprf_key import Share, is_address
 from credproof.base import jws
 from credproof.base.encoding import (
     Json,
@@ -43,7 +37,7 @@ from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.limits import CLOCK_SKEW_S, DOCUMENT_BYTES_MAX, TRUST_BYTES_MAX, at_most
 from credproof.base.members import Members
-from credproof.base.oprf import public_key
+from credproof.custody import Custody, parse_share
 from credproof.verification.participant import ROLES, Role, is_participant_id
 from credproof.verification.trust import Trust, require_successor
 from credproof.wire import trust as trust_wire
@@ -187,25 +181,6 @@ class Enrolment:
     share: Share | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Custody:
-    """What a custodian enrols beside its keys: its share's secret (32 bytes), which never
-    leaves it, and the address (`host:port`) where it will answer."""
-
-    secret: bytes = field(repr=False)
-    address: str
-
-    def claim(self, bound_to: bytes) -> dict[str, Json]:
-        """The public share, proved to be one's own."""
-        proof = prove_share(self.secret, bound_to, secrets.token_bytes(64))
-        return {
-            "address": self.address,
-            "element": b64url(proof.elements[0]),
-            "proof": b64url(proof.proof),
-            "public": b64url(public_key(self.secret)),
-        }
-
-
 def enrol(
     folder: Path, *, role: Role, participant_id: str, title: str, custody: Custody | None = None
 ) -> bytes:
@@ -253,7 +228,7 @@ def enrol_again(
         "title": title,
     }
     if custody is not None:
-        claims["share"] = custody.claim(_bound_to(digest, participant_id))
+        claims["share"] = custody.claim(digest, participant_id)
     proof = jws.sign(signing_key(folder), jws.ENROLMENT, claims, carry_key=True)
     enrolment = canonical_json({"csr": csr_pem, "proof": proof})
     (folder / "enrolment.json").write_bytes(enrolment)
@@ -266,10 +241,6 @@ def _new_csr(folder: Path, participant_id: str) -> str:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, participant_id)])
     csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     return csr.public_bytes(serialization.Encoding.PEM).decode("ascii")
-
-
-def _bound_to(csr_digest: bytes, participant_id: str) -> bytes:
-    return csr_digest + participant_id.encode()
 
 
 def _require_applicant(role: str, participant_id: str, title: str, custody: Custody | None) -> None:
@@ -333,25 +304,8 @@ def verify_enrolment(data: bytes, *, now: int) -> Enrolment:
         raise Malformed("BAD_ENROLMENT", "the enrolment has a bad id, role or title: enrol again")
     if (role == "custodian") != (enrolled is not None):
         raise Malformed("BAD_ENROLMENT", "a custodian enrols with a share, and nobody else does")
-    share = None if enrolled is None else _own_share(enrolled, digest, participant_id)
+    share = None if enrolled is None else parse_share(enrolled, digest, participant_id)
     return Enrolment(participant_id, role, title, csr, key, share)  # type: ignore[arg-type]
-
-
-def _own_share(value: dict[str, Any], csr_digest: bytes, participant_id: str) -> Share:
-    """A custodian's share, whose secret it holds.
-
-    Raises:
-        Malformed: `BAD_MEMBER`, `BAD_ELEMENT`, `BAD_ENROLMENT`.
-        VerificationFailed: `BAD_DLEQ_PROOF`.
-    """
-    members = Members(value, "share")
-    share = Share(members.bytes("public", 32), participant_id, members.take("address", str))
-    proof = Evaluation((members.bytes("element", 32),), members.bytes("proof"))
-    members.finish()
-    if not is_address(share.address):
-        raise Malformed("BAD_ENROLMENT", "the custodian's address is not host:port")
-    verify_share(share.public, _bound_to(csr_digest, participant_id), proof)
-    return share
 
 
 # -- admission: what the operator sends back ----------------------------------

@@ -141,8 +141,8 @@ def catches_four_lies(demo: Demo) -> None:
     result = demo.result
     assert result["log"]["chain_ok"]
     assert result["log"]["tree_ok"]
-    # registry changes: the first bundle with both operators, provider, lender, auditor
-    assert result["log"]["size"] == 4 + CLIENTS + 3 * CLIENTS + OF_SCENES
+    # registry changes: the first bundle with both operators, custodian, provider, lender, auditor
+    assert result["log"]["size"] == 5 + CLIENTS + 3 * CLIENTS + OF_SCENES
     scenes = ("passkey", "thin file", "lost phone", "abusive lender")
     assert dict.fromkeys(scenes, True) == result["scenes"]
     assert result["false_alarms"] == 0

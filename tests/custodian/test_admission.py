@@ -11,7 +11,8 @@ import pytest
 from credproof import home as homes
 from credproof.base import jws
 from credproof.base.errors import Conflict, CredproofError
-from credproof.home import Custody, verify_enrolment
+from credproof.custody import Custody
+from credproof.home import verify_enrolment
 from credproof_server import admission
 from credproof_server.custodian import directory as custodians
 from credproof_server.directory import now

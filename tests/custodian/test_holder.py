@@ -16,6 +16,7 @@ import pytest
 from credproof.base.errors import (
     Conflict,
     CredproofError,
+    DataLoss,
     Malformed,
     Refused,
     Unreachable,
@@ -34,7 +35,7 @@ from credproof_server.custodian.quota import QuotaBook
 from credproof_server.custodian.trust_copy import STALE_S, TrustCopy
 from credproof_server.directory import now
 
-from tests.custodian.making import NOTARY, notary
+from tests.custodian.making import NOTARY, enrolled, notary
 from tests.deployment import Deployment
 
 CONFIG = CustodianConfig("127.0.0.1:1", "127.0.0.1:1", Quotas(5, 3), 10)
@@ -236,7 +237,7 @@ def test_counts_that_cannot_be_read_are_told_as_damage(tmp_path):
     (tmp_path / "quota.db").write_bytes(b"no database" * 1000)
     with pytest.raises(CredproofError) as caught:
         QuotaBook(tmp_path / "quota.db")
-    assert caught.value.reason == "DATABASE_DAMAGED"
+    assert caught.value.reason == "QUOTA_DAMAGED"
 
 
 # -- its directory
@@ -271,6 +272,16 @@ def test_settings_are_taken_apart_strictly():
     for bad in (b"\xff", good.encode() + b"more = 1\n", b"listen = 1\n"):
         with pytest.raises(Malformed):
             parse_config(bad)
+
+
+@pytest.mark.parametrize("lost", ["kek", "keys/share.key"])
+def test_a_share_that_cannot_be_read_says_what_to_do(tmp_path, lost):
+    enrolled(tmp_path)
+    directory = CustodianDirectory(tmp_path / NOTARY)
+    (directory.folder / lost).write_bytes(b"AAAA")
+    with pytest.raises(DataLoss) as caught:
+        directory.share()
+    assert caught.value.reason == "SHARE_NOT_READ"
 
 
 def test_the_share_is_encrypted_and_only_its_owner_reads_it(directory):

@@ -88,6 +88,7 @@ NEXT: Final[Mapping[str, str]] = {
     " participant.json, of a borrower in pass.json); then run this again: nothing is done twice",
     # Custodians.
     **dict.fromkeys(("CUSTODIAN_UNREACHABLE", "CUSTODIAN_TIMEOUT"), _CUSTODIAN),
+    **dict.fromkeys(("SHARE_NOT_READ", "QUOTA_DAMAGED"), "then run this again"),
     "TRUST_STALE": "tell who runs the custodian that it does not reach the service",
     "NOT_THE_CUSTODIAN": "do not go on: ask custodian and operator; one that moved enrols anew by"
     " credproof custodian renew",

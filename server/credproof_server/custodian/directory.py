@@ -16,10 +16,11 @@ from typing import Final
 from credproof import home as homes
 from credproof.attestation.oprf_key import OprfKey
 from credproof.base.encoding import b64url
-from credproof.base.errors import Malformed, VerificationFailed
+from credproof.base.errors import DataLoss, Malformed, VerificationFailed
 from credproof.base.group import scalar_from
 from credproof.base.oprf import public_key
-from credproof.home import SETTINGS, Custody, Home, enrol, enrol_again, write_private
+from credproof.custody import Custody
+from credproof.home import SETTINGS, Home, enrol, enrol_again, write_private
 from credproof.verification.trust import Trust
 
 from credproof_server.custodian.config import FILE_NAME, TEMPLATE, load_config, parse_config
@@ -56,9 +57,14 @@ class CustodianDirectory:
         """The share's secret, 32 bytes.
 
         Raises:
-            DataLoss: `NO_KEK`, `KEY_NOT_OPENED`, `KEY_MISSING`.
+            DataLoss: `SHARE_NOT_READ`.
         """
-        return KeyStore(self.folder / "keys", load_key_encryption(self.folder / "kek")).read(SHARE)
+        try:
+            key_encryption = load_key_encryption(self.folder / "kek")
+            return KeyStore(self.folder / "keys", key_encryption).read(SHARE)
+        except DataLoss as error:
+            message = f"{error.message}: put keys and kek back from a backup of this directory"
+            raise DataLoss("SHARE_NOT_READ", message) from error
 
 
 def init(folder: Path, *, custodian_id: str, title: str, listen: str, address: str) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from credproof.base.errors import DataLoss
+
 from credproof_server.service.pseudonyms import require_quota
 from credproof_server.storage import engine as engines
 from credproof_server.storage import repository
@@ -16,12 +18,20 @@ ALL: Final = ""
 
 
 class QuotaBook:
-    """Counts of evaluations in a SQLite file of their own. Safe to share between threads."""
+    """Counts of evaluations in a SQLite file of their own. Safe to share between threads.
+
+    Raises:
+        DataLoss: `QUOTA_DAMAGED`.
+    """
 
     def __init__(self, path: Path) -> None:
         self._engine = engines.connect(engines.sqlite_url(path))
-        with usable(), self._engine.begin() as connection:
-            evaluations.create(connection, checkfirst=True)
+        try:
+            with usable(), self._engine.begin() as connection:
+                evaluations.create(connection, checkfirst=True)
+        except DataLoss as error:
+            message = f"{path.name} cannot be read: put it aside, and the day's counts begin anew"
+            raise DataLoss("QUOTA_DAMAGED", message) from error
 
     def count(self, participant: str, day: str, count: int, *, quota: int, total: int) -> None:
         """Count evaluations of a day (`YYYY-MM-DD`, UTC); on disk when it returns.

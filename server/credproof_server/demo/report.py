@@ -21,7 +21,7 @@ from rich.table import Table
 from credproof_server.demo.journey import Journey, Plan
 from credproof_server.demo.lies import Lie
 from credproof_server.demo.scenes import Scene
-from credproof_server.demo.world import AUDITOR, LENDER, World
+from credproof_server.demo.world import AUDITOR, CUSTODIAN, LENDER, World
 
 DEFAULTED = "default.payment.next.month"
 """The column that says what happened afterwards: never attested, read only to judge a policy."""
@@ -146,6 +146,9 @@ class Report:
         )
         self._out.print(
             f"root {checkpoint.root_hash.hex()}, chain and tree verified by the auditor."
+        )
+        self._out.print(
+            f"Each pseudonym needed the service and {CUSTODIAN}: neither can try out ids alone."
         )
         self._out.print(
             f"Misuse raised in all the honest work: {journey.false_alarms} false alarms."
