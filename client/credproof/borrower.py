@@ -211,10 +211,11 @@ class Borrower:
         """Sign the terms of a checked request and register the consent; gives the consent.
 
         Whoever keeps consents signs and grants apart, and keeps the consent in between: it is
-        needed to revoke.
+        needed to revoke, and to try again, since a request is good for one consent.
 
         Raises:
             Refused: the service does not take it.
+            Conflict: `REQUEST_USED`.
         """
         token = self.sign(checked, language=language)
         self.grant(token)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from credproof.attestation.package import parse_package
 from credproof.base.encoding import b64url, canonical_json, parse_json
 from credproof.base.limits import PAGE_BODY_BYTES_MAX
 from credproof.borrower import make_pass
@@ -71,6 +72,14 @@ def test_an_honest_person_consents_and_revokes(page, lender, ann, request_):
     ended = page.post("revocation", **page.signed(ann.phone, REVOCATION, again))
     assert ended.value["log_index"] > 0
     assert lender.consented(request_).state == "REVOKED"
+
+
+def test_the_provider_vouches_for_a_passkey_of_this_page(running, ann):
+    account = f"key-{ann.phone.public.kid}"
+    with running.world.provider() as provider:
+        item = provider._outbox.newest("key-binding/1", [account])[account]
+    values = parse_package(item.package).values
+    assert (values["method"], values["rp_id"]) == ("PASSKEY", RP_ID)
 
 
 # -- other pages

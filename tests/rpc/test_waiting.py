@@ -6,6 +6,7 @@ import os
 import threading
 from dataclasses import replace
 
+import grpc
 import pytest
 from credproof import borrower as borrowers
 from credproof import home as homes
@@ -104,6 +105,13 @@ def test_nothing_is_told_of_a_borrower_who_has_not_consented_to_this(running, le
     }
     assert {raw(running, *names) for names in tries.values()} == {b""}
     assert raw(running, found.request, found.terms.sub) != b""
+
+
+@pytest.mark.parametrize("names", [(bytes(31), bytes(32)), (bytes(32), b"")])
+def test_a_request_or_a_borrower_is_named_in_full(running, names):
+    with pytest.raises(grpc.RpcError) as caught:
+        raw(running, *names)
+    assert "WRONG_LENGTH" in str(caught.value.trailing_metadata())
 
 
 def test_another_lender_does_not_get_it(running, lender, second_lender):

@@ -62,6 +62,7 @@ def consent_page(
     from credproof.page.serving import bind, serve  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     host, port = _address(listen)
     tls = _tls(tls_cert, tls_key)
     _require_private(host, tls)
