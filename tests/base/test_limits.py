@@ -66,6 +66,7 @@ ELSEWHERE = {
     "MESSAGE_BYTES_MAX": "gRPC refuses it: tests/adversary/test_slow_clients.py",
     "PROPOSAL_AGE_MAX_S": "of a command of the operator: tests/service/test_policies.py",
     "PAGE_BODY_BYTES_MAX": "of HTTP: tests/adversary/test_consent_page.py",
+    "METER_DAYS": "of what was answered before: tests/service/test_metering.py",
     "ASK_REPLY_BYTES_MAX": "of a reply: tests/rpc/test_batch_ask.py",
 }
 
