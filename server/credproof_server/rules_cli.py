@@ -62,7 +62,7 @@ def _print(found: Rules, *, as_json: bool) -> None:
     out.print(f"Rules:   {found.name} {found.version}, digest {found.digest.hex()}")
     for rule in found.rules.values():
         counts = ", ".join(f"{name} {value}" for name, value in rule.thresholds.items())
-        out.print(f"{rule.name:<17}  {rule.window_s:>8} s  {_follows(rule):<34}  {counts}")
+        out.print(f"{rule.name:<17}  {rule.window_s:>8} s  {_follows(rule):<42}  {counts}")
         for lender, count in rule.own.items():
             out.print(f"{'':<17}  {lender}: {count} of its own", markup=False)
 
