@@ -20,7 +20,7 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
     " --disable-background-networking --disable-component-update --window-size=420,900"
 )
-PATIENCE_S = 15
+PATIENCE_S = 30
 
 
 class Browser:

@@ -72,7 +72,7 @@ def test_a_borrower_enrols_consents_is_answered_about_and_revokes(browser, page,
 
     browser.driver.set_user_verified(True)
     browser.press("agree")
-    consent = lender.wait(request, timeout_s=20, every_s=0.1)
+    consent = lender.wait(request, timeout_s=30, every_s=0.1)
     found = verify_consent(consent, lender.trust.bundle.relying_parties)
     assert found.notice.language == "zh", "as it was shown"
     assert found.document.signatures[0].rp_id == "localhost"

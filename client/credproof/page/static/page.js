@@ -105,7 +105,6 @@ async function doing(button, work) {
 async function create() {
   keep.write("key", await passkey.create(settings));
   show();
-  showProviders();
   tell("done", words.say("key_made"));
 }
 
@@ -223,6 +222,7 @@ function takeFile(id, work) {
     if (file.size > FILE_BYTES_MAX) throw new Problem("LIMIT_EXCEEDED");
     const text = await file.text();
     at(id).value = "";
+    await settle();
     await work(text);
   }));
 }
@@ -230,11 +230,28 @@ function takeFile(id, work) {
 // -- wiring
 
 function press(id, work) {
-  at(id).addEventListener("click", () => doing(at(id), async () => work()));
+  at(id).addEventListener("click", () => doing(at(id), async () => {
+    await settle();
+    await work();
+  }));
+}
+
+// What the browser must know of the service: asked for until there is an answer.
+async function settle() {
+  if (settings) return;
+  settings = await load();
+  showProviders();
+  show();
+}
+
+function switchLanguage() {
+  words.choose(words.other());
+  tell(null);
+  show();
 }
 
 function wire() {
-  press("language", () => { words.choose(words.other()); show(); });
+  at("language").addEventListener("click", switchLanguage);
   press("create", create);
   press("prove-key", prove);
   press("copy-proof", () => navigator.clipboard.writeText(at("proof").value));
@@ -248,7 +265,10 @@ function wire() {
   takeFile("pass-file", keepPass);
   takeFile("request-file", openText);
   takeFile("other-file", revoke);
-  addEventListener("hashchange", () => doing(at("open-link"), takeLink));
+  addEventListener("hashchange", () => doing(at("open-link"), async () => {
+    await settle();
+    await takeLink();
+  }));
 }
 
 // The request leaves the address at once, so that it does not stay in the history.
@@ -263,9 +283,7 @@ async function start() {
   wire();
   show();
   await doing(at("open-link"), async () => {
-    settings = await load();
-    showProviders();
-    show();
+    await settle();
     await takeLink();
   });
 }
