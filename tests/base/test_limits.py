@@ -66,6 +66,9 @@ ELSEWHERE = {
     "MESSAGE_BYTES_MAX": "gRPC refuses it: tests/adversary/test_slow_clients.py",
     "PROPOSAL_AGE_MAX_S": "of a command of the operator: tests/service/test_policies.py",
     "PAGE_BODY_BYTES_MAX": "of HTTP: tests/adversary/test_consent_page.py",
+    "RULE_SPAN_MAX_S": "of a rule of misuse: tests/conduct/test_rules.py",
+    "OBSERVATIONS_MAX": "of a rule of misuse: tests/conduct/test_rules.py",
+    "ANOMALY_EVIDENCE_MAX": "of an entry: tests/verification/test_anomaly.py",
     "METER_DAYS": "of what was answered before: tests/service/test_metering.py",
     "ASK_REPLY_BYTES_MAX": "of a reply: tests/rpc/test_batch_ask.py",
 }
