@@ -6,6 +6,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import cycle
 from types import TracebackType
 from typing import Self
@@ -19,7 +20,7 @@ from credproof.lender import Lender, Subject
 from credproof.v1 import verification_service_pb2 as pb
 from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
 from credproof.verification.answer import Kept, Reference
-from credproof.verification.consent import verify_consent
+from credproof.verification.consent import parse_request, sign_request, verify_consent
 from credproof.wire import ask as ask_wire
 from credproof_server.demo.world import LENDER, PROVIDER
 
@@ -79,9 +80,24 @@ class Asking:
         """Questions, each under a consent of its own that the service knows."""
         return [self._request(*next(self._people)) for _ in range(count)]
 
-    def _request(self, subject: Subject, borrower: Borrower) -> pb.AskRequest:
+    def ended(self) -> pb.AskRequest:
+        """A question under a consent that was granted, and is over."""
+        subject, borrower = next(self._people)
+        honest = parse_request(self._lender.request(subject, policy_id=POLICY))
+        end = int(time.time()) + 2
+        terms = replace(honest.terms, expires_at=end)
+        signer = Home(self.service.world.home(LENDER)).signer
+        times = {"issued_at": end - 2, "open_until": end + 60}
+        asked = self._request(
+            subject, borrower, sign_request(signer, terms, jti=os.urandom(16), **times)
+        )
+        time.sleep(max(0.0, end + 1 - time.time()))
+        return asked
+
+    def _request(self, subject: Subject, borrower: Borrower, token: str = "") -> pb.AskRequest:
         lender: Lender = self._lender
-        request = borrower.check(lender.request(subject, policy_id=POLICY), lender.trust)
+        token = token or lender.request(subject, policy_id=POLICY)
+        request = borrower.check(token, lender.trust)
         consent = verify_consent(borrower.consent(request, language="zh"))
         kept = Kept(
             nonce=os.urandom(32),

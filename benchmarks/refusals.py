@@ -87,6 +87,7 @@ def _kinds(asking: Asking) -> Mapping[str, pb.AskRequest]:
         "no attestation": _changed(mine, sub=bare, consent_id=os.urandom(32)),
         "no consent": _changed(mine, consent_id=os.urandom(32)),
         "another's consent": _changed(mine, consent_id=other.consent_id),
+        "another's ended consent": _changed(mine, consent_id=asking.ended().consent_id),
     }
 
 
