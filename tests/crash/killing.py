@@ -55,7 +55,7 @@ class Victim:
     def start(self) -> None:
         """Start it; it listens when this returns."""
         self.begin()
-        worlds._await_start(self._process)
+        worlds._await_start(self._process, "service")
 
     def begin(self) -> None:
         """Start it, and do not wait for it."""
