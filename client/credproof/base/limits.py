@@ -65,6 +65,8 @@ JSON_DEPTH_MAX: Final = 32
 """Levels of nested JSON: our deepest format has seven."""
 TREE_PROOF_HASHES_MAX: Final = 63
 """Hashes of one inclusion or consistency proof: the tree has fewer than 2**63 leaves."""
+DIRECTORY_DEPTH_MAX: Final = 256
+"""Hashes of one lookup proof: an index has so many bits."""
 
 # Sizes, in bytes unless the name says otherwise.
 ENTRY_BYTES_MAX: Final = 65_535
