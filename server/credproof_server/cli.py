@@ -28,6 +28,7 @@ from credproof_server.checking import CheckReport, check
 from credproof_server.demo.cli import demo
 from credproof_server.directory import ServiceDirectory
 from credproof_server.registry_cli import certified_for_a_year, licence_of, standing_text
+from credproof_server.witness import cli as witness_cli
 
 ServiceArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The service's directory.")]
 
@@ -56,6 +57,7 @@ def register(root: typer.Typer) -> None:
     root.add_typer(participants, name="participant")
     policy_cli.register()
     registry_cli.register(root, participants)
+    witness_cli.register(root)
 
 
 def init_command(
