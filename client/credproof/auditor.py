@@ -8,6 +8,8 @@ with Auditor.open(Path("my-office")) as auditor:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
 
 from credproof.base.errors import VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX
@@ -22,6 +24,7 @@ from credproof.log.checkpoint import (
 )
 from credproof.log.merkle import verify_consistency, verify_inclusion
 from credproof.log.note import parse_note
+from credproof.mirror import Mirror
 from credproof.session import Session
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -94,6 +97,24 @@ class Auditor(Session):
         replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
         replace_file(self._home.folder / CHECKPOINT_NAME, checkpoint.note)
         return report
+
+    def export(self, folder: Path, *, progress: Progress = lambda _count: None) -> Mirror:
+        """Copy the log into static files (C2SP tlog-tiles), or bring a copy up to date.
+
+        Raises:
+            DataLoss: `MIRROR_DAMAGED` when the copy there is not whole.
+            VerificationFailed: `TREE_MISMATCH`, `ENTRIES_MISSING`, `LOG_SHRANK`.
+        """
+        checkpoint = self.checkpoint()
+        mirror = Mirror(folder, self.trust.log_key)
+        if mirror.size > checkpoint.tree_size:
+            raise VerificationFailed("LOG_SHRANK", "the log is shorter than its copy")
+        lines = self.lines(mirror.size, checkpoint.tree_size)
+        while page := list(islice(lines, ENTRIES_PAGE_MAX)):
+            mirror.add(page)
+            progress(len(page))
+        mirror.finish(checkpoint)
+        return mirror
 
     def _read(
         self, audit: LogAudit, checkpoint: VerifiedCheckpoint, progress: Progress

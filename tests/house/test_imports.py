@@ -21,7 +21,7 @@ class Room(NamedTuple):
 
 
 CORE = "base log attestation verification"
-KIT = f"{CORE} v1 wire standard records home channel session"
+KIT = f"{CORE} v1 wire standard records home mirror channel session"
 SDK = "provider lender borrower auditor"
 
 EFFECTS = (
@@ -47,6 +47,7 @@ CLIENT_ROOMS = {
     "standard": Room(CORE),
     "records": Room(CORE),
     "home": Room(f"{CORE} wire"),
+    "mirror": Room("base log"),
     "channel": Room(f"{CORE} v1 wire home"),
     "session": Room(f"{CORE} v1 wire home channel"),
     "submission": Room(KIT),
@@ -83,8 +84,11 @@ SERVER_ROOMS = {
     ),  # lies: writes to databases by hand
     "registry_cli": Room("directory admission standing"),
     "policy_cli": Room("directory policies"),
+    "web": Room("", f"{GRPC} {SQL} {USERS}"),
+    "witness": Room("web", f"{GRPC} sqlalchemy alembic credproof_server.storage"),
     "cli": Room(
         "directory app admission setup checking backups new_origin demo registry_cli policy_cli"
+        " witness"
     ),
 }
 """From the ground up: a row names only rows above it."""

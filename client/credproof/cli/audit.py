@@ -98,3 +98,33 @@ def show(
         end = size if limit is None else min(size, start + limit)
         for line in auditor.lines(start, end):
             typer.echo(line.decode("utf-8"))
+
+
+@app.command(epilog=EXIT_CODES)
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the copy is, or will be.")],
+    home: HomeOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the log into static files that other tools read (C2SP tlog-tiles).
+
+    Writes the checkpoint, hash tiles and entry bundles; run it again for what is new. The entries
+    must make the tree that was signed. A web server can offer the folder as it is; whoever reads
+    its bundles reads the whole log. Needs the service.
+
+    \b
+    Example:
+      credproof audit export log-copy --home audit
+    """
+    bar = progress_bar("copying", None, hidden=as_json)
+    with Auditor.open(home) as auditor, bar as advance:
+        mirror = auditor.export(folder, progress=advance)
+    checkpoint = mirror.checkpoint
+    assert checkpoint is not None, "export ends with one"
+    if as_json:
+        root = checkpoint.root_hash.hex()
+        print_json({"origin": checkpoint.origin, "size": checkpoint.tree_size, "root": root})
+        return
+    out.print(f"Log:      {checkpoint.origin}", markup=False)
+    out.print(f"Entries:  {checkpoint.tree_size}")
+    out.print(f"Root:     {checkpoint.root_hash.hex()}")
