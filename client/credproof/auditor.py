@@ -7,6 +7,7 @@ with Auditor.open(Path("my-office")) as auditor:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -28,11 +29,20 @@ from credproof.mirror import Mirror
 from credproof.session import Session
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
+from credproof.verification.audit_token import sign_audit_token
 
 STATE_NAME = "audited.json"
 CHECKPOINT_NAME = "newest.checkpoint"
 """The signed note of the last audit: what a service that lost everything must be measured by."""
 Progress = Callable[[int], None]
+
+
+def audit_token(home: Home, *, hours: int) -> str:
+    """A token by which other tools read the log over HTTP, good for so many hours, at most 24."""
+    settings, now = home.settings, int(time.time())
+    return sign_audit_token(
+        home.signer, auditor=settings.id, domain=settings.domain, now=now, life_s=hours * 3600
+    )
 
 
 class Auditor(Session):

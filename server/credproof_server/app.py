@@ -7,8 +7,8 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -27,6 +27,7 @@ from credproof.v1 import (
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from credproof_server import tile_listener, web
 from credproof_server.directory import RUNNING, ServiceDirectory
 from credproof_server.log.state import Transaction
 from credproof_server.rpc import servicers
@@ -69,11 +70,12 @@ SERVICES: Final[Mapping[Listener, tuple[str, ...]]] = {
 
 Health: TypeAlias = Any
 """The servicer of the gRPC library, which has no types."""
-Announce = Callable[[str, str], None]
+Announce = Callable[[Mapping[str, str]], None]
+"""Takes the address of each listener, by its name."""
 
 
 async def serve(directory: ServiceDirectory, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. `announce` gets both addresses once it listens.
+    """Serve until SIGTERM or SIGINT, then drain. `announce` gets all addresses once it listens.
 
     Raises:
         Conflict: `IN_USE`, `UPGRADE_NEEDED`, `NO_ADDRESS`.
@@ -97,13 +99,29 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
     borrowers, second = await _borrowers(directory, core, checks)
     await _tell_health(core, checks)
     await asyncio.gather(participants.start(), borrowers.start())
-    addresses = {"borrowers": second, "participants": first}
-    replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
-    announce(first, second)
-    watch = asyncio.create_task(_watch_health(core, checks))
-    await stop.wait()
-    watch.cancel()
-    await asyncio.gather(participants.stop(DRAIN_S), borrowers.stop(DRAIN_S))
+    addresses = {"participants": first, "borrowers": second}
+    async with _tiles(directory, core) as third:
+        addresses |= {"tiles": third} if third else {}
+        replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
+        announce(addresses)
+        watch = asyncio.create_task(_watch_health(core, checks))
+        await stop.wait()
+        watch.cancel()
+        await asyncio.gather(participants.stop(DRAIN_S), borrowers.stop(DRAIN_S))
+
+
+@asynccontextmanager
+async def _tiles(directory: ServiceDirectory, core: Core) -> AsyncIterator[str]:
+    """The log is served over HTTP inside; gives the address, empty where it is not wanted."""
+    if not directory.config.tiles_listen:
+        yield ""
+        return
+    bound = web.bind(directory.config.tiles_listen)
+    server = web.WebServer(tile_listener.application(core), bound)
+    try:
+        yield web.address_of(bound)
+    finally:
+        await server.stop()
 
 
 async def _watch_health(core: Core, checks: Health) -> None:

@@ -68,7 +68,9 @@ SERVER_ROOMS = {
     "service": Room("config storage log", f"{GRPC} {SQL} {USERS}"),
     "rpc": Room("service", f"{SQL} {USERS}"),
     "directory": Room("config authority storage log service", f"{GRPC} {SQL} {USERS}"),
-    "app": Room("log service rpc directory", f"{SQL} {USERS}"),
+    "web": Room("", f"{GRPC} {SQL} {USERS}"),
+    "tile_listener": Room("service", f"{GRPC} {SQL} {USERS}"),
+    "app": Room("log service rpc directory web tile_listener", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
     "standing": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "policies": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
@@ -84,7 +86,6 @@ SERVER_ROOMS = {
     ),  # lies: writes to databases by hand
     "registry_cli": Room("directory admission standing"),
     "policy_cli": Room("directory policies"),
-    "web": Room("", f"{GRPC} {SQL} {USERS}"),
     "witness": Room("web", f"{GRPC} sqlalchemy alembic credproof_server.storage"),
     "cli": Room(
         "directory app admission setup checking backups new_origin demo registry_cli policy_cli"

@@ -24,6 +24,8 @@ PROPOSAL_AGE_MAX_S: Final = 7 * 24 * 3600
 """How long before it is published a policy may begin: two operators need time to sign."""
 ANSWER_AGE_MAX_S: Final = 600
 """How old an answer may be when it is verified as received now."""
+AUDIT_TOKEN_LIFE_MAX_S: Final = 24 * 3600
+"""Longest life of an audit token: whoever finds it in a file reads the log that long."""
 CERTIFICATION_MAX_S: Final = 366 * 24 * 3600
 """How far ahead a lender certifies a purpose: a year, then it says anew what it asks for."""
 TRUST_LIFE_MAX_S: Final = 400 * 24 * 3600

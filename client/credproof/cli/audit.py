@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from credproof.auditor import Auditor
+from credproof.auditor import Auditor, audit_token
 from credproof.cli.output import (
     EXIT_CODES,
     HomeOption,
@@ -16,6 +16,7 @@ from credproof.cli.output import (
     print_json,
     progress_bar,
 )
+from credproof.home import Home
 from credproof.log.audit import AuditReport
 
 app = typer.Typer(help="For compliance officers: verify the log, read it.", no_args_is_help=True)
@@ -128,3 +129,20 @@ def export(
     out.print(f"Log:      {checkpoint.origin}", markup=False)
     out.print(f"Entries:  {checkpoint.tree_size}")
     out.print(f"Root:     {checkpoint.root_hash.hex()}")
+
+
+@app.command(epilog=EXIT_CODES)
+def token(
+    home: HomeOption = Path(),
+    hours: Annotated[int, typer.Option(min=1, max=24, help="How long it is good, in hours.")] = 1,
+) -> None:
+    """Print a token that lets other tools read the log's entries over HTTP.
+
+    Whoever has it reads the log as you until it ends: keep it out of files. Needs no network.
+
+    \b
+    Example:
+      curl -H "Authorization: Bearer $(credproof audit token --home audit)" \
+        http://127.0.0.1:7445/tile/entries/000.p/7
+    """
+    typer.echo(audit_token(Home(home), hours=hours))
