@@ -12,6 +12,7 @@ from credproof.attestation.package import (
     verify_values,
 )
 from credproof.base.keys import DatedKey
+from credproof.base.limits import ENTRIES_PAGE_MAX
 from credproof.log.audit import LogAudit
 from credproof.log.entry import GENESIS_PREV, Entry, entry_hash
 from credproof.log.merkle import leaf_hash, node_hash
@@ -95,7 +96,8 @@ def auditing(bench: Bench) -> Pair:
 
     def subject() -> float:
         chunk[:] = [next(lines) for _ in range(part)]
-        return cpu_us(lambda: [audit.feed(line) for line in chunk], items=part)
+        pages = [chunk[i : i + ENTRIES_PAGE_MAX] for i in range(0, part, ENTRIES_PAGE_MAX)]
+        return cpu_us(lambda: [audit.feed_page(page) for page in pages], items=part)
 
     def floor() -> float:
         key = bytes(32)

@@ -7,7 +7,6 @@ import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from credproof.attestation.pseudonym import oprf_key_id
 from credproof.base import group
 from credproof.base.limits import BATCH_ITEMS_MAX
 from credproof.home import Home
@@ -91,7 +90,7 @@ def _evaluation(bench: Bench) -> pb.EvaluatePseudonymsRequest:
     elements = [
         group.multiply_base(group.scalar_from(os.urandom(64))) for _ in range(BATCH_ITEMS_MAX)
     ]
-    key_id = oprf_key_id(trust.bundle.oprf_keys[-1])
+    key_id = trust.oprf_key.id
     return pb.EvaluatePseudonymsRequest(key_id=key_id, blinded_elements=elements)
 
 

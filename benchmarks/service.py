@@ -25,7 +25,7 @@ from credproof_server.log.state import Transaction, load_state
 from credproof_server.storage.engine import MAIN
 
 from benchmarks.children import Child
-from tests.deployment import lift_caps, package, seal, statement
+from tests.deployment import lift_caps, only_tell, package, seal, statement
 from tests.world import GOOD
 
 SCHEMA = "consumer-revolving/1"
@@ -43,6 +43,7 @@ class Service:
     def __init__(self, folder: Path, *, loaded: int = 0, profile: Path | None = None) -> None:
         self.world = World(folder)
         self.world.make()
+        only_tell(self.world.service)
         self.world.populate()
         lift_caps(self.world.service)
         if loaded:

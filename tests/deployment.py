@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import replace
@@ -18,8 +19,9 @@ from credproof.base.keys import Ed25519Signer
 from credproof.home import Home
 from credproof.verification.trust import Trust
 from credproof_server import admission, setup, standing
+from credproof_server.config import FILE_NAME
 from credproof_server.demo.world import licensed
-from credproof_server.directory import ServiceDirectory
+from credproof_server.directory import ServiceDirectory, shipped_rules
 
 from tests.world import GOOD, REVOLVING, complete
 
@@ -74,6 +76,23 @@ class Deployment:
     def enrol_borrower(self, name: str) -> Ed25519Signer:
         borrowers.create(self.folder / name)
         return borrowers.load_signer(self.folder / name)
+
+
+def watch(service: Path, rules: str) -> None:
+    """Give a service that does not run rules of misuse of its own; empty ones find nothing."""
+    (service / "rules.yaml").write_text(f"misuse: tests\nversion: 7\nlook_every: 1\n{rules}")
+    path = service / FILE_NAME
+    path.write_text(path.read_text().replace('rules = ""', 'rules = "rules.yaml"'))
+
+
+def only_tell(service: Path) -> None:
+    """Let the rules that ship throttle nobody: whoever measures refusals is refused for long."""
+    document = json.loads(shipped_rules().document)
+    rules = {name: rule for name, rule in document.items() if isinstance(rule, dict)}
+    told = {
+        name: rule | ({"throttle": 0} if "throttle" in rule else {}) for name, rule in rules.items()
+    }
+    watch(service, "".join(f"{name}: {json.dumps(rule)}\n" for name, rule in told.items()))
 
 
 def lift_caps(service: Path) -> None:

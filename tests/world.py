@@ -11,8 +11,9 @@ import json
 from dataclasses import dataclass, field, replace
 
 from credproof import standard
+from credproof.attestation.oprf_key import Evaluation, OprfKey, Share
 from credproof.attestation.package import pack, parse_package
-from credproof.attestation.pseudonym import Transcript, begin, oprf_key_id, parse_subject_id
+from credproof.attestation.pseudonym import Part, Transcript, begin, parse_subject_id
 from credproof.attestation.sealing import SECRET_BYTES, SealingKey
 from credproof.attestation.statement import Opening, Statement, issue
 from credproof.base import jws, oprf
@@ -142,16 +143,24 @@ class Case:
 
 
 class World:
-    """Everybody with their keys; one provider `bank`, one lender `lend`, one borrower."""
+    """Everybody with their keys; one provider `bank`, one lender `lend`, one borrower.
 
-    def __init__(self) -> None:
+    `custodians` hold shares of the OPRF key beside the service.
+    """
+
+    def __init__(self, *custodians: str) -> None:
         self.root = signer_of("root")
         self.answerer = signer_of("answer")
         self.bank = signer_of("bank")
         self.lend = signer_of("lend")
         self.borrower = signer_of("borrower")
-        self.oprf_secret = scalar_from(seed_of("oprf", 64))
-        self.oprf_public = oprf.public_key(self.oprf_secret)
+        self.custodians = custodians
+        names = ("oprf", *custodians)
+        self.oprf_secrets = tuple(scalar_from(seed_of(name, 64)) for name in names)
+        service, *others = (oprf.public_key(secret) for secret in self.oprf_secrets)
+        held = zip(others, custodians, strict=True)
+        shares = (Share(public, name, f"{name}.example:7445") for public, name in held)
+        self.oprf_key = OprfKey((Share(service), *shares))
         self.sealing = SealingKey(seed_of("sealing", SECRET_BYTES))
         self.log = Log(NoteSigner(f"{DOMAIN}/log", signer_of("log")))
         self.policies = [POLICY]
@@ -164,6 +173,7 @@ class World:
             self.participant("bank", "provider", self.bank),
             self.participant("other-bank", "provider", signer_of("other-bank")),
             self.lender(),
+            *(self.participant(name, "custodian", signer_of(name)) for name in self.custodians),
         )
         bundle = TrustBundle(
             domain=DOMAIN,
@@ -173,7 +183,7 @@ class World:
             log_vkey=str(self.log.signer.verifier_key),
             answer_keys=(DatedKey(self.answerer.public, 0, NEVER),),
             sealing_keys=(self.sealing.public.data,),
-            oprf_keys=(self.oprf_public,),
+            oprf_keys=(self.oprf_key,),
             participants=participants,
             schemas=tuple(schema.digest for schema in SCHEMAS),
             policies=tuple(self.pin(policy) for policy in self.policies),
@@ -233,12 +243,14 @@ class World:
     def identify(self, subject_id: str) -> tuple[bytes, Transcript]:
         blind = scalar_from(seed_of("blind" + subject_id, 64))
         blinded = begin([parse_subject_id(subject_id)], [blind])
-        evaluated, proof = oprf.evaluate_verifiable(
-            self.oprf_secret, blinded.elements, seed_of("nonce" + subject_id, 64)
-        )
-        sub = blinded.finish(evaluated, proof, self.oprf_public)[0]
-        key_id = oprf_key_id(self.oprf_public)
-        return sub, Transcript(subject_id, key_id, blind, evaluated[0], proof)
+        nonce = seed_of("nonce" + subject_id, 64)
+        evaluations = [
+            Evaluation(*oprf.evaluate_verifiable(secret, blinded.elements, nonce))
+            for secret in self.oprf_secrets
+        ]
+        sub = blinded.finish(evaluations, self.oprf_key)[0]
+        parts = tuple(Part(item.elements[0], item.proof) for item in evaluations)
+        return sub, Transcript(subject_id, self.oprf_key.id, blind, parts)
 
     def statement(self, values=None, *, schema=REVOLVING, **changes: object) -> Statement:
         statement = Statement(
@@ -294,8 +306,13 @@ class World:
         return replace(terms, **changes)
 
     def request(self, terms: Terms | None = None, **changes: object) -> str:
-        settings = {"jti": bytes(16), "issued_at": NOW - 50, "open_until": NOW + 3600, **changes}
-        return sign_request(self.lend, terms or self.terms(), **settings)
+        settings = {
+            "jti": bytes(16),
+            "issued_at": NOW - 50,
+            "open_until": NOW + 3600,
+            "notices": dict.fromkeys(("en", "zh"), bytes(32)),
+        }
+        return sign_request(self.lend, terms or self.terms(), **{**settings, **changes})
 
     def consent(self, terms: Terms | None = None, *, signer=None, now: int = NOW - 40) -> str:
         request = parse_request(self.request(terms))

@@ -1,4 +1,5 @@
-"""The house rules that no linter knows: lengths, machine paths, leftover words, a clean lock."""
+"""The house rules that no linter knows: lengths, machine paths, leftover words, a clean lock, and
+that every threat names a test that exists."""
 
 from __future__ import annotations
 
@@ -11,6 +12,9 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LOCK: Final = "requirements.lock"
+THREATS: Final = "docs/THREATS.md"
+PROMISES: Final = "| threat | attacker | defence | test |"
+"""The header of a table whose every row promises a defence, and names what tries it."""
 SOURCES: Final = ("client/", "server/", "tests/", "tools/", "benchmarks/")
 GENERATED: Final = "client/credproof/v1/"
 FILE_LINES_MAX: Final = 500
@@ -54,11 +58,47 @@ def addresses(name: str, text: str) -> list[str]:
     return [f"{name}:{number}: an address" for number, line in lines if ADDRESS.search(line)]
 
 
+def promises(name: str, text: str) -> list[str]:
+    """Rows of the table of threats whose tests are not there."""
+    lines = text.splitlines()
+    if PROMISES not in lines:
+        return [f"{name}: no table begins with {PROMISES}"]
+    found = []
+    for number, line in enumerate(lines[lines.index(PROMISES) + 2 :], lines.index(PROMISES) + 3):
+        if not line.startswith("|"):
+            break
+        found += [f"{name}:{number}: {wrong}" for wrong in _untested(line)]
+    return found
+
+
+def _untested(row: str) -> list[str]:
+    """What is wrong with the tests that a row names in its last column."""
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    named = [part.strip().strip("`") for part in cells[-1].split(",")]
+    if len(cells) != PROMISES.count("|") - 1 or not all(cells):
+        return ["a row must have a threat, an attacker, a defence and a test"]
+    return [f"{test} is no test that exists" for test in named if not _is_test(test)]
+
+
+def _is_test(named: str) -> bool:
+    """Whether `tests/…/test_x.py`, or `tests/…/test_x.py::test_y`, exists."""
+    path, _, function = named.partition("::")
+    file = ROOT / path
+    if not re.fullmatch(r"tests/[\w/]+/test_\w+\.py", path) or not file.is_file():
+        return False
+    nodes = ast.walk(ast.parse(file.read_text("utf-8")))
+    names = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
+    tests = {name for name in names if name.startswith("test_")}
+    return function in tests if "::" in named else bool(tests)
+
+
 def problems(name: str, text: str) -> list[str]:
     """Everything wrong with one file."""
     found = wording(name, text)
     if name == LOCK:
         found += addresses(name, text)
+    if name == THREATS:
+        found += promises(name, text)
     if name.endswith(".py") and name.startswith(SOURCES) and not name.startswith(GENERATED):
         found += lengths(name, text)
     return found

@@ -15,6 +15,7 @@ names=$("$python" -m zipfile -l "$wheel" | cut -d' ' -f1)
 for file in credproof/data/uci-first-2000.csv.gz credproof/data/uci.mapping.yaml \
     credproof/data/schemas/consumer-revolving.yaml credproof/data/policies/revolving-standing.yaml \
     credproof/data/texts/zh.yaml credproof/data/json-schemas/verify-result.json credproof/py.typed \
+    credproof/page/static/index.html credproof/page/static/page.js \
     credproof_server/py.typed credproof_server/storage/migrations/main/env.py \
     credproof_server/storage/migrations/main/versions/m0001_first_tables.py; do
     grep -qxF "$file" <<<"$names" || { echo "wheel: lacks $file"; exit 1; }
@@ -31,20 +32,25 @@ try() {
     "$work/$name/bin/credproof" --help >/dev/null
 }
 
-try plain "$wheel"
-set +e
-"$work/plain/bin/credproof" serve somewhere >"$work/out" 2>"$work/err"
-code=$?
-set -e
-if [ $code -ne 2 ] || [ -s "$work/out" ] || [ "$(wc -l <"$work/err")" -ne 1 ] ||
-    ! grep -qF 'credproof[server]' "$work/err"; then
-    echo "wheel: without its server parts, serve must say in one line what to install; it said:"
-    cat "$work/out" "$work/err"
-    exit 1
-fi
+# A command whose parts are not there says in one line what to install.
+lacks() {
+    local command=$1 extra=$2 code=0
+    "$work/plain/bin/credproof" "$command" somewhere >"$work/out" 2>"$work/err" || code=$?
+    if [ $code -ne 2 ] || [ -s "$work/out" ] || [ "$(wc -l <"$work/err")" -ne 1 ] ||
+        ! grep -qF "credproof[$extra]" "$work/err"; then
+        echo "wheel: without its parts, $command must say in one line what to install; it said:"
+        cat "$work/out" "$work/err"
+        exit 1
+    fi
+}
 
-try server "$wheel[server]"
+try plain "$wheel"
+lacks serve server
+lacks consent-page page
+
+try server "$wheel[server,page]"
 "$work/server/bin/credproof" serve --help >/dev/null
+"$work/server/bin/credproof" consent-page --help >/dev/null
 (cd "$work" && "$work/server/bin/credproof" demo --clients 3 --json >"$work/demo.json")
 grep -q '"operator": true' "$work/demo.json"
-echo "wheel: works, installed with and without its server parts"
+echo "wheel: works, installed with and without its parts"

@@ -8,7 +8,8 @@ with Auditor.open(Path("my-office")) as auditor:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -23,12 +24,14 @@ from credproof.log.checkpoint import (
     parse_checkpoint,
     verify_checkpoint,
 )
-from credproof.log.merkle import verify_consistency, verify_inclusion
+from credproof.log.entry import Entry, parse_entry
+from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from credproof.log.note import parse_note
 from credproof.mirror import Mirror
 from credproof.session import Session
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
+from credproof.verification.anomaly import ENTRY_RAISED, Anomaly, parse_anomaly
 from credproof.verification.audit_token import sign_audit_token
 
 STATE_NAME = "audited.json"
@@ -43,6 +46,15 @@ def audit_token(home: Home, *, hours: int) -> str:
     return sign_audit_token(
         home.signer, auditor=settings.id, domain=settings.domain, now=now, life_s=hours * 3600
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RaisedAnomaly:
+    """An anomaly in the log: its index, when it was raised (whole seconds), and what it says."""
+
+    log_index: int
+    time: int
+    anomaly: Anomaly
 
 
 class Auditor(Session):
@@ -68,6 +80,10 @@ class Auditor(Session):
         Raises:
             VerificationFailed: `ENTRIES_MISSING` when the service gives fewer.
         """
+        for page in self._pages(start, end):
+            yield from page
+
+    def _pages(self, start: int, end: int) -> Iterator[Sequence[bytes]]:
         while start < end:
             request = pb.ListEntriesRequest(
                 start_index=start, limit=min(end - start, ENTRIES_PAGE_MAX)
@@ -75,7 +91,7 @@ class Auditor(Session):
             page = call(self._stub.ListEntries, request).lines
             if not page:
                 raise VerificationFailed("ENTRIES_MISSING", f"the service holds back entry {start}")
-            yield from page
+            yield page
             start += len(page)
 
     def trusted(self) -> AuditState:
@@ -129,9 +145,9 @@ class Auditor(Session):
     def _read(
         self, audit: LogAudit, checkpoint: VerifiedCheckpoint, progress: Progress
     ) -> AuditReport:
-        for line in self.lines(audit.size, checkpoint.tree_size):
-            audit.feed(line)
-            progress(1)
+        for page in self._pages(audit.size, checkpoint.tree_size):
+            audit.feed_page(page)
+            progress(len(page))
         return audit.finish(checkpoint)
 
     def _seen(self) -> Checkpoint | None:
@@ -160,6 +176,43 @@ class Auditor(Session):
             proof = tuple(call(self._stub.GetConsistencyProof, request).hashes)
             verify_consistency(seen.tree_size, seen.root_hash, size, checkpoint.root_hash, proof)
         return report
+
+    def anomalies(
+        self, since: int = 0, *, progress: Progress = lambda _count: None
+    ) -> Iterator[RaisedAnomaly]:
+        """What the service raised as misuse, from the entry `since` on, in the order of the log.
+
+        Each entry's inclusion under the newest checkpoint is verified.
+
+        Raises:
+            Malformed: an entry raises no anomaly that can be read.
+            VerificationFailed: `BAD_INCLUSION_PROOF`, `OTHER_ENTRY`, and as `checkpoint`.
+        """
+        checkpoint = self.checkpoint()
+        for index, line in enumerate(self.lines(since, checkpoint.tree_size), since):
+            progress(1)
+            if ENTRY_RAISED.encode() not in line:
+                continue
+            entry = parse_entry(line)
+            if entry.kind == ENTRY_RAISED:
+                self._require_included(entry, line, index, checkpoint)
+                yield RaisedAnomaly(index, entry.time, parse_anomaly(entry))
+
+    def evidence(self, anomaly: Anomaly) -> Iterator[Entry]:
+        """The entries that an anomaly names, each verified like it."""
+        checkpoint = self.checkpoint()
+        for index in anomaly.evidence:
+            line = next(self.lines(index, index + 1))
+            entry = parse_entry(line)
+            self._require_included(entry, line, index, checkpoint)
+            yield entry
+
+    def _require_included(
+        self, entry: Entry, line: bytes, index: int, checkpoint: VerifiedCheckpoint
+    ) -> None:
+        if entry.seq != index:
+            raise VerificationFailed("OTHER_ENTRY", f"the service gives another entry for {index}")
+        self.verify_inclusion(leaf_hash(line), index, checkpoint)
 
     def verify_inclusion(
         self, leaf: bytes, log_index: int, checkpoint: VerifiedCheckpoint

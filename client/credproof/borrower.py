@@ -1,4 +1,4 @@
-"""The borrower's SDK: hold a key, see who asks for what, consent, revoke.
+"""The borrower's SDK: hold a key, see who asks for what, consent, pause, revoke.
 
 borrower = Borrower.open(Path("me"))
 request = borrower.check(Path("lender.request").read_text())
@@ -15,38 +15,42 @@ from pathlib import Path
 
 import grpc
 
-from credproof.base.encoding import b64url, canonical_json, parse_b64url, parse_json
-from credproof.base.errors import CredproofError, Malformed, VerificationFailed
+from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
+from credproof.base.errors import CredproofError, Malformed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.members import Members
 from credproof.channel import SignedCaller, connect_borrower
 from credproof.home import Home, replace_file, write_private
 from credproof.v1 import consent_service_pb2 as pb
 from credproof.v1 import registry_service_pb2 as registry_pb
+from credproof.verification.checked import CheckedRequest, check_request
 from credproof.verification.consent import (
     JTI_BYTES,
-    ConsentRequest,
     Notice,
-    parse_request,
     sign_consent,
     sign_revocation,
     verify_consent,
 )
 from credproof.verification.document import (
     CONSENT,
+    PAUSE,
     POSSESSION,
+    RESUMPTION,
     Device,
     DocumentSigner,
+    Kind,
     join_signatures,
     sign_document,
 )
-from credproof.verification.notice import notice_digest, notice_text, text_in
-from credproof.verification.standing import require_standing, require_terms
+from credproof.verification.notice import notice_digest
+from credproof.verification.pausing import sign_pause
 from credproof.verification.trust import Trust
 from credproof.wire import trust as trust_wire
 
 _GRANT = "/credproof.v1.ConsentService/GrantConsent"
 _REVOKE = "/credproof.v1.ConsentService/RevokeConsent"
+_PAUSE = "/credproof.v1.ConsentService/PauseConsent"
+_RESUME = "/credproof.v1.ConsentService/ResumeConsent"
 _TRUST = "/credproof.v1.RegistryService/GetTrustBundle"
 PASS_NAME = "pass.json"  # noqa: S105 - a file name
 
@@ -144,23 +148,12 @@ def load_signer(folder: Path) -> Ed25519Signer:
 
 def prove_possession(signer: DocumentSigner, *, provider: str) -> str:
     """Shows a provider that one holds the key, so that it can bind it."""
-    return sign_document(signer, POSSESSION, {"aud": provider, "iat": int(time.time())})
+    return sign_document(signer, POSSESSION, possession_claims(provider))
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedRequest:
-    """A lender's request that was verified: a known, active lender; about this borrower."""
-
-    request: ConsentRequest
-    trust: Trust
-
-    def notice(self, language: str) -> str:
-        """Who, what, why, how long, in plain words: `zh` or `en`.
-
-        Raises:
-            Malformed: `BAD_LANGUAGE`.
-        """
-        return notice_text(self.trust, self.request.terms, text_in(self.trust, language))
+def possession_claims(provider: str) -> dict[str, Json]:
+    """What a proof of possession made now says, before anybody has signed it."""
+    return {"aud": provider, "iat": int(time.time())}
 
 
 class Borrower:
@@ -208,39 +201,21 @@ class Borrower:
         """Verify a lender's request before it is shown to anybody.
 
         Raises:
-            Malformed: the request does not parse.
-            VerificationFailed: `UNKNOWN_PARTICIPANT`, `BAD_SIGNATURE`, `WRONG_SERVICE`,
-                `EXPIRED`, `OTHER_SUBJECT`, `UNKNOWN_POLICY`; as `require_standing` and
-                `require_terms` when the lender may not ask for this, or not for so long.
+            Malformed, VerificationFailed: as `check_request`.
         """
-        trust, now = trust or self.trust(), int(time.time())
-        request = parse_request(token)
-        lender = trust.active(request.terms.aud, "lender")
-        key = lender.key(request.jws.kid)
-        if key is None:
-            raise VerificationFailed(
-                "BAD_SIGNATURE", "the request is not signed by the lender: do not agree"
-            )
-        key.verify_valid_at(now)
-        request.verify(key.public, via=self._pass.domain, now=now)
-        if request.terms.sub != self._pass.sub:
-            raise VerificationFailed(
-                "OTHER_SUBJECT",
-                "the request is about another person: do not agree, tell the lender",
-            )
-        for ref in request.terms.policies:
-            policy = trust.policy_in_force(ref, now)
-            require_terms(require_standing(trust, lender.id, policy, now), request.terms, now)
-        return CheckedRequest(request, trust)
+        trust = trust or self.trust()
+        via, now = self._pass.domain, int(time.time())
+        return check_request(token, trust, sub=self._pass.sub, via=via, now=now)
 
     def consent(self, checked: CheckedRequest, *, language: str) -> str:
         """Sign the terms of a checked request and register the consent; gives the consent.
 
         Whoever keeps consents signs and grants apart, and keeps the consent in between: it is
-        needed to revoke.
+        needed to revoke, and to try again, since a request is good for one consent.
 
         Raises:
             Refused: the service does not take it.
+            Conflict: `REQUEST_USED`.
         """
         token = self.sign(checked, language=language)
         self.grant(token)
@@ -297,10 +272,39 @@ class Borrower:
         Raises:
             Refused: it is not this borrower's consent.
         """
-        consent_id = verify_consent(consent, self.trust().bundle.relying_parties).id
-        token = sign_revocation(self._signer, consent_id, now=int(time.time()))
-        request = pb.RevokeConsentRequest(revocation=token)
+        return self.end(sign_revocation(self._signer, self._id(consent), now=int(time.time())))
+
+    def end(self, revocation: str) -> int:
+        """Hand in a revocation that is signed already; as `revoke`."""
+        request = pb.RevokeConsentRequest(revocation=revocation)
         return int(self._caller.call(_REVOKE, request, pb.RevokeConsentResponse).log_index)
+
+    def pause(self, consent: str) -> int:
+        """Pause a consent: once this returns, no answer is given until it is resumed. Gives the
+        log index.
+
+        Raises:
+            Refused: it is not this borrower's consent, its key counts no more; `CONSENT_REVOKED`.
+            Conflict: `SUPERSEDED` when another device's clock is ahead: try again soon.
+        """
+        request = pb.PauseConsentRequest(pause=self._change(PAUSE, consent))
+        return int(self._caller.call(_PAUSE, request, pb.PauseConsentResponse).log_index)
+
+    def resume(self, consent: str) -> int:
+        """Make a paused consent active again. Gives the log index.
+
+        Raises:
+            Refused, Conflict: as `pause`.
+        """
+        request = pb.ResumeConsentRequest(resumption=self._change(RESUMPTION, consent))
+        return int(self._caller.call(_RESUME, request, pb.ResumeConsentResponse).log_index)
+
+    def _change(self, kind: Kind, consent: str) -> str:
+        jti, now = secrets.token_bytes(JTI_BYTES), int(time.time())
+        return sign_pause(self._signer, kind, self._id(consent), jti=jti, now=now)
+
+    def _id(self, consent: str) -> bytes:
+        return verify_consent(consent, self.trust().bundle.relying_parties).id
 
 
 def join(folder: Path, data: bytes) -> Pass:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import ssl
 import time
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
@@ -20,6 +22,8 @@ from credproof.wire.errors import from_call
 
 TIMEOUT_S: Final = 60.0
 """How long one call may take in all, retries included."""
+DIAGNOSIS_S: Final = 5.0
+"""How long a look at a certificate that was refused may take."""
 ATTEMPTS_MAX: Final = 5
 BACK_OFF_S: Final = (0.2, 0.4, 0.8, 1.6)
 """The waits between the attempts of a signed call."""
@@ -57,25 +61,59 @@ def connect(home: Home, *, address: str | None = None) -> grpc.Channel:
     return grpc.secure_channel(address or home.settings.address, credentials, options=_OPTIONS)
 
 
+def connect_custodian(home: Home, address: str, host: str) -> grpc.Channel:
+    """A channel with mutual TLS to whoever has a certificate for `host`, a custodian's name."""
+    authority, key, certificate = home.tls()
+    credentials = grpc.ssl_channel_credentials(authority, key, certificate)
+    options = (*_OPTIONS, ("grpc.ssl_target_name_override", host))
+    return grpc.secure_channel(address, credentials, options=options)
+
+
+def is_other_host(address: str, authority: bytes, host: str) -> bool:
+    """Whether somebody without a certificate for `host` answers there; asked after a failure.
+
+    gRPC reports a refused certificate and a dead line alike.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=authority.decode("ascii"))
+    context.set_alpn_protocols(["h2"])
+    name, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((name.strip("[]"), int(port)), DIAGNOSIS_S) as line:
+            context.wrap_socket(line, server_hostname=host).close()
+    except ssl.SSLCertVerificationError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
 def connect_borrower(address: str, authority: bytes) -> grpc.Channel:
     """A channel to the borrowers' listener, whose certificate `authority` (PEM) signed."""
     credentials = grpc.ssl_channel_credentials(authority)
     return grpc.secure_channel(address, credentials, options=_SIZES)
 
 
-def call(method: Any, request: Message, *, metadata: Sequence[tuple[str, str]] = ()) -> Any:
+def call(
+    method: Any,
+    request: Message,
+    *,
+    metadata: Sequence[tuple[str, str]] = (),
+    timeout_s: float = TIMEOUT_S,
+) -> Any:
     """Call a unary method; an error of the service comes back as the class it was.
 
     Raises:
         CredproofError: `Unreachable` when there was no answer.
     """
     try:
-        return method(request, timeout=TIMEOUT_S, metadata=tuple(metadata))
+        return method(request, timeout=timeout_s, metadata=tuple(metadata))
     except grpc.RpcError as failed:
-        raise _error(failed) from None
+        raise error_of(failed) from None
 
 
-def _error(failed: grpc.RpcError) -> CredproofError:
+def error_of(failed: grpc.RpcError) -> CredproofError:
+    """The error that a failed call carries."""
     assert isinstance(failed, grpc.Call), "a failed unary call is its own call object"
     return from_call(failed)
 
@@ -119,5 +157,5 @@ class SignedCaller:
         try:
             answer: Reply = send(body, timeout=TIMEOUT_S, metadata=((METADATA_KEY, token),))
         except grpc.RpcError as failed:
-            raise _error(failed) from None
+            raise error_of(failed) from None
         return answer

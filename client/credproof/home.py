@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from credproof.attestation.oprf_key import Share, is_address
 from credproof.base import jws
 from credproof.base.encoding import (
     Json,
@@ -35,8 +37,9 @@ from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.limits import CLOCK_SKEW_S, DOCUMENT_BYTES_MAX, TRUST_BYTES_MAX, at_most
 from credproof.base.members import Members
+from credproof.custody import Custody, parse_share
 from credproof.verification.participant import ROLES, Role, is_participant_id
-from credproof.verification.trust import Trust
+from credproof.verification.trust import Trust, require_successor
 from credproof.wire import trust as trust_wire
 from credproof.wire.trust import TrustPackage
 
@@ -79,9 +82,12 @@ class Home:
 
     def tls(self) -> tuple[bytes, bytes, bytes]:
         """PEM of the authority, the private key and the certificate."""
-        names = ("ca.crt", "tls.key", "tls.crt")
-        authority, key, certificate = (_read(self.folder / name) for name in names)
-        return authority, key, certificate
+        key, certificate = _read(self.folder / "tls.key"), _read(self.folder / "tls.crt")
+        return self.authority(), key, certificate
+
+    def authority(self) -> bytes:
+        """PEM of the authority that signs the service's certificates."""
+        return _read(self.folder / "ca.crt")
 
     def trust(self, *, at: int) -> Trust:
         """The trust bundle kept here, valid at `at`.
@@ -96,11 +102,12 @@ class Home:
         """Keep a newer trust bundle; an older one than seen before is refused.
 
         Raises:
-            VerificationFailed: `TRUST_ROLLBACK` and as `verify_trust`.
+            VerificationFailed: `TRUST_ROLLBACK`, `CUSTODIAN_LEFT_OUT`, and as `verify_trust`.
         """
-        known = self.trust(at=0).bundle.version
-        trust = package.verify(self.settings.root, at=now, version_min=known)
-        if trust.bundle.version > known:
+        known = self.trust(at=0)
+        trust = package.verify(self.settings.root, at=now, version_min=known.bundle.version)
+        require_successor(trust, known)
+        if trust.bundle.version > known.bundle.version:
             replace_file(self.folder / TRUST, package.to_bytes())
         return trust
 
@@ -161,29 +168,29 @@ def _parse_settings(value: Any) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """A verified enrolment: the CSR's key and the signing key are the applicant's own."""
+    """A verified enrolment: the CSR's key and the signing key are the applicant's own.
+
+    So is the share, which a custodian has and nobody else.
+    """
 
     id: str
     role: Role
     title: str
     csr: x509.CertificateSigningRequest
     key: PublicKey
+    share: Share | None = None
 
 
-def enrol(folder: Path, *, role: Role, participant_id: str, title: str) -> bytes:
+def enrol(
+    folder: Path, *, role: Role, participant_id: str, title: str, custody: Custody | None = None
+) -> bytes:
     """Make the keys of a new participant; gives the enrolment to send to the operator.
 
     Raises:
-        Malformed: `BAD_ID`, `ALREADY_ENROLLED`.
+        Malformed: `BAD_ID`, `BAD_ADDRESS`, `NO_SHARE`, `ALREADY_ENROLLED`.
     """
-    if not _is_applicant(participant_id, role, title):
-        raise Malformed(
-            "BAD_ID",
-            "an id has 3 to 40 small letters, digits or hyphens and is not borrower; a title"
-            " has 1 to 100 characters",
-        )
+    _require_applicant(role, participant_id, title, custody)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    seed = secrets.token_bytes(32)
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(
         serialization.Encoding.PEM,
@@ -191,26 +198,62 @@ def enrol(folder: Path, *, role: Role, participant_id: str, title: str) -> bytes
         serialization.NoEncryption(),
     )
     try:
-        write_private(folder / "signing.key", b64url(seed).encode())
+        write_private(folder / "signing.key", b64url(secrets.token_bytes(32)).encode())
         write_private(folder / "tls.key", pem)
     except FileExistsError as error:
         raise Malformed(
             "ALREADY_ENROLLED", "this directory has keys already: enrol in another one"
         ) from error
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, participant_id)])
-    csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
-    csr_pem = csr.public_bytes(serialization.Encoding.PEM).decode("ascii")
+    return enrol_again(
+        folder, role=role, participant_id=participant_id, title=title, custody=custody
+    )
+
+
+def enrol_again(
+    folder: Path, *, role: Role, participant_id: str, title: str, custody: Custody | None = None
+) -> bytes:
+    """An enrolment dated now, with the keys that are there.
+
+    Raises:
+        Malformed: `BAD_ID`, `BAD_ADDRESS`, `NO_SHARE`, `BAD_HOME`.
+    """
+    _require_applicant(role, participant_id, title, custody)
+    csr_pem = _new_csr(folder, participant_id)
+    digest = tagged_hash("csr", csr_pem.encode())
     claims: dict[str, Json] = {
-        "csr": b64url(tagged_hash("csr", csr_pem.encode())),
+        "csr": b64url(digest),
         "iat": int(time.time()),
         "id": participant_id,
         "role": role,
         "title": title,
     }
-    proof = jws.sign(Ed25519Signer(seed), jws.ENROLMENT, claims, carry_key=True)
+    if custody is not None:
+        claims["share"] = custody.claim(digest, participant_id)
+    proof = jws.sign(signing_key(folder), jws.ENROLMENT, claims, carry_key=True)
     enrolment = canonical_json({"csr": csr_pem, "proof": proof})
     (folder / "enrolment.json").write_bytes(enrolment)
     return enrolment
+
+
+def _new_csr(folder: Path, participant_id: str) -> str:
+    key = serialization.load_pem_private_key(_read(folder / "tls.key"), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey), "we make no other keys"
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, participant_id)])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return csr.public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+
+def _require_applicant(role: str, participant_id: str, title: str, custody: Custody | None) -> None:
+    if not _is_applicant(participant_id, role, title):
+        raise Malformed(
+            "BAD_ID",
+            "an id has 3 to 40 small letters, digits or hyphens and is not borrower; a title"
+            " has 1 to 100 characters",
+        )
+    if (role == "custodian") != (custody is not None):
+        raise Malformed("NO_SHARE", "a custodian holds a share: use credproof custodian init")
+    if custody is not None and not is_address(custody.address):
+        raise Malformed("BAD_ADDRESS", "an address is host:port, port 1 to 65535")
 
 
 def _is_applicant(participant_id: str, role: str, title: str) -> bool:
@@ -223,7 +266,7 @@ def verify_enrolment(data: bytes, *, now: int) -> Enrolment:
 
     Raises:
         Malformed: `BAD_ENROLMENT`, `BAD_MEMBER`.
-        VerificationFailed: `BAD_SIGNATURE`, `OTHER_CSR`, `ENROLMENT_TOO_OLD`.
+        VerificationFailed: `BAD_SIGNATURE`, `OTHER_CSR`, `ENROLMENT_TOO_OLD`, `BAD_DLEQ_PROOF`.
     """
     at_most(len(data), DOCUMENT_BYTES_MAX, "enrolment")
     try:
@@ -248,6 +291,7 @@ def verify_enrolment(data: bytes, *, now: int) -> Enrolment:
     claims = Members(parsed.claims, "enrolment proof")
     digest, issued_at = claims.bytes("csr", 32), claims.take("iat", int)
     found = claims.take("id", str), claims.take("role", str), claims.take("title", str)
+    enrolled = claims.optional("share", dict)
     claims.finish()
     if digest != tagged_hash("csr", csr_pem.encode()):
         raise VerificationFailed("OTHER_CSR", "the proof is for another CSR")
@@ -258,7 +302,10 @@ def verify_enrolment(data: bytes, *, now: int) -> Enrolment:
     participant_id, role, title = found
     if not _is_applicant(participant_id, role, title):
         raise Malformed("BAD_ENROLMENT", "the enrolment has a bad id, role or title: enrol again")
-    return Enrolment(participant_id, role, title, csr, key)  # type: ignore[arg-type]
+    if (role == "custodian") != (enrolled is not None):
+        raise Malformed("BAD_ENROLMENT", "a custodian enrols with a share, and nobody else does")
+    share = None if enrolled is None else parse_share(enrolled, digest, participant_id)
+    return Enrolment(participant_id, role, title, csr, key, share)  # type: ignore[arg-type]
 
 
 # -- admission: what the operator sends back ----------------------------------
@@ -296,8 +343,17 @@ def _settings_json(settings: Settings) -> dict[str, Any]:
     }
 
 
-def join(folder: Path, admission: bytes, *, root_kid: str | None, now: int) -> Home:
+def join(
+    folder: Path,
+    admission: bytes,
+    *,
+    root_kid: str | None,
+    now: int,
+    require: Callable[[Trust], None] = lambda _trust: None,
+) -> Home:
     """Put an admission to use. `root_kid` is the root's fingerprint, learned from the operator.
+
+    `require` raises when its trust bundle lacks what this participant needs; then nothing is kept.
 
     Raises:
         Malformed: `BAD_MEMBER`, `NOT_ENROLLED`.
@@ -317,6 +373,7 @@ def join(folder: Path, admission: bytes, *, root_kid: str | None, now: int) -> H
     package = trust_wire.parse(trust.encode("utf-8"))
     bundle = package.verify(root, at=now)
     _require_same_key(folder, bundle, settings.id)
+    require(bundle)
     for name, text in files.items():
         replace_file(folder / name, text.encode("utf-8"))
     replace_file(folder / TRUST, package.to_bytes())

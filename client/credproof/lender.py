@@ -20,29 +20,23 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
-from credproof.attestation.pseudonym import (
-    Transcript,
-    begin,
-    oprf_key_id,
-    parse_subject_id,
-)
+from credproof.attestation.pseudonym import Transcript
 from credproof.base.errors import (
     Conflict,
     CredproofError,
     DataLoss,
+    Refused,
     Unreachable,
     VerificationFailed,
     step,
 )
-from credproof.base.group import scalar_from
 from credproof.base.limits import ASK_ITEMS_MAX
 from credproof.channel import call
 from credproof.home import Home
+from credproof.pseudonyms import Pseudonyms, Subject
 from credproof.records.asks import Ask
 from credproof.session import Session
-from credproof.v1 import pseudonym_service_pb2 as pseudonym_pb
 from credproof.v1 import verification_service_pb2 as pb
-from credproof.v1.pseudonym_service_pb2_grpc import PseudonymServiceStub
 from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
 from credproof.verification.answer import (
     NONCE_BYTES,
@@ -62,6 +56,7 @@ from credproof.verification.consent import (
     sign_request,
     verify_consent,
 )
+from credproof.verification.notice import notice_digests
 from credproof.verification.policy import Policy, PolicyRef
 from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
@@ -74,6 +69,8 @@ DAYS = 30
 """How long a consent is asked for if nothing is said, in days."""
 DATA_LIFE_DAYS = 365
 """How long answers are to be kept if nothing is said, in days."""
+WAIT_S = 2.0
+"""How often it is asked whether a borrower has consented, in seconds."""
 PSEUDONYMS_AT_ONCE = 8
 """Calls for pseudonyms at the same time: they share commits."""
 
@@ -93,11 +90,11 @@ class KeptAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """A borrower whom the lender asks about: the pseudonym, and the proof of whose it is."""
+class Consented:
+    """A consent with all its signatures; `state` is ACTIVE, PAUSED or REVOKED, says the service."""
 
-    sub: bytes
-    transcript: Transcript
+    consent: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +116,7 @@ class Lender(Session):
         super().__init__(home)
         self._signer = home.signer
         self._pins = home.pins()
-        self._pseudonyms = PseudonymServiceStub(self._channel)
+        self._pseudonyms = Pseudonyms(home, self._channel, self.trust)
         self._verification = VerificationServiceStub(self._channel)
 
     # -- consent
@@ -134,8 +131,12 @@ class Lender(Session):
         data_life_days: int | None = None,
         open_days: int = 7,
         digest: bytes | None = None,
+        return_to: str | None = None,
     ) -> str:
         """A signed request for the borrower's consent: valid for `days` once it is given.
+
+        It says what the borrower must be shown, in every language that the trust bundle has a text
+        in, and where a consent page sends the person afterwards (`return_to`, an https URL).
 
         `digest` is the policy that the lender expects, 32 bytes; None takes what is in force.
         What is not said is 30 days, and a data life of 365, or less where the purpose allows less.
@@ -144,7 +145,7 @@ class Lender(Session):
             VerificationFailed: `UNKNOWN_POLICY`, `OTHER_POLICY`; `LENDER_NOT_LICENSED`,
                 `PURPOSE_NOT_CERTIFIED` and others as `require_standing`; `PURPOSE_CONSENT_DAYS`
                 and `PURPOSE_DATA_LIFE_DAYS` for more than the purpose allows.
-            Malformed: `BAD_CONSENT` for terms that no consent can have.
+            Malformed: `BAD_CONSENT` for terms that no consent can have; `BAD_URL`.
         """
         now = _now()
         policy = self.trust.newest_policy(policy_id, now)
@@ -171,28 +172,63 @@ class Lender(Session):
             jti=secrets.token_bytes(JTI_BYTES),
             issued_at=now,
             open_until=now + open_days * 86_400,
+            notices=notice_digests(self.trust, terms),
+            return_to=return_to,
         )
         parse_request(token)  # what no borrower's tool would read is not given out
         return token
+
+    def consented(self, request: str) -> Consented | None:
+        """The consent that the borrower gave to a request of this lender; None if none is there.
+
+        Raises:
+            VerificationFailed: `OTHER_CONSENT` when the service gave something else.
+        """
+        asked = parse_request(request)
+        message = pb.GetConsentRequest(request=asked.jws.id, sub=asked.terms.sub)
+        reply = call(self._verification.GetConsent, message)
+        if not reply.consent:
+            return None
+        found = verify_consent(reply.consent, self.trust.bundle.relying_parties)
+        shown = asked.notices.get(found.notice.language)
+        agreed = (found.request, found.terms, found.notice.digest)
+        if agreed != (asked.jws.id, asked.terms, shown):
+            raise VerificationFailed("OTHER_CONSENT", "the consent is not to this request")
+        state = pb.ConsentState.Name(reply.state).removeprefix("CONSENT_STATE_")
+        return Consented(reply.consent, state)
+
+    def wait(self, request: str, *, timeout_s: float, every_s: float = WAIT_S) -> str:
+        """The borrower's consent to a request, once it is there and active.
+
+        It asks every `every_s` seconds, for `timeout_s` at most, and at least once.
+
+        Raises:
+            Refused: `CONSENT_REVOKED`; `CONSENT_PAUSED` when it still is.
+            Unreachable: `NO_CONSENT_YET`.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = self.consented(request)
+            if found is not None and found.state == "ACTIVE":
+                return found.consent
+            if found is not None and found.state == "REVOKED":
+                raise Refused("CONSENT_REVOKED", "the borrower has revoked the consent")
+            if time.monotonic() + every_s > deadline:
+                raise _still(found)
+            time.sleep(every_s)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._pseudonyms.close()
+        super().close()
 
     def subject(self, subject_id: str) -> Subject:
         """The borrower with this id (`scheme:value`), found without showing the id.
 
         Raises:
-            Malformed: `BAD_SUBJECT_ID`.
-            VerificationFailed: `BAD_DLEQ_PROOF` when the service used another key.
+            CredproofError: as `Pseudonyms.identify`.
         """
-        parsed = parse_subject_id(subject_id)
-        public = self.trust.bundle.oprf_keys[-1]
-        key_id, blind = oprf_key_id(public), scalar_from(secrets.token_bytes(64))
-        blinded = begin([parsed], [blind])
-        request = pseudonym_pb.EvaluatePseudonymsRequest(
-            key_id=key_id, blinded_elements=blinded.elements
-        )
-        reply = call(self._pseudonyms.EvaluatePseudonyms, request)
-        evaluated = list(reply.evaluated_elements)
-        sub = blinded.finish(evaluated, reply.proof, public)[0]
-        return Subject(sub, Transcript(subject_id, key_id, blind, evaluated[0], reply.proof))
+        return self._pseudonyms.identify(subject_id)
 
     # -- asking
 
@@ -262,7 +298,6 @@ class Lender(Session):
         try:
             consent = verify_consent(ask.consent, self.trust.bundle.relying_parties)
             self._require_scope(ask, consent)
-            # One element per call: a proof over several would not verify in a file of its own.
             subject = self.subject(ask.subject)
             if subject.sub != consent.terms.sub:
                 raise VerificationFailed("CONSENT_OTHER_SUBJECT", "consent is of somebody else")
@@ -357,6 +392,12 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def _still(found: Consented | None) -> CredproofError:
+    if found is None:
+        return Unreachable("NO_CONSENT_YET", "the borrower has not consented yet")
+    return Refused("CONSENT_PAUSED", "no key counts that signed the consent")
 
 
 def _kept(transcript: Transcript, case: str, staff: str) -> Kept:

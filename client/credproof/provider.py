@@ -23,6 +23,7 @@ from credproof.base.limits import CHAIN_HEADS_MAX, CLOCK_SKEW_S
 from credproof.base.members import Members
 from credproof.channel import call
 from credproof.home import Home
+from credproof.pseudonyms import Pseudonyms
 from credproof.records.mapping import Record
 from credproof.records.outbox import Outbox
 from credproof.records.reader import RejectedRow
@@ -104,18 +105,20 @@ class Provider(Session):
             self._outbox.close()
             raise
         self._attestations = AttestationServiceStub(self._channel)
-        self._attester = Attester(self.id, self._signer, self.trust, self._channel)
+        self._pseudonyms = Pseudonyms(home, self._channel, self.trust)
+        self._attester = Attester(self.id, self._signer, self.trust, self._pseudonyms)
 
     def close(self) -> None:
-        """Let go of the connection and the outbox."""
+        """Let go of the connections and the outbox."""
+        self._pseudonyms.close()
         super().close()
         self._outbox.close()
 
     def pseudonyms(self, subjects: Sequence[SubjectId]) -> list[bytes]:
-        """The pseudonyms of these ids, in order. The service sees blinded elements only.
+        """The pseudonyms of these ids, in order. Holders of the key see blinded elements only.
 
         Raises:
-            VerificationFailed: `BAD_DLEQ_PROOF` when the service used another key.
+            CredproofError: as `Pseudonyms.of`.
         """
         return self._attester.pseudonyms(subjects)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from credproof.channel import call, connect
+import grpc
+
+from credproof.base.closing import Closing
+from credproof.channel import TIMEOUT_S, call, connect
 from credproof.home import Home
 from credproof.v1 import registry_service_pb2 as pb
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
@@ -15,13 +17,13 @@ from credproof.verification.trust import Trust
 from credproof.wire import trust as trust_wire
 
 
-class Session:
+class Session(Closing):
     """A participant connected to its service; use it in a `with` statement."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
         self._channel = connect(home)
-        self.trust = self._fetch_trust()
+        self.trust = fetch_trust(home, self._channel)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -32,17 +34,6 @@ class Session:
         """
         return cls(Home(folder))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Let go of the connection."""
         self._channel.close()
@@ -52,7 +43,13 @@ class Session:
         """The participant's own id."""
         return self._home.settings.id
 
-    def _fetch_trust(self) -> Trust:
-        """The bundle in force, verified under the pinned root; an older one is refused."""
-        reply = call(RegistryServiceStub(self._channel).GetTrustBundle, pb.GetTrustBundleRequest())
-        return self._home.adopt(trust_wire.from_proto(reply.package), now=int(time.time()))
+
+def fetch_trust(home: Home, channel: grpc.Channel, *, timeout_s: float = TIMEOUT_S) -> Trust:
+    """The bundle in force, verified under the pinned root, and kept; an older one is refused.
+
+    Raises:
+        CredproofError: as `call` and `Home.adopt`.
+    """
+    stub = RegistryServiceStub(channel)
+    reply = call(stub.GetTrustBundle, pb.GetTrustBundleRequest(), timeout_s=timeout_s)
+    return home.adopt(trust_wire.from_proto(reply.package), now=int(time.time()))

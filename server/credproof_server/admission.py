@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from credproof.attestation.oprf_key import OprfKey, Share
+from credproof.base.closing import Closing
 from credproof.base.errors import Conflict
 from credproof.base.keys import DatedKey, Ed25519Signer
 from credproof.base.limits import CLOCK_SKEW_S
@@ -25,18 +26,26 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from credproof_server.directory import OPERATOR, ServiceDirectory, now
 from credproof_server.service.core import Core
+from credproof_server.service.raising import LiftThrottle
 from credproof_server.service.registry import PublishTrust, own_trust
 
 TRUST_LIFE_S = 365 * 24 * 3600
 """How long a trust bundle is valid when we sign it."""
 
 
+SAID: Final = ("operator", "custodian")
+"""Roles that change what others rely on: nobody gets one by the way."""
+
+
 class TrustChannel(Protocol):
-    """Where the bundle in force is read and a new one published: the service, or its files."""
+    """Where the bundle in force is read, a new one published, and throttles are lifted: the
+    service, or its files."""
 
     def current(self) -> Trust: ...
 
     def publish(self, trust: Trust) -> None: ...
+
+    def lift_throttle(self, participant_id: str) -> None: ...
 
 
 def admit(
@@ -55,24 +64,26 @@ def admit(
     purpose: until when, in whole seconds.
 
     A running service gets the new trust bundle by RPC, as from its operator. Whoever was admitted
-    with the very same keys gets another admission, and nothing changes. An applicant chooses its
-    role: `role` is what the operator expects, and must be said for another operator.
+    with the very same keys gets another admission, and nothing changes but a custodian's address.
+    An applicant chooses its role: `role` is what the operator expects, and must be said for another
+    operator and for a custodian, whose share makes everybody's pseudonym another one.
 
     Raises:
         Malformed, VerificationFailed: the enrolment is bad.
-        Conflict: `ALREADY_ADMITTED`, `OTHER_ROLE`, `NOT_A_LENDER`.
+        Conflict: `ALREADY_ADMITTED`, `OTHER_ROLE`, `NOT_A_LENDER`; `PSEUDONYMS_IN_USE` for a
+            custodian when pseudonyms were made.
         Unreachable: a service runs, but does not answer.
     """
     directory = ServiceDirectory(folder)
     applicant = verify_enrolment(enrolment, now=now())
-    if applicant.role != (role or ("" if applicant.role == "operator" else applicant.role)):
+    if applicant.role != (role or ("" if applicant.role in SAID else applicant.role)):
         message = f"the enrolment asks for the role {applicant.role}: if that is right, say --role"
         raise Conflict("OTHER_ROLE", message)
     with trust_channel(directory) as channel:
         current = channel.current()
     known = current.participants.get(applicant.id)
     if known is not None and known.role == applicant.role and known.key(applicant.key.kid):
-        return admission_for(directory, applicant, current)
+        return admission_for(directory, applicant, _moved(directory, current, applicant, root_key))
 
     if applicant.role != "lender" and (licence or certified):
         raise Conflict("NOT_A_LENDER", "only lenders carry a licence and certify purposes")
@@ -81,9 +92,39 @@ def admit(
         fresh = _participant(current, applicant, schemas)
         fresh = replace(fresh, licence=licence, certified=dict(certified or {}))
         bundle = current.bundle
-        return replace(bundle, participants=(*bundle.participants, fresh))
+        keys = bundle.oprf_keys if applicant.share is None else _shared(current, applicant.share)
+        return replace(bundle, participants=(*bundle.participants, fresh), oprf_keys=keys)
 
     return admission_for(directory, applicant, change_bundle(directory, extended, root_key))
+
+
+def _shared(current: Trust, share: Share) -> tuple[OprfKey, ...]:
+    """The OPRF keys, with a new one that this share is part of."""
+    return (*current.bundle.oprf_keys, OprfKey((*current.oprf_key.shares, share)))
+
+
+def _moved(
+    directory: ServiceDirectory, current: Trust, applicant: Enrolment, root_key: Path | None
+) -> Trust:
+    """The trust with a custodian at the address that it enrols now; its share must be the same.
+
+    Raises:
+        Conflict: `OTHER_SHARE`.
+    """
+    share = applicant.share
+    if share is None or share in current.oprf_key.shares:
+        return current
+    if share.public not in [known.public for known in current.oprf_key.shares]:
+        raise Conflict("OTHER_SHARE", "the custodian was admitted with another share")
+
+    def moved(present: Trust) -> TrustBundle:
+        keys = [
+            OprfKey(tuple(share if s.public == share.public else s for s in key.shares))
+            for key in present.bundle.oprf_keys
+        ]
+        return replace(present.bundle, oprf_keys=tuple(keys))
+
+    return change_bundle(directory, moved, root_key)
 
 
 def set_status(
@@ -95,7 +136,7 @@ def set_status(
     attested counts in new answers.
 
     Raises:
-        Conflict: `NO_SUCH_PARTICIPANT`, `NO_CHANGE`, `OPERATOR_STAYS`.
+        Conflict: `NO_SUCH_PARTICIPANT`, `NO_CHANGE`, `OPERATOR_STAYS`, `CUSTODIAN_STAYS`.
         Unreachable: a service runs, but does not answer.
     """
     directory = ServiceDirectory(folder)
@@ -107,6 +148,17 @@ def set_status(
     change_bundle(directory, changed, root_key)
 
 
+def lift_throttle(folder: Path, participant_id: str) -> None:
+    """End what throttles a participant: its conduct was looked at, or the alarm was false.
+
+    Raises:
+        Conflict: `NOT_THROTTLED`.
+        Unreachable: a service runs, but does not answer.
+    """
+    with trust_channel(ServiceDirectory(folder)) as channel:
+        channel.lift_throttle(participant_id)
+
+
 def _require_changeable(participant: Participant | None, status: str) -> None:
     if participant is None:
         raise Conflict(
@@ -114,6 +166,8 @@ def _require_changeable(participant: Participant | None, status: str) -> None:
         )
     if participant.id == OPERATOR:
         raise Conflict("OPERATOR_STAYS", "without its operator nobody could change the registry")
+    if participant.role == "custodian":
+        raise Conflict("CUSTODIAN_STAYS", "without its share nobody could make a pseudonym")
     if participant.status == status:
         raise Conflict("NO_CHANGE", f"the participant is {status} already: nothing was changed")
 
@@ -234,8 +288,11 @@ class _Files:
         own = own_trust(self._core, trust.token, trust.documents)
         self._core.sequencer.submit(PublishTrust(OPERATOR, own)).result()
 
+    def lift_throttle(self, participant_id: str) -> None:
+        self._core.sequencer.submit(LiftThrottle(OPERATOR, participant_id)).result()
 
-class _Service:
+
+class _Service(Closing):
     """The bundle of a running service, which the operator reaches as a participant."""
 
     def __init__(self, home: Home, address: str) -> None:
@@ -243,15 +300,7 @@ class _Service:
         self._channel = connect(home, address=address)
         self._stub = RegistryServiceStub(self._channel)
 
-    def __enter__(self) -> _Service:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._channel.close()
 
     def current(self) -> Trust:
@@ -261,3 +310,6 @@ class _Service:
     def publish(self, trust: Trust) -> None:
         package = package_of(trust).to_proto()
         call(self._stub.PublishTrustBundle, pb.PublishTrustBundleRequest(package=package))
+
+    def lift_throttle(self, participant_id: str) -> None:
+        call(self._stub.LiftThrottle, pb.LiftThrottleRequest(participant=participant_id))

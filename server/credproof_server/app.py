@@ -6,15 +6,16 @@ import asyncio
 import json
 import logging
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import grpc
+from credproof import web
 from credproof.base.errors import Conflict, CredproofError
-from credproof.base.limits import MESSAGE_BYTES_MAX
 from credproof.home import replace_file
 from credproof.v1 import (
     attestation_service_pb2_grpc,
@@ -27,32 +28,20 @@ from credproof.v1 import (
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from credproof_server import tile_listener, web
+from credproof_server import tile_listener
 from credproof_server.directory import RUNNING, ServiceDirectory
 from credproof_server.log.state import Transaction
 from credproof_server.rpc import servicers
 from credproof_server.rpc.authorization import Listener
 from credproof_server.rpc.guard import Guard
+from credproof_server.rpc.listening import DRAIN_S, OPTIONS
 from credproof_server.service.core import Core
+from credproof_server.service.looking import Looking
+from credproof_server.service.pseudonyms import Pseudonyms
 
-DRAIN_S: Final = 20.0
-"""How long calls in flight may take to end after SIGTERM, in seconds."""
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long a thread may keep the interpreter while others wait: with the default of 5 ms the
 event loop and the sequencer wait for the checking threads, and answers take twice as long."""
-_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_concurrent_streams", 1000),
-    # Whoever falls silent is let go: in the handshake, on a dead line, between calls.
-    ("grpc.server_handshake_timeout_ms", 10_000),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.max_connection_idle_ms", 600_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
-    ("grpc.so_reuseport", 0),
-)
-
 _log = logging.getLogger("credproof.app")
 
 HEALTH_S: Final = 1.0
@@ -100,28 +89,24 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
     await _tell_health(core, checks)
     await asyncio.gather(participants.start(), borrowers.start())
     addresses = {"participants": first, "borrowers": second}
-    async with _tiles(directory, core) as third:
-        addresses |= {"tiles": third} if third else {}
-        replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
-        announce(addresses)
-        watch = asyncio.create_task(_watch_health(core, checks))
-        await stop.wait()
-        watch.cancel()
-        await asyncio.gather(participants.stop(DRAIN_S), borrowers.stop(DRAIN_S))
+    tiles = _bind_tiles(directory)
+    if tiles is not None:
+        addresses["tiles"] = web.address_of(tiles)
+    replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
+    announce(addresses)
+    tasks = [asyncio.create_task(work) for work in (_watch_health(core, checks), _look(core))]
+    if tiles is not None:
+        await web.WebServer(tile_listener.application(core), tiles).run_until(stop)
+    await stop.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(participants.stop(DRAIN_S), borrowers.stop(DRAIN_S))
 
 
-@asynccontextmanager
-async def _tiles(directory: ServiceDirectory, core: Core) -> AsyncIterator[str]:
-    """The log is served over HTTP inside; gives the address, empty where it is not wanted."""
-    if not directory.config.tiles_listen:
-        yield ""
-        return
-    bound = web.bind(directory.config.tiles_listen)
-    server = web.WebServer(tile_listener.application(core), bound)
-    try:
-        yield web.address_of(bound)
-    finally:
-        await server.stop()
+def _bind_tiles(directory: ServiceDirectory) -> socket.socket | None:
+    """Where the log is read over HTTP, if that is wanted."""
+    listen = directory.config.tiles_listen
+    return web.bind_to(listen) if listen else None
 
 
 async def _watch_health(core: Core, checks: Health) -> None:
@@ -136,6 +121,15 @@ async def _watch_health(core: Core, checks: Health) -> None:
         if core.sequencer.is_writing != was_writing:
             was_writing = core.sequencer.is_writing
             _log.warning(json.dumps({"reason": core.sequencer.fault, "writing": was_writing}))
+
+
+async def _look(core: Core) -> None:
+    """Look regularly for what lenders do together; what fails now is found the next time."""
+    looking = Looking(core)
+    while True:
+        with suppress(CredproofError):
+            await looking.look()
+        await asyncio.sleep(core.rules.look_every_s)
 
 
 class Nothing:
@@ -155,12 +149,12 @@ async def _tell_health(core: Core, checks: Health) -> None:
 async def _participants(
     directory: ServiceDirectory, core: Core, checks: Health
 ) -> tuple[grpc.aio.Server, str]:
-    server = grpc.aio.server(interceptors=[Guard(core, "participants")], options=_OPTIONS)
+    server = grpc.aio.server(interceptors=[Guard(core, "participants")], options=OPTIONS)
     attestation_service_pb2_grpc.add_AttestationServiceServicer_to_server(
         servicers.AttestationServicer(core), server
     )
     pseudonym_service_pb2_grpc.add_PseudonymServiceServicer_to_server(
-        servicers.PseudonymServicer(core), server
+        servicers.PseudonymServicer(Pseudonyms(core)), server
     )
     verification_service_pb2_grpc.add_VerificationServiceServicer_to_server(
         servicers.VerificationServicer(core), server
@@ -172,7 +166,7 @@ async def _participants(
 async def _borrowers(
     directory: ServiceDirectory, core: Core, checks: Health
 ) -> tuple[grpc.aio.Server, str]:
-    server = grpc.aio.server(interceptors=[Guard(core, "borrowers")], options=_OPTIONS)
+    server = grpc.aio.server(interceptors=[Guard(core, "borrowers")], options=OPTIONS)
     consent_service_pb2_grpc.add_ConsentServiceServicer_to_server(
         servicers.ConsentServicer(core), server
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from credproof.verification.participant import custodian_host
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -51,33 +52,39 @@ class Authority:
 
     def server(self, key: bytes, names: Sequence[str], now: int) -> bytes:
         """The server's certificate for these host names and addresses."""
-        alternatives = x509.SubjectAlternativeName([_host(name) for name in names])
-        usage = ExtendedKeyUsageOID.SERVER_AUTH
-        return self._leaf(_load(key).public_key(), "server", alternatives, usage, now, SERVER_DAYS)
+        alternatives = [_host(name) for name in names]
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH]
+        return self._leaf(_load(key).public_key(), "server", alternatives, usages, now, SERVER_DAYS)
 
     def participant(
         self, key: ec.EllipticCurvePublicKey, *, domain: str, role: str, name: str, now: int
     ) -> bytes:
-        """A participant's certificate: its SPIFFE id, and no other name."""
-        uri = x509.UniformResourceIdentifier(f"spiffe://{domain}/{role}/{name}")
-        alternatives = x509.SubjectAlternativeName([uri])
-        usage = ExtendedKeyUsageOID.CLIENT_AUTH
-        return self._leaf(key, name, alternatives, usage, now, PARTICIPANT_DAYS)
+        """A participant's certificate: its SPIFFE id, and no other name.
+
+        A custodian is connected to as well: it has a host name that only custodians get.
+        """
+        uri = f"spiffe://{domain}/{role}/{name}"
+        alternatives: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+        if role == "custodian":
+            alternatives.append(x509.DNSName(custodian_host(name, domain)))
+            usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
+        return self._leaf(key, name, alternatives, usages, now, PARTICIPANT_DAYS)
 
     def _leaf(
         self,
         key: ec.EllipticCurvePublicKey,
         name: str,
-        alternatives: x509.SubjectAlternativeName,
-        usage: x509.ObjectIdentifier,
+        alternatives: Sequence[x509.GeneralName],
+        usages: Sequence[x509.ObjectIdentifier],
         now: int,
         days: int,
     ) -> bytes:
         issuer = x509.load_pem_x509_certificate(self.certificate).subject
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = _builder(subject, issuer, key, now, days)
-        builder = builder.add_extension(alternatives, critical=False)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=True)
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=True)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
         builder = builder.add_extension(_usage(certify=False), critical=True)
         return _pem(builder.sign(_load(self.key), hashes.SHA256()))

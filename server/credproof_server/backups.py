@@ -23,6 +23,7 @@ from credproof.base.keys import Ed25519Signer
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.note import NoteSigner
+from credproof.verification.anomaly import ENTRY_LIFTED
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
@@ -33,7 +34,7 @@ from credproof_server.row_checks import ROWS
 from credproof_server.service.consents import ENTRY_REVOKED
 from credproof_server.service.withdrawals import ENTRY_WITHDRAWN
 from credproof_server.storage import engine as engines
-from credproof_server.storage import repository, transfer
+from credproof_server.storage import observations, repository, transfer
 from credproof_server.storage.keystore import KEK_VARIABLE, KeyStore, load_key_encryption
 
 LOG_FILE: Final = "log.db"
@@ -249,6 +250,7 @@ def _require_rows(target: Connection, indexes: Mapping[str, set[int]]) -> None:
     """Every entry has its row, and what the log ended has ended in the rows too."""
     revoked, withdrawn = repository.ended(target)
     found = {ENTRY_REVOKED: revoked, ENTRY_WITHDRAWN: withdrawn}
+    found[ENTRY_LIFTED] = observations.lifted(target)
     pairs = [(kind, repository.logged_rows(target, what)) for what, (kind, _) in ROWS.items()]
     for kind, rows in (*pairs, *found.items()):
         if not indexes.get(kind, set()) <= rows:

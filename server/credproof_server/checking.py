@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from credproof.base.errors import CredproofError, DataLoss
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.merkle import leaf_hash
+from credproof.verification.anomaly import ENTRY_LIFTED
 from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
 
@@ -24,10 +25,12 @@ from credproof_server.row_checks import Context, RowCheck, differs
 from credproof_server.service.consents import ENTRY_REVOKED
 from credproof_server.service.withdrawals import ENTRY_WITHDRAWN
 from credproof_server.storage import engine as engines
-from credproof_server.storage import repository
+from credproof_server.storage import observations, repository
 from credproof_server.storage.vault import DataKey, Vault
 
 Progress = Callable[[int], None]
+UNLOGGED: Final = -1
+"""Instead of a log index: the row has none that could be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,11 @@ class _Check:
         revoked, withdrawn = repository.ended(self.connection)
         self._missing("consent", set(indexes[ENTRY_REVOKED]) - revoked)
         self._missing("attestation", set(indexes[ENTRY_WITHDRAWN]) - withdrawn)
+        lifted = observations.lifted(self.connection)
+        self._missing("anomaly", set(indexes[ENTRY_LIFTED]) - lifted)
         for index in repository.wrongly_current(self.connection):
             self.damage.append(Damage.of("attestation", index, differs()))
+        self._unlogged()
         return CheckReport(entries, rows, tuple(self.damage))
 
     def _log(self, directory: ServiceDirectory) -> tuple[int, Mapping[str, array[int]]]:
@@ -111,7 +117,7 @@ class _Check:
                     break  # the service goes on while we read: what follows is signed next
                 _require_leaf(line, leaf)
                 indexes[audit.feed(line)].append(audit.size - 1)
-                if roots.get(audit.size, audit.root()) != audit.root():
+                if audit.size in roots and roots[audit.size] != audit.root():
                     raise DataLoss("LOG_DAMAGED", "a stored root is not that of its entries")
                 self.progress(1)
             audit.finish(signed)
@@ -144,16 +150,29 @@ class _Check:
             except Exception:  # whatever a row makes of our code: it is not what we wrote
                 self.damage.append(Damage.of(what, row.log_index, differs()))
 
+    def _unlogged(self) -> None:
+        """Rows that no entry of the log speaks of."""
+        for document in repository.all_documents(self.connection):
+            self._one("document", row_checks.document, document)
+        for evaluation in repository.all_evaluations(self.connection):
+            self._one("evaluation", row_checks.evaluation, evaluation)
+
+    def _one(self, what: str, verify: Callable[..., None], row: Sequence[Any]) -> None:
+        try:
+            verify(*row)
+        except CredproofError as error:
+            self.damage.append(Damage.of(what, UNLOGGED, error))
+
     def _is_signed(self, what: str, log_index: object) -> bool:
         if not isinstance(log_index, int):
-            self.damage.append(Damage.of(what, -1, differs()))
+            self.damage.append(Damage.of(what, UNLOGGED, differs()))
             return False
         return self.covered is None or log_index < self.covered
 
     def _context(self, rows: Sequence[Row[Any]]) -> Context:
         subs = {row.sub for row in rows if isinstance(getattr(row, "sub", None), bytes)}
         indexes = {row.log_index for row in rows}
-        for name in ("withdrawn_index", "revoked_index"):
+        for name in ("withdrawn_index", "revoked_index", "lifted_index"):
             indexes |= {getattr(row, name, None) for row in rows} - {None}
         lines = repository.lines_at(
             self.connection, [index for index in indexes if isinstance(index, int)]

@@ -23,7 +23,16 @@ from credproof.cli.output import (
 )
 from credproof.verification.participant import Participant, licence_json
 
-from credproof_server import admission, app, backups, policy_cli, registry_cli, setup
+from credproof_server import (
+    admission,
+    app,
+    backups,
+    custodian_cli,
+    policy_cli,
+    registry_cli,
+    rules_cli,
+    setup,
+)
 from credproof_server import new_origin as new_origins
 from credproof_server.checking import CheckReport, check
 from credproof_server.demo.cli import demo
@@ -40,7 +49,7 @@ RootKeyOption = Annotated[
 ]
 
 participants = typer.Typer(
-    help="Admit, license, suspend and list providers, lenders and auditors.",
+    help="Admit, license, suspend and list providers, lenders, auditors and custodians.",
     no_args_is_help=True,
 )
 
@@ -56,9 +65,11 @@ def register(root: typer.Typer) -> None:
     root.command("restore", epilog=EXIT_CODES)(restore_command)
     root.command("demo", epilog=EXIT_CODES)(demo)
     root.add_typer(participants, name="participant")
+    root.add_typer(custodian_cli.app, name="custodian")
     policy_cli.register()
     registry_cli.register(root, participants)
     witness_cli.register(root)
+    rules_cli.register(root)
 
 
 def init_command(
@@ -135,7 +146,8 @@ def add_command(
         ),
     ] = None,
     role: Annotated[
-        str | None, typer.Option(help="The role that you expect; must be said for an operator.")
+        str | None,
+        typer.Option(help="The role that you expect; must be said for operators and custodians."),
     ] = None,
     licence: Annotated[
         str | None,
@@ -151,7 +163,9 @@ def add_command(
 
     Checks that the applicant holds both private keys; that it is who it says, you check. Needs the
     root key. The service may run meanwhile: it takes effect at once.
-    An admission that was lost is made again for the same enrolment. A lender without a licence, or
+    An admission that was lost is made again for the same enrolment. A custodian's share becomes
+    part of the pseudonym key, so everybody's pseudonym is another one: it is refused once one was
+    made. A lender without a licence, or
     that has not certified a purpose, is refused: participant licence and certify enter them later,
     and with other dates.
 
@@ -160,6 +174,8 @@ def add_command(
       credproof participant add service bank/enrolment.json -o bank.admission.json
       credproof participant add service lend/enrolment.json -o lend.admission.json \\
         --licence LEND-7 --purposes ORIGINATION,REVIEW
+      credproof participant add service notary/enrolment.json -o notary.admission.json \\
+        --role custodian
     """
     require_writable(output)
     admitted = admission.admit(
@@ -204,6 +220,21 @@ def resume_command(
     """
     admission.set_status(folder, participant_id, "active", root_key=root_key)
     out.print(f"Active:     {participant_id}")
+
+
+@participants.command("unthrottle", epilog=EXIT_CODES)
+def unthrottle_command(folder: ServiceArgument, participant_id: IdArgument) -> None:
+    """End what throttles a participant: you have looked at it, or the alarm was false.
+
+    A throttle also ends by itself. The log says who ended it; what was counted before is not
+    counted again. credproof audit anomalies shows what was raised. The service may run meanwhile.
+
+    \b
+    Example:
+      credproof participant unthrottle service lend
+    """
+    admission.lift_throttle(folder, participant_id)
+    out.print(f"Lifted:     what throttled {participant_id}")
 
 
 @participants.command("list", epilog=EXIT_CODES)
@@ -253,7 +284,8 @@ def _print_check(report: CheckReport, *, as_json: bool) -> None:
         return
     out.print(f"entries       {report.entries:>8}")
     for what, count in report.rows.items():
-        out.print(f"{what + 's':<14}{count:>8}")
+        name = "anomalies" if what == "anomaly" else f"{what}s"
+        out.print(f"{name:<14}{count:>8}")
     for item in damage:
         where = f"{item['what']} {item['log_index']}"
         err.print(f"damaged: {where}: {item['message']} ({item['reason']})", markup=False)

@@ -45,6 +45,8 @@ class ServiceConfig:
     host_names: tuple[str, ...]
     storage: Storage
     quotas: Quotas
+    misuse_rules: str = ""
+    """The file with the rules of misuse, in the service's directory; empty means what ships."""
 
 
 def load_config(folder: Path) -> ServiceConfig:
@@ -86,6 +88,7 @@ def parse_config(data: bytes) -> ServiceConfig:
 def _parse(value: dict[str, Any]) -> ServiceConfig:
     top = Members(value, FILE_NAME)
     storage, quotas = (Members(top.take(name, dict), name) for name in ("storage", "quotas"))
+    misuse = Members(top.optional("misuse", dict) or {}, "misuse")  # older files lack it
     config = ServiceConfig(
         trust_domain=top.take("trust_domain", str),
         log_origin=top.take("log_origin", str),
@@ -98,8 +101,9 @@ def _parse(value: dict[str, Any]) -> ServiceConfig:
             quotas.take("provider_evaluations_per_day", int),
             quotas.take("lender_evaluations_per_day", int),
         ),
+        misuse_rules=misuse.optional("rules", str) or "",
     )
-    for members in (top, storage, quotas):
+    for members in (top, storage, quotas, misuse):
         members.finish()
     return config
 
@@ -135,5 +139,10 @@ vault_url = ""
 # Evaluations of the pseudonym function per participant and UTC day.
 provider_evaluations_per_day = 10000000
 lender_evaluations_per_day = 1000000
+
+[misuse]
+# A file with rules of misuse in this directory; empty means those that ship. Print them with
+# credproof rules show, check your own with credproof rules lint.
+rules = ""
 """
 """What `credproof init` writes."""

@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ from credproof.log.note import NoteSigner
 from sqlalchemy import Engine
 
 from credproof_server.authority import Authority
+from credproof_server.conduct.rules import Rules, parse_rules
 from credproof_server.config import ServiceConfig, load_config
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.sequencer import Sequencer
@@ -153,6 +155,22 @@ class ServiceDirectory:
             index=self.keys.read("index"),
         )
 
+    def rules(self) -> Rules:
+        """The rules of misuse: those that the settings name, else what ships.
+
+        Raises:
+            Malformed: `NO_RULES`, or as `parse_rules`; the message names the file.
+        """
+        name = self.config.misuse_rules
+        if not name:
+            return shipped_rules()
+        try:
+            return parse_rules((self.folder / name).read_bytes())
+        except OSError as error:
+            raise Malformed("NO_RULES", f"cannot read the rules of misuse in {name}") from error
+        except Malformed as error:
+            raise type(error)(error.reason, f"{name}: {error.message}") from error
+
     def log_signer(self) -> NoteSigner:
         return NoteSigner(self.config.log_origin, Ed25519Signer(self.keys.read("log")))
 
@@ -161,6 +179,7 @@ class ServiceDirectory:
 
         Raises:
             Conflict: `UPGRADE_NEEDED`, `ORIGIN_UNFINISHED`.
+            Malformed: bad rules of misuse, as `rules`.
             DataLoss: `LOG_BEHIND`, `LOG_FORKED`, `LOG_DAMAGED`, `NO_HIGH_WATER`, a missing key.
         """
         if (self.folder / ORIGIN_MARK).exists():
@@ -174,6 +193,7 @@ class ServiceDirectory:
         return self._open(is_new_origin=True)
 
     def _open(self, *, is_new_origin: bool = False) -> Core:
+        rules = self.rules()
         main, vault = self.engine(engines.MAIN), self.engine(engines.VAULT)
         high_water = HighWater(self.folder / HIGH_WATER)
         root = self.root()
@@ -189,8 +209,14 @@ class ServiceDirectory:
             keys=self.service_keys(),
             root=root,
             quotas=self.config.quotas,
+            rules=rules,
             clock=now,
         )
+
+
+def shipped_rules() -> Rules:
+    """The rules of misuse that ship."""
+    return parse_rules((files("credproof_server") / "data" / "misuse.yaml").read_bytes())
 
 
 def now() -> int:

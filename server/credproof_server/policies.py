@@ -8,6 +8,7 @@ from pathlib import Path
 from credproof.base.errors import Conflict
 from credproof.base.limits import PROPOSAL_AGE_MAX_S
 from credproof.verification.bundle import PolicyPin, TrustBundle
+from credproof.verification.meter import meter
 from credproof.verification.proposal import Proposal, parse_proposal
 from credproof.verification.trust import Trust
 
@@ -40,6 +41,19 @@ def pins(folder: Path) -> tuple[PolicyPin, ...]:
     """All that was ever put in force, in that order."""
     with trust_channel(ServiceDirectory(folder)) as channel:
         return channel.current().bundle.policies
+
+
+def single_bands(folder: Path, proposal: Proposal) -> list[str]:
+    """The claims that a policy asks about, and that it and those in force cut into single bands.
+
+    In force with it: when it begins, or now if it began before.
+    """
+    since = max(proposal.pin.valid_from, now())
+    with trust_channel(ServiceDirectory(folder)) as channel:
+        trust = channel.current()
+    others = [trust.policies[p.ref] for p in trust.bundle.policies if p.is_in_force(since)]
+    own, cells = meter([proposal.policy]), meter([*others, proposal.policy])
+    return [f"{name[0]} {name[1]}" for name in own if cells[name].narrowest <= 1]
 
 
 def with_pin(pins: tuple[PolicyPin, ...], pin: PolicyPin, time: int) -> tuple[PolicyPin, ...]:

@@ -36,7 +36,8 @@ def publish_command(
 
     Of several versions in force the one that began last is asked under. An older one comes back
     by being signed and published again; one ends by being signed with the same --from and another
-    --until. Answers given before stay valid. The service may run.
+    --until. Answers given before stay valid. Tells of which claims single bands can become known,
+    together with the policies in force. The service may run.
 
     \b
     Example:
@@ -47,6 +48,9 @@ def publish_command(
     out.print(f"Published:  {pin.ref.id} version {pin.ref.version}")
     out.print(f"Digest:     {pin.ref.digest.hex()}")
     out.print(f"In force:   {moment(pin.valid_from)} until {moment(pin.valid_until)}")
+    for claim in policies.single_bands(folder, done):
+        told = f"{claim}: with the policies in force, single bands can become known"
+        out.print(f"Meter:      {told}", markup=False)
 
 
 def list_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,13 +15,23 @@ from credproof.base.errors import DataLoss
 from credproof.base.jws import TRUST, parse, token_id
 from credproof.base.limits import TRUST_BYTES_MAX
 from credproof.log.entry import Entry, parse_entry
+from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
 from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION, parse_answer
 from credproof.verification.consent import verify_consent
+from credproof.verification.document import PAUSE, RESUMPTION, Kind
+from credproof.verification.pausing import verify_pause
 from credproof.verification.trust import Trust
 from credproof.wire import answer as answer_wire
 from sqlalchemy import Row
 
-from credproof_server.service import answering, consents, ingest, registry, withdrawals
+from credproof_server.service import (
+    answering,
+    consents,
+    ingest,
+    pausing,
+    registry,
+    withdrawals,
+)
 from credproof_server.service.core import chain_id
 from credproof_server.service.holdings import open_package
 from credproof_server.storage.vault import DataKey
@@ -100,6 +112,26 @@ def signature(row: Row[Any], context: Context) -> None:
         raise differs()
 
 
+def pause(row: Row[Any], context: Context) -> None:
+    """A pause opens, verifies, and is what was logged."""
+    _pause(row, context, PAUSE, pausing.ENTRY_PAUSED)
+
+
+def resumption(row: Row[Any], context: Context) -> None:
+    """A resumption opens, verifies, and is what was logged."""
+    _pause(row, context, RESUMPTION, pausing.ENTRY_RESUMED)
+
+
+def _pause(row: Row[Any], context: Context, kind: Kind, logged: str) -> None:
+    text = context.key(row.sub).open(pausing.ROW, row.document_id, row.sealed)
+    found = verify_pause(text.decode("ascii"), kind, context.trust.bundle.relying_parties)
+    entry = context.entry(row.log_index, logged)
+    filed = (row.consent_id, row.issued_at, row.document_id, entry.object)
+    told = (found.consent, found.issued_at, found.document.id, found.consent)
+    if (*filed, entry.fields.get("document")) != (*told, b64url(found.document.id)):
+        raise differs()
+
+
 def conflict(row: Row[Any], context: Context) -> None:
     """The evidence of an equivocation opens and is what was logged."""
     package = parse_package(context.key(row.sub).open(ingest.ROW, row.token_id, row.sealed))
@@ -117,6 +149,8 @@ def consent(row: Row[Any], context: Context) -> None:
     entry = context.entry(row.log_index, consents.ENTRY_GRANTED)
     terms = (found.terms.sub, found.terms.aud)
     if (entry.object, row.consent_id, row.sub, row.lender) != (found.id, found.id, *terms):
+        raise differs()
+    if row.request not in (None, found.request):
         raise differs()
     if row.revoked_index is not None:
         revoked = context.entry(row.revoked_index, consents.ENTRY_REVOKED)
@@ -157,6 +191,39 @@ def trust_bundle(row: Row[Any], context: Context) -> None:
         raise differs()
 
 
+def anomaly(row: Row[Any], context: Context) -> None:
+    """What was raised is what was logged, and ends no earlier unless it was lifted."""
+    entry = context.entry(row.log_index, ENTRY_RAISED)
+    found = parse_anomaly(entry)
+    alone = found.participants[0] if len(found.participants) == 1 else None
+    filed = (row.rule, row.participant, row.time, row.evaluations)
+    if filed != (found.rule, alone, entry.time, found.evaluations):
+        raise differs()
+    if (found.tag is None) != (row.sub is None):
+        raise differs()
+    if found.tag is not None and context.key(row.sub).tag(entry.salt) != found.tag:
+        raise differs()
+    if row.lifted_index is None:
+        ends = entry.time + found.throttle_s
+    else:
+        ends = context.entry(row.lifted_index, ENTRY_LIFTED).time
+    if row.until != ends:
+        raise differs()
+
+
+def document(digest: object, content: bytes) -> None:
+    """A document stands under its digest."""
+    if digest != hashlib.sha256(content).digest():
+        raise differs()
+
+
+def evaluation(participant: object, day: object, count: object) -> None:
+    """A row of the meter holds what can be counted."""
+    sound = isinstance(participant, str) and isinstance(day, str) and isinstance(count, int)
+    if not sound or not re.fullmatch(r"\d{4}-\d\d-\d\d", str(day)) or int(str(count)) < 0:
+        raise differs()
+
+
 RowCheck = Callable[[Row[Any], Context], None]
 ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "attestation": (ENTRY_ATTESTATION, attestation),
@@ -165,7 +232,10 @@ ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "conflict": (ingest.ENTRY_CONFLICT, conflict),
     "consent": (consents.ENTRY_GRANTED, consent),
     "signature": (consents.ENTRY_SIGNED, signature),
+    "pause": (pausing.ENTRY_PAUSED, pause),
+    "resumption": (pausing.ENTRY_RESUMED, resumption),
     "answer": (ENTRY_ANSWER, answer),
     "trust bundle": (registry.ENTRY_CHANGED, trust_bundle),
+    "anomaly": (ENTRY_RAISED, anomaly),
 }
 """What is stored: the kind of log entry that each row belongs to, and how it is checked."""

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from credproof import standard
+from credproof.attestation.oprf_key import OprfKey, Share
 from credproof.attestation.sealing import SECRET_BYTES, SealingKey
 from credproof.base.encoding import b64url, canonical_json
 from credproof.base.errors import Conflict
@@ -109,7 +110,7 @@ def _make_trust(directory: ServiceDirectory) -> None:
         log_vkey=str(VerifierKey(signer.name, signer.signer.public)),
         answer_keys=(DatedKey(Ed25519Signer(keys.read("answer")).public, since, NEVER),),
         sealing_keys=(SealingKey(keys.read("sealing")).public.data,),
-        oprf_keys=(public_key(keys.read("oprf")),),
+        oprf_keys=(OprfKey((Share(public_key(keys.read("oprf"))),)),),
         participants=tuple(participant_of(applicant) for applicant in operators.values()),
         schemas=tuple(schema.digest for schema in schemas),
         policies=tuple(_approved(directory, policy, since) for policy in policies),

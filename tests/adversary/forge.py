@@ -17,6 +17,8 @@ KINDS = {
     "withdrawal": jws.WITHDRAWAL,
     "consent": jws.CONSENT,
     "revocation": jws.REVOCATION,
+    "pause": jws.PAUSE,
+    "resumption": jws.RESUMPTION,
     "request": jws.REQUEST,
     "answer": jws.ANSWER,
     "trust bundle": jws.TRUST,

@@ -161,7 +161,8 @@ class Stage:
         sub = jws.b64url(self.subjects[signer].sub)
         terms = {**self.consent_claims["terms"], "sub": sub}
         terms |= {name: changes.pop(name) for name in list(changes) if name in terms}
-        claims = {**self.consent_claims, "jti": jws.b64url(os.urandom(16)), "terms": terms}
+        fresh = {"jti": jws.b64url(os.urandom(16)), "request": jws.b64url(os.urandom(32))}
+        claims = {**self.consent_claims, **fresh, "terms": terms}
         claims["notice"] = self._notice(claims)
         return jws.sign(self.signers[signer], typ, {**claims, **changes}, carry_key=True)
 

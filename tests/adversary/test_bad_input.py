@@ -14,7 +14,7 @@ from tests.adversary.attacks.table import ATTACKS
 from tests.adversary.attacks.withdrawals import BATCHES
 from tests.adversary.stage import LENDER, POLICY, Stage
 
-REFUSED = {"NOT_PERMITTED", "CONSENT_REVOKED", "CONSENT_USED_UP"}
+REFUSED = {"NOT_PERMITTED", "CONSENT_EXPIRED", "CONSENT_REVOKED", "CONSENT_USED_UP"}
 REFUSALS = {"answer.refused", "attestation.conflict"}
 """All that a refused input may leave in the log."""
 

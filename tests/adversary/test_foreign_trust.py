@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from credproof.attestation.oprf_key import OprfKey, Share
 from credproof.base.errors import CredproofError
 from credproof.base.keys import DatedKey
 from credproof.log.note import NoteSigner
@@ -25,8 +26,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "another answer key only": {"answer_keys": (DatedKey(STRANGER.public, 0, NEVER),)},
     "another sealing key": {"sealing_keys": (World().sealing.public.data,)},
     "a sealing key of 31 bytes": {"sealing_keys": (bytes(31),)},
-    "another pseudonym key": {"oprf_keys": (World().oprf_public,)},
-    "the identity as pseudonym key": {"oprf_keys": (bytes(32),)},
+    "another pseudonym key": {"oprf_keys": (World().oprf_key,)},
+    "the identity as pseudonym key": {"oprf_keys": (OprfKey((Share(bytes(32)),)),)},
     "a beginning in 2100": {"issued_at": 4_102_444_800, "expires_at": 4_102_531_200},
 }
 

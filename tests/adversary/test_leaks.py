@@ -1,25 +1,23 @@
-"""What is secret stands nowhere that it should not: not in the server's log, not in an error."""
+"""What is secret stands nowhere that it should not: not in the server's log, not in an error.
+
+The whole demo with its lies is searched in `tests/cli/test_demo.py`.
+"""
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-import sqlite3
-from contextlib import closing
 
 import pytest
 from credproof.auditor import Auditor
-from credproof.base.encoding import b64url, parse_b64url
+from credproof.base.encoding import b64url
 from credproof.lender import OfflineVerifier
 from credproof.wire import answer as answer_wire
 from credproof_server.directory import ServiceDirectory
 
+from tests.adversary.leaks import TOKEN, home_keys, leaked, packages, service_keys, spellings
 from tests.adversary.stage import AUDITOR, FIGURE, LENDER, PEOPLE, POLICY, PROVIDER, Stage
 
-TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{20,}")
-"""How every signed token of ours begins, since every header is a JSON object."""
-KEYS = ("sealing", "answer", "oprf", "index", "log")
 HOMES = (PROVIDER, LENDER, AUDITOR)
 
 
@@ -37,22 +35,10 @@ def journey(stage: Stage, carried_out) -> bytes:
     return answer_wire.to_bytes(bundle)
 
 
-def spellings(secret: bytes) -> set[str]:
-    """How a secret of bytes could stand in a text."""
-    return {
-        secret.hex(),
-        b64url(secret),
-        base64.b64encode(secret).decode(),
-        repr(secret)[2:-1],
-    }
-
-
 def private_keys(stage: Stage) -> set[str]:
-    directory = ServiceDirectory(stage.world.service)
-    secrets = [directory.keys.read(name) for name in KEYS]
-    secrets += [parse_b64url((stage.world.home(n) / "signing.key").read_text()) for n in HOMES]
-    secrets += [bytes(s._key) for name, s in stage.signers.items() if name != "pat"]
-    return set().union(*(spellings(secret) for secret in secrets))
+    people = [bytes(s._key) for name, s in stage.signers.items() if name != "pat"]
+    found = service_keys(stage.world.service) | home_keys(map(stage.world.home, HOMES))
+    return found.union(*map(spellings, people))
 
 
 def names_and_figures(stage: Stage) -> set[str]:
@@ -63,20 +49,13 @@ def names_and_figures(stage: Stage) -> set[str]:
 
 def seeds(stage: Stage) -> set[str]:
     """The seeds of honest and of bent packages: whoever has one opens the whole token."""
-    path = next(stage.world.home(PROVIDER).glob("outbox*"))
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as outbox:
-        rows = outbox.execute("SELECT package FROM items").fetchall()
-    kept = {json.loads(package)["seed"] for (package,) in rows}
+    kept = {package["seed"] for package in packages(stage.world.home(PROVIDER))}
     assert len(kept) >= 2 * len(PEOPLE)
     return kept | stage.seeds
 
 
 def errors(carried_out) -> str:
     return "\n".join(found.text for found in carried_out.outcomes.values() if found.code != "OK")
-
-
-def leaked(secrets: set[str], text: str) -> set[str]:
-    return {secret for secret in secrets if secret in text}
 
 
 def test_the_search_finds_what_it_looks_for(stage: Stage):

@@ -240,7 +240,12 @@ def test_a_transcript_of_another_length_is_refused(member, change):
     world = World()
     bundle = world.finish(world.case())
     transcript = bundle.kept.transcript
-    bent = replace(transcript, **{member: LENGTHS[change](getattr(transcript, member))})
+    if member == "blind":
+        bent = replace(transcript, blind=LENGTHS[change](transcript.blind))
+    else:
+        (part,) = transcript.parts
+        part = replace(part, **{member: LENGTHS[change](getattr(part, member))})
+        bent = replace(transcript, parts=(part,))
     kept: Kept = replace(bundle.kept, transcript=bent)
     assert refused(world, replace(bundle, kept=kept)).step == 7
 

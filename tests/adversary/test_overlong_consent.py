@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 from credproof.base.errors import Refused, VerificationFailed
-from credproof.borrower import CheckedRequest
 from credproof.lender import Lender
+from credproof.verification.checked import CheckedRequest
 from credproof.verification.consent import parse_request, sign_request
+from credproof.verification.notice import notice_digests
 from credproof_server.directory import now
 
 from tests.rpc.conftest import LENDER
@@ -67,5 +68,8 @@ def forged(running, lender: Lender, attribute: str):
     member = {"consent_days": "expires_at"}.get(attribute, attribute)
     terms = replace(honest.terms, **{member: longer[attribute]})
     times = {"issued_at": now(), "open_until": now() + 3600}
+    notices = notice_digests(lender.trust, terms)
     signer = running.home(LENDER).signer
-    return borrower, sign_request(signer, terms, jti=secrets.token_bytes(16), **times)
+    return borrower, sign_request(
+        signer, terms, jti=secrets.token_bytes(16), notices=notices, **times
+    )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -14,10 +16,12 @@ from credproof import borrower as borrowers
 from credproof.auditor import Auditor
 from credproof.base.keys import Ed25519Signer
 from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
+from credproof.verification.consent import parse_request, sign_request, verify_consent
 from google.rpc import error_details_pb2, status_pb2
 
 from tests.rpc.conftest import AUDITOR, LENDER, PROVIDER
 from tests.rpc.test_journey import put
+from tests.world import POLICY, POOR
 
 DETAILS = "grpc-status-details-bin"
 
@@ -42,13 +46,47 @@ def refusals(attempts):
 def ways(running, lender) -> dict:
     known = put(running, lender, *running.consented(lender)[:2])
     other = put(running, lender, *running.consented(lender)[:2])
+    declined = put(running, lender, *running.consented(lender, POOR)[:2])
     return {
         "unknown borrower": changed(known, sub=os.urandom(32), consent_id=os.urandom(32)),
         "no attestation": changed(known, sub=bound_only(running), consent_id=os.urandom(32)),
         "no consent": changed(known, consent_id=os.urandom(32)),
+        "no consent of who would be refused": changed(declined, consent_id=os.urandom(32)),
         "another borrower's consent": changed(known, consent_id=other.consent_id),
+        "another borrower's ended consent": changed(known, consent_id=ended(running, lender)),
+        "another borrower's paused consent": changed(known, consent_id=rested(running, lender)),
+        "another borrower's used consent": changed(known, consent_id=used(running, lender)),
+        "another borrower's revoked consent": changed(
+            known, consent_id=rested(running, lender, "revoke")
+        ),
         "consent to another policy": changed(known, policy=os.urandom(32)),
     }
+
+
+def ended(running, lender) -> bytes:
+    """The id of a consent that is over; its own lender is told (`test_expired_consent.py`)."""
+    subject_id, borrower = running.person()
+    asked = parse_request(lender.request(lender.subject(subject_id), policy_id=POLICY.id))
+    end = int(time.time()) + 1
+    terms = replace(asked.terms, expires_at=end)
+    times = {"issued_at": end - 1, "open_until": end + 60}
+    token = sign_request(running.home(LENDER).signer, terms, jti=os.urandom(16), **times)
+    consent = borrower.consent(borrower.check(token), language="zh")
+    while time.time() < end + 1:
+        time.sleep(0.05)
+    return verify_consent(consent).id
+
+
+def rested(running, lender, how: str = "pause") -> bytes:
+    _, consent, borrower = running.consented(lender)
+    getattr(borrower, how)(consent)
+    return verify_consent(consent).id
+
+
+def used(running, lender) -> bytes:
+    subject_id, consent, _ = running.consented(lender)
+    lender.ask(lender.subject(subject_id), policy_id=POLICY.id, consent=consent)
+    return verify_consent(consent).id
 
 
 def bound_only(running) -> bytes:

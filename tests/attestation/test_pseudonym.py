@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from credproof.attestation.oprf_key import OprfKey, Share
 from credproof.attestation.pseudonym import (
     begin,
-    oprf_key_id,
     parse_subject_id,
     pseudonym,
     verify_transcript,
@@ -76,8 +76,8 @@ def test_the_pseudonym_does_not_depend_on_the_blind():
     subject = parse_subject_id("ref:a")
     blind = scalar_from(seed_of("another blind", 64))
     blinded = begin([subject], [blind])
-    (evaluated,) = oprf.evaluate(WORLD.oprf_secret, blinded.elements)
-    assert one == pseudonym(subject, oprf_key_id(WORLD.oprf_public), blind, evaluated)
+    (evaluated,) = oprf.evaluate(WORLD.oprf_secrets[0], blinded.elements)
+    assert one == pseudonym(subject, WORLD.oprf_key.id, blind, evaluated)
 
 
 def test_ids_of_different_schemes_never_meet():
@@ -88,17 +88,17 @@ def test_ids_of_different_schemes_never_meet():
 
 def test_a_transcript_gives_its_pseudonym():
     sub, transcript = WORLD.identify("ref:a")
-    assert sub == verify_transcript(transcript, WORLD.oprf_public)
+    assert sub == verify_transcript(transcript, WORLD.oprf_key)
 
 
-@pytest.mark.parametrize("change", ["subject_id", "blind", "evaluated_element", "proof", "key"])
+@pytest.mark.parametrize("change", ["subject_id", "blind", "parts", "key"])
 def test_a_bent_transcript_is_refused(change):
     _, transcript = WORLD.identify("ref:a")
     _, other = WORLD.identify("ref:b")
-    public = WORLD.oprf_public
+    key = WORLD.oprf_key
     if change == "key":
-        public = oprf.public_key(scalar_from(seed_of("another key", 64)))
+        key = OprfKey((Share(oprf.public_key(scalar_from(seed_of("another key", 64)))),))
     else:
         transcript = replace(transcript, **{change: getattr(other, change)})
     with pytest.raises(CredproofError):
-        verify_transcript(transcript, public)
+        verify_transcript(transcript, key)

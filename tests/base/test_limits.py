@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from credproof import standard
+from credproof.attestation.oprf_key import Share, parse_oprf_key
 from credproof.attestation.package import parse_package, verify_envelope
 from credproof.attestation.pseudonym import parse_subject_id
 from credproof.attestation.schema import parse_schema
@@ -20,6 +21,7 @@ from credproof.base import jws, limits
 from credproof.base.encoding import canonical_json, parse_json
 from credproof.base.errors import CredproofError
 from credproof.base.keys import P256Signer
+from credproof.base.url import require_url
 from credproof.base.yaml import parse_yaml
 from credproof.log.entry import parse_entry
 from credproof.log.merkle import verify_inclusion
@@ -34,6 +36,7 @@ from credproof.verification.bundle import PolicyPin
 from credproof.verification.consent import parse_request, verify_consent
 from credproof.verification.document import (
     CONSENT,
+    PAUSE,
     join_signatures,
     sign_document,
     verify_document,
@@ -41,6 +44,7 @@ from credproof.verification.document import (
 from credproof.verification.grammar import parse_policy
 from credproof.verification.participant import NEVER
 from credproof.verification.passkey import format_assertion, parse_assertion
+from credproof.verification.pausing import sign_pause, verify_pause
 from credproof.verification.policy import PolicyRef
 from credproof.verification.trust import verify_trust
 from credproof.wire import answer as answer_wire
@@ -54,12 +58,18 @@ from tests.world import DOMAIN, NOW, POLICY, REVOLVING, World, signer_of
 
 WORLD = World()
 BUNDLE = WORLD.finish(WORLD.case())
+PAUSE_TEXT = sign_pause(WORLD.borrower, PAUSE, bytes(32), jti=bytes(16), now=NOW)
 TITLE = {"en": "x", "zh": "x"}
 NOTE = b"text\n\n" + "\N{EM DASH} name AAAAAAAA\n".encode()
 ELSEWHERE = {
     "ENTRIES_PAGE_MAX": "more is cut, not refused: below",
     "MESSAGE_BYTES_MAX": "gRPC refuses it: tests/adversary/test_slow_clients.py",
     "PROPOSAL_AGE_MAX_S": "of a command of the operator: tests/service/test_policies.py",
+    "PAGE_BODY_BYTES_MAX": "of HTTP: tests/adversary/test_consent_page.py",
+    "RULE_SPAN_MAX_S": "of a rule of misuse: tests/conduct/test_rules.py",
+    "OBSERVATIONS_MAX": "of a rule of misuse: tests/conduct/test_rules.py",
+    "ANOMALY_EVIDENCE_MAX": "of an entry: tests/verification/test_anomaly.py",
+    "METER_DAYS": "of what was answered before: tests/service/test_metering.py",
     "ASK_REPLY_BYTES_MAX": "of a reply: tests/rpc/test_batch_ask.py",
 }
 
@@ -193,6 +203,10 @@ TABLE: dict[str, tuple[Present, str]] = {
         lambda n: parse_request(WORLD.request(issued_at=NOW - 50, open_until=NOW - 50 + n)),
         "BAD_CONSENT",
     ),
+    "PAUSE_AGE_MAX_S": (
+        lambda n: verify_pause(PAUSE_TEXT, PAUSE).require_fresh(NOW + n),
+        "TOO_OLD",
+    ),
     "ANSWER_AGE_MAX_S": (lambda n: WORLD.verify(BUNDLE, now=NOW + n), "ANSWER_TOO_OLD"),
     "CERTIFICATION_MAX_S": (
         lambda n: WORLD.trust(
@@ -239,6 +253,10 @@ TABLE: dict[str, tuple[Present, str]] = {
         lambda n: parse_assertion(assertion(client_data=n), CONSENT.passkey_type),
         "LIMIT_EXCEEDED",
     ),
+    "OPRF_SHARES_MAX": (
+        lambda n: parse_oprf_key({"shares": [Share(bytes(32)).to_json()] * n}),
+        "LIMIT_EXCEEDED",
+    ),
     "EVIDENCE_TOKENS_MAX": (many_tokens, "LIMIT_EXCEEDED"),
     "DISCLOSURES_MAX": (disclosures, "LIMIT_EXCEEDED"),
     "NOTE_SIGNATURES_MAX": (
@@ -246,7 +264,7 @@ TABLE: dict[str, tuple[Present, str]] = {
         "LIMIT_EXCEEDED",
     ),
     "TRUST_RECORDS_MAX": (
-        lambda n: WORLD.trust(oprf_keys=(WORLD.oprf_public,) * n),
+        lambda n: WORLD.trust(answer_keys=WORLD.bundle().answer_keys * n),
         "LIMIT_EXCEEDED",
     ),
     "JSON_DEPTH_MAX": (lambda n: parse_json(b"[" * n + b"]" * n), "NOT_JSON"),
@@ -268,6 +286,10 @@ TABLE: dict[str, tuple[Present, str]] = {
     "REFERENCE_CHARS_MAX": (lambda n: Reference("a" * n, bytes(16)).digest, "LIMIT_EXCEEDED"),
     "SUBJECT_ID_CHARS_MAX": (lambda n: parse_subject_id("ref:" + "a" * n), "BAD_SUBJECT_ID"),
     "ACCOUNT_CHARS_MAX": (account, "BAD_PACKAGE"),
+    "URL_CHARS_MAX": (
+        lambda n: require_url("https://a.example/".ljust(n, "x")),
+        "LIMIT_EXCEEDED",
+    ),
     "TEXT_CHARS_MAX": (text, "BAD_VALUE"),
     "INTEGER_MAX": (canonical_json, "NOT_JSON"),
 }

@@ -131,6 +131,15 @@ def test_a_rerun_submits_only_what_is_missing(submitted):
     assert (json.loads(told)["accepted"], json.loads(told)["already"]) == (0, 2)
 
 
+def test_runs_are_listed_as_columns_that_do_not_touch(submitted):
+    first, *_ = run("provider", "runs", home=submitted / "bank").splitlines()
+    name, schema, *counts = first.split()
+    listed = json.loads(run("provider", "runs", "--json", home=submitted / "bank"))
+    assert (name, schema) == (listed[0]["run"], listed[0]["schema"])
+    assert len(name) > 18
+    assert counts[1].startswith("accepted")
+
+
 def test_a_kept_answer_verifies_and_says_what_was_proved_and_by_whom(answered):
     told = run("lender", "verify", answered / "x.answer", home=answered / "lend")
 

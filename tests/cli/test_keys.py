@@ -35,6 +35,20 @@ def test_a_lost_key_is_ended_and_replaced_and_its_consent_goes_on(running, tmp_p
     assert "tier A" in told
 
 
+def test_a_paused_consent_is_told_to_the_lender_and_can_be_resumed(running, tmp_path):  # noqa: F811
+    with running.world.lender() as lender:
+        subject_id, consent, _ = running.consented(lender)
+    file, me = tmp_path / "a.consent", running.world.home(f"person-{running.count}")
+    file.write_text(consent)
+    asked = ["lender", "ask", "--policy", POLICY, "--subject", subject_id, "--consent", file]
+    asked += ["--home", running.home(LENDER).folder, "-o", tmp_path / "a"]
+
+    assert "已暂停" in run("borrower", "pause", file, home=me)
+    assert "CONSENT_PAUSED" in run(*asked, code=2)
+    assert "已恢复" in run("borrower", "resume", file, home=me)
+    assert "tier A" in run(*asked)
+
+
 def test_what_was_not_bound_is_not_lost(running):  # noqa: F811
     told = run("provider", "freeze", "00" * 16, home=running.home(PROVIDER).folder, code=2)
     assert "NO_SUCH_BINDING" in told

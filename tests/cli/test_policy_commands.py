@@ -42,6 +42,36 @@ def test_lint_shows_bits_per_question_and_in_all(files):
     assert found["asked_bits"] > len({item["claim"] for item in found["claims"]})
 
 
+def test_lint_says_how_exactly_several_policies_together_can_tell_a_claim(files):
+    told = run("lint", *files)
+    assert "utilisation_bp: 4 cells on 14 bands, the narrowest has 1" in told
+    assert "TOO_NARROW" not in told
+    promise = "narrowest: {consumer-revolving/1: {utilisation_bp: 2}}\n"
+    files[0].write_text(SHIPPED + promise, "utf-8")
+    assert "the narrowest has 2" in run("lint", files[0])
+    told = run("lint", *files)
+    assert "utilisation_bp is promised 2 bands, one lender is refused (TOO_NARROW)" in told
+    found = json.loads(run("lint", *files, "--json"))
+    assert [item["policy"]["version"] for item in found["policies"]] == [1, 2]
+    kept = {item["claim"]: item["kept"] for item in found["meter"]}
+    assert [claim for claim, is_kept in kept.items() if not is_kept] == ["utilisation_bp"]
+
+
+def test_lint_refuses_a_policy_that_asks_more_exactly_than_it_promises(files):
+    promise = "narrowest: {consumer-revolving/1: {utilisation_bp: 3}}\n"
+    files[0].write_text(SHIPPED + promise, "utf-8")
+    assert "BELOW_NARROWEST" in run("lint", files[0], code=1)
+
+
+def test_explain_says_what_is_promised_in_both_languages(files):
+    promise = "narrowest: {consumer-revolving/1: {utilisation_bp: 2}}\n"
+    files[0].write_text(SHIPPED + promise, "utf-8")
+    english = run("explain", files[0], "--language", "en")
+    assert "Share of the limit in use: all answers to this lender in 401 days together" in english
+    assert "within 2 steps" in english
+    assert "额度使用率：该机构在 401 天内" in run("explain", files[0])
+
+
 def test_lint_refuses_a_threshold_off_the_ladder_with_exit_code_1(files):
     files[0].write_text(SHIPPED.replace("below: 8000", "below: 8001"), "utf-8")
     assert "NOT_ON_LADDER" in run("lint", files[0], code=1)
@@ -79,7 +109,10 @@ def test_a_policy_goes_from_one_operator_to_the_other_and_into_force(files, tmp_
         "sign", proposal, "-o", proposal, "--home", second, "--until", "2099-01-02", code=2
     )
     assert "Approvals: 2 of 2" in run("sign", proposal, "-o", proposal, "--home", second)
-    assert "Published: revolving-standing version 2" in run("publish", service, proposal)
+    published = run("publish", service, proposal)
+    assert "Published: revolving-standing version 2" in published
+    assert "utilisation_bp: with the policies in force, single bands can become" in published
+    assert "credit_limit: with the policies in force" not in published
     assert run("list", service).count("in force") == 3
     found = json.loads(run("list", service, "--json"))
     assert [(pin["id"], pin["version"]) for pin in found][-1] == ("revolving-standing", 2)

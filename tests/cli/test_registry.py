@@ -163,3 +163,21 @@ def test_the_operator_enters_its_own_licence_as_a_bureau(deployment, service):
     run("bureau", service, "PCR-1", "--until", "2099-01-01")
     found = trust(deployment).bundle.bureau
     assert (found.number, found.valid_until) == ("PCR-1", seconds("2099-01-02") - 1)
+
+
+# -- rules of misuse
+
+
+def test_the_rules_in_force_are_shown_and_others_are_checked_before_they_are(service, tmp_path):
+    shipped = json.loads(run("rules", "show", service, "--json"))
+    assert (shipped["name"], shipped["rules"]["burst"]["window"]) == ("shipped", 60)
+    assert shipped["digest"] in run("rules", "show")
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "misuse: own\nversion: 2\nlook_every: 60\nmany-lenders: {window: 60, lenders: 2}\n"
+    )
+    assert "own 2" in run("rules", "lint", own)
+    own.write_text(own.read_text() + "burst: {window: 5}\n")
+    told = run("rules", "lint", own, code=2)
+    assert "BAD_RULES" in told
+    assert "credproof rules lint" in told

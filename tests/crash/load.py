@@ -106,7 +106,8 @@ class Asker(Client):
     def work(self) -> None:
         request = self._lender.request(self._subject, policy_id="revolving-standing")
         checked = self._borrower.check(request, self._lender.trust)
-        consent = self.until_answered(lambda: self._borrower.consent(checked, language="zh"))
+        consent = self._borrower.sign(checked, language="zh")  # a request is good for one
+        self.until_answered(lambda: self._borrower.grant(consent))
         self.ledger.consent(verify_consent(consent).id)
         ask = Ask(self._subject_id, "revolving-standing", consent)
         (asked,) = self.until_answered(lambda: self._lender.prepare([ask]))

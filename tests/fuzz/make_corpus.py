@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from importlib import resources
 
 from credproof import standard
+from credproof.attestation.oprf_key import prove_share
 from credproof.attestation.withdrawal import sign_withdrawal
 from credproof.base import jws
 from credproof.base.encoding import b64url, canonical_json, frame, tagged_hash
+from credproof.base.group import scalar_from
 from credproof.base.keys import P256Signer
+from credproof.base.oprf import public_key
 from credproof.borrower import Pass
 from credproof.log.audit import AuditState
 from credproof.log.checkpoint import Checkpoint
@@ -21,6 +24,9 @@ from credproof.log.entry import ChainPosition
 from credproof.log.note import sign_note
 from credproof.log.proof import TlogProof, format_proof
 from credproof.verification.consent import sign_revocation
+from credproof.verification.document import PAUSE
+from credproof.verification.link import link_to
+from credproof.verification.pausing import sign_pause
 from credproof.verification.trust import sign_trust
 from credproof.wire import answer as answer_wire
 from credproof.wire import trust as trust_wire
@@ -48,11 +54,14 @@ def tokens(world: World) -> Iterator[Seed]:
         "consent": consent,
         "jws": consent,
         "possession": jws.sign(world.borrower, jws.POSSESSION, possession, carry_key=True),
+        "pause": sign_pause(world.borrower, PAUSE, bytes(32), jti=bytes(16), now=NOW),
         "request": world.request(),
         "revocation": sign_revocation(world.borrower, bytes(32), now=NOW),
         "withdrawal": sign_withdrawal(world.bank, now=NOW, **withdrawal),
     }
     yield from ((name, "ed25519", token.encode()) for name, token in made.items())
+    yield "request", "return-to", world.request(return_to="https://shop.example/a?b=1").encode()
+    yield "link", "request", link_to("https://page.example:8443/a?b", world.request()).encode()
     # The header of a phone's consent; its signature is left out, for it is not the same twice.
     p256 = jws.canonical_json({"alg": "ES256", "jwk": phone.public.jwk(), "kid": phone.public.kid})
     yield "json", "p256-header", p256
@@ -138,8 +147,31 @@ def enrolment(world: World) -> Iterator[Seed]:
     pem = csr.public_bytes(serialization.Encoding.PEM).decode()
     digest = b64url(tagged_hash("csr", pem.encode()))
     claims = {"csr": digest, "iat": NOW, "id": "bank", "role": "provider", "title": "Bank"}
-    proof = jws.sign(world.bank, jws.ENROLMENT, claims, carry_key=True)
-    yield "enrolment", "bank", canonical_json({"csr": pem, "proof": proof})
+    custodian = {**claims, "id": "notary", "role": "custodian", "share": own_share(pem)}
+    for claimed in (claims, custodian):
+        proof = jws.sign(world.bank, jws.ENROLMENT, claimed, carry_key=True)
+        yield "enrolment", claimed["id"], canonical_json({"csr": pem, "proof": proof})
+
+
+def own_share(csr_pem: str) -> dict[str, str]:
+    """What a custodian says of its share, by a nonce that is the same every time."""
+    secret = scalar_from(seed_of("notary", 64))
+    bound_to = tagged_hash("csr", csr_pem.encode()) + b"notary"
+    proof = prove_share(secret, bound_to, seed_of("nonce", 64))
+    return {
+        "address": "notary.example:7445",
+        "element": b64url(proof.elements[0]),
+        "proof": b64url(proof.proof),
+        "public": b64url(public_key(secret)),
+    }
+
+
+def shared() -> Iterator[Seed]:
+    """What differs where a custodian holds a share of the OPRF key."""
+    world = World("notary")
+    bundle = world.finish(world.case())
+    yield "answer-bundle", "two-shares", answer_wire.to_bytes(bundle)
+    yield "trust-verified", "two-shares", trust_wire.package_of(world.trust()).to_bytes()
 
 
 def every_seed() -> Iterator[Seed]:
@@ -147,6 +179,7 @@ def every_seed() -> Iterator[Seed]:
     for make in (tokens, attestations, log, answers, trust, small, enrolment):
         yield from make(world)
     yield from documents()
+    yield from shared()
 
 
 def main() -> None:

@@ -29,7 +29,10 @@ from credproof.provider import verify_possession
 from credproof.records.mapping import parse_mapping
 from credproof.verification.answer import parse_answer
 from credproof.verification.consent import parse_request, verify_consent, verify_revocation
+from credproof.verification.document import PAUSE
 from credproof.verification.grammar import parse_policy
+from credproof.verification.link import request_of
+from credproof.verification.pausing import verify_pause
 from credproof.verification.text import parse_text
 from credproof.verification.trust import verify_trust
 from credproof.wire import answer as answer_wire
@@ -118,6 +121,7 @@ TARGETS: dict[str, Target] = {
     "frame": Target(encoding.parse_frame, encoding.frame),
     "json": Target(encoding.parse_json, encoding.canonical_json),
     "jws": Target(lambda data: jws.parse(text(data), jws.CONSENT), _token),
+    "link": Target(lambda data: request_of(text(data))),
     "loose-json": Target(encoding.parse_loose_json),
     "mapping": Target(parse_mapping),
     "note": Target(parse_note, _note),
@@ -128,6 +132,7 @@ TARGETS: dict[str, Target] = {
     "possession": Target(lambda data: verify_possession(text(data), provider="bank", now=NOW)),
     "presentation": Target(_presentation),
     "request": Target(lambda data: parse_request(text(data)).jws, _token),
+    "pause": Target(lambda data: verify_pause(text(data), PAUSE)),
     "revocation": Target(lambda data: verify_revocation(text(data))),
     "schema": Target(parse_schema),
     "sd-jwt": Target(lambda data: parse_token(text(data)).jws, _token),

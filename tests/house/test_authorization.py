@@ -9,16 +9,20 @@ import credproof.v1
 import grpc
 import pytest
 from credproof_server import app
+from credproof_server.custodian import serving
 from credproof_server.rpc.authorization import ANYONE, TABLE, allowed
 from grpc_health.v1 import health
 
 from tests.deployment import Deployment
 
 OURS = "/credproof."
+HEALTH = "grpc.health.v1.Health"
 DENIED = {
     ("participants", "/grpc.health.v1.Health/List"),
     ("borrowers", "/grpc.health.v1.Health/List"),
     ("borrowers", "/credproof.v1.RegistryService/PublishTrustBundle"),
+    ("custodian", "/grpc.health.v1.Health/List"),
+    ("borrowers", "/credproof.v1.RegistryService/LiftThrottle"),
 }
 """Served as part of a service whose other methods have rows; the guard refuses them to all."""
 
@@ -58,7 +62,7 @@ def noting(make, found: set[str]):
 
 @pytest.fixture
 async def served(tmp_path, monkeypatch) -> dict[str, set[str]]:
-    """What each listener has a handler for, as `credproof serve` wires them."""
+    """What each listener has a handler for, as `serve` and `custodian serve` wire them."""
     directory = Deployment(tmp_path).directory
     core = directory.open_core()
     found = {}
@@ -68,6 +72,10 @@ async def served(tmp_path, monkeypatch) -> dict[str, set[str]]:
             patch.setattr(grpc.aio, "server", noting(grpc.aio.server, found[name]))
             await listen(directory, core, health.aio.HealthServicer())
     core.close()
+    found["custodian"] = set()
+    with monkeypatch.context() as patch:
+        patch.setattr(grpc.aio, "server", noting(grpc.aio.server, found["custodian"]))
+        serving.make_server(None, None, health.aio.HealthServicer())
     return found
 
 
@@ -79,6 +87,9 @@ def strangers(served: dict[str, set[str]]) -> set[tuple[str, str]]:
 async def test_each_listener_serves_exactly_its_rows_health_and_reflection_too(served):
     assert strangers(served) == DENIED
     everywhere = served["participants"] & served["borrowers"]
+    assert served["custodian"] & everywhere == {
+        f"/{HEALTH}/{m}" for m in ("Check", "List", "Watch")
+    }
     assert {name.split("/")[1] for name in everywhere if not name.startswith(OURS)} == {
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",

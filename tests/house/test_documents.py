@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
-from credproof.base.errors import Refused, Unreachable, VerificationFailed
+from credproof.base.errors import Conflict, DataLoss, Refused, Unreachable, VerificationFailed
 from credproof.cli.advice import NEXT
-from credproof.cli.app import SERVER_COMMANDS, app
+from credproof.cli.app import PLUGINS, app
 from credproof.cli.output import print_error
 
 from tests.house.test_reasons import every, product, raised
@@ -139,6 +140,21 @@ def test_an_error_at_the_command_line_says_what_to_do(capsys, error, told):
     assert told in second
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        VerificationFailed("EXPIRED", "request has lapsed: ask the lender for a new one"),
+        Unreachable("NOT_SIGNED_YET", "the answer is not covered yet: ask again"),
+        DataLoss("LOG_BEHIND", "the log lacks entries: refill them with credproof restore"),
+        DataLoss("LOG_FORKED", "the log is not the one that was signed: restore that one"),
+        Conflict("CHAIN_BROKEN", "token does not continue the account's chain"),
+    ],
+)
+def test_what_the_message_says_is_not_said_again_nor_to_somebody_else(capsys, error):
+    print_error(error)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_advice_is_for_reasons_that_exist():
     assert set(NEXT) - every(product(), raised) == set()
 
@@ -154,15 +170,25 @@ def test_a_made_up_command_or_option_would_be_found():
     assert lacking("credproof provider")
 
 
+@pytest.mark.parametrize(("option", "most"), [("--days", 1830), ("--data-life", 3660)])
+def test_terms_that_no_consent_can_have_are_told_at_the_option(option, most):
+    line = "credproof lender request --subject ref:x --policy x -o x.request"
+    assert lacking(f"{line} {option} {most}") == []
+    (told,) = lacking(f"{line} {option} {most + 1}")
+    assert option in told
+    assert str(most) in told
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_file_that_a_document_links_to_is_there(path):
     links = re.findall(r"\]\(([^)#:]+)\)", path.read_text("utf-8"))
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_without_its_parts_every_server_command_says_what_to_install():
-    import credproof_server.cli as server
-
+@pytest.mark.parametrize("extra", PLUGINS)
+def test_without_its_parts_every_command_says_what_to_install(extra):
+    (point,) = entry_points(group="credproof.commands", name=extra)
     root = typer.Typer()
-    server.register(root)
-    assert set(typer.main.get_command(root).commands) == set(SERVER_COMMANDS)
+    root.callback()(lambda: None)
+    point.load()(root)
+    assert set(typer.main.get_command(root).commands) == set(PLUGINS[extra])

@@ -33,6 +33,42 @@ def test_an_address_in_the_lock_is_found():
     assert len(house.problems(house.LOCK, "--index-url somewhere\nx==1\n")) == 1
 
 
+def threats(*tests: str) -> list[str]:
+    rows = [f"| forge it | operator | a signature | {test} |" for test in tests]
+    return house.problems(house.THREATS, "\n".join([house.PROMISES, "|---|---|---|---|", *rows]))
+
+
+HERE = "tests/house/test_house_rules.py"
+
+
+def test_a_threat_whose_tests_exist_is_accepted():
+    function = test_a_threat_whose_tests_exist_is_accepted.__name__
+    assert threats(f"`{HERE}`", f"`{HERE}`, `{HERE}::{function}`") == []
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "",
+        "none yet",
+        "`tests/house/test_nothing.py`",
+        "`tests/house/__init__.py`",
+        "`tools/house.py`",
+        "`tests/house`",
+        f"`{HERE}`, `tests/house/test_nothing.py`",
+        f"`{HERE}::`",
+        f"`{HERE}::test_that_nobody_wrote`",
+        f"`{HERE}::threats`",
+    ],
+)
+def test_a_threat_without_a_test_that_exists_is_found(named):
+    assert len(threats(f"`{HERE}`", named)) == 1
+
+
+def test_a_document_of_threats_without_its_table_is_found():
+    assert len(house.problems(house.THREATS, "# Threats")) == 1
+
+
 def test_the_repository_keeps_the_rules():
     names = house.files()
     assert "tools/house.py" in names

@@ -46,16 +46,20 @@ CLIENT_ROOMS = {
     "wire": Room(f"{CORE} v1"),
     "standard": Room(CORE),
     "records": Room(CORE),
-    "home": Room(f"{CORE} wire"),
     "mirror": Room("base log"),
+    "web": Room("base"),
+    "custody": Room(CORE),
+    "home": Room(f"{CORE} wire custody"),
     "channel": Room(f"{CORE} v1 wire home"),
     "session": Room(f"{CORE} v1 wire home channel"),
-    "submission": Room(KIT),
-    "provider": Room(f"{KIT} submission"),
-    "lender": Room(KIT),
+    "pseudonyms": Room(f"{CORE} v1 home channel"),
+    "submission": Room(f"{KIT} pseudonyms"),
+    "provider": Room(f"{KIT} pseudonyms submission"),
+    "lender": Room(f"{KIT} pseudonyms"),
     "borrower": Room(KIT),
     "auditor": Room(KIT),
-    "cli": Room(f"{KIT} submission {SDK}"),
+    "cli": Room(f"{KIT} pseudonyms submission {SDK}"),
+    "page": Room(f"{KIT} borrower cli web"),
 }
 """From the ground up: a row names only rows above it."""
 
@@ -63,14 +67,14 @@ SERVER_ROOMS = {
     "__init__": Room(""),
     "config": Room("", f"{GRPC} {SQL} {USERS}"),
     "authority": Room("", f"{GRPC} {SQL} {USERS}"),
+    "conduct": Room("", f"{EFFECTS} {GRPC} {SQL} {USERS}"),
     "storage": Room("", f"{GRPC} {USERS}"),
     "log": Room("storage", f"{GRPC} {USERS}"),  # has SQL: it loads and writes its own entries
-    "service": Room("config storage log", f"{GRPC} {SQL} {USERS}"),
+    "service": Room("config conduct storage log", f"{GRPC} {SQL} {USERS}"),
     "rpc": Room("service", f"{SQL} {USERS}"),
-    "directory": Room("config authority storage log service", f"{GRPC} {SQL} {USERS}"),
-    "web": Room("", f"{GRPC} {SQL} {USERS}"),
+    "directory": Room("config authority conduct storage log service", f"{GRPC} {SQL} {USERS}"),
     "tile_listener": Room("service", f"{GRPC} {SQL} {USERS}"),
-    "app": Room("log service rpc directory web tile_listener", f"{SQL} {USERS}"),
+    "app": Room("log service rpc directory tile_listener", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
     "standing": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "policies": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
@@ -81,15 +85,20 @@ SERVER_ROOMS = {
         "config storage log service directory row_checks", f"{GRPC} {USERS}"
     ),  # opens copies
     "new_origin": Room("config log service directory admission", f"{SQL} {USERS}"),
+    "custodian": Room(
+        "config storage log service rpc directory", f"sqlalchemy alembic sqlite3 {USERS}"
+    ),
+    "custodian_cli": Room("custodian"),
     "demo": Room(
-        "directory admission standing setup checking"
+        "custodian directory admission standing setup checking"
     ),  # lies: writes to databases by hand
     "registry_cli": Room("directory admission standing"),
+    "rules_cli": Room("conduct directory"),
     "policy_cli": Room("directory policies"),
-    "witness": Room("web", f"{GRPC} sqlalchemy alembic credproof_server.storage"),
+    "witness": Room("", f"{GRPC} sqlalchemy alembic credproof_server.storage"),
     "cli": Room(
-        "directory app admission setup checking backups new_origin demo registry_cli policy_cli"
-        " witness"
+        "directory app admission setup checking backups new_origin custodian_cli demo"
+        " registry_cli policy_cli rules_cli witness"
     ),
 }
 """From the ground up: a row names only rows above it."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
-from credproof.base.encoding import canonical_json
+from credproof.base.encoding import b64url, canonical_json
 from credproof.base.errors import CredproofError, Malformed, VerificationFailed
-from credproof.base.limits import INTEGER_MAX
+from credproof.base.limits import ENTRY_BYTES_MAX, INTEGER_MAX
 from credproof.log.audit import AuditState, LogAudit, parse_state
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
-from credproof.log.entry import ChainPosition, parse_entry
+from credproof.log.continued import ENTRY_CONTINUED
+from credproof.log.entry import ChainPosition, entry_hash, parse_entry
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +77,64 @@ def test_a_log_that_did_not_grow_continues_an_audit():
 
 def test_an_audit_of_an_empty_log_ends_where_it_began():
     assert audit(made(0)).state == AuditState()
+
+
+def outcome(lines: list[bytes], size: int, trusted: AuditState) -> object:
+    """Where an audit ends that is fed pages of this size (0: lines), or what it says is wrong."""
+    found = LogAudit(trusted=trusted)
+    try:
+        for start in range(0, len(lines), size or 1):
+            if size:
+                found.feed_page(lines[start : start + size])
+            else:
+                found.feed(lines[start])
+    except CredproofError as error:
+        return type(error), error.reason, error.message, found.size
+    return found.state, found._kinds, found._continued
+
+
+CHANGES = {
+    "nothing": lambda lines, at: None,
+    "left out": lambda lines, at: lines.pop(at),
+    "twice": lambda lines, at: lines.insert(at, lines[at]),
+    "last first": lambda lines, at: lines.insert(at, lines.pop()),
+    "other byte": lambda lines, at: lines.__setitem__(at, lines[at].replace(b"bank", b"bonk")),
+    "no entry": lambda lines, at: lines.__setitem__(at, b"{}"),
+    "bad fields": lambda lines, at: lines.__setitem__(at, lines[at].replace(b"{}", b"{ }")),
+    "too late": lambda lines, at: lines.__setitem__(
+        at, lines[at].replace(b'"time":1', b'"time":9')
+    ),
+    "beyond": lambda lines, at: lines.__setitem__(
+        at, lines[at].replace(b'"time":', b'"time":999999')
+    ),
+    "too long": lambda lines, at: lines.__setitem__(
+        at, lines[at].replace(b"{}", b'{"note":"' + b"a" * ENTRY_BYTES_MAX + b'"}')
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@given(size=st.integers(1, 12), at=st.integers(0, 9), seen=st.integers(0, 10))
+def test_pages_are_accepted_and_refused_as_their_lines_are(change, size, at, seen):
+    trusted = audit(made(seen)).state
+    lines = list(made(10).lines)
+    CHANGES[change](lines, at)
+    assert outcome(lines, size, trusted) == outcome(lines, 0, trusted)
+
+
+def test_a_page_in_which_the_log_is_continued_is_read_line_by_line():
+    log = made(3)
+    fields = {"origin": "old.example/log", "root": b64url(bytes(32)), "tree_size": 3}
+    entry = replace(
+        parse_entry(log.lines[2]),
+        seq=3,
+        kind=ENTRY_CONTINUED,
+        fields=fields,
+        prev=entry_hash(log.lines[2]),
+    )
+    lines = [*log.lines, entry.to_line()]
+    assert len(outcome(lines, 0, AuditState())[2]) == 1
+    assert outcome(lines, 4, AuditState()) == outcome(lines, 0, AuditState())
 
 
 @pytest.mark.parametrize("bad", [b"{}", b"", LINE + b" ", LINE[:-1], LINE.replace(b"bank", b"B")])

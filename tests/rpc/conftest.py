@@ -17,6 +17,7 @@ from credproof.records.mapping import Record
 from credproof_server.demo.world import AUDITOR, LENDER, PROVIDER, World
 from credproof_server.directory import now
 
+from tests.deployment import watch
 from tests.world import GOOD
 
 
@@ -71,6 +72,7 @@ class Running:
 def running(tmp_path_factory) -> Iterator[Running]:
     world = World(tmp_path_factory.mktemp("running"))
     world.make()
+    watch(world.service, "")  # some tests ask as attackers do, and all share one lender
     with world.served():
         world.populate()
         yield Running(world)

@@ -97,10 +97,9 @@ def test_another_borrower_cannot_revoke_a_consent(running, lender):
 def test_granting_again_gives_the_same_consent(running, lender):
     subject_id, borrower = running.person()
     request = lender.request(lender.subject(subject_id), policy_id=POLICY)
-    checked = borrower.check(request)
-    borrower.consent(checked, language="en")
-    again = borrower.consent(checked, language="en")
-    assert lender.ask(lender.subject(subject_id), policy_id=POLICY, consent=again)
+    consent = borrower.consent(borrower.check(request), language="en")
+    borrower.grant(consent)
+    assert lender.ask(lender.subject(subject_id), policy_id=POLICY, consent=consent)
 
 
 # -- the same request again

@@ -21,7 +21,7 @@ from credproof.verification.consent import (
 )
 from credproof.verification.document import Device
 from credproof.verification.grammar import parse_policy
-from credproof.verification.notice import notice_digest, notice_text, text_in
+from credproof.verification.notice import notice_digest, notice_digests, notice_text, text_in
 from credproof.verification.participant import NEVER
 from credproof.verification.policy import Policy
 from credproof_server.service.answering import Ask, Settle
@@ -113,8 +113,9 @@ class Asking:
             data_life_days=30,
         )
         times = {"issued_at": now, "open_until": now + 3600}
-        request = parse_request(sign_request(self.lend, terms, jti=os.urandom(16), **times))
         trust = self.core.trust
+        said = {"jti": os.urandom(16), "notices": notice_digests(trust, terms)}
+        request = parse_request(sign_request(self.lend, terms, **said, **times))
         notice = Notice(notice_digest(notice_text(trust, terms, text_in(trust, "zh"))), "zh")
         by = signer or self.borrower
         return sign_consent(by, request, jti=os.urandom(16), now=now, notice=notice)
@@ -134,7 +135,7 @@ class Asking:
 
     async def give(self, draft) -> int | None:
         """Have the sequencer decide: the log index of the answer, or its error."""
-        (settled,) = (await self.core.commit(Settle([(draft.ask, draft)]))).value
+        (settled,) = (await self.core.commit(Settle(self.core.rules, [(draft.ask, draft)]))).value
         if isinstance(settled, Exception):
             raise settled
         return settled

@@ -166,8 +166,11 @@ async def test_nothing_is_damaged_in_a_service_with_rows_of_many_kinds(core, dep
         "conflict": 1,
         "consent": 2,
         "signature": 0,
+        "pause": 0,
+        "resumption": 0,
         "answer": 2,
         "trust bundle": core.trust.bundle.version,
+        "anomaly": 0,
     }
 
 

@@ -100,7 +100,7 @@ async def test_an_address_that_is_taken_is_told(deployment, core):
 def test_a_service_that_ends_before_it_listens_is_told():
     command = [sys.executable, "-c", "print('no service')"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        refused("NOT_STARTED", lambda: demo._await_start(process))
+        refused("NOT_STARTED", lambda: demo._await_start(process, "service"))
 
 
 # -- stored rows

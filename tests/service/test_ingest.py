@@ -287,7 +287,7 @@ async def test_3_a_key_that_is_withdrawn_while_the_batch_waits_is_refused_in_the
     prepared = ingest._prepare("bank", seal(core.trust, [package(statement(), bank)]))
     core.sequencer.state.trust = _with_bank(core.trust, keys=())
 
-    (result,) = (await core.commit(AcceptBatch("bank", prepared))).value
+    (result,) = (await core.commit(AcceptBatch("bank", prepared, core.rules))).value
     assert (result.step, result.reason) == (3, "UNKNOWN_KEY")
     assert count(core, attestations) == 0
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from credproof.attestation.pseudonym import oprf_key_id
 from credproof.base.errors import Conflict, Refused
 from credproof.base.group import hash_to_group
-from credproof.base.oprf import public_key
 from credproof.wire.errors import code_of
 from credproof_server.config import Quotas
 from credproof_server.service.pseudonyms import CountEvaluations, Pseudonyms
@@ -28,8 +26,7 @@ def guesses(count: int) -> list[bytes]:
 
 
 async def evaluate(core, count: int, *, name: str = "lend", role: str = "lender"):
-    key_id = oprf_key_id(public_key(core.keys.oprf))
-    return await Pseudonyms(core).evaluate(name, role, key_id, guesses(count))
+    return await Pseudonyms(core).evaluate(name, role, core.trust.oprf_key.id, guesses(count))
 
 
 async def refused(core, count: int, **caller) -> None:
@@ -87,7 +84,8 @@ async def test_the_count_outlives_a_restart(metered, deployment):
 
 
 async def test_callers_that_race_do_not_pass_the_quota_together(metered):
-    futures = [metered.sequencer.submit(CountEvaluations("lend", 2, 3)) for _ in range(4)]
+    key_id = metered.trust.oprf_key.id
+    futures = [metered.sequencer.submit(CountEvaluations("lend", key_id, 2, 3)) for _ in range(4)]
     outcomes = [future.exception() for future in futures]
     assert [getattr(error, "reason", None) for error in outcomes] == [
         None,

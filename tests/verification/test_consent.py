@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from credproof.base import jws
+from credproof.base.encoding import canonical_json, parse_json
 from credproof.base.errors import CredproofError
 from credproof.base.keys import P256Signer
+from credproof.verification.checked import CheckedRequest, check_request
 from credproof.verification.consent import (
     Notice,
     parse_request,
@@ -14,11 +18,15 @@ from credproof.verification.consent import (
     verify_consent,
     verify_revocation,
 )
+from credproof.verification.notice import notice_digests, notice_text, text_in
+from credproof.verification.text import parse_text
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.world import DOMAIN, NOW, POLICY, World, signer_of
 
 WORLD = World()
+TRUST = WORLD.trust()
+TEXT = text_in(TRUST, "en")
 
 
 def refused(reason: str, work) -> None:
@@ -101,6 +109,64 @@ def test_a_request_for_elsewhere_or_another_time_is_refused(how, reason):
 def test_a_request_that_stays_open_for_too_long_is_refused():
     token = WORLD.request(open_until=NOW + 90 * 86_400)
     refused("BAD_CONSENT", lambda: parse_request(token))
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"notices": {}}, "BAD_CONSENT"),
+        ({"notices": {"de": bytes(32)}}, "BAD_MEMBER"),
+        ({"notices": {"en": bytes(31)}}, "WRONG_LENGTH"),
+        ({"return_to": "http://shop.example"}, "BAD_URL"),
+        ({"return_to": ""}, "BAD_URL"),
+    ],
+)
+def test_a_request_says_what_must_be_shown_and_sends_nobody_astray(said, reason):
+    refused(reason, lambda: parse_request(WORLD.request(**said)))
+
+
+def test_a_request_may_say_where_the_person_goes_afterwards():
+    url = "https://shop.example/loan?case=7"
+    assert parse_request(WORLD.request(return_to=url)).return_to == url
+    assert parse_request(WORLD.request()).return_to is None
+
+
+def checked(trust=TRUST, **said: object) -> CheckedRequest:
+    said = {"notices": notice_digests(TRUST, WORLD.terms()), **said}
+    return check_request(WORLD.request(**said), trust, sub=WORLD.sub, via=DOMAIN, now=NOW)
+
+
+def test_the_borrower_is_shown_what_the_lender_has_signed():
+    for language in ("en", "zh"):
+        text = text_in(TRUST, language)
+        assert checked().notice(language) == notice_text(TRUST, WORLD.terms(), text)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_request_with_another_notice_is_refused_whichever_language_is_shown(language):
+    notices = {**notice_digests(TRUST, WORLD.terms()), language: bytes(32)}
+    refused("OTHER_NOTICE", lambda: checked(notices=notices))
+
+
+def test_a_notice_of_other_terms_is_refused():
+    longer = WORLD.terms(data_life_days=31)
+    refused("OTHER_NOTICE", lambda: checked(notices=notice_digests(TRUST, longer)))
+
+
+def test_a_language_that_the_lender_has_not_signed_is_not_shown():
+    notices = notice_digests(TRUST, WORLD.terms())
+    only = checked(notices={"zh": notices["zh"]})
+    assert only.notice("zh")
+    refused("BAD_LANGUAGE", lambda: only.notice("en"))
+
+
+def test_a_notice_in_an_older_text_is_still_shown_as_it_was_signed():
+    """The operator publishes new texts while a request is on its way."""
+    newer = parse_text(canonical_json(parse_json(TEXT.document) | {"version": TEXT.version + 1}))
+    documents = [*TRUST.documents, newer.document]
+    bundle = replace(TRUST.bundle, texts=(*TRUST.bundle.texts, newer.digest))
+    later = replace(TRUST, bundle=bundle, documents=tuple(documents))
+    assert checked(later).notice("en") == checked().notice("en")
 
 
 def test_a_consent_without_its_key_is_refused():

@@ -98,6 +98,10 @@ def test_nothing_changes_between_a_policy_and_itself():
         (lambda d: d["title"].update(en="Other"), "title: "),
         (lambda d: d.update(caps={"answers": "2 per day"}), "answers: 1 per consent -> 2 per day"),
         (lambda d: d["otherwise"].update(reasons="first_failing"), "REFER tells: silent"),
+        (
+            lambda d: d.update(narrowest={"consumer-revolving/1": {"utilisation_bp": 2}}),
+            "narrowest: nothing -> consumer-revolving/1 utilisation_bp 2 bands",
+        ),
         (lambda d: d["tiers"][0]["offer"].update(limit_up_to=1), "tier A offers: "),
         (lambda d: d["tiers"][0]["when"].reverse(), "tier A needs: "),
         (lambda d: d["tiers"].reverse(), "order of tiers: A, B -> B, A"),

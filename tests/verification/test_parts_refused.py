@@ -62,7 +62,7 @@ def test_a_scalar_is_not_made_from_nothing(entropy):
 
 
 def test_an_empty_batch_is_neither_evaluated_nor_opened():
-    refused("EMPTY_BATCH", lambda: oprf.evaluate(WORLD.oprf_secret, []))
+    refused("EMPTY_BATCH", lambda: oprf.evaluate(WORLD.oprf_secrets[0], []))
     sealed = WORLD.sealing.public.seal([], ROUTE)
     refused("EMPTY_BATCH", lambda: WORLD.sealing.open(sealed, ROUTE))
 

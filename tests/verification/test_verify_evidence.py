@@ -285,7 +285,7 @@ def test_7_a_transcript_under_a_key_that_is_not_pinned_is_refused(world):
 
 def test_7_a_transcript_with_a_false_evaluation_is_refused(world):
     _, other = world.identify("ref:another")
-    transcript = replace(world.transcript, evaluated_element=other.evaluated_element)
+    transcript = replace(world.transcript, parts=other.parts)
     case = world.case()
     case.kept = replace(case.kept, transcript=transcript)
     refused(world, world.finish(case), step=7, reason="BAD_DLEQ_PROOF")

@@ -102,8 +102,9 @@ class Chain:
 
     def walk(self, value: bytes, start: int, stop: int = 0) -> bytes:
         """From x_start down to x_stop: x_{j-1} = SHA-256(context ‖ u32(j) ‖ x_j)."""
-        for j in range(start, stop, -1):
-            value = hashlib.sha256(self.context + _U32[j] + value).digest()
+        context, sha256 = self.context, hashlib.sha256
+        for position in _U32[start:stop:-1]:
+            value = sha256(context + position + value).digest()
         return value
 
     def prove(self, secret: bytes, start: int, position: int) -> bytes:

@@ -1,7 +1,7 @@
 """Pseudonyms: what stands for a borrower, computed without showing the id to anybody.
 
-`sub` is a tagged hash of the OPRF output for the id, under the service's key
-(`docs/PROTOCOL.md`, "Pseudonym").
+`sub` is a tagged hash of the OPRF output for the id, under a key whose shares the service and
+its custodians hold (`docs/PROTOCOL.md`, "Pseudonym").
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from credproof.attestation.oprf_key import Evaluation, OprfKey
 from credproof.base import oprf
 from credproof.base.encoding import tagged, tagged_hash
 from credproof.base.errors import Malformed
@@ -92,13 +93,8 @@ ID_SCHEMES = tuple(_SCHEMES)
 """The schemes of ids: a schema says which of them its attestations are about."""
 
 
-def oprf_key_id(public: bytes) -> str:
-    """The fingerprint of an OPRF public key: 32 hexadecimal digits."""
-    return tagged_hash("oprf-key", public).hex()[:32]
-
-
 def pseudonym(subject: SubjectId, key_id: str, blind: bytes, evaluated: bytes) -> bytes:
-    """`sub`, 32 bytes, from an evaluated element whose proof is verified already."""
+    """`sub`, 32 bytes, from an evaluated element whose proofs are verified already."""
     output = oprf.finalize(subject.input, blind, evaluated)
     return tagged_hash("sub", key_id.encode(), output)
 
@@ -111,16 +107,15 @@ class Blinded:
     blinds: tuple[bytes, ...] = field(repr=False)
     elements: tuple[bytes, ...]
 
-    def finish(self, evaluated: Sequence[bytes], proof: bytes, public: bytes) -> tuple[bytes, ...]:
-        """The pseudonyms, once the service has evaluated the elements.
+    def finish(self, evaluations: Sequence[Evaluation], key: OprfKey) -> tuple[bytes, ...]:
+        """The pseudonyms, once every holder of the key has evaluated the elements.
 
         Raises:
-            Malformed, VerificationFailed: as `oprf.verify_evaluation`.
+            Malformed, VerificationFailed: as `OprfKey.combine`.
         """
-        oprf.verify_evaluation(public, self.elements, evaluated, proof)
-        key_id = oprf_key_id(public)
+        evaluated = key.combine(self.elements, evaluations)
         triples = zip(self.subjects, self.blinds, evaluated, strict=True)
-        return tuple(pseudonym(subject, key_id, r, element) for subject, r, element in triples)
+        return tuple(pseudonym(subject, key.id, r, element) for subject, r, element in triples)
 
 
 def begin(subjects: Sequence[SubjectId], blinds: Sequence[bytes]) -> Blinded:
@@ -131,26 +126,35 @@ def begin(subjects: Sequence[SubjectId], blinds: Sequence[bytes]) -> Blinded:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One holder's part in a transcript: its evaluated element and the proof over it alone."""
+
+    evaluated_element: bytes
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """What shows, years later, that a pseudonym follows from an id under a pinned key.
 
-    It holds the id in clear: it stays with the lender, who knows the borrower anyway.
+    It holds the id in clear: it stays with the lender, who knows the borrower anyway. Its parts
+    are in the order of the key's shares.
     """
 
     subject_id: str = field(repr=False)
     key_id: str
     blind: bytes = field(repr=False)
-    evaluated_element: bytes
-    proof: bytes
+    parts: tuple[Part, ...]
 
 
-def verify_transcript(transcript: Transcript, public: bytes) -> bytes:
-    """The `sub` that the transcript proves under the OPRF key `public`.
+def verify_transcript(transcript: Transcript, key: OprfKey) -> bytes:
+    """The `sub` that the transcript proves under an OPRF key, each share by its own proof.
 
     Raises:
         Malformed: `BAD_SUBJECT_ID`, `BAD_SCALAR`, `BAD_ELEMENT`.
-        VerificationFailed: `BAD_DLEQ_PROOF`.
+        VerificationFailed: `BAD_DLEQ_PROOF`, naming the holder.
     """
     subject = parse_subject_id(transcript.subject_id)
     blinded = begin([subject], [transcript.blind])
-    return blinded.finish([transcript.evaluated_element], transcript.proof, public)[0]
+    parts = [Evaluation((part.evaluated_element,), part.proof) for part in transcript.parts]
+    return blinded.finish(parts, key)[0]

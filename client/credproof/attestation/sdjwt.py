@@ -42,7 +42,12 @@ class Disclosure:
 
 def make_disclosure(salt: bytes, name: str, value: Json) -> Disclosure:
     """The disclosure of a member, in canonical JSON."""
-    return Disclosure(b64url(canonical_json([b64url(salt), name, value])), name, value)
+    return Disclosure(disclosure_text(salt, name, value), name, value)
+
+
+def disclosure_text(salt: bytes, name: str, value: Json) -> str:
+    """The text of a member's disclosure alone, in canonical JSON."""
+    return b64url(canonical_json([b64url(salt), name, value]))
 
 
 def digest_of(text: str) -> str:

@@ -8,18 +8,18 @@ Format: `docs/PROTOCOL.md`, "Attestation".
 from __future__ import annotations
 
 import datetime as dt
-import hmac
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from credproof.attestation.ladder import DIRECTIONS, Chain, Condition, Direction
 from credproof.attestation.schema import Schema, Value
-from credproof.attestation.sdjwt import Disclosure, make_disclosure
+from credproof.attestation.sdjwt import Disclosure, digest_of, disclosure_text, make_disclosure
 from credproof.base import jws
 from credproof.base.encoding import Json, b64url, canonical_json, frame, tagged
 from credproof.base.errors import VerificationFailed
 from credproof.base.keys import Signer
+from credproof.base.mac import Mac
 
 SEED_BYTES = 32
 JTI_BYTES = 16
@@ -73,9 +73,9 @@ class Opening:
 
     def payload(self) -> bytes:
         """The canonical payload of the token, rebuilt from nothing but statement and seed."""
-        statement = self.statement
+        statement, secrets = self.statement, self._secrets()
         members: dict[str, Json] = {
-            "_sd": sorted(self._digests()),
+            "_sd": sorted(self._digests(secrets)),
             "_sd_alg": "sha-256",
             "as_of": statement.as_of.isoformat(),
             "currency": statement.currency,
@@ -83,7 +83,7 @@ class Opening:
             "iat": statement.issued_at,
             "iss": statement.issuer,
             "jti": b64url(statement.jti),
-            "ladders": self._anchors(),
+            "ladders": self._anchors(secrets),
             "schema": b64url(statement.schema.digest),
             "sub": b64url(statement.sub),
             "sums": {},
@@ -100,7 +100,7 @@ class Opening:
         value = self._openable()[name]
         if value is None:
             raise VerificationFailed("NOT_PROVABLE", "nothing was attested under this name")
-        return self._make(name, value)
+        return make_disclosure(self._secrets().salt(name), name, value)
 
     def prove(self, condition: Condition) -> bytes:
         """The 32-byte ladder proof of a condition.
@@ -109,57 +109,70 @@ class Opening:
             VerificationFailed: `NOT_PROVABLE` when it does not hold or is unknown.
         """
         claim, direction = condition.claim, condition.direction
-        position = self.statement.schema.ladders[claim].position(direction, condition.threshold)
-        chain, secret, start = self._chain(claim, direction)
-        return chain.prove(secret, start, position)
+        ladder = self.statement.schema.ladders[claim]
+        position = ladder.position(direction, condition.threshold)
+        secret, start = self._secrets().of(direction, claim), self._start(claim, direction)
+        return self._chain(claim, direction).prove(secret, start, position)
 
     def _openable(self) -> dict[str, Json]:
         statement = self.statement
         return {**statement.values, **statement.facts(), **statement.hidden}
 
-    def _digests(self) -> Iterator[str]:
+    def _digests(self, secrets: Secrets) -> Iterator[str]:
         for name, value in self._openable().items():
             if value is None:
-                yield b64url(self._secret("decoy", name))
+                yield b64url(secrets.of("decoy", name))
             else:
-                yield self._make(name, value).digest
+                yield digest_of(disclosure_text(secrets.salt(name), name, value))
 
-    def _make(self, name: str, value: Json) -> Disclosure:
-        return make_disclosure(self._secret("salt", name)[:SALT_BYTES], name, value)
-
-    def _anchors(self) -> dict[str, Json]:
+    def _anchors(self, secrets: Secrets) -> dict[str, Json]:
         return {
-            claim: {direction: b64url(self._anchor(claim, direction)) for direction in DIRECTIONS}
+            claim: {
+                direction: b64url(
+                    self._chain(claim, direction).walk(
+                        secrets.of(direction, claim), self._start(claim, direction)
+                    )
+                )
+                for direction in DIRECTIONS
+            }
             for claim in self.statement.schema.ladders
         }
 
-    def _anchor(self, claim: str, direction: Direction) -> bytes:
-        chain, secret, start = self._chain(claim, direction)
-        return chain.walk(secret, start)
-
-    def _chain(self, claim: str, direction: Direction) -> tuple[Chain, bytes, int]:
+    def _chain(self, claim: str, direction: Direction) -> Chain:
         statement = self.statement
-        ladder, value = statement.schema.ladders[claim], statement.values[claim]
-        start = ladder.start(direction, value if isinstance(value, int) else None)
-        chain = Chain.of(statement.issuer, statement.jti, claim, direction, ladder)
-        return chain, self._secret(direction, claim), start
+        ladder = statement.schema.ladders[claim]
+        return Chain.of(statement.issuer, statement.jti, claim, direction, ladder)
 
-    def _secret(self, kind: str, name: str) -> bytes:
-        """HMAC-SHA256 under the seed: 32 bytes for one use only."""
-        named = _of_token(self.statement.issuer, self.statement.jti) + _of_name(kind, name)
-        return hmac.digest(self.seed, named, "sha256")
+    def _start(self, claim: str, direction: Direction) -> int:
+        value = self.statement.values[claim]
+        ladder = self.statement.schema.ladders[claim]
+        return ladder.start(direction, value if isinstance(value, int) else None)
 
-
-# One frame, made of two: all secrets of a token begin alike, and those of a name end alike.
+    def _secrets(self) -> Secrets:
+        return Secrets(self.seed, self.statement.issuer, self.statement.jti)
 
 
-@lru_cache(maxsize=8)
-def _of_token(issuer: str, jti: bytes) -> bytes:
-    return tagged("secret", issuer.encode(), jti)
+class Secrets:
+    """The secrets of one token: HMAC-SHA256 under its seed, 32 bytes for one use only."""
+
+    __slots__ = ("_mac", "_token")
+
+    def __init__(self, seed: bytes, issuer: str, jti: bytes) -> None:
+        self._mac = Mac(seed)
+        self._token = tagged("secret", issuer.encode(), jti)
+
+    def of(self, kind: str, name: str) -> bytes:
+        """The secret of this kind that belongs to a member."""
+        return self._mac.digest(self._token + _of_name(kind, name))
+
+    def salt(self, name: str) -> bytes:
+        """The salt of a member's disclosure."""
+        return self.of("salt", name)[:SALT_BYTES]
 
 
 @lru_cache(maxsize=1024)
 def _of_name(kind: str, name: str) -> bytes:
+    """The end of a secret's frame: those of a token begin alike, those of a name end alike."""
     return frame((kind.encode(), name.encode()))
 
 

@@ -17,8 +17,7 @@ or a secret.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 
@@ -76,11 +75,22 @@ class Internal(CredproofError):
     """A fault in credproof itself; nothing more about it is told."""
 
 
-@contextmanager
-def step(number: int) -> Iterator[None]:
+class step:  # noqa: N801 - it reads as what it is: `with step(3):`
     """Mark whatever fails inside as found by the numbered check `number`."""
-    try:
-        yield
-    except CredproofError as error:
-        error.at_step(number)
-        raise
+
+    __slots__ = ("_number",)
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, CredproofError):
+            error.at_step(self._number)

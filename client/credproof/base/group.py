@@ -89,10 +89,14 @@ def expand_message(message: bytes, tag: bytes, size: int) -> bytes:
     block, output, count = bytes(_HASH_BYTES), b"", 0
     while len(output) < size:
         count += 1
-        mixed = bytes(a ^ b for a, b in zip(first, block, strict=True))
-        block = hashlib.sha512(mixed + bytes([count]) + tag_prime).digest()
+        block = hashlib.sha512(_xor(first, block) + bytes([count]) + tag_prime).digest()
         output += block
     return output[:size]
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    mixed = int.from_bytes(left, "big") ^ int.from_bytes(right, "big")
+    return mixed.to_bytes(len(left), "big")
 
 
 def hash_to_group(message: bytes, tag: bytes) -> bytes:

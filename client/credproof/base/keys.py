@@ -7,6 +7,7 @@ accepts what an auditor's tool refuses is a fork of the truth.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import nacl.exceptions
@@ -35,7 +36,7 @@ class PublicKey:
     @property
     def kid(self) -> str:
         """The key's fingerprint: 32 hexadecimal digits of a tagged hash."""
-        return tagged_hash("key", self.alg.encode(), self.data).hex()[:32]
+        return _fingerprint(self)
 
     def verify(self, message: bytes, signature: bytes) -> None:
         """Accept `signature` over `message`, or raise.
@@ -78,6 +79,11 @@ class PublicKey:
             return {"crv": "Ed25519", "kty": "OKP", "x": b64url(self.data)}
         x, y = b64url(self.data[:32]), b64url(self.data[32:])
         return {"crv": "P-256", "kty": "EC", "x": x, "y": y}
+
+
+@lru_cache(maxsize=4096)
+def _fingerprint(key: PublicKey) -> str:
+    return tagged_hash("key", key.alg.encode(), key.data).hex()[:32]
 
 
 def parse_jwk(jwk: Any) -> PublicKey:

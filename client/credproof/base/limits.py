@@ -20,6 +20,8 @@ CONSENT_LIFE_MAX_S: Final = 5 * 366 * 24 * 3600
 """Longest consent: five years, the longest that loan monitoring needs."""
 REQUEST_LIFE_MAX_S: Final = 30 * 24 * 3600
 """How long a lender's consent request may wait for its borrower."""
+PAUSE_AGE_MAX_S: Final = 600
+"""How old a pause or resumption may be when it arrives: one held back for longer says nothing."""
 PROPOSAL_AGE_MAX_S: Final = 7 * 24 * 3600
 """How long before it is published a policy may begin: two operators need time to sign."""
 ANSWER_AGE_MAX_S: Final = 600
@@ -30,6 +32,12 @@ CERTIFICATION_MAX_S: Final = 366 * 24 * 3600
 """How far ahead a lender certifies a purpose: a year, then it says anew what it asks for."""
 TRUST_LIFE_MAX_S: Final = 400 * 24 * 3600
 """Longest life of a trust bundle: a verifier that hears nothing for longer must stop."""
+
+METER_DAYS: Final = 401
+"""How long an answer counts in the meter, in days: all that rest on one attestation do, for none
+lives that long."""
+RULE_SPAN_MAX_S: Final = 92 * 24 * 3600
+"""Longest window or throttle of a rule of misuse: what is observed is forgotten after a quarter."""
 
 # Counts.
 BATCH_ITEMS_MAX: Final = 128
@@ -55,10 +63,16 @@ BINDERS_MAX: Final = 32
 """Others whose key bindings one provider accepts."""
 DOCUMENT_SIGNATURES_MAX: Final = 8
 """Keys that sign one document of a borrower: one per device or provider."""
+OPRF_SHARES_MAX: Final = 8
+"""Holders of one OPRF key: every pseudonym needs all of them."""
 EVIDENCE_TOKENS_MAX: Final = 64
 """Attestations in one answer."""
 DISCLOSURES_MAX: Final = 64
 """Disclosures of one token."""
+OBSERVATIONS_MAX: Final = 4096
+"""Refused questions of one lender that are kept to be counted: attacks show much earlier."""
+ANOMALY_EVIDENCE_MAX: Final = 32
+"""Entries that one raised anomaly names: enough to see the pattern, the log holds the rest."""
 NOTE_SIGNATURES_MAX: Final = 64
 """Signature lines of one note; C2SP asks a verifier to accept at least 16."""
 TRUST_RECORDS_MAX: Final = 10_000
@@ -81,6 +95,8 @@ AUTHENTICATOR_DATA_BYTES_MAX: Final = 1024
 """What an authenticator says with an assertion: 37 bytes, more with extensions."""
 CLIENT_DATA_BYTES_MAX: Final = 2048
 """What a browser says with an assertion: type, challenge, origin."""
+PAGE_BODY_BYTES_MAX: Final = 4 * TOKEN_BYTES_MAX
+"""What a browser sends to a consent page at once: a request or a consent, and a pass."""
 PACKAGE_BYTES_MAX: Final = 65_536
 """One attestation with its values and its seed, before sealing."""
 SEALED_BATCH_BYTES_MAX: Final = 3 * 1024 * 1024
@@ -105,6 +121,8 @@ SUBJECT_ID_CHARS_MAX: Final = 64
 """The value part of a borrower's id, in characters."""
 ACCOUNT_CHARS_MAX: Final = 64
 """A provider's opaque account name, in characters."""
+URL_CHARS_MAX: Final = 512
+"""The address of a web page, in characters: it goes into links that are scanned."""
 TEXT_CHARS_MAX: Final = 253
 """A claim of type text, in characters: as long as a host name."""
 

@@ -20,7 +20,7 @@ from credproof.base.errors import (
 _OTHER_FILE: Final = (
     "give the kind of file that this command's --help names, unaltered; get it again if need be"
 )
-_NEW_CONSENT: Final = "get a consent for this: credproof lender request, then borrower consent"
+_NEW_CONSENT: Final = "it takes a new consent: credproof lender request, then borrower consent"
 _LESS: Final = "ask for less: credproof lender request --days and --data-life"
 _NEW_PROOF: Final = (
     "the borrower makes another: credproof borrower prove --provider YOUR-ID -o PROOF"
@@ -29,12 +29,13 @@ _EVIDENCE: Final = (
     "keep audited.json and newest.checkpoint as they are, ask the operator why, and compare with"
     " other auditors"
 )
+_CUSTODIAN: Final = "ask whether the custodian runs, then run this again: nothing is done twice"
 _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
 
 NEXT: Final[Mapping[str, str]] = {
     # Files of the wrong kind, or altered.
     **dict.fromkeys(("NOT_A_JWS", "WRONG_TYPE", "BAD_HEADER", "NOT_A_BUNDLE"), _OTHER_FILE),
-    **dict.fromkeys(("NOT_JSON", "BAD_MEMBER", "BAD_ENROLMENT", "OTHER_CSR"), _OTHER_FILE),
+    **dict.fromkeys(("NOT_JSON", "BAD_MEMBER", "OTHER_CSR"), _OTHER_FILE),
     "BAD_FILE": "mend the file and run this again: what was done is not done twice",
     "BAD_MAPPING": "mend the mapping: the README shows one under `A provider's first hour`",
     "BAD_HOME": "copy your home back from a backup, or enrol anew in another directory",
@@ -51,9 +52,18 @@ NEXT: Final[Mapping[str, str]] = {
     "PURPOSE_WINDOW_DAYS": "ask under a policy that takes newer data only",
     **dict.fromkeys(("PURPOSE_CONSENT_DAYS", "PURPOSE_DATA_LIFE_DAYS"), _LESS),
     "PURPOSE_ANSWERS_PER_MONTH": "wait for the next calendar month (UTC)",
+    "TOO_NARROW": "ask under a policy that was answered before; an answer counts for 401 days",
+    "BELOW_NARROWEST": "ask on fewer rungs of it, or promise fewer bands under `narrowest`",
     "ROUTE_NOT_LICENSED": "the operator enters its licence as a bureau: credproof bureau",
+    "THROTTLED": "stop, and ask the operator why: it ends by itself, or by credproof participant"
+    " unthrottle; asking on does not help",
     # Consents and proofs of possession.
-    "BAD_CONSENT": "ask for 1 to 1830 days; a request that another made must be made anew",
+    "BAD_CONSENT": "have it made anew: credproof lender request, then borrower consent",
+    "REQUEST_USED": "the lender makes another: credproof lender request",
+    "OTHER_NOTICE": "do not agree; the lender makes another: credproof lender request",
+    "NOT_A_LINK": "put the whole link into quotation marks, from https:// to its end",
+    "NO_CONSENT_YET": "run this again: it goes on waiting; or remind the borrower",
+    "BAD_URL": "write https://host/path in small letters, or http://localhost:port",
     "CONSENT_USED_UP": _NEW_CONSENT,
     "CONSENT_REVOKED": _NEW_CONSENT,
     "CONSENT_EXPIRED": _NEW_CONSENT,
@@ -67,6 +77,7 @@ NEXT: Final[Mapping[str, str]] = {
     " consent is of this borrower, for this lender and policy, and not expired",
     "NOT_AUTHENTICATED": "use the home that you joined with; if it is lost, enrol anew",
     "UNKNOWN_PARTICIPANT": "do not agree; ask the operator who this is",
+    "UNKNOWN_RELYING_PARTY": "the operator names the page: credproof passkeys DIR RP-ID ORIGIN",
     # The log is not what it was.
     **dict.fromkeys(("LOG_FORKED", "LOG_SHRANK", "LOG_REPLACED", "TREE_MISMATCH"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
@@ -75,10 +86,25 @@ NEXT: Final[Mapping[str, str]] = {
     # The service and its directory.
     "NO_ANSWER": "check that the service runs and is reached where your home says (address in"
     " participant.json, of a borrower in pass.json); then run this again: nothing is done twice",
-    "NO_ADDRESS": "end what listens there, or change the address in credproof.toml",
+    # Custodians.
+    **dict.fromkeys(("CUSTODIAN_UNREACHABLE", "CUSTODIAN_TIMEOUT"), _CUSTODIAN),
+    **dict.fromkeys(("SHARE_NOT_READ", "QUOTA_DAMAGED"), "then run this again"),
+    "TRUST_STALE": "tell who runs the custodian that it does not reach the service",
+    "NOT_THE_CUSTODIAN": "do not go on: ask custodian and operator; one that moved enrols anew by"
+    " credproof custodian renew",
+    "CUSTODIAN_LEFT_OUT": "do not go on: ask the custodian whether it knows of this",
+    "OTHER_OPRF_KEY": "run this again: it reads the newest trust bundle",
+    "NO_ADDRESS": "end what listens there, or name another address: in the settings (.toml), or"
+    " --listen",
     "BAD_CONFIG": "correct credproof.toml; of a directory that init has just made, begin anew in"
     " an empty one",
+    **dict.fromkeys(
+        ("BAD_RULES", "NO_RULES"),
+        "correct the file, or the setting rules under"
+        " [misuse] in credproof.toml: credproof rules lint FILE says what it means",
+    ),
     "KEY_NOT_OPENED": "put the right key-encryption key into DIR/kek or CREDPROOF_KEK",
+    "OUTBOX_DAMAGED": "copy outbox.db back from a backup of your home; see that its disk has room",
     "OUTBOX_BUSY": "wait until the other credproof provider command has ended",
     **dict.fromkeys(("LOG_DAMAGED", "DATABASE_DAMAGED", "KEY_MISSING", "NO_TRUST"), _RESTORE),
 }
@@ -89,16 +115,21 @@ def next_step(error: CredproofError) -> str | None:
     """What a person does about it; None when the message says it already."""
     if error.step is not None:
         return f"do not rely on it; docs/PROTOCOL.md says what check {error.step} looks at"
-    return NEXT.get(error.reason) or _of_class(error)
+    advice = NEXT.get(error.reason)
+    if advice == _EVIDENCE and not isinstance(error, VerificationFailed):
+        advice = None  # not an auditor's finding: an account's chain, or the service's own log
+    return advice or _of_class(error)
 
 
 def _of_class(error: CredproofError) -> str | None:
+    if isinstance(error, Internal):
+        return "run this again; if it stays, report it as SECURITY.md or CONTRIBUTING.md say"
+    if ": " in error.message:
+        return None  # what to do stands behind the colon, and better than a class can know
     if isinstance(error, Unreachable):
         return "run this again: nothing is done twice"
     if isinstance(error, VerificationFailed):
         return "do not rely on it; get it again from whoever made it"
     if isinstance(error, DataLoss):
         return "stop, and ask the operator: credproof check says what is damaged"
-    if isinstance(error, Internal):
-        return "run this again; if it stays, report it as SECURITY.md or CONTRIBUTING.md say"
     return None

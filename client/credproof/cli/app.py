@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Annotated
 
@@ -21,10 +21,12 @@ INTERRUPTED = 130
 SERVER_COMMANDS = {
     "init": "Make a new service in an empty directory.",
     "serve": "Run a service until SIGTERM.",
+    "custodian": "Hold a share of the pseudonym key, beside the service.",
     "participant": "Admit providers, lenders and auditors.",
     "purpose": "Say what is fair for a purpose: caps for every lender.",
     "bureau": "Enter your own licence as a credit bureau.",
     "passkeys": "Let borrowers sign by passkeys of a domain, on its pages.",
+    "rules": "What counts as misuse, and what follows.",
     "check": "Check that everything stored is what was logged.",
     "upgrade": "Bring a service's databases to this version.",
     "backup": "Copy a service, in two parts that are kept apart.",
@@ -33,6 +35,11 @@ SERVER_COMMANDS = {
     "witness": "Cosign other logs.",
     "demo": "Show the whole journey on real data, and four lies that are caught.",
 }
+PAGE_COMMANDS = {
+    "consent-page": "Serve the page where borrowers consent by a passkey.",
+}
+PLUGINS = {"server": SERVER_COMMANDS, "page": PAGE_COMMANDS}
+"""What plugs in by entry point: by the extra that it needs, which has the entry point's name."""
 
 app = typer.Typer(
     name="credproof",
@@ -74,18 +81,18 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 
 
-def _missing(name: str) -> Callable[[], None]:
+def _missing(name: str, extra: str) -> Callable[[], None]:
     def command() -> None:
-        message = f"credproof {name} needs the server parts: pip install 'credproof[server]'"
+        message = f"credproof {name} needs the {extra} parts: pip install 'credproof[{extra}]'"
         typer.echo(message, err=True)
         raise typer.Exit(USAGE)
 
     return command
 
 
-def _add_server_commands() -> None:
-    """The server's commands plug in by entry point; without its parts each says what to install."""
-    for point in entry_points(group="credproof.commands"):
+def _plug_in(extra: str, commands: Mapping[str, str]) -> None:
+    """Add the commands of an extra; without its parts each says what to install."""
+    for point in entry_points(group="credproof.commands", name=extra):
         try:
             register = point.load()
         except ImportError:
@@ -93,11 +100,12 @@ def _add_server_commands() -> None:
         register(app)
         return
     settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-    for name, text in SERVER_COMMANDS.items():
-        app.command(name, help=text, context_settings=settings)(_missing(name))
+    for name, text in commands.items():
+        app.command(name, help=text, context_settings=settings)(_missing(name, extra))
 
 
-_add_server_commands()
+for _extra, _commands in PLUGINS.items():
+    _plug_in(_extra, _commands)
 
 
 def main() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from credproof.auditor import Auditor, audit_token
+from credproof.auditor import Auditor, RaisedAnomaly, audit_token
 from credproof.cli.output import (
     EXIT_CODES,
     HomeOption,
@@ -18,6 +20,7 @@ from credproof.cli.output import (
 )
 from credproof.home import Home
 from credproof.log.audit import AuditReport
+from credproof.log.entry import Entry
 
 app = typer.Typer(help="For compliance officers: verify the log, read it.", no_args_is_help=True)
 
@@ -99,6 +102,66 @@ def show(
         end = size if limit is None else min(size, start + limit)
         for line in auditor.lines(start, end):
             typer.echo(line.decode("utf-8"))
+
+
+@app.command(epilog=EXIT_CODES)
+def anomalies(
+    home: HomeOption = Path(),
+    since: Annotated[int, typer.Option(min=0, help="The first log entry to look at.")] = 0,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Fetch and verify the entries that each names too.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the service raised as misuse: which rule, by whom, what was counted.
+
+    Each entry is verified to be in the log under its newest checkpoint. Version and digest name the
+    rules that were in force: credproof rules show prints those of an operator. Needs the service.
+    Writes nothing.
+
+    \b
+    Example:
+      credproof audit anomalies --since 4711 --home audit
+    """
+    bar = progress_bar("looking", None, hidden=as_json)
+    with Auditor.open(home) as auditor, bar as advance:
+        found = list(auditor.anomalies(since, progress=advance))
+        shown = [list(auditor.evidence(item.anomaly)) if evidence else [] for item in found]
+    if as_json:
+        print_json([_anomaly(*pair) for pair in zip(found, shown, strict=True)])
+        return
+    for item, entries in zip(found, shown, strict=True):
+        _print_anomaly(item, entries)
+    out.print(f"Anomalies:  {len(found)}, each verified in the log")
+
+
+def _print_anomaly(item: RaisedAnomaly, entries: Sequence[Entry]) -> None:
+    anomaly = item.anomaly
+    when = dt.datetime.fromtimestamp(item.time, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    counts = ", ".join(f"{name} {count}" for name, count in anomaly.counts.items())
+    follows = f"throttled for {anomaly.throttle_s} s" if anomaly.throttle_s else "only told"
+    out.print(f"{item.log_index}  {when}  {anomaly.rule}: {', '.join(anomaly.participants)}")
+    out.print(f"    counted in {anomaly.window_s} s: {counts}; {follows}")
+    out.print(f"    rules {anomaly.rules_version}, digest {anomaly.rules_digest.hex()}")
+    out.print(f"    evidence: entries {', '.join(map(str, anomaly.evidence)) or 'none'}")
+    for entry in entries:
+        reason = entry.fields.get("reason", "")
+        out.print(
+            f"      {entry.seq}  {entry.kind}  {entry.actor}  {reason}".rstrip(), markup=False
+        )
+
+
+def _anomaly(item: RaisedAnomaly, entries: Sequence[Entry]) -> dict[str, object]:
+    """An anomaly as JSON; times are whole seconds, digests hexadecimal."""
+    anomaly = item.anomaly
+    told = {
+        **anomaly.fields(),
+        "log_index": item.log_index,
+        "time": item.time,
+        "rules": anomaly.rules_digest.hex(),
+    }
+    named = ({"log_index": e.seq, "kind": e.kind, "actor": e.actor, **e.fields} for e in entries)
+    return told | ({"entries": list(named)} if entries else {})
 
 
 @app.command(epilog=EXIT_CODES)

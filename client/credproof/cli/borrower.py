@@ -1,4 +1,4 @@
-"""`credproof borrower`: hold a key, see who asks, consent, revoke."""
+"""`credproof borrower`: hold a key, see who asks, consent, pause, revoke."""
 
 from __future__ import annotations
 
@@ -18,15 +18,23 @@ from credproof.cli.output import (
     write_file,
 )
 from credproof.home import replace_file
+from credproof.verification.checked import CheckedRequest
+from credproof.verification.link import is_link, request_of
 
 app = typer.Typer(
-    help="For borrowers: see who asks, consent, revoke. 借款人:查看请求、授权、撤回。",
+    help="For borrowers: see who asks, consent, pause, revoke. 借款人:查看请求、授权、暂停、撤回。",
     no_args_is_help=True,
 )
 LanguageOption = Annotated[
     str, typer.Option("--language", "-l", help="Of what is shown: zh (Chinese) or en.")
 ]
+RequestArgument = Annotated[
+    str, typer.Argument(help="A lender's request: a file, or a link in quotation marks.")
+]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The file to be written.")]
+GivenArgument = Annotated[
+    Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")
+]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -75,7 +83,7 @@ def join(
 
 @app.command(epilog=EXIT_CODES)
 def show(
-    request: Annotated[Path, typer.Argument(help="A lender's request.")],
+    request: RequestArgument,
     home: HomeOption = Path(),
     language: LanguageOption = "zh",
 ) -> None:
@@ -87,13 +95,13 @@ def show(
     Example:
       credproof borrower show client-7.request --language en --home me
     """
-    checked = sdk.Borrower.open(home).check(read_text(request))
+    checked = sdk.Borrower.open(home).check(_request(request))
     out.print(checked.notice(language), markup=False)
 
 
 @app.command(epilog=EXIT_CODES)
 def consent(
-    request: Annotated[Path, typer.Argument(help="A lender's request.")],
+    request: RequestArgument,
     output: OutputOption,
     home: HomeOption = Path(),
     language: LanguageOption = "zh",
@@ -111,7 +119,7 @@ def consent(
     """
     require_writable(output)
     borrower = sdk.Borrower.open(home)
-    checked = borrower.check(read_text(request))
+    checked = borrower.check(_request(request))
     if not output.exists() or not borrower.signed_before(read_text(output), checked):
         _agree(checked, language, yes=yes)
         replace_file(output, borrower.sign(checked, language=language).encode("ascii"))
@@ -120,7 +128,12 @@ def consent(
     out.print(f"{done}:  {output}")
 
 
-def _agree(checked: sdk.CheckedRequest, language: str, *, yes: bool) -> None:
+def _request(given: str) -> str:
+    """The request out of a link, or out of a file."""
+    return request_of(given) if is_link(given) else read_text(Path(given))
+
+
+def _agree(checked: CheckedRequest, language: str, *, yes: bool) -> None:
     out.print(checked.notice(language), markup=False)
     if not yes:
         question = "同意吗？" if language == "zh" else "Do you agree?"
@@ -149,8 +162,45 @@ def cosign(
 
 
 @app.command(epilog=EXIT_CODES)
+def pause(
+    given: GivenArgument,
+    home: HomeOption = Path(),
+) -> None:
+    """Pause a consent. No answer is given under it once this returns, until you resume it.
+
+    The lender is told that it is paused (CONSENT_PAUSED). Its end stays as it is. Answers given
+    before stay with the lender. Needs the service, and a key that signed the consent and counts.
+    Writes nothing. 暂停授权:返回即生效,可随时恢复。
+
+    \b
+    Example:
+      credproof borrower pause client-7.consent --home me
+    """
+    index = sdk.Borrower.open(home).pause(read_text(given))
+    out.print(f"Paused, log entry {index}. 已暂停。")
+
+
+@app.command(epilog=EXIT_CODES)
+def resume(
+    given: GivenArgument,
+    home: HomeOption = Path(),
+) -> None:
+    """Make a consent that you paused active again.
+
+    A consent that is paused since its key was lost is resumed by cosign. Needs the service, and a
+    key that signed the consent and counts. Writes nothing. 恢复已暂停的授权。
+
+    \b
+    Example:
+      credproof borrower resume client-7.consent --home me
+    """
+    index = sdk.Borrower.open(home).resume(read_text(given))
+    out.print(f"Resumed, log entry {index}. 已恢复。")
+
+
+@app.command(epilog=EXIT_CODES)
 def revoke(
-    given: Annotated[Path, typer.Argument(metavar="CONSENT", help="The consent you gave, a file.")],
+    given: GivenArgument,
     home: HomeOption = Path(),
 ) -> None:
     """Revoke a consent. No answer is given under it once this returns.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from credproof import standard
 from credproof.base.errors import CredproofError
-from credproof.cli import deciding
+from credproof.cli import deciding, metering, requesting
 from credproof.cli.asking import ask_file, ask_once
 from credproof.cli.output import (
     EXIT_CODES,
@@ -27,13 +26,12 @@ from credproof.cli.output import (
     read_text,
     require_file,
     require_writable,
-    write_file,
 )
+from credproof.cli.requesting import PolicyOption, SubjectOption
 from credproof.cli.verifying import answer_files, failure, verify_files
 from credproof.home import Home
-from credproof.lender import Lender, OfflineVerifier
+from credproof.lender import OfflineVerifier
 from credproof.records.asks import Ask
-from credproof.verification.consent import Mode
 from credproof.verification.explain import result_text
 from credproof.verification.report import not_shown, report
 from credproof.verification.verify import VerifiedAnswer
@@ -41,70 +39,9 @@ from credproof.wire import answer as answer_wire
 
 app = typer.Typer(help="For lenders: request consent, ask, verify.", no_args_is_help=True)
 
+requesting.register(app)
 deciding.register(app)
-
-SubjectOption = Annotated[
-    str, typer.Option(help="The borrower's id, as the provider has it: cn-id:…, ref:…")
-]
-PolicyOption = Annotated[str, typer.Option(help="The policy's id; revolving-standing ships.")]
-OutputOption = Annotated[
-    Path, typer.Option("--output", "-o", help="The request file to be written.")
-]
-
-
-@app.command(epilog=EXIT_CODES)
-def request(
-    subject: SubjectOption,
-    policy: PolicyOption,
-    output: OutputOption,
-    home: HomeOption = Path(),
-    continuing: Annotated[
-        bool, typer.Option(help="Ask for as many answers as the policy allows.")
-    ] = False,
-    days: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="How long the consent is to last; 30, or what the purpose allows."
-        ),
-    ] = None,
-    data_life: Annotated[
-        int | None,
-        typer.Option(min=1, help="For how many days you keep answers; 365, or what it allows."),
-    ] = None,
-    digest: Annotated[
-        str, typer.Option(help="The policy that you expect, 64 digits of policy lint or list.")
-    ] = "",
-) -> None:
-    """Write a signed request for a borrower's consent; send it to the borrower.
-
-    The borrower has seven days to consent. Needs the service, your licence, and your certification
-    of the policy's purpose; asking for more than the purpose allows is an error that names what is
-    too much. The borrower need not be known yet.
-
-    \b
-    Example:
-      credproof lender request --subject ref:client-7 --policy revolving-standing \\
-        -o client-7.request --home lend
-    """
-    with Lender.open(home) as lender:
-        mode: Mode = "continuing" if continuing else "once"
-        found = lender.subject(subject)
-        token = lender.request(
-            found,
-            policy_id=policy,
-            mode=mode,
-            days=days,
-            data_life_days=data_life,
-            digest=_digest(digest) if digest else None,
-        )
-    write_file(output, token.encode("ascii"))
-    out.print(f"Request:  {output} (the borrower runs credproof borrower show, then consent)")
-
-
-def _digest(text: str) -> bytes:
-    if not re.fullmatch("[0-9a-f]{64}", text):
-        raise typer.BadParameter("a policy's digest has 64 small hexadecimal digits")
-    return bytes.fromhex(text)
+metering.register(app)
 
 
 @app.command(epilog=EXIT_CODES)

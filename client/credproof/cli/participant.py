@@ -24,7 +24,7 @@ def enrol(
     role: Annotated[
         str,
         typer.Option(
-            help="provider, lender or auditor; init makes the operator, custodian is reserved."
+            help="provider, lender or auditor; init makes operators, custodian init custodians."
         ),
     ],
     name: Annotated[
@@ -76,4 +76,6 @@ def join(
     settings = joined.settings
     out.print(f"Joined:      {settings.domain} as {settings.role} {settings.id}")
     out.print(f"Root:        {settings.root.kid}")
+    holders = joined.trust(at=0).oprf_key.shares
+    out.print(f"Pseudonyms:  need {' and '.join(share.holder for share in holders)}")
     out.print(f"Your key:    {joined.signer.public.kid}")

@@ -13,6 +13,7 @@ import typer
 from credproof import standard
 from credproof.attestation.schema import Schema
 from credproof.base.errors import CredproofError, Malformed
+from credproof.cli.metering import meter_json, print_meter
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
@@ -37,7 +38,6 @@ from credproof.verification.proposal import Proposal, parse_proposal
 
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 """How a time is written and read here: UTC."""
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A policy, as YAML.")]
 SchemasOption = Annotated[
     Path | None,
     typer.Option(
@@ -54,30 +54,41 @@ app = typer.Typer(
 
 @app.command("lint", epilog=EXIT_CODES)
 def lint_command(
-    file: FileArgument, home: SchemasOption = None, as_json: JsonOption = False
+    file: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Policies, as YAML.")],
+    home: SchemasOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Check a policy, and show in bits what it reveals at most about a borrower.
+    """Check policies, and show in bits what each reveals at most about a borrower.
 
-    Refuses what cannot be proved: thresholds off the ladder (NOT_ON_LADDER, NO_LADDER), claims
-    that may not be shown (UNPROVABLE), and fields that no decision about credit may rest on
-    (PROTECTED_FIELD). Exit code 1 when the policy is refused. Needs no network.
+    Then how exactly a claim can become known to whoever is answered under all of them: one lender,
+    or several who put together what they know. Bands are the parts between neighbouring rungs, a
+    cell is what no answer cuts. Refuses what cannot be proved: thresholds off the ladder
+    (NOT_ON_LADDER, NO_LADDER), claims that may not be shown (UNPROVABLE), fields that no decision
+    about credit may rest on (PROTECTED_FIELD), and a policy that asks more exactly than it
+    promises under narrowest (BELOW_NARROWEST). Exit code 1 when one is refused. Needs no network.
 
     \b
-    Example:
+    Examples:
       credproof policy lint my-policy.yaml
+      credproof policy lint my-policy.yaml another.yaml
     """
     try:
-        policy = parse_policy(read_file(file), _schemas(home))
+        policies = [parse_policy(read_file(path), _schemas(home)) for path in file]
     except CredproofError as error:
         if as_json:
             print_json({"ok": False, "reason": error.reason, "message": error.message})
         else:
             print_error(error)
         raise typer.Exit(FAILED) from None
+    found = [(policy, lint(policy)) for policy in policies]
     if as_json:
-        print_json(_lint_json(policy, lint(policy)))
-    else:
-        _print_lint(policy, lint(policy))
+        each = [_lint_json(policy, item) for policy, item in found]
+        named = each[0] if len(each) == 1 else {"policies": each}
+        print_json({"ok": True, **named, "meter": meter_json(policies)})
+        return
+    for policy, item in found:
+        _print_lint(policy, item)
+    print_meter(policies)
 
 
 def _print_lint(policy: Policy, found: Lint) -> None:
@@ -95,7 +106,6 @@ def _print_lint(policy: Policy, found: Lint) -> None:
 
 def _lint_json(policy: Policy, found: Lint) -> dict[str, object]:
     return {
-        "ok": True,
         "policy": {"id": policy.id, "version": policy.version, "digest": policy.ref.digest.hex()},
         "questions": {name: round(bits, 3) for name, bits in found.questions.items()},
         "claims": [

@@ -121,7 +121,7 @@ def runs(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
         return
     for run in found:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(run.counts.items()))
-        out.print(f"{run.run or 'unknown':<18}{run.schema_id:<24}{counts}")
+        out.print(f"{run.run or 'unknown':<21}  {run.schema_id:<22}  {counts}")
 
 
 @app.command(epilog=EXIT_CODES)

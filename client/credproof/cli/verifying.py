@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -97,6 +98,7 @@ def _results(files: Sequence[Path], home: Home, jobs: int) -> Iterator[dict[str,
 
 def _start(home: Home) -> None:
     global _verifier  # noqa: PLW0603 - a worker process has nothing else to keep it in
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
     _verifier = OfflineVerifier(home)
 
 

@@ -9,7 +9,7 @@ by whoever looks twice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from credproof.base.encoding import b64url, canonical_json, parse_b64url, parse_json
@@ -76,7 +76,7 @@ class AuditReport:
 
 
 class LogAudit:
-    """One audit: `feed` every entry in order, then `finish` with the checkpoint.
+    """One audit: `feed` every entry in order, or pages of them, then `finish` with the checkpoint.
 
     It begins after `start`, by default before the first entry, and must pass `trusted`, where
     an earlier audit ended; that lies at or after `start`.
@@ -126,6 +126,23 @@ class LogAudit:
         if self._position.size == self._trusted.position.size:
             self._compare_with_trusted()
         return kind
+
+    def feed_page(self, lines: Sequence[bytes]) -> None:
+        """Accept the next entries: as `feed` for each of them, but faster.
+
+        Raises:
+            Malformed, VerificationFailed: as `feed`, which looks again at what is not accepted.
+        """
+        passes = self.size < self._trusted.position.size <= self.size + len(lines)
+        page = None if passes else self._position.verify_page(lines)
+        if page is None or ENTRY_CONTINUED in page[1]:
+            for line in lines:
+                self.feed(line)
+            return
+        self._position, kinds = page
+        self._kinds.update(kinds)
+        for line in lines:
+            self._frontier.append(leaf_hash(line))
 
     def _compare_with_trusted(self) -> None:
         if self.size == self._trusted.position.size and self.state != self._trusted:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -124,6 +125,31 @@ class ChainPosition:
             )
         return ChainPosition(self.size + 1, entry_hash(line), time), kind.decode("ascii")
 
+    def verify_page(self, lines: Sequence[bytes]) -> tuple[ChainPosition, Counter[str]] | None:
+        """As `verify_next` for one line after another, but each step for the whole page.
+
+        Gives the position after the last and how many there are of each kind; None when a line is
+        not accepted. `verify_next` says which, and why.
+        """
+        found = [_LINE.fullmatch(line) for line in lines]
+        members = [match.groups() for match in found if match is not None]
+        if not 0 < len(members) == len(lines) or max(map(len, lines)) > ENTRY_BYTES_MAX:
+            return None
+        _, fields, kinds, _, prevs, _, seqs, spelled_times = zip(*members, strict=True)
+        hashes = [self.last_hash, *map(entry_hash, lines)]
+        times = [self.last_time, *map(int, spelled_times)]
+        end = self.size + len(lines)
+        if (
+            list(prevs) != [b64url(digest).encode("ascii") for digest in hashes[:-1]]
+            or list(seqs) != [b"%d" % seq for seq in range(self.size, end)]
+            or times != sorted(times)
+            or max(end - 1, times[-1]) > INTEGER_MAX
+            or not _all_parse(fields)
+        ):
+            return None
+        counted = {kind.decode("ascii"): count for kind, count in Counter(kinds).items()}
+        return ChainPosition(end, hashes[-1], times[-1]), Counter(counted)
+
 
 def _members(line: bytes) -> tuple[bytes, ...]:
     """The members of an entry as they are spelled, in the order of the line.
@@ -151,6 +177,15 @@ def _fields(spelled: bytes) -> dict[str, Any]:
     fields = parse_json(spelled)
     assert isinstance(fields, dict), "the pattern asks for braces"
     return fields
+
+
+def _all_parse(fields: Iterable[bytes]) -> bool:
+    try:
+        for spelled in set(fields):
+            _fields(spelled)
+    except Malformed:
+        return False
+    return True
 
 
 def _refuse(line: bytes) -> NoReturn:

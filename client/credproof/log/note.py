@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from credproof.base.limits import NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX, at_most
 
 ED25519 = 0x01
 PREFIX = "\N{EM DASH} "
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+"""Control characters other than the newline."""
+_SPACE = re.compile(r"[\s\x00-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +158,7 @@ def verify_note(data: bytes, keys: Sequence[VerifierKey]) -> Note:
 
 
 def _check_text(text: str) -> None:
-    control = any(ord(character) < 0x20 and character != "\n" for character in text)
-    if not text.endswith("\n") or control:
+    if not text.endswith("\n") or _CONTROL.search(text):
         raise Malformed("BAD_NOTE", "note text has a control character or no final newline")
 
 
@@ -165,5 +168,5 @@ def check_name(name: str) -> None:
     Raises:
         Malformed: `BAD_NOTE`.
     """
-    if not name or "+" in name or any(c.isspace() or ord(c) < 0x20 for c in name):
+    if not name or "+" in name or _SPACE.search(name):
         raise Malformed("BAD_NOTE", "signer's name is empty, or has a space or a plus sign")

@@ -10,15 +10,16 @@ import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final
+
+from credproof.base.closing import Closing
 
 BUSY_S: Final = 30.0
 """How long one process waits while another writes, in seconds."""
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS asked (key BLOB PRIMARY KEY, kept BLOB NOT NULL)"
 
 
-class Journal:
+class Journal(Closing):
     """Durable: what `add` took is on disk when it returns. It holds open questions only."""
 
     def __init__(self, path: Path) -> None:
@@ -28,15 +29,7 @@ class Journal:
             self._db.execute(f"PRAGMA {statement}")
         self._db.execute(_TABLE)
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._db.close()
 
     def find(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 from credproof.attestation.package import parse_package
+from credproof.base.closing import Closing
 from credproof.base.errors import Conflict, DataLoss
 
 State = Literal["pending", "accepted", "rejected", "withdrawn"]
@@ -83,7 +83,7 @@ class Item:
     reason: str | None = None
 
 
-class Outbox:
+class Outbox(Closing):
     """Durable: what `add` took is on disk when it returns. One process at a time.
 
     Raises:
@@ -98,17 +98,6 @@ class Outbox:
         except BaseException:
             os.close(self._lock)
             raise
-
-    def __enter__(self) -> Outbox:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._db.close()
@@ -249,7 +238,7 @@ def _told() -> Iterator[None]:
         message = "the outbox has this token already, or another in its place"
         raise Conflict("OUTBOX_TAKEN", message) from error
     except sqlite3.DatabaseError as error:
-        raise DataLoss("OUTBOX_DAMAGED", f"the outbox cannot be used: {error}") from error
+        raise DataLoss("OUTBOX_DAMAGED", f"the outbox cannot be used ({error})") from error
 
 
 @contextmanager

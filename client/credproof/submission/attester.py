@@ -8,30 +8,28 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
-import grpc
-
 from credproof.attestation.package import Package, pack
-from credproof.attestation.pseudonym import SubjectId, begin, oprf_key_id, parse_subject_id
+from credproof.attestation.pseudonym import SubjectId, parse_subject_id
 from credproof.attestation.statement import JTI_BYTES, SEED_BYTES, Opening, Statement, issue
 from credproof.base import jws
 from credproof.base.errors import CredproofError, Unreachable
-from credproof.base.group import scalar_from
 from credproof.base.keys import Signer
 from credproof.base.limits import BATCH_ITEMS_MAX
-from credproof.channel import call, connect
+from credproof.channel import connect
 from credproof.home import Home
+from credproof.pseudonyms import Pseudonyms
 from credproof.records.mapping import Record
 from credproof.records.outbox import Item
-from credproof.v1 import pseudonym_service_pb2 as pb
-from credproof.v1.pseudonym_service_pb2_grpc import PseudonymServiceStub
 from credproof.verification.trust import Trust
 
 LIFE_S = 90 * 24 * 3600
@@ -64,34 +62,25 @@ class Attester:
         issuer: str,
         signer: Signer,
         trust: Trust,
-        channel: grpc.Channel,
+        pseudonyms: Pseudonyms,
         clock: Callable[[], int] = lambda: int(time.time()),
     ) -> None:
         self.clock = clock
         self._issuer = issuer
         self._signer = signer
         self._trust = trust
-        self._stub = PseudonymServiceStub(channel)
+        self._pseudonyms = pseudonyms
 
     def pseudonyms(self, subjects: Sequence[SubjectId]) -> list[bytes]:
-        """The pseudonyms of these ids, in order. The service sees blinded elements only.
+        """The pseudonyms of these ids, in order.
 
         Raises:
-            VerificationFailed: `BAD_DLEQ_PROOF` when the service used another key.
+            CredproofError: as `Pseudonyms.of`.
         """
         found: list[bytes] = []
         for batch in batches(subjects):
-            found += self._pseudonyms_of(batch)
+            found += self._pseudonyms.of(batch)
         return found
-
-    def _pseudonyms_of(self, batch: Sequence[SubjectId]) -> Sequence[bytes]:
-        public = self._trust.bundle.oprf_keys[-1]
-        blinded = begin(batch, [scalar_from(secrets.token_bytes(64)) for _ in batch])
-        request = pb.EvaluatePseudonymsRequest(
-            key_id=oprf_key_id(public), blinded_elements=blinded.elements
-        )
-        reply = call(self._stub.EvaluatePseudonyms, request)
-        return blinded.finish(list(reply.evaluated_elements), reply.proof, public)
 
     def attest(self, job: Job) -> list[Item]:
         """The signed packages of a job, in its order; records of one account are chained."""
@@ -209,7 +198,8 @@ class Processes:
     def _start(self, context: SpawnContext, home: Path) -> SpawnProcess:
         ours, theirs = context.Pipe()
         child = context.Process(target=_work, args=(home, theirs), daemon=True)
-        child.start()
+        with _uninterrupted():
+            child.start()
         theirs.close()
         self._idle.put(ours)
         return child
@@ -240,16 +230,27 @@ class Processes:
             child.join()
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What is started here inherits that Ctrl-C does not reach it: the parent ends the run."""
+    resource_tracker.ensure_running()  # else the first start does, and lets the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def worker_lost() -> Unreachable:
     return Unreachable("WORKER_LOST", "a process that signs has ended: run again, nothing is lost")
 
 
 def _work(folder: Path, line: Connection) -> None:
     """Attest what comes by the pipe until it closes, also because the parent was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
     home = Home(folder)
     trust = home.trust(at=int(time.time()))
-    attester = Attester(home.settings.id, home.signer, trust, connect(home))
+    pseudonyms = Pseudonyms(home, connect(home), trust)
+    attester = Attester(home.settings.id, home.signer, trust, pseudonyms)
     while True:
         try:
             job = line.recv()

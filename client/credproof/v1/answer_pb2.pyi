@@ -257,14 +257,41 @@ class PseudonymTranscript(_message.Message):
     SUBJECT_ID_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
     BLIND_FIELD_NUMBER: _builtins.int
-    EVALUATED_ELEMENT_FIELD_NUMBER: _builtins.int
-    PROOF_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     subject_id: _builtins.str
     """The borrower's id, `scheme:value`. It never leaves the lender."""
     key_id: _builtins.str
     """Fingerprint of the OPRF key; 32 hexadecimal digits."""
     blind: _builtins.bytes
     """The blinding scalar. Exactly 32 bytes."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PseudonymPart]:
+        """One for each share of the key, in its order."""
+
+    def __init__(
+        self,
+        *,
+        subject_id: _builtins.str = ...,
+        key_id: _builtins.str = ...,
+        blind: _builtins.bytes = ...,
+        parts: _abc.Iterable[Global___PseudonymPart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blind", b"blind", "key_id", b"key_id", "parts", b"parts", "subject_id", b"subject_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PseudonymTranscript: _TypeAlias = PseudonymTranscript  # noqa: Y015
+
+@_typing.final
+class PseudonymPart(_message.Message):
+    """What one holder of a share answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVALUATED_ELEMENT_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
     evaluated_element: _builtins.bytes
     """Exactly 32 bytes."""
     proof: _builtins.bytes
@@ -272,16 +299,13 @@ class PseudonymTranscript(_message.Message):
     def __init__(
         self,
         *,
-        subject_id: _builtins.str = ...,
-        key_id: _builtins.str = ...,
-        blind: _builtins.bytes = ...,
         evaluated_element: _builtins.bytes = ...,
         proof: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blind", b"blind", "evaluated_element", b"evaluated_element", "key_id", b"key_id", "proof", b"proof", "subject_id", b"subject_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluated_element", b"evaluated_element", "proof", b"proof"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PseudonymTranscript: _TypeAlias = PseudonymTranscript  # noqa: Y015
+Global___PseudonymPart: _TypeAlias = PseudonymPart  # noqa: Y015

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"credproof/v1/consent_service.proto\x12\x0c\x63redproof.v1\"&\n\x13GrantConsentRequest\x12\x0f\n\x07\x63onsent\x18\x01 \x01(\t\"=\n\x14GrantConsentResponse\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\x11\n\tlog_index\x18\x02 \x01(\x03\"*\n\x14RevokeConsentRequest\x12\x12\n\nrevocation\x18\x01 \x01(\t\"*\n\x15RevokeConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x32\xc1\x01\n\x0e\x43onsentService\x12U\n\x0cGrantConsent\x12!.credproof.v1.GrantConsentRequest\x1a\".credproof.v1.GrantConsentResponse\x12X\n\rRevokeConsent\x12\".credproof.v1.RevokeConsentRequest\x1a#.credproof.v1.RevokeConsentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"credproof/v1/consent_service.proto\x12\x0c\x63redproof.v1\"&\n\x13GrantConsentRequest\x12\x0f\n\x07\x63onsent\x18\x01 \x01(\t\"=\n\x14GrantConsentResponse\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\x11\n\tlog_index\x18\x02 \x01(\x03\"*\n\x14RevokeConsentRequest\x12\x12\n\nrevocation\x18\x01 \x01(\t\"*\n\x15RevokeConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"$\n\x13PauseConsentRequest\x12\r\n\x05pause\x18\x01 \x01(\t\")\n\x14PauseConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"*\n\x14ResumeConsentRequest\x12\x12\n\nresumption\x18\x01 \x01(\t\"*\n\x15ResumeConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x32\xf2\x02\n\x0e\x43onsentService\x12U\n\x0cGrantConsent\x12!.credproof.v1.GrantConsentRequest\x1a\".credproof.v1.GrantConsentResponse\x12X\n\rRevokeConsent\x12\".credproof.v1.RevokeConsentRequest\x1a#.credproof.v1.RevokeConsentResponse\x12U\n\x0cPauseConsent\x12!.credproof.v1.PauseConsentRequest\x1a\".credproof.v1.PauseConsentResponse\x12X\n\rResumeConsent\x12\".credproof.v1.ResumeConsentRequest\x1a#.credproof.v1.ResumeConsentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVOKECONSENTREQUEST']._serialized_end=197
   _globals['_REVOKECONSENTRESPONSE']._serialized_start=199
   _globals['_REVOKECONSENTRESPONSE']._serialized_end=241
-  _globals['_CONSENTSERVICE']._serialized_start=244
-  _globals['_CONSENTSERVICE']._serialized_end=437
+  _globals['_PAUSECONSENTREQUEST']._serialized_start=243
+  _globals['_PAUSECONSENTREQUEST']._serialized_end=279
+  _globals['_PAUSECONSENTRESPONSE']._serialized_start=281
+  _globals['_PAUSECONSENTRESPONSE']._serialized_end=322
+  _globals['_RESUMECONSENTREQUEST']._serialized_start=324
+  _globals['_RESUMECONSENTREQUEST']._serialized_end=366
+  _globals['_RESUMECONSENTRESPONSE']._serialized_start=368
+  _globals['_RESUMECONSENTRESPONSE']._serialized_end=410
+  _globals['_CONSENTSERVICE']._serialized_start=413
+  _globals['_CONSENTSERVICE']._serialized_end=783
 # @@protoc_insertion_point(module_scope)

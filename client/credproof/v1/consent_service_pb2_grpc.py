@@ -46,6 +46,16 @@ class ConsentServiceStub:
                 request_serializer=credproof_dot_v1_dot_consent__service__pb2.RevokeConsentRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_consent__service__pb2.RevokeConsentResponse.FromString,
                 _registered_method=True)
+        self.PauseConsent = channel.unary_unary(
+                '/credproof.v1.ConsentService/PauseConsent',
+                request_serializer=credproof_dot_v1_dot_consent__service__pb2.PauseConsentRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_consent__service__pb2.PauseConsentResponse.FromString,
+                _registered_method=True)
+        self.ResumeConsent = channel.unary_unary(
+                '/credproof.v1.ConsentService/ResumeConsent',
+                request_serializer=credproof_dot_v1_dot_consent__service__pb2.ResumeConsentRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_consent__service__pb2.ResumeConsentResponse.FromString,
+                _registered_method=True)
 
 
 class ConsentServiceServicer:
@@ -56,7 +66,8 @@ class ConsentServiceServicer:
     def GrantConsent(self, request, context):
         """Registers a consent. Granting the same consent again returns the same receipt.
         The caller MUST sign the call with the key that signed the consent, and a provider MUST
-        have bound that key; otherwise PERMISSION_DENIED, whatever the cause.
+        have bound that key; otherwise PERMISSION_DENIED, whatever the cause. After that, a second
+        consent to one request is FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -65,6 +76,22 @@ class ConsentServiceServicer:
     def RevokeConsent(self, request, context):
         """Revokes a consent; it works before the reply is sent. Revoking again returns the same receipt.
         The caller MUST sign the call with the key that signed the consent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseConsent(self, request, context):
+        """Pauses a consent; no answer is given under it once the reply is sent, until it is resumed.
+        The caller MUST sign the call with a key that signed the consent and that a provider binds now.
+        The same pause again returns the same receipt while no newer pause or resumption stands.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeConsent(self, request, context):
+        """Makes a paused consent active again. Who may call, and what is repeated: as PauseConsent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,6 +109,16 @@ def add_ConsentServiceServicer_to_server(servicer, server):
                     servicer.RevokeConsent,
                     request_deserializer=credproof_dot_v1_dot_consent__service__pb2.RevokeConsentRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_consent__service__pb2.RevokeConsentResponse.SerializeToString,
+            ),
+            'PauseConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseConsent,
+                    request_deserializer=credproof_dot_v1_dot_consent__service__pb2.PauseConsentRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_consent__service__pb2.PauseConsentResponse.SerializeToString,
+            ),
+            'ResumeConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeConsent,
+                    request_deserializer=credproof_dot_v1_dot_consent__service__pb2.ResumeConsentRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_consent__service__pb2.ResumeConsentResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -140,6 +177,60 @@ class ConsentService:
             '/credproof.v1.ConsentService/RevokeConsent',
             credproof_dot_v1_dot_consent__service__pb2.RevokeConsentRequest.SerializeToString,
             credproof_dot_v1_dot_consent__service__pb2.RevokeConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.ConsentService/PauseConsent',
+            credproof_dot_v1_dot_consent__service__pb2.PauseConsentRequest.SerializeToString,
+            credproof_dot_v1_dot_consent__service__pb2.PauseConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.ConsentService/ResumeConsent',
+            credproof_dot_v1_dot_consent__service__pb2.ResumeConsentRequest.SerializeToString,
+            credproof_dot_v1_dot_consent__service__pb2.ResumeConsentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,12 +38,20 @@ class ConsentServiceStub:
     GrantConsent: _grpc.UnaryUnaryMultiCallable[_consent_service_pb2.GrantConsentRequest, _consent_service_pb2.GrantConsentResponse]
     """Registers a consent. Granting the same consent again returns the same receipt.
     The caller MUST sign the call with the key that signed the consent, and a provider MUST
-    have bound that key; otherwise PERMISSION_DENIED, whatever the cause.
+    have bound that key; otherwise PERMISSION_DENIED, whatever the cause. After that, a second
+    consent to one request is FAILED_PRECONDITION.
     """
     RevokeConsent: _grpc.UnaryUnaryMultiCallable[_consent_service_pb2.RevokeConsentRequest, _consent_service_pb2.RevokeConsentResponse]
     """Revokes a consent; it works before the reply is sent. Revoking again returns the same receipt.
     The caller MUST sign the call with the key that signed the consent.
     """
+    PauseConsent: _grpc.UnaryUnaryMultiCallable[_consent_service_pb2.PauseConsentRequest, _consent_service_pb2.PauseConsentResponse]
+    """Pauses a consent; no answer is given under it once the reply is sent, until it is resumed.
+    The caller MUST sign the call with a key that signed the consent and that a provider binds now.
+    The same pause again returns the same receipt while no newer pause or resumption stands.
+    """
+    ResumeConsent: _grpc.UnaryUnaryMultiCallable[_consent_service_pb2.ResumeConsentRequest, _consent_service_pb2.ResumeConsentResponse]
+    """Makes a paused consent active again. Who may call, and what is repeated: as PauseConsent."""
 
 @_typing.type_check_only
 class ConsentServiceAsyncStub(ConsentServiceStub):
@@ -55,12 +63,20 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     GrantConsent: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.GrantConsentRequest, _consent_service_pb2.GrantConsentResponse]  # type: ignore[assignment]
     """Registers a consent. Granting the same consent again returns the same receipt.
     The caller MUST sign the call with the key that signed the consent, and a provider MUST
-    have bound that key; otherwise PERMISSION_DENIED, whatever the cause.
+    have bound that key; otherwise PERMISSION_DENIED, whatever the cause. After that, a second
+    consent to one request is FAILED_PRECONDITION.
     """
     RevokeConsent: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.RevokeConsentRequest, _consent_service_pb2.RevokeConsentResponse]  # type: ignore[assignment]
     """Revokes a consent; it works before the reply is sent. Revoking again returns the same receipt.
     The caller MUST sign the call with the key that signed the consent.
     """
+    PauseConsent: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.PauseConsentRequest, _consent_service_pb2.PauseConsentResponse]  # type: ignore[assignment]
+    """Pauses a consent; no answer is given under it once the reply is sent, until it is resumed.
+    The caller MUST sign the call with a key that signed the consent and that a provider binds now.
+    The same pause again returns the same receipt while no newer pause or resumption stands.
+    """
+    ResumeConsent: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.ResumeConsentRequest, _consent_service_pb2.ResumeConsentResponse]  # type: ignore[assignment]
+    """Makes a paused consent active again. Who may call, and what is repeated: as PauseConsent."""
 
 class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes consents and revocations from borrowers. On the borrowers' listener only: calls carry
@@ -75,7 +91,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consent_service_pb2.GrantConsentResponse, _abc.Awaitable[_consent_service_pb2.GrantConsentResponse]]:
         """Registers a consent. Granting the same consent again returns the same receipt.
         The caller MUST sign the call with the key that signed the consent, and a provider MUST
-        have bound that key; otherwise PERMISSION_DENIED, whatever the cause.
+        have bound that key; otherwise PERMISSION_DENIED, whatever the cause. After that, a second
+        consent to one request is FAILED_PRECONDITION.
         """
 
     @_abc_1.abstractmethod
@@ -87,5 +104,24 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Revokes a consent; it works before the reply is sent. Revoking again returns the same receipt.
         The caller MUST sign the call with the key that signed the consent.
         """
+
+    @_abc_1.abstractmethod
+    def PauseConsent(
+        self,
+        request: _consent_service_pb2.PauseConsentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_service_pb2.PauseConsentResponse, _abc.Awaitable[_consent_service_pb2.PauseConsentResponse]]:
+        """Pauses a consent; no answer is given under it once the reply is sent, until it is resumed.
+        The caller MUST sign the call with a key that signed the consent and that a provider binds now.
+        The same pause again returns the same receipt while no newer pause or resumption stands.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeConsent(
+        self,
+        request: _consent_service_pb2.ResumeConsentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_service_pb2.ResumeConsentResponse, _abc.Awaitable[_consent_service_pb2.ResumeConsentResponse]]:
+        """Makes a paused consent active again. Who may call, and what is repeated: as PauseConsent."""
 
 def add_ConsentServiceServicer_to_server(servicer: ConsentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ class EvaluatePseudonymsRequest(_message.Message):
     KEY_ID_FIELD_NUMBER: _builtins.int
     BLINDED_ELEMENTS_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
-    """Fingerprint of the OPRF key expected; 32 hexadecimal digits."""
+    """Fingerprint of the OPRF key expected, over all its shares; 32 hexadecimal digits."""
     @_builtins.property
     def blinded_elements(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Blinded elements, 32 bytes each."""

@@ -27,6 +27,7 @@ if _version_not_supported:
 
 class PseudonymServiceStub:
     """Evaluates the OPRF (RFC 9497, ristretto255-SHA512, verifiable mode) on blinded ids.
+    The service and each custodian serve it, each for its own share of the key.
     """
 
     def __init__(self, channel):
@@ -44,11 +45,12 @@ class PseudonymServiceStub:
 
 class PseudonymServiceServicer:
     """Evaluates the OPRF (RFC 9497, ristretto255-SHA512, verifiable mode) on blinded ids.
+    The service and each custodian serve it, each for its own share of the key.
     """
 
     def EvaluatePseudonyms(self, request, context):
-        """Evaluates 1 to 128 blinded elements under the service's key, with one proof for all.
-        Evaluations are counted per caller and day.
+        """Evaluates 1 to 128 blinded elements under the holder's share, with one proof for all.
+        Evaluations are counted per caller and day, by each holder for itself.
         The caller MUST be an active provider, lender or auditor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -73,6 +75,7 @@ def add_PseudonymServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class PseudonymService:
     """Evaluates the OPRF (RFC 9497, ristretto255-SHA512, verifiable mode) on blinded ids.
+    The service and each custodian serve it, each for its own share of the key.
     """
 
     @staticmethod

@@ -27,31 +27,37 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PseudonymServiceStub:
-    """Evaluates the OPRF (RFC 9497, ristretto255-SHA512, verifiable mode) on blinded ids."""
+    """Evaluates the OPRF (RFC 9497, ristretto255-SHA512, verifiable mode) on blinded ids.
+    The service and each custodian serve it, each for its own share of the key.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PseudonymServiceAsyncStub: ...
     EvaluatePseudonyms: _grpc.UnaryUnaryMultiCallable[_pseudonym_service_pb2.EvaluatePseudonymsRequest, _pseudonym_service_pb2.EvaluatePseudonymsResponse]
-    """Evaluates 1 to 128 blinded elements under the service's key, with one proof for all.
-    Evaluations are counted per caller and day.
+    """Evaluates 1 to 128 blinded elements under the holder's share, with one proof for all.
+    Evaluations are counted per caller and day, by each holder for itself.
     The caller MUST be an active provider, lender or auditor.
     """
 
 @_typing.type_check_only
 class PseudonymServiceAsyncStub(PseudonymServiceStub):
-    """Evaluates the OPRF (RFC 9497, ristretto255-SHA512, verifiable mode) on blinded ids."""
+    """Evaluates the OPRF (RFC 9497, ristretto255-SHA512, verifiable mode) on blinded ids.
+    The service and each custodian serve it, each for its own share of the key.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     EvaluatePseudonyms: _aio.UnaryUnaryMultiCallable[_pseudonym_service_pb2.EvaluatePseudonymsRequest, _pseudonym_service_pb2.EvaluatePseudonymsResponse]  # type: ignore[assignment]
-    """Evaluates 1 to 128 blinded elements under the service's key, with one proof for all.
-    Evaluations are counted per caller and day.
+    """Evaluates 1 to 128 blinded elements under the holder's share, with one proof for all.
+    Evaluations are counted per caller and day, by each holder for itself.
     The caller MUST be an active provider, lender or auditor.
     """
 
 class PseudonymServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Evaluates the OPRF (RFC 9497, ristretto255-SHA512, verifiable mode) on blinded ids."""
+    """Evaluates the OPRF (RFC 9497, ristretto255-SHA512, verifiable mode) on blinded ids.
+    The service and each custodian serve it, each for its own share of the key.
+    """
 
     @_abc_1.abstractmethod
     def EvaluatePseudonyms(
@@ -59,8 +65,8 @@ class PseudonymServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pseudonym_service_pb2.EvaluatePseudonymsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pseudonym_service_pb2.EvaluatePseudonymsResponse, _abc.Awaitable[_pseudonym_service_pb2.EvaluatePseudonymsResponse]]:
-        """Evaluates 1 to 128 blinded elements under the service's key, with one proof for all.
-        Evaluations are counted per caller and day.
+        """Evaluates 1 to 128 blinded elements under the holder's share, with one proof for all.
+        Evaluations are counted per caller and day, by each holder for itself.
         The caller MUST be an active provider, lender or auditor.
         """
 

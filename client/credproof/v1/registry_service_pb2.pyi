@@ -94,6 +94,46 @@ class PublishTrustBundleResponse(_message.Message):
 Global___PublishTrustBundleResponse: _TypeAlias = PublishTrustBundleResponse  # noqa: Y015
 
 @_typing.final
+class LiftThrottleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTICIPANT_FIELD_NUMBER: _builtins.int
+    participant: _builtins.str
+    """The participant's id."""
+    def __init__(
+        self,
+        *,
+        participant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["participant", b"participant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftThrottleRequest: _TypeAlias = LiftThrottleRequest  # noqa: Y015
+
+@_typing.final
+class LiftThrottleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    log_index: _builtins.int
+    """The index of the entry in the log."""
+    def __init__(
+        self,
+        *,
+        log_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_index", b"log_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftThrottleResponse: _TypeAlias = LiftThrottleResponse  # noqa: Y015
+
+@_typing.final
 class TrustPackage(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

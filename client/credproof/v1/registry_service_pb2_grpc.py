@@ -45,6 +45,11 @@ class RegistryServiceStub:
                 request_serializer=credproof_dot_v1_dot_registry__service__pb2.PublishTrustBundleRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_registry__service__pb2.PublishTrustBundleResponse.FromString,
                 _registered_method=True)
+        self.LiftThrottle = channel.unary_unary(
+                '/credproof.v1.RegistryService/LiftThrottle',
+                request_serializer=credproof_dot_v1_dot_registry__service__pb2.LiftThrottleRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_registry__service__pb2.LiftThrottleResponse.FromString,
+                _registered_method=True)
 
 
 class RegistryServiceServicer:
@@ -67,6 +72,14 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LiftThrottle(self, request, context):
+        """Ends what throttles a participant.
+        The caller MUST be an active operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +92,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.PublishTrustBundle,
                     request_deserializer=credproof_dot_v1_dot_registry__service__pb2.PublishTrustBundleRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_registry__service__pb2.PublishTrustBundleResponse.SerializeToString,
+            ),
+            'LiftThrottle': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftThrottle,
+                    request_deserializer=credproof_dot_v1_dot_registry__service__pb2.LiftThrottleRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_registry__service__pb2.LiftThrottleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +154,33 @@ class RegistryService:
             '/credproof.v1.RegistryService/PublishTrustBundle',
             credproof_dot_v1_dot_registry__service__pb2.PublishTrustBundleRequest.SerializeToString,
             credproof_dot_v1_dot_registry__service__pb2.PublishTrustBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftThrottle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.RegistryService/LiftThrottle',
+            credproof_dot_v1_dot_registry__service__pb2.LiftThrottleRequest.SerializeToString,
+            credproof_dot_v1_dot_registry__service__pb2.LiftThrottleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class RegistryServiceStub:
     """Publishes a new version of the trust bundle, signed by the offline root.
     The caller MUST be an active operator.
     """
+    LiftThrottle: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.LiftThrottleRequest, _registry_service_pb2.LiftThrottleResponse]
+    """Ends what throttles a participant.
+    The caller MUST be an active operator.
+    """
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
@@ -53,6 +57,10 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """
     PublishTrustBundle: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.PublishTrustBundleRequest, _registry_service_pb2.PublishTrustBundleResponse]  # type: ignore[assignment]
     """Publishes a new version of the trust bundle, signed by the offline root.
+    The caller MUST be an active operator.
+    """
+    LiftThrottle: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.LiftThrottleRequest, _registry_service_pb2.LiftThrottleResponse]  # type: ignore[assignment]
+    """Ends what throttles a participant.
     The caller MUST be an active operator.
     """
 
@@ -76,6 +84,16 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.PublishTrustBundleResponse, _abc.Awaitable[_registry_service_pb2.PublishTrustBundleResponse]]:
         """Publishes a new version of the trust bundle, signed by the offline root.
+        The caller MUST be an active operator.
+        """
+
+    @_abc_1.abstractmethod
+    def LiftThrottle(
+        self,
+        request: _registry_service_pb2.LiftThrottleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.LiftThrottleResponse, _abc.Awaitable[_registry_service_pb2.LiftThrottleResponse]]:
+        """Ends what throttles a participant.
         The caller MUST be an active operator.
         """
 

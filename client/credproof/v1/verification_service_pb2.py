@@ -25,27 +25,33 @@ _sym_db = _symbol_database.Default()
 from credproof.v1 import answer_pb2 as credproof_dot_v1_dot_answer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'credproof/v1/verification_service.proto\x12\x0c\x63redproof.v1\x1a\x19\x63redproof/v1/answer.proto\"\xaa\x01\n\nAskRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x0b\n\x03sub\x18\x03 \x01(\x0c\x12-\n\x06policy\x18\x04 \x01(\x0b\x32\x1d.credproof.v1.PolicyReference\x12\x12\n\nconsent_id\x18\x05 \x01(\x0c\x12\x13\n\x0b\x63\x61se_digest\x18\x06 \x01(\x0c\x12\x14\n\x0cstaff_digest\x18\x07 \x01(\x0c\"9\n\x0b\x41skResponse\x12*\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.AnswerBundle\"=\n\x0f\x42\x61tchAskRequest\x12*\n\x08requests\x18\x01 \x03(\x0b\x32\x18.credproof.v1.AskRequest\"<\n\x10\x42\x61tchAskResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.credproof.v1.AskResult\"l\n\tAskResult\x12,\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.AnswerBundleH\x00\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.credproof.v1.AskErrorH\x00\x42\x08\n\x06result\"@\n\x08\x41skError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x13\n\x0b\x65rror_class\x18\x03 \x01(\t\">\n\x0fPolicyReference\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x32\x9c\x01\n\x13VerificationService\x12:\n\x03\x41sk\x12\x18.credproof.v1.AskRequest\x1a\x19.credproof.v1.AskResponse\x12I\n\x08\x42\x61tchAsk\x12\x1d.credproof.v1.BatchAskRequest\x1a\x1e.credproof.v1.BatchAskResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'credproof/v1/verification_service.proto\x12\x0c\x63redproof.v1\x1a\x19\x63redproof/v1/answer.proto\"1\n\x11GetConsentRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x0b\n\x03sub\x18\x02 \x01(\x0c\"P\n\x12GetConsentResponse\x12\x0f\n\x07\x63onsent\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.credproof.v1.ConsentState\"\xaa\x01\n\nAskRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x0b\n\x03sub\x18\x03 \x01(\x0c\x12-\n\x06policy\x18\x04 \x01(\x0b\x32\x1d.credproof.v1.PolicyReference\x12\x12\n\nconsent_id\x18\x05 \x01(\x0c\x12\x13\n\x0b\x63\x61se_digest\x18\x06 \x01(\x0c\x12\x14\n\x0cstaff_digest\x18\x07 \x01(\x0c\"9\n\x0b\x41skResponse\x12*\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.AnswerBundle\"=\n\x0f\x42\x61tchAskRequest\x12*\n\x08requests\x18\x01 \x03(\x0b\x32\x18.credproof.v1.AskRequest\"<\n\x10\x42\x61tchAskResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.credproof.v1.AskResult\"l\n\tAskResult\x12,\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.AnswerBundleH\x00\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.credproof.v1.AskErrorH\x00\x42\x08\n\x06result\"@\n\x08\x41skError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x13\n\x0b\x65rror_class\x18\x03 \x01(\t\">\n\x0fPolicyReference\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c*|\n\x0c\x43onsentState\x12\x1d\n\x19\x43ONSENT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONSENT_STATE_ACTIVE\x10\x01\x12\x18\n\x14\x43ONSENT_STATE_PAUSED\x10\x02\x12\x19\n\x15\x43ONSENT_STATE_REVOKED\x10\x03\x32\xed\x01\n\x13VerificationService\x12:\n\x03\x41sk\x12\x18.credproof.v1.AskRequest\x1a\x19.credproof.v1.AskResponse\x12I\n\x08\x42\x61tchAsk\x12\x1d.credproof.v1.BatchAskRequest\x1a\x1e.credproof.v1.BatchAskResponse\x12O\n\nGetConsent\x12\x1f.credproof.v1.GetConsentRequest\x1a .credproof.v1.GetConsentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'credproof.v1.verification_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ASKREQUEST']._serialized_start=85
-  _globals['_ASKREQUEST']._serialized_end=255
-  _globals['_ASKRESPONSE']._serialized_start=257
-  _globals['_ASKRESPONSE']._serialized_end=314
-  _globals['_BATCHASKREQUEST']._serialized_start=316
-  _globals['_BATCHASKREQUEST']._serialized_end=377
-  _globals['_BATCHASKRESPONSE']._serialized_start=379
-  _globals['_BATCHASKRESPONSE']._serialized_end=439
-  _globals['_ASKRESULT']._serialized_start=441
-  _globals['_ASKRESULT']._serialized_end=549
-  _globals['_ASKERROR']._serialized_start=551
-  _globals['_ASKERROR']._serialized_end=615
-  _globals['_POLICYREFERENCE']._serialized_start=617
-  _globals['_POLICYREFERENCE']._serialized_end=679
-  _globals['_VERIFICATIONSERVICE']._serialized_start=682
-  _globals['_VERIFICATIONSERVICE']._serialized_end=838
+  _globals['_CONSENTSTATE']._serialized_start=814
+  _globals['_CONSENTSTATE']._serialized_end=938
+  _globals['_GETCONSENTREQUEST']._serialized_start=84
+  _globals['_GETCONSENTREQUEST']._serialized_end=133
+  _globals['_GETCONSENTRESPONSE']._serialized_start=135
+  _globals['_GETCONSENTRESPONSE']._serialized_end=215
+  _globals['_ASKREQUEST']._serialized_start=218
+  _globals['_ASKREQUEST']._serialized_end=388
+  _globals['_ASKRESPONSE']._serialized_start=390
+  _globals['_ASKRESPONSE']._serialized_end=447
+  _globals['_BATCHASKREQUEST']._serialized_start=449
+  _globals['_BATCHASKREQUEST']._serialized_end=510
+  _globals['_BATCHASKRESPONSE']._serialized_start=512
+  _globals['_BATCHASKRESPONSE']._serialized_end=572
+  _globals['_ASKRESULT']._serialized_start=574
+  _globals['_ASKRESULT']._serialized_end=682
+  _globals['_ASKERROR']._serialized_start=684
+  _globals['_ASKERROR']._serialized_end=748
+  _globals['_POLICYREFERENCE']._serialized_start=750
+  _globals['_POLICYREFERENCE']._serialized_end=812
+  _globals['_VERIFICATIONSERVICE']._serialized_start=941
+  _globals['_VERIFICATIONSERVICE']._serialized_end=1178
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from credproof.v1 import answer_pb2 as _answer_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,76 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ConsentState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConsentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConsentState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONSENT_STATE_UNSPECIFIED: _ConsentState.ValueType  # 0
+    """There is no consent yet."""
+    CONSENT_STATE_ACTIVE: _ConsentState.ValueType  # 1
+    CONSENT_STATE_PAUSED: _ConsentState.ValueType  # 2
+    """No key that signed it counts: it is active again once one does that signs it too."""
+    CONSENT_STATE_REVOKED: _ConsentState.ValueType  # 3
+
+class ConsentState(_ConsentState, metaclass=_ConsentStateEnumTypeWrapper): ...
+
+CONSENT_STATE_UNSPECIFIED: ConsentState.ValueType  # 0
+"""There is no consent yet."""
+CONSENT_STATE_ACTIVE: ConsentState.ValueType  # 1
+CONSENT_STATE_PAUSED: ConsentState.ValueType  # 2
+"""No key that signed it counts: it is active again once one does that signs it too."""
+CONSENT_STATE_REVOKED: ConsentState.ValueType  # 3
+Global___ConsentState: _TypeAlias = ConsentState  # noqa: Y015
+
+@_typing.final
+class GetConsentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    SUB_FIELD_NUMBER: _builtins.int
+    request: _builtins.bytes
+    """The id of the consent request. Exactly 32 bytes."""
+    sub: _builtins.bytes
+    """The borrower's pseudonym, as the request has it. Exactly 32 bytes."""
+    def __init__(
+        self,
+        *,
+        request: _builtins.bytes = ...,
+        sub: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "sub", b"sub"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetConsentRequest: _TypeAlias = GetConsentRequest  # noqa: Y015
+
+@_typing.final
+class GetConsentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    consent: _builtins.str
+    """The consent, as GrantConsent takes it. Empty when there is none yet."""
+    state: Global___ConsentState.ValueType
+    def __init__(
+        self,
+        *,
+        consent: _builtins.str = ...,
+        state: Global___ConsentState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetConsentResponse: _TypeAlias = GetConsentResponse  # noqa: Y015
 
 @_typing.final
 class AskRequest(_message.Message):

@@ -45,6 +45,11 @@ class VerificationServiceStub:
                 request_serializer=credproof_dot_v1_dot_verification__service__pb2.BatchAskRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_verification__service__pb2.BatchAskResponse.FromString,
                 _registered_method=True)
+        self.GetConsent = channel.unary_unary(
+                '/credproof.v1.VerificationService/GetConsent',
+                request_serializer=credproof_dot_v1_dot_verification__service__pb2.GetConsentRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_verification__service__pb2.GetConsentResponse.FromString,
+                _registered_method=True)
 
 
 class VerificationServiceServicer:
@@ -74,6 +79,15 @@ class VerificationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetConsent(self, request, context):
+        """Gives the consent that a borrower has registered to a request of the caller, all signatures
+        included. As long as there is none the response is empty, whoever the borrower is.
+        The caller MUST be an active lender; it gets only consents that name it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_VerificationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -86,6 +100,11 @@ def add_VerificationServiceServicer_to_server(servicer, server):
                     servicer.BatchAsk,
                     request_deserializer=credproof_dot_v1_dot_verification__service__pb2.BatchAskRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_verification__service__pb2.BatchAskResponse.SerializeToString,
+            ),
+            'GetConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConsent,
+                    request_deserializer=credproof_dot_v1_dot_verification__service__pb2.GetConsentRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_verification__service__pb2.GetConsentResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -143,6 +162,33 @@ class VerificationService:
             '/credproof.v1.VerificationService/BatchAsk',
             credproof_dot_v1_dot_verification__service__pb2.BatchAskRequest.SerializeToString,
             credproof_dot_v1_dot_verification__service__pb2.BatchAskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.VerificationService/GetConsent',
+            credproof_dot_v1_dot_verification__service__pb2.GetConsentRequest.SerializeToString,
+            credproof_dot_v1_dot_verification__service__pb2.GetConsentResponse.FromString,
             options,
             channel_credentials,
             insecure,

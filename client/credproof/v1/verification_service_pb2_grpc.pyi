@@ -48,6 +48,11 @@ class VerificationServiceStub:
     are kept, and the same request gets them.
     The caller MUST be an active lender.
     """
+    GetConsent: _grpc.UnaryUnaryMultiCallable[_verification_service_pb2.GetConsentRequest, _verification_service_pb2.GetConsentResponse]
+    """Gives the consent that a borrower has registered to a request of the caller, all signatures
+    included. As long as there is none the response is empty, whoever the borrower is.
+    The caller MUST be an active lender; it gets only consents that name it.
+    """
 
 @_typing.type_check_only
 class VerificationServiceAsyncStub(VerificationServiceStub):
@@ -68,6 +73,11 @@ class VerificationServiceAsyncStub(VerificationServiceStub):
     answers do not fit into one message, the last ones come back as UNAVAILABLE `REPLY_FULL`: they
     are kept, and the same request gets them.
     The caller MUST be an active lender.
+    """
+    GetConsent: _aio.UnaryUnaryMultiCallable[_verification_service_pb2.GetConsentRequest, _verification_service_pb2.GetConsentResponse]  # type: ignore[assignment]
+    """Gives the consent that a borrower has registered to a request of the caller, all signatures
+    included. As long as there is none the response is empty, whoever the borrower is.
+    The caller MUST be an active lender; it gets only consents that name it.
     """
 
 class VerificationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -98,6 +108,17 @@ class VerificationServiceServicer(metaclass=_abc_1.ABCMeta):
         answers do not fit into one message, the last ones come back as UNAVAILABLE `REPLY_FULL`: they
         are kept, and the same request gets them.
         The caller MUST be an active lender.
+        """
+
+    @_abc_1.abstractmethod
+    def GetConsent(
+        self,
+        request: _verification_service_pb2.GetConsentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_verification_service_pb2.GetConsentResponse, _abc.Awaitable[_verification_service_pb2.GetConsentResponse]]:
+        """Gives the consent that a borrower has registered to a request of the caller, all signatures
+        included. As long as there is none the response is empty, whoever the borrower is.
+        The caller MUST be an active lender; it gets only consents that name it.
         """
 
 def add_VerificationServiceServicer_to_server(servicer: VerificationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from credproof.attestation.oprf_key import OprfKey, parse_oprf_key
 from credproof.base.encoding import Json, b64url
 from credproof.base.errors import Malformed
 from credproof.base.keys import DatedKey
@@ -71,7 +72,7 @@ class TrustBundle:
     log_vkey: str
     answer_keys: tuple[DatedKey, ...]
     sealing_keys: tuple[bytes, ...]
-    oprf_keys: tuple[bytes, ...]
+    oprf_keys: tuple[OprfKey, ...]
     participants: tuple[Participant, ...]
     schemas: tuple[bytes, ...]
     policies: tuple[PolicyPin, ...]
@@ -90,7 +91,7 @@ class TrustBundle:
             "iat": self.issued_at,
             "log": self.log_vkey,
             "old_logs": list(self.old_logs),
-            "oprf_keys": [b64url(key) for key in self.oprf_keys],
+            "oprf_keys": [key.to_json() for key in self.oprf_keys],
             "participants": [participant_json(item) for item in self.participants],
             "policies": [_pin_json(pin) for pin in self.policies],
             "purposes": [template.to_json() for template in self.purposes],
@@ -116,7 +117,7 @@ def parse_bundle(members: Members) -> TrustBundle:
         log_vkey=members.take("log", str),
         answer_keys=tuple(parse_key(key) for key in records(members, "answer_keys")),
         sealing_keys=byte_strings(members, "sealing_keys"),
-        oprf_keys=byte_strings(members, "oprf_keys"),
+        oprf_keys=tuple(parse_oprf_key(key) for key in records(members, "oprf_keys")),
         participants=tuple(parse_participant(p) for p in records(members, "participants")),
         schemas=byte_strings(members, "schemas"),
         policies=tuple(_parse_pin(pin) for pin in records(members, "policies")),
@@ -136,7 +137,9 @@ def parse_bundle(members: Members) -> TrustBundle:
         raise Malformed("BAD_TRUST", "trust bundle lacks a key of the service")
     _require_once([party.id for party in bundle.relying_parties])
     _require_once([(item.lender, item.purpose) for item in bundle.purposes])
+    _require_once([key.id for key in bundle.oprf_keys])
     _require_own_keys(bundle)
+    _require_custodians(bundle)
     _require_year(bundle)
     return bundle
 
@@ -152,6 +155,15 @@ def _require_own_keys(bundle: TrustBundle) -> None:
     service = {key.public.kid for key in bundle.answer_keys}
     if any(key.public.kid in service for p in bundle.participants for key in p.keys):
         raise Malformed("BAD_TRUST", "a participant has a key of the service")
+
+
+def _require_custodians(bundle: TrustBundle) -> None:
+    """Who holds a share can be looked up: it is a participant, of this role and no other."""
+    known = {p.id for p in bundle.participants if p.role == "custodian"}
+    for key in bundle.oprf_keys:
+        key.require_sound()
+        if not known.issuperset(key.custodians):
+            raise Malformed("BAD_TRUST", "a share is held by somebody who is no custodian")
 
 
 def _require_year(bundle: TrustBundle) -> None:

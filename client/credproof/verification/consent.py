@@ -24,6 +24,7 @@ from credproof.base.limits import (
     at_most,
 )
 from credproof.base.members import Members
+from credproof.base.url import require_url
 from credproof.verification.bundle import RelyingParty
 from credproof.verification.document import (
     CONSENT,
@@ -39,6 +40,7 @@ Mode = Literal["once", "continuing"]
 MODES: tuple[Mode, ...] = ("once", "continuing")
 LANGUAGES = ("en", "zh")
 JTI_BYTES = 16
+CONSENT_LIFE_DAYS_MAX = CONSENT_LIFE_MAX_S // 86_400
 DATA_LIFE_DAYS_MAX = 366 * 10
 
 _ID = re.compile(r"[a-z0-9-]{3,40}\Z")
@@ -100,13 +102,19 @@ def _take_terms(members: Members) -> Terms:
 
 @dataclass(frozen=True, slots=True)
 class ConsentRequest:
-    """A parsed request of a lender; `open_until` is when it lapses unanswered."""
+    """A parsed request of a lender; `open_until` is when it lapses unanswered.
+
+    `jti` makes it one of a kind: it is good for one consent. `notices` are the digests of what
+    the borrower must be shown, by language. `return_to` is where the person goes afterwards.
+    """
 
     jws: Jws
     jti: bytes
     issued_at: int
     open_until: int
     terms: Terms
+    notices: Mapping[str, bytes]
+    return_to: str | None
 
     def verify(self, key: PublicKey, *, via: str, now: int) -> None:
         """Accept the request as the lender's own, for this service, still open.
@@ -124,13 +132,22 @@ class ConsentRequest:
 
 
 def sign_request(
-    signer: Signer, terms: Terms, *, jti: bytes, issued_at: int, open_until: int
+    signer: Signer,
+    terms: Terms,
+    *,
+    jti: bytes,
+    issued_at: int,
+    open_until: int,
+    notices: Mapping[str, bytes],
+    return_to: str | None = None,
 ) -> str:
     """The lender's signed request for consent."""
     claims: dict[str, Json] = {
         "iat": issued_at,
         "jti": b64url(jti),
+        "notices": {language: b64url(digest) for language, digest in notices.items()},
         "open_until": open_until,
+        "return_to": return_to,
         "terms": terms.to_json(),
     }
     return jws.sign(signer, jws.REQUEST, claims)
@@ -140,7 +157,7 @@ def parse_request(token: str) -> ConsentRequest:
     """A request, taken apart strictly; its signature is not looked at.
 
     Raises:
-        Malformed: `BAD_CONSENT`, `BAD_MEMBER`, or as `jws.parse`.
+        Malformed: `BAD_CONSENT`, `BAD_URL`, `BAD_MEMBER`, or as `jws.parse`.
     """
     parsed = jws.parse(token, jws.REQUEST)
     members = Members(parsed.claims, "request")
@@ -151,6 +168,8 @@ def parse_request(token: str) -> ConsentRequest:
         issued_at=members.take("iat", int),
         open_until=members.take("open_until", int),
         terms=_take_terms(terms),
+        notices=_parse_notices(members.take("notices", dict)),
+        return_to=members.nullable("return_to", str),
     )
     terms.finish()
     members.finish()
@@ -158,7 +177,18 @@ def parse_request(token: str) -> ConsentRequest:
         raise Malformed("BAD_CONSENT", "request is open for too short or too long")
     if not 0 < request.terms.expires_at - request.issued_at <= CONSENT_LIFE_MAX_S:
         raise Malformed("BAD_CONSENT", "consent is asked for too short or too long")
+    if request.return_to is not None:
+        require_url(request.return_to)
     return request
+
+
+def _parse_notices(value: Mapping[str, Any]) -> dict[str, bytes]:
+    members = Members(value, "notices")
+    found = {language: members.bytes(language, 32) for language in LANGUAGES if language in value}
+    members.finish()
+    if not found:
+        raise Malformed("BAD_CONSENT", "the request has no notice to be shown")
+    return found
 
 
 # -- the borrower's consent ---------------------------------------------------
@@ -221,14 +251,21 @@ def sign_consent(
     signer: DocumentSigner, request: ConsentRequest, *, jti: bytes, now: int, notice: Notice
 ) -> str:
     """The borrower's consent to exactly the terms of `request`, from `now` on."""
-    claims: dict[str, Json] = {
+    claims = consent_claims(request, jti=jti, now=now, notice=notice)
+    return sign_document(signer, CONSENT, claims)
+
+
+def consent_claims(
+    request: ConsentRequest, *, jti: bytes, now: int, notice: Notice
+) -> dict[str, Json]:
+    """What a consent says, before anybody has signed it."""
+    return {
         "jti": b64url(jti),
         "nbf": now,
         "notice": {"digest": b64url(notice.digest), "language": notice.language},
         "request": b64url(request.jws.id),
         "terms": request.terms.to_json(),
     }
-    return sign_document(signer, CONSENT, claims)
 
 
 def verify_consent(text: str, parties: Sequence[RelyingParty] = ()) -> VerifiedConsent:
@@ -286,7 +323,12 @@ class VerifiedRevocation:
 
 def sign_revocation(signer: DocumentSigner, consent: bytes, *, now: int) -> str:
     """The borrower's revocation of the consent with this id."""
-    return sign_document(signer, REVOCATION, {"consent": b64url(consent), "iat": now})
+    return sign_document(signer, REVOCATION, revocation_claims(consent, now=now))
+
+
+def revocation_claims(consent: bytes, *, now: int) -> dict[str, Json]:
+    """What a revocation says, before anybody has signed it."""
+    return {"consent": b64url(consent), "iat": now}
 
 
 def verify_revocation(text: str, parties: Sequence[RelyingParty] = ()) -> VerifiedRevocation:

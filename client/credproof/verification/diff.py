@@ -26,8 +26,14 @@ def _terms(old: Policy, new: Policy) -> Iterator[str]:
         "completeness": (old.completeness, new.completeness),
         "route": (old.route, new.route),
         "REFER tells": (old.telling, new.telling),
+        "narrowest": (_narrowest(old), _narrowest(new)),
     }
     return (f"{name}: {was} -> {is_}" for name, (was, is_) in pairs.items() if was != is_)
+
+
+def _narrowest(policy: Policy) -> str:
+    promised = (f"{i.schema.id} {i.claim} {i.bands} bands" for i in policy.narrowest)
+    return ", ".join(promised) or "nothing"
 
 
 def _questions(old: Policy, new: Policy, text: Text) -> Iterator[str]:

@@ -49,6 +49,8 @@ class Kind:
 
 CONSENT: Final = Kind("consent")
 REVOCATION: Final = Kind("revocation")
+PAUSE: Final = Kind("pause")
+RESUMPTION: Final = Kind("resumption")
 POSSESSION: Final = Kind("possession")
 
 
@@ -126,14 +128,14 @@ def verify_document(text: str, kind: Kind, parties: Sequence[RelyingParty]) -> S
     parts = text.split(SEPARATOR)
     at_most(len(parts), DOCUMENT_SIGNATURES_MAX, "signatures of a document")
     verified = [_verify(part, kind, parties) for part in parts]
-    payload = verified[0][1]
-    kids = [signature.key.kid for signature, _ in verified]
-    if {found for _, found in verified} != {payload} or kids != sorted(set(kids)):
+    _, payload, claims = verified[0]
+    kids = [signature.key.kid for signature, _, _ in verified]
+    if {found for _, found, _ in verified} != {payload} or kids != sorted(set(kids)):
         raise Malformed("NOT_ONE_DOCUMENT", "signatures are of two documents, or out of order")
-    claims = parse_json(payload)
+    claims = parse_json(payload) if claims is None else claims
     if not isinstance(claims, dict):
         raise Malformed("NOT_A_JWS", "payload is not a JSON object")
-    return SignedDocument(kind, payload, claims, tuple(signature for signature, _ in verified))
+    return SignedDocument(kind, payload, claims, tuple(item[0] for item in verified))
 
 
 def split_signatures(text: str) -> list[str]:
@@ -151,13 +153,16 @@ def _kid(part: str) -> str:
     return str(parse_json(parse_b64url(part.partition(".")[0]))["kid"])
 
 
-def _verify(part: str, kind: Kind, parties: Sequence[RelyingParty]) -> tuple[Signature, bytes]:
+def _verify(
+    part: str, kind: Kind, parties: Sequence[RelyingParty]
+) -> tuple[Signature, bytes, Mapping[str, Any] | None]:
+    """One signature, the payload that it is over, and the claims if they are parsed already."""
     if _is_assertion(part):
         assertion = parse_assertion(part, kind.passkey_type)
         party = assertion.verify(kind.challenge(assertion.payload), parties)
-        return Signature(assertion.key, part, party.id), assertion.payload
+        return Signature(assertion.key, part, party.id), assertion.payload, None
     parsed = jws.parse(part, kind.jws_type)
-    return Signature(parsed.verify_own_key(), part), parsed.payload
+    return Signature(parsed.verify_own_key(), part), parsed.payload, parsed.claims
 
 
 def _is_assertion(part: str) -> bool:

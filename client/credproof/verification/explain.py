@@ -6,9 +6,17 @@ from collections.abc import Sequence
 
 from credproof.attestation.ladder import Condition
 from credproof.attestation.schema import Schema
+from credproof.base.limits import METER_DAYS
 from credproof.base.money import money_text
 from credproof.verification.assurance import SHOWN
-from credproof.verification.policy import Assurance, Policy, Question, Tier, Verdict
+from credproof.verification.policy import (
+    Assurance,
+    Narrowest,
+    Policy,
+    Question,
+    Tier,
+    Verdict,
+)
 from credproof.verification.text import Text, fill
 
 
@@ -16,6 +24,7 @@ def policy_text(policy: Policy, text: Text) -> str:
     """A policy: its tiers, what each needs, how often, how fresh."""
     period = text.words[policy.cap.per]
     told = [] if policy.telling == "silent" else ["  " + text.say("told")]
+    told += ["  " + _narrowest_text(item, text) for item in policy.narrowest]
     return fill(
         text.policy,
         title=policy.title[text.language],
@@ -25,6 +34,11 @@ def policy_text(policy: Policy, text: Text) -> str:
         caps=text.say("caps", count=policy.cap.count, period=period),
         fresh=text.say("fresh", days=policy.fresh_days),
     ).rstrip()
+
+
+def _narrowest_text(item: Narrowest, text: Text) -> str:
+    title = item.schema.claims[item.claim].title[text.language]
+    return text.say("narrowest", claim=title, bands=item.bands, days=METER_DAYS)
 
 
 def question_text(question: Question, text: Text) -> str:

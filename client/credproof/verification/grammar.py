@@ -17,6 +17,7 @@ from credproof.base.limits import POLICY_QUESTIONS_MAX, POLICY_TIERS_MAX, at_mos
 from credproof.base.members import Members
 from credproof.base.yaml import parse_document
 from credproof.verification.assurance import ASSURANCE
+from credproof.verification.meter import broken
 from credproof.verification.policy import (
     PURPOSES,
     REPAYMENTS,
@@ -24,6 +25,7 @@ from credproof.verification.policy import (
     TELLINGS,
     Assurance,
     Cap,
+    Narrowest,
     Policy,
     Question,
     Telling,
@@ -44,7 +46,7 @@ def parse_policy(data: bytes, schemas: Mapping[str, Schema]) -> Policy:
 
     Raises:
         Malformed: `BAD_POLICY`, `UNKNOWN_SCHEMA`, `UNPROVABLE`, `PROTECTED_FIELD`, `NOT_ON_LADDER`,
-            `NO_LADDER`, `BAD_MEMBER`, or as `parse_document`.
+            `NO_LADDER`, `BELOW_NARROWEST`, `BAD_MEMBER`, or as `parse_document`.
         LimitExceeded: too many questions or tiers.
     """
     value = parse_document(data)
@@ -68,6 +70,7 @@ def parse_policy(data: bytes, schemas: Mapping[str, Schema]) -> Policy:
         questions=questions,
         tiers=tuple(_parse_tier(Members(tier, "tier"), questions) for tier in tiers),
         telling=_parse_otherwise(Members(top.take("otherwise", dict), "otherwise")),
+        narrowest=_parse_narrowest(top, schemas),
         document=canonical_json(value),
     )
     top.finish()
@@ -184,6 +187,30 @@ def _parse_otherwise(members: Members) -> Telling:
     return telling  # type: ignore[return-value]
 
 
+def _parse_narrowest(top: Members, schemas: Mapping[str, Schema]) -> tuple[Narrowest, ...]:
+    value = top.optional("narrowest", dict)
+    if value is None:
+        return ()
+    found: list[Narrowest] = []
+    for schema_id in sorted(value):
+        schema, claims = schemas.get(schema_id), Members(value, "narrowest").take(schema_id, dict)
+        if schema is None:
+            raise Malformed("UNKNOWN_SCHEMA", "narrowest names an unknown schema")
+        found += [_parse_bands(schema, claim, claims[claim]) for claim in sorted(claims)]
+    if not found:
+        raise Malformed("BAD_POLICY", "narrowest names no claim: leave it out")
+    return tuple(found)
+
+
+def _parse_bands(schema: Schema, claim: str, bands: object) -> Narrowest:
+    ladder = schema.ladders.get(claim)
+    if ladder is None:
+        raise Malformed("NO_LADDER", f"narrowest names {claim}, which has no ladder")
+    if type(bands) is not int or not 1 <= bands <= len(ladder.thresholds) + 1:
+        raise Malformed("BAD_POLICY", f"narrowest of {claim}: one band up to all of its ladder")
+    return Narrowest(schema, claim, bands)
+
+
 def _check_whole(policy: Policy) -> None:
     at_most(len(policy.questions), POLICY_QUESTIONS_MAX, "questions of a policy")
     at_most(len(policy.tiers), POLICY_TIERS_MAX, "tiers of a policy")
@@ -193,6 +220,9 @@ def _check_whole(policy: Policy) -> None:
         raise Malformed("BAD_POLICY", "policy lacks a version, a lender or a tier of its own name")
     if asked != set(policy.questions):
         raise Malformed("BAD_POLICY", "a question is asked by no tier")
+    for item in broken([policy]):
+        message = f"its own questions cut {item.claim} below its narrowest of {item.bands} bands"
+        raise Malformed("BELOW_NARROWEST", message)
 
 
 def _matching(pattern: re.Pattern[str], value: str) -> str:

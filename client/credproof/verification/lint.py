@@ -7,12 +7,13 @@ bounds for one borrower at one time, not what is learned on average.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb, log2
 
 from credproof.attestation.schema import Schema
 from credproof.verification.assurance import SHOWN
+from credproof.verification.meter import conditions
 from credproof.verification.policy import REASONS, Assurance, Policy, Question
 
 
@@ -56,8 +57,8 @@ def lint(policy: Policy) -> Lint:
     cuts: dict[tuple[str, str], set[int]] = {}
     shown: dict[tuple[str, str], Revealed] = {}
     for question in questions:
-        for claim, threshold in _cuts(question):
-            cuts.setdefault((question.schema.id, claim), set()).add(threshold)
+        for condition in conditions(question):
+            cuts.setdefault((question.schema.id, condition.claim), set()).add(condition.threshold)
         if question.assurance is not None:
             for item in _shown(question.schema, question.assurance):
                 shown[item.schema, item.claim] = item
@@ -72,16 +73,6 @@ def lint(policy: Policy) -> Lint:
         answers=_answers(policy),
         disclosed_bits=sum(item.bits for item in shown.values()),
     )
-
-
-def _cuts(question: Question) -> Iterable[tuple[str, int]]:
-    """Where a question cuts which claims: a fact is all of its conditions."""
-    level = question.assurance.level if question.assurance else None
-    condition = question.condition or level
-    if condition is not None:
-        return [(condition.claim, condition.threshold)]
-    conditions = question.schema.facts[question.fact or ""].when
-    return [(condition.claim, condition.threshold) for condition in conditions]
 
 
 def _shown(schema: Schema, assurance: Assurance) -> list[Revealed]:

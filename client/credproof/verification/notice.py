@@ -48,8 +48,22 @@ def notice_digest(shown: str) -> bytes:
 
 def is_genuine(notice: Notice, trust: Trust, terms: Terms) -> bool:
     """Whether a notice is what these terms come to, in any text of its language that is pinned."""
-    texts = [text for text in trust.texts.values() if text.language == notice.language]
+    texts = texts_in(trust, notice.language)
     return any(notice_digest(notice_text(trust, terms, text)) == notice.digest for text in texts)
+
+
+def notice_digests(trust: Trust, terms: Terms) -> dict[str, bytes]:
+    """What these terms come to, in the newest text of every language: digests by language."""
+    newest = {text.language: text for text in trust.texts.values()}
+    return {
+        language: notice_digest(notice_text(trust, terms, text))
+        for language, text in newest.items()
+    }
+
+
+def texts_in(trust: Trust, language: str) -> list[Text]:
+    """Every text of a language that is pinned, newest first."""
+    return [text for text in trust.texts.values() if text.language == language][::-1]
 
 
 def text_in(trust: Trust, language: str) -> Text:
@@ -58,7 +72,7 @@ def text_in(trust: Trust, language: str) -> Text:
     Raises:
         Malformed: `BAD_LANGUAGE`.
     """
-    found = [text for text in trust.texts.values() if text.language == language]
+    found = texts_in(trust, language)
     if not found:
         raise Malformed("BAD_LANGUAGE", "there is no notice in this language: take zh or en")
-    return found[-1]
+    return found[0]

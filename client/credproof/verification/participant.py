@@ -25,6 +25,8 @@ NEVER = 253402300799
 
 BORROWER = "borrower"
 """The actor of every borrower in the log, who has no id there: no participant is called so."""
+SERVICE = "service"
+"""The actor of what the service raises by itself: no participant is called so."""
 
 _ID = re.compile(r"[a-z0-9-]{3,40}\Z")
 _NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9./-]{0,63}\Z")
@@ -75,7 +77,12 @@ class Participant:
 
 def is_participant_id(text: str) -> bool:
     """Whether a participant may have this id."""
-    return _ID.match(text) is not None and text != BORROWER
+    return _ID.match(text) is not None and text not in (BORROWER, SERVICE)
+
+
+def custodian_host(participant_id: str, domain: str) -> str:
+    """The host name in a custodian's certificate: whoever connects demands exactly this one."""
+    return f"{participant_id}.custodian.{domain}"
 
 
 def records(members: Members, name: str) -> list[Any]:

@@ -109,6 +109,15 @@ class Cap:
     per: Literal["consent", "day", "month"]
 
 
+@dataclass(frozen=True, slots=True)
+class Narrowest:
+    """Whatever is answered, at least `bands` neighbouring bands of a claim's ladder stay open."""
+
+    schema: Schema
+    claim: str
+    bands: int
+
+
 @dataclass(frozen=True)
 class Policy:
     """A parsed policy; `document` is its canonical JSON."""
@@ -126,6 +135,7 @@ class Policy:
     questions: Mapping[str, Question]
     tiers: tuple[Tier, ...]
     telling: Telling
+    narrowest: tuple[Narrowest, ...]
     document: bytes
 
     @cached_property

@@ -38,6 +38,7 @@ _WORDS: Final[Mapping[str, frozenset[str]]] = {
     "day": frozenset(),
     "month": frozenset(),
     "fresh": frozenset({"days"}),
+    "narrowest": frozenset({"claim", "bands", "days"}),
     "nothing": frozenset(),
     "separator": frozenset(),
 }

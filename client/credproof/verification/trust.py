@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from credproof.attestation.oprf_key import OprfKey
 from credproof.attestation.schema import Schema, parse_schema
 from credproof.attestation.sealing import SealingPublicKey
 from credproof.base import jws
 from credproof.base.encoding import tagged_hash
 from credproof.base.errors import Malformed, VerificationFailed
-from credproof.base.group import parse_element
 from credproof.base.keys import PublicKey, Signer
 from credproof.base.limits import CLOCK_SKEW_S, TRUST_BYTES_MAX, at_most
 from credproof.base.members import Members
@@ -86,6 +86,11 @@ class Trust:
     def old_log_keys(self) -> tuple[VerifierKey, ...]:
         """The keys of the origins that the log had before."""
         return tuple(VerifierKey.parse(text) for text in self.bundle.old_logs)
+
+    @property
+    def oprf_key(self) -> OprfKey:
+        """The newest OPRF key: the one that pseudonyms are made under."""
+        return self.bundle.oprf_keys[-1]
 
     @property
     def sealing_key(self) -> SealingPublicKey:
@@ -182,7 +187,7 @@ def verify_trust(
     if trust.bundle.version < version_min:
         raise VerificationFailed("TRUST_ROLLBACK", "trust bundle is older than one seen before")
     if at > trust.bundle.expires_at:
-        raise VerificationFailed("TRUST_EXPIRED", "trust bundle has expired: fetch a newer one")
+        raise VerificationFailed("TRUST_EXPIRED", "trust bundle has expired")
     if 0 < at < trust.bundle.issued_at - CLOCK_SKEW_S:
         raise VerificationFailed("FROM_THE_FUTURE", "trust bundle begins later: check the clock")
     _require_one_each(trust)
@@ -193,12 +198,24 @@ def verify_trust(
         raise Malformed("BAD_TRUST", "a provider accepts a binder that is no participant")
     for key in trust.bundle.sealing_keys:
         SealingPublicKey(key)
-    for key in trust.bundle.oprf_keys:
-        parse_element(key)
     names = [key.name for key in (trust.log_key, *trust.old_log_keys)]
     if len(set(names)) != len(names):
         raise Malformed("BAD_TRUST", "trust bundle names an origin of the log twice")
     return trust
+
+
+def require_successor(trust: Trust, before: Trust) -> None:
+    """Refuse a bundle whose newest OPRF key lacks a custodian that the one before had.
+
+    Else an operator could go on without the party that keeps it from trying out ids.
+
+    Raises:
+        VerificationFailed: `CUSTODIAN_LEFT_OUT`.
+    """
+    if not set(before.oprf_key.custodians) <= set(trust.oprf_key.custodians):
+        raise VerificationFailed(
+            "CUSTODIAN_LEFT_OUT", "the new trust bundle makes pseudonyms without a custodian"
+        )
 
 
 def _require_one_each(trust: Trust) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from credproof.attestation.pseudonym import oprf_key_id, verify_transcript
+from credproof.attestation.pseudonym import verify_transcript
 from credproof.attestation.schema import Schema
 from credproof.attestation.sdjwt import parse_disclosure
 from credproof.attestation.token import Token, parse_token
@@ -162,7 +162,7 @@ def _check_trust(trust: Trust, answer: Answer, expected: Expectations) -> None:
     """The bundle's root and version are verified by `verify_trust`; here it must still hold."""
     at = expected.now if expected.mode == "now" else answer.issued_at
     if at > trust.bundle.expires_at:
-        raise VerificationFailed("TRUST_EXPIRED", "trust bundle has expired: fetch a newer one")
+        raise VerificationFailed("TRUST_EXPIRED", "trust bundle has expired")
 
 
 # -- 1: the answer itself -----------------------------------------------------
@@ -315,7 +315,7 @@ def _check_token(
 
 
 def _check_subject(kept: Kept, answer: Answer, trust: Trust) -> None:
-    keys = {oprf_key_id(key): key for key in trust.bundle.oprf_keys}
+    keys = {key.id: key for key in trust.bundle.oprf_keys}
     key = keys.get(kept.transcript.key_id)
     if key is None:
         raise VerificationFailed("UNKNOWN_KEY", "pseudonym was made under a key that is not pinned")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
-from credproof.attestation.pseudonym import Transcript
+from credproof.attestation.pseudonym import Part, Transcript
 from credproof.base.errors import Malformed
 from credproof.base.limits import ANSWER_FILE_BYTES_MAX, at_most
 from credproof.v1 import answer_pb2 as pb
@@ -119,8 +119,10 @@ def _kept_to_proto(kept: Kept) -> pb.KeptRecord:
             subject_id=transcript.subject_id,
             key_id=transcript.key_id,
             blind=transcript.blind,
-            evaluated_element=transcript.evaluated_element,
-            proof=transcript.proof,
+            parts=[
+                pb.PseudonymPart(evaluated_element=part.evaluated_element, proof=part.proof)
+                for part in transcript.parts
+            ],
         ),
     )
 
@@ -136,7 +138,6 @@ def _kept(message: pb.KeptRecord) -> Kept:
             subject_id=transcript.subject_id,
             key_id=transcript.key_id,
             blind=transcript.blind,
-            evaluated_element=transcript.evaluated_element,
-            proof=transcript.proof,
+            parts=tuple(Part(part.evaluated_element, part.proof) for part in transcript.parts),
         ),
     )

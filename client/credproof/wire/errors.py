@@ -40,6 +40,7 @@ _REASON_CODES: Final = {
     "NOT_AUTHENTICATED": grpc.StatusCode.UNAUTHENTICATED,
     "QUOTA_REACHED": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "REQUEST_ID_REUSED": grpc.StatusCode.ALREADY_EXISTS,
+    "THROTTLED": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "SNAPSHOT_CHANGED": grpc.StatusCode.ABORTED,
 }
 """Reasons whose code is more telling than that of their class."""

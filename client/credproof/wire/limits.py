@@ -6,7 +6,8 @@ is refused too, and a test says that every field of every request is in it.
 
 from __future__ import annotations
 
-from typing import Final
+from functools import cache
+from typing import Final, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -24,6 +25,10 @@ LIMITS: Final[dict[str, int]] = {
     "EvaluatePseudonymsRequest.blinded_elements": limits.BATCH_ITEMS_MAX,
     "GrantConsentRequest.consent": limits.TOKEN_BYTES_MAX,
     "RevokeConsentRequest.revocation": limits.TOKEN_BYTES_MAX,
+    "PauseConsentRequest.pause": limits.TOKEN_BYTES_MAX,
+    "ResumeConsentRequest.resumption": limits.TOKEN_BYTES_MAX,
+    "GetConsentRequest.request": 32,
+    "GetConsentRequest.sub": 32,
     "AskRequest.request_id": 16,
     "AskRequest.nonce": 32,
     "AskRequest.sub": 32,
@@ -33,6 +38,7 @@ LIMITS: Final[dict[str, int]] = {
     "BatchAskRequest.requests": limits.ASK_ITEMS_MAX,
     "PolicyReference.id": 63,
     "PolicyReference.digest": 32,
+    "LiftThrottleRequest.participant": 40,
     "TrustPackage.bundle": limits.TRUST_BYTES_MAX,
     "TrustPackage.documents": limits.TRUST_RECORDS_MAX,
     "AnswerBundle.answer": limits.TOKEN_BYTES_MAX,
@@ -55,8 +61,9 @@ LIMITS: Final[dict[str, int]] = {
     "PseudonymTranscript.subject_id": limits.SUBJECT_ID_CHARS_MAX + 16,
     "PseudonymTranscript.key_id": 32,
     "PseudonymTranscript.blind": 32,
-    "PseudonymTranscript.evaluated_element": 32,
-    "PseudonymTranscript.proof": 64,
+    "PseudonymTranscript.parts": limits.OPRF_SHARES_MAX,
+    "PseudonymPart.evaluated_element": 32,
+    "PseudonymPart.proof": 64,
 }
 """Bytes of a byte string, characters of a text, items of a list."""
 
@@ -83,15 +90,32 @@ def check(message: Message) -> None:
         name = message.DESCRIPTOR.name
         raise Malformed("NOT_A_MESSAGE", f"{name} holds a field that this version does not know")
     for field, value in message.ListFields():
-        name = name_of(field)
-        if field.is_repeated:
-            limits.at_most(len(value), _limit(LIMITS, name), name)
-        for item in value if field.is_repeated else (value,):
-            if field.type == FieldDescriptor.TYPE_MESSAGE:
+        rule = _rule(field)
+        if rule.items is not None:
+            limits.at_most(len(value), rule.items, rule.name)
+        for item in (value,) if rule.items is None else value:
+            if rule.is_message:
                 check(item)
-            elif field.type in _SIZED:
-                table = ITEM_LIMITS if field.is_repeated else LIMITS
-                limits.at_most(len(item), _limit(table, name), name)
+            elif rule.size is not None:
+                limits.at_most(len(item), rule.size, rule.name)
+
+
+class _Rule(NamedTuple):
+    """What a field may hold: `items` of them if it is a list, each of `size` if it has one."""
+
+    name: str
+    items: int | None
+    size: int | None
+    is_message: bool
+
+
+@cache
+def _rule(field: FieldDescriptor) -> _Rule:
+    name, is_sized = name_of(field), field.type in _SIZED
+    items = _limit(LIMITS, name) if field.is_repeated else None
+    table = ITEM_LIMITS if field.is_repeated else LIMITS
+    size = _limit(table, name) if is_sized else None
+    return _Rule(name, items, size, field.type == FieldDescriptor.TYPE_MESSAGE)
 
 
 def name_of(field: FieldDescriptor) -> str:

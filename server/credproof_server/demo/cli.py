@@ -12,6 +12,7 @@ from credproof.cli.output import FAILED, JsonOption, err, out, print_json
 from credproof.records.mapping import parse_mapping
 from credproof.records.reader import count_rows
 
+from credproof_server.demo import abuse
 from credproof_server.demo import journey as steps
 from credproof_server.demo.journey import Journey, Plan
 from credproof_server.demo.lies import (
@@ -44,10 +45,11 @@ def demo(
 ) -> None:
     """Show the whole journey on real data, and four lies that are caught.
 
-    Starts a real service on the loopback interface, with a provider, a lender and an auditor
-    that have their own directories and keys. Real, de-identified credit card clients (Taiwan,
-    2005) are attested as of today, in a replay; borrowers consent; the lender asks and verifies;
-    the auditor verifies the log. Exit code 1 when an answer does not verify or a lie succeeds.
+    Starts a real service on the loopback interface, with a custodian, a provider, a lender and an
+    auditor that have their own directories and keys. Real, de-identified credit card clients
+    (Taiwan, 2005) are attested as of today, in a replay; borrowers consent; the lender asks and
+    verifies; a lender turns abusive and is caught; the auditor verifies the log. Exit code 1 when
+    an answer does not verify or a lie succeeds.
     """
     with importlib.resources.as_file(standard.path("uci-first-2000.csv.gz")) as shipped:
         plan = _plan(data or shipped, clients, questions, quiet=json_only)
@@ -87,7 +89,7 @@ def _run(world: World, plan: Plan) -> tuple[Journey, list[Scene], list[Lie]]:
     journey = Journey()
     _say(plan, "A replay of 2005 data (UCI, CC BY 4.0), attested as of today.")
     with journey.timed("setup"):
-        world.make()
+        world.make(custodian=True)
     with world.served():
         with journey.timed("admit"):
             world.populate()
@@ -101,6 +103,9 @@ def _run(world: World, plan: Plan) -> tuple[Journey, list[Scene], list[Lie]]:
             steps.verify(world, plan, journey)
         with journey.timed("scenes"):
             scenes = play(world, journey)
+        with journey.timed("abuse"):
+            abuse.count_alarms(world, journey)
+            scenes.append(abuse.catch(world))
         with journey.timed("audit"):
             steps.audit(world, journey)
         _say(plan, "Now the lies.")

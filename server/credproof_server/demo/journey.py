@@ -44,6 +44,7 @@ class Journey:
     answers: dict[str, Path] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     verified: int = 0
+    false_alarms: int = 0
     audit: AuditReport | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 

@@ -121,6 +121,7 @@ def lie_as_operator(world: World, journey: Journey, people: dict[str, Borrower])
                 lie = Lie("operator", told, caught, f"the lender: {_tell(error)}")
             else:
                 lie = Lie("operator", told, False, "the lender believed it")
+    (lying.folder / "service.log").replace(world.folder / "lies.log")
     shutil.rmtree(lying.folder)
     return lie
 

@@ -21,7 +21,7 @@ from rich.table import Table
 from credproof_server.demo.journey import Journey, Plan
 from credproof_server.demo.lies import Lie
 from credproof_server.demo.scenes import Scene
-from credproof_server.demo.world import AUDITOR, LENDER, World
+from credproof_server.demo.world import AUDITOR, CUSTODIAN, LENDER, World
 
 DEFAULTED = "default.payment.next.month"
 """The column that says what happened afterwards: never attested, read only to judge a policy."""
@@ -44,6 +44,7 @@ def as_json(journey: Journey, scenes: Sequence[Scene], lies: Sequence[Lie]) -> d
             "chain_ok": True,
             "tree_ok": True,
         },
+        "false_alarms": journey.false_alarms,
         "scenes": {scene.name: scene.held for scene in scenes},
         "lies_caught": {lie.name: lie.caught for lie in lies},
         "seconds": journey.seconds,
@@ -145,6 +146,12 @@ class Report:
         )
         self._out.print(
             f"root {checkpoint.root_hash.hex()}, chain and tree verified by the auditor."
+        )
+        self._out.print(
+            f"Each pseudonym needed the service and {CUSTODIAN}: neither can try out ids alone."
+        )
+        self._out.print(
+            f"Misuse raised in all the honest work: {journey.false_alarms} false alarms."
         )
         self._out.print(f"{times}\n")
 

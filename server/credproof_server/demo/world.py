@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,15 +22,21 @@ from credproof.verification.participant import Licence, Role
 from credproof.verification.policy import PURPOSES
 
 from credproof_server import admission, setup
+from credproof_server.custodian import directory as custodians
+from credproof_server.directory import ServiceDirectory
 
 DOMAIN: Final = "demo.credproof.example"
 PROVIDER: Final = "taiwan-card"
 LENDER: Final = "north-lender"
 AUDITOR: Final = "audit-office"
+ABUSER: Final = "quick-cash"
+CUSTODIAN: Final = "notary-office"
 _TITLES: Final = {
     PROVIDER: "Taiwan Card 台湾信用卡",
     LENDER: "North Lender 北方贷款",
     AUDITOR: "Audit Office 审计办公室",
+    ABUSER: "Quick Cash 快钱",
+    CUSTODIAN: "Notary Office 公证处",
 }
 YEAR_S: Final = 365 * 86_400
 START_S: Final = 30.0
@@ -38,7 +44,7 @@ STOP_S: Final = 30.0
 
 
 class World:
-    """Directories of one demo run: `service`, and one per participant."""
+    """Directories of one demo run: `service`, one per participant, and one of a custodian."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,9 +57,9 @@ class World:
         """The home of a participant."""
         return self.folder / name
 
-    def make(self) -> None:
-        """Make the service on two free ports of the loopback interface."""
-        first, second = _free_ports()
+    def make(self, *, custodian: bool = False) -> None:
+        """Make the service on free ports of the loopback interface, and a custodian if wanted."""
+        first, second, third = _free_ports()
         setup.init(
             self.service,
             domain=DOMAIN,
@@ -61,10 +67,28 @@ class World:
             borrowers_listen=f"127.0.0.1:{second}",
         )
 
-    def admit(self, name: str, role: Role) -> None:
-        """Let a participant make its keys, and the operator admit it."""
-        enrolment = enrol(self.home(name), role=role, participant_id=name, title=_TITLES[name])
+        if custodian:
+            self._add_custodian(f"127.0.0.1:{third}")
+
+    def _add_custodian(self, address: str) -> None:
+        """A second party makes its share; the operator admits it before anybody has a pseudonym."""
+        folder = self.home(CUSTODIAN)
+        title = _TITLES[CUSTODIAN]
+        settings = {"custodian_id": CUSTODIAN, "title": title, "address": address}
+        enrolment = custodians.init(folder, listen=address, **settings)
+        admitted = admission.admit(self.service, enrolment, role="custodian")
+        root = ServiceDirectory(self.service).root()
+        custodians.join(folder, admitted.to_bytes(), root_kid=root.kid)
+
+    def admit(self, name: str, role: Role, **settings: Any) -> None:
+        """Let a participant make its keys, and the operator admit it.
+
+        A lender is licensed, unless `settings` of `admission.admit` say otherwise.
+        """
+        title = _TITLES.get(name, name.title())
+        enrolment = enrol(self.home(name), role=role, participant_id=name, title=title)
         standing = licensed(int(time.time())) if role == "lender" else {}
+        standing |= settings
         admitted = admission.admit(self.service, enrolment, **standing)
         join(self.home(name), admitted.to_bytes(), root_kid=None, now=int(time.time()))
 
@@ -78,13 +102,28 @@ class World:
 
     @contextmanager
     def served(self) -> Iterator[None]:
-        """The service runs, as `credproof serve` runs it."""
-        log = self.folder / "service.log"
-        command = [sys.executable, "-m", "credproof.cli.app", "serve", str(self.service)]
-        with log.open("ab") as stderr:
+        """The service runs, as `credproof serve` runs it, and the custodian if there is one."""
+        with ExitStack() as running:
+            running.enter_context(self.service_served())
+            if self.home(CUSTODIAN).exists():
+                running.enter_context(self.custodian_served())
+            yield
+
+    def service_served(self) -> AbstractContextManager[None]:
+        """The service runs, without the custodian."""
+        return self._run("service", "serve", self.service)
+
+    def custodian_served(self) -> AbstractContextManager[None]:
+        """The custodian runs, as `credproof custodian serve` runs it."""
+        return self._run("custodian", "custodian", "serve", self.home(CUSTODIAN))
+
+    @contextmanager
+    def _run(self, name: str, *words: str | Path) -> Iterator[None]:
+        command = [sys.executable, "-m", "credproof.cli.start", *map(str, words)]
+        with (self.folder / f"{name}.log").open("ab") as stderr:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)  # noqa: S603
             try:
-                _await_start(process)
+                _await_start(process, name)
                 yield
             finally:
                 process.terminate()
@@ -114,21 +153,23 @@ def licensed(time: int) -> dict[str, Any]:
     return {"licence": licence, "certified": dict.fromkeys(PURPOSES, until)}
 
 
-def _await_start(process: subprocess.Popen[bytes]) -> None:
+def _await_start(process: subprocess.Popen[bytes], name: str) -> None:
+    """Wait until the process has printed its last address."""
     assert process.stdout is not None
+    last = {"service": b"borrowers", "custodian": b"custodian"}[name]
     os.set_blocking(process.stdout.fileno(), False)
     deadline = time.monotonic() + START_S
     seen = b""
     while time.monotonic() < deadline and process.poll() is None:
         seen += process.stdout.read() or b""
-        if b"borrowers" in seen and seen.endswith(b"\n"):
+        if last in seen and seen.endswith(b"\n"):
             return
         time.sleep(0.05)
-    raise Unreachable("NOT_STARTED", "the service did not start: see service.log in the directory")
+    raise Unreachable("NOT_STARTED", f"the {name} did not start: see {name}.log in the directory")
 
 
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
+def _free_ports() -> tuple[int, int, int]:
+    with socket.socket() as first, socket.socket() as second, socket.socket() as third:
+        for each in (first, second, third):
+            each.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1], third.getsockname()[1]

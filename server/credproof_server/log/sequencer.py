@@ -23,6 +23,7 @@ from sqlalchemy import Engine
 
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.state import Clock, LogState, Transaction, load_state
+from credproof_server.storage.engine import savepoint
 
 GROUP_MAX: Final = 256
 """Commands in one commit: enough to share an fsync, few enough to answer soon."""
@@ -218,7 +219,7 @@ class Sequencer:
     def _apply(self, tx: Transaction, command: Command[Any]) -> Any:
         mark = tx.mark()
         try:
-            with tx.connection.begin_nested():
+            with savepoint(tx.connection):
                 return command.apply(tx)
         except CredproofError as error:
             tx.rewind(mark)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from credproof.base.errors import DataLoss
+from credproof.base.errors import DataLoss, Malformed
 from credproof.base.keys import PublicKey
 from credproof.log.entry import ChainPosition, Entry, entry_hash, parse_entry
 from credproof.log.merkle import Tree, leaf_hash
 from credproof.verification.trust import Trust, verify_trust
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
+from credproof_server.storage import repository
 from credproof_server.storage.tables import commits, documents, entries, trust_bundles
 
 REGISTRY_CHANGED = b'"kind":"registry.changed"'
@@ -115,10 +116,9 @@ class Transaction:
             {"log_index": first + i, "line": line, "leaf": leaf}
             for i, (line, leaf) in enumerate(zip(self._lines, leaves, strict=True))
         ]
-        self.connection.execute(insert(entries), rows)
+        repository.add_entries(self.connection, rows)
         tree.extend(leaves)
-        head = {"tree_size": tree.size, "root": tree.root()}
-        self.connection.execute(insert(commits), [head])
+        repository.add_commit(self.connection, tree.size, tree.root())
 
     def adopt(self) -> None:
         """The commit succeeded: what it made is now the state."""
@@ -170,7 +170,10 @@ def load_trust(connection: Connection, root: PublicKey) -> Trust | None:
     if not all(isinstance(item, bytes) for item in (row.token, *stored)):
         raise DataLoss("LOG_DAMAGED", "a stored trust bundle or document is not even bytes")
     text = row.token.decode("ascii", "replace")
-    return verify_trust(text, stored, root=root, at=0)
+    try:
+        return verify_trust(text, stored, root=root, at=0)
+    except Malformed as error:
+        raise DataLoss("LOG_DAMAGED", "a stored trust bundle or document does not parse") from error
 
 
 def _require_newest(connection: Connection, log_index: int) -> None:

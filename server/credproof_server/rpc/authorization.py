@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-Listener = Literal["participants", "borrowers"]
+Listener = Literal["participants", "borrowers", "custodian"]
 
 ANYONE: Final = frozenset({"anyone"})
 """Whoever the TLS listener lets in: health and reflection tell nothing about people."""
 _ALL: Final = frozenset({"provider", "lender", "auditor", "operator"})
+_WHO_IDENTIFY: Final = frozenset({"provider", "lender", "auditor"})
 _V1 = "/credproof.v1."
+_EVALUATE: Final = _V1 + "PseudonymService/EvaluatePseudonyms"
 
 TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
     "participants": {
@@ -18,15 +20,17 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
         _V1 + "AttestationService/StreamAttestations": frozenset({"provider"}),
         _V1 + "AttestationService/ListChainHeads": frozenset({"provider"}),
         _V1 + "AttestationService/WithdrawAttestations": frozenset({"provider"}),
-        _V1 + "PseudonymService/EvaluatePseudonyms": frozenset({"provider", "lender", "auditor"}),
+        _EVALUATE: _WHO_IDENTIFY,
         _V1 + "VerificationService/Ask": frozenset({"lender"}),
         _V1 + "VerificationService/BatchAsk": frozenset({"lender"}),
+        _V1 + "VerificationService/GetConsent": frozenset({"lender"}),
         _V1 + "AuditService/GetCheckpoint": _ALL,
         _V1 + "AuditService/ListEntries": frozenset({"auditor", "operator"}),
         _V1 + "AuditService/GetInclusionProof": _ALL,
         _V1 + "AuditService/GetConsistencyProof": _ALL,
-        _V1 + "RegistryService/GetTrustBundle": _ALL,
+        _V1 + "RegistryService/GetTrustBundle": _ALL | {"custodian"},
         _V1 + "RegistryService/PublishTrustBundle": frozenset({"operator"}),
+        _V1 + "RegistryService/LiftThrottle": frozenset({"operator"}),
         "/grpc.health.v1.Health/Check": ANYONE,
         "/grpc.health.v1.Health/Watch": ANYONE,
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANYONE,
@@ -34,10 +38,17 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
     "borrowers": {
         _V1 + "ConsentService/GrantConsent": frozenset({"borrower"}),
         _V1 + "ConsentService/RevokeConsent": frozenset({"borrower"}),
+        _V1 + "ConsentService/PauseConsent": frozenset({"borrower"}),
+        _V1 + "ConsentService/ResumeConsent": frozenset({"borrower"}),
         _V1 + "RegistryService/GetTrustBundle": frozenset({"borrower"}),
         "/grpc.health.v1.Health/Check": ANYONE,
         "/grpc.health.v1.Health/Watch": ANYONE,
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANYONE,
+    },
+    "custodian": {
+        _EVALUATE: _WHO_IDENTIFY,
+        "/grpc.health.v1.Health/Check": ANYONE,
+        "/grpc.health.v1.Health/Watch": ANYONE,
     },
 }
 """Full method name -> the roles that may call it."""

@@ -9,10 +9,11 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import grpc
 from credproof.base.errors import CredproofError, Internal, Malformed, Refused
+from credproof.verification.trust import Trust
 from credproof.wire import limits
 from credproof.wire.errors import code_of, to_status
 from google.protobuf.message import DecodeError
@@ -21,7 +22,6 @@ from grpc_status import rpc_status
 from credproof_server.rpc import identity
 from credproof_server.rpc.authorization import ANYONE, UNLICENSED, Listener, allowed
 from credproof_server.rpc.identity import Borrowers, Caller
-from credproof_server.service.core import Core
 from credproof_server.service.fair_use import require_licensed
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -33,10 +33,20 @@ STANDING_S: Final = 0.5
 _log = logging.getLogger("credproof.rpc")
 
 
+class Registered(Protocol):
+    """Who knows the participants: the service, or whoever keeps a copy of its trust bundle."""
+
+    @property
+    def trust(self) -> Trust: ...
+
+    @property
+    def clock(self) -> Callable[[], int]: ...
+
+
 class Guard(grpc.aio.ServerInterceptor):
     """Wraps every RPC of a listener."""
 
-    def __init__(self, core: Core, listener: Listener) -> None:
+    def __init__(self, core: Registered, listener: Listener) -> None:
         self._core = core
         self._listener: Listener = listener
         self._borrowers = Borrowers()
@@ -63,7 +73,7 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any]:
         async def call(body: bytes, context: Context) -> Any:
             async with _answered(details.method, context):
-                self._admit(details, roles, body, context)
+                await self._admit(details, roles, body, context)
                 return await handler.unary_unary(_parse(handler, body), context)
 
         return grpc.unary_unary_rpc_method_handler(
@@ -75,7 +85,7 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any]:
         async def call(bodies: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
             async with _answered(details.method, context):
-                self._admit(details, roles, b"", context)
+                await self._admit(details, roles, b"", context)
                 caller = identity.caller()
 
                 def still() -> None:
@@ -89,7 +99,7 @@ class Guard(grpc.aio.ServerInterceptor):
             call, request_deserializer=None, response_serializer=handler.response_serializer
         )
 
-    def _admit(
+    async def _admit(
         self,
         details: grpc.HandlerCallDetails,
         roles: frozenset[str],
@@ -104,7 +114,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
     def _require_standing(self, caller: Caller, method: str) -> None:
         """What may end while a connection or a stream is open: seen again for every message."""
-        if self._listener != "participants":
+        if self._listener == "borrowers":
             return
         participant = identity.require_active(caller, self._core.trust)
         if participant.role == "lender" and method not in UNLICENSED:
@@ -112,7 +122,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
     def _identify(self, details: grpc.HandlerCallDetails, body: bytes, context: Context) -> Caller:
         trust = self._core.trust
-        if self._listener == "participants":
+        if self._listener != "borrowers":
             return identity.participant(context.auth_context(), trust)
         return self._borrowers.identify(
             context.invocation_metadata() or (),

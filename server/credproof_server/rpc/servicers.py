@@ -24,6 +24,7 @@ from credproof.v1 import consent_service_pb2 as consent_pb
 from credproof.v1 import pseudonym_service_pb2 as pseudonym_pb
 from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.v1 import verification_service_pb2 as verification_pb
+from credproof.verification.document import PAUSE, RESUMPTION, Kind
 from credproof.verification.policy import PolicyRef
 from credproof.wire import answer as answer_wire
 from credproof.wire import ask as ask_wire
@@ -35,8 +36,11 @@ from credproof_server.service.audit import Audit
 from credproof_server.service.consents import Consents
 from credproof_server.service.core import Core
 from credproof_server.service.ingest import BatchResult, Ingest, Receipt, Result
-from credproof_server.service.pseudonyms import Pseudonyms
+from credproof_server.service.pausing import Pausing
+from credproof_server.service.pseudonyms import Evaluator
+from credproof_server.service.raising import Throttles
 from credproof_server.service.registry import Registry
+from credproof_server.service.requests import Requests
 from credproof_server.service.verify import Verify
 from credproof_server.service.withdrawals import Withdrawals, Withdrawn
 
@@ -107,14 +111,14 @@ def _item_error(error: CredproofError) -> attestation_pb.ItemError:
 
 
 class PseudonymServicer(pseudonym_service_pb2_grpc.PseudonymServiceServicer):
-    def __init__(self, core: Core) -> None:
-        self._pseudonyms = Pseudonyms(core)
+    def __init__(self, holder: Evaluator) -> None:
+        self._holder = holder
 
     async def EvaluatePseudonyms(  # noqa: N802
         self, request: pseudonym_pb.EvaluatePseudonymsRequest, context: Context
     ) -> pseudonym_pb.EvaluatePseudonymsResponse:
         who = caller()
-        evaluated = await self._pseudonyms.evaluate(
+        evaluated = await self._holder.evaluate(
             who.id, who.role, request.key_id, request.blinded_elements
         )
         return pseudonym_pb.EvaluatePseudonymsResponse(
@@ -125,6 +129,7 @@ class PseudonymServicer(pseudonym_service_pb2_grpc.PseudonymServiceServicer):
 class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
     def __init__(self, core: Core) -> None:
         self._consents = Consents(core)
+        self._pausing = Pausing(core)
 
     async def GrantConsent(  # noqa: N802
         self, request: consent_pb.GrantConsentRequest, context: Context
@@ -144,10 +149,28 @@ class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
         revoked = await self._consents.revoke(request.revocation, key)
         return consent_pb.RevokeConsentResponse(log_index=revoked.log_index)
 
+    async def PauseConsent(  # noqa: N802
+        self, request: consent_pb.PauseConsentRequest, context: Context
+    ) -> consent_pb.PauseConsentResponse:
+        index = await self._change(request.pause, PAUSE)
+        return consent_pb.PauseConsentResponse(log_index=index)
+
+    async def ResumeConsent(  # noqa: N802
+        self, request: consent_pb.ResumeConsentRequest, context: Context
+    ) -> consent_pb.ResumeConsentResponse:
+        index = await self._change(request.resumption, RESUMPTION)
+        return consent_pb.ResumeConsentResponse(log_index=index)
+
+    async def _change(self, text: str, kind: Kind) -> int:
+        key = caller().key
+        assert key is not None, "only borrowers are let in here"
+        return (await self._pausing.change(text, kind, key)).log_index
+
 
 class VerificationServicer(verification_service_pb2_grpc.VerificationServiceServicer):
     def __init__(self, core: Core) -> None:
         self._verify = Verify(core)
+        self._requests = Requests(core)
 
     async def Ask(  # noqa: N802
         self, request: verification_pb.AskRequest, context: Context
@@ -166,6 +189,16 @@ class VerificationServicer(verification_service_pb2_grpc.VerificationServiceServ
         answered = iter(await self._verify.ask_many(asks))
         results = [next(answered) if isinstance(item, Ask) else item for item in items]
         return verification_pb.BatchAskResponse(results=ask_wire.fitting(results))
+
+    async def GetConsent(  # noqa: N802
+        self, request: verification_pb.GetConsentRequest, context: Context
+    ) -> verification_pb.GetConsentResponse:
+        sub, name = _exactly(request.sub, 32, "sub"), _exactly(request.request, 32, "request")
+        found = await self._requests.consent(caller().id, sub, name)
+        if found is None:
+            return verification_pb.GetConsentResponse()
+        state = verification_pb.ConsentState.Value(f"CONSENT_STATE_{found.state}")
+        return verification_pb.GetConsentResponse(consent=found.consent, state=state)
 
 
 def _ask_or_error(request: verification_pb.AskRequest, lender: str) -> Ask | CredproofError:
@@ -224,6 +257,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
 class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
     def __init__(self, core: Core) -> None:
         self._registry = Registry(core)
+        self._throttles = Throttles(core)
 
     async def GetTrustBundle(  # noqa: N802
         self, request: registry_pb.GetTrustBundleRequest, context: Context
@@ -237,6 +271,12 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
         package = trust_wire.from_proto(request.package)
         index = await self._registry.publish(caller().id, package.token, package.documents)
         return registry_pb.PublishTrustBundleResponse(log_index=index)
+
+    async def LiftThrottle(  # noqa: N802
+        self, request: registry_pb.LiftThrottleRequest, context: Context
+    ) -> registry_pb.LiftThrottleResponse:
+        index = await self._throttles.lift(caller().id, request.participant)
+        return registry_pb.LiftThrottleResponse(log_index=index)
 
 
 def _exactly(data: bytes, size: int, name: str) -> bytes:

@@ -14,9 +14,13 @@ from credproof.verification.evaluation import Evaluation
 from credproof.verification.policy import Policy, PolicyRef
 from credproof.wire import answer as wire
 
+from credproof_server.conduct.rules import Rules
 from credproof_server.log.state import Transaction
+from credproof_server.service.consents import consent_expired, consent_paused, consent_revoked
 from credproof_server.service.core import fresh_salt
 from credproof_server.service.fair_use import require_room
+from credproof_server.service.metering import require_wide
+from credproof_server.service.monitoring import Watch
 from credproof_server.service.uses import Uses
 from credproof_server.storage import repository
 from credproof_server.storage.vault import DataKey
@@ -62,6 +66,7 @@ class Draft:
     bundle: AnswerBundle
     policy: Policy
     once: bool
+    expires_at: int
     evaluation: Evaluation
     token_ids: tuple[bytes, ...]
     key: DataKey
@@ -83,20 +88,26 @@ class Settle:
     Takes what was drafted or refused, each with its question; gives what became of each.
     """
 
-    def __init__(self, undecided: Sequence[tuple[Ask, Draft | Refused]]) -> None:
+    def __init__(self, rules: Rules, undecided: Sequence[tuple[Ask, Draft | Refused]]) -> None:
+        self._rules = rules
         self._undecided = undecided
 
     def apply(self, tx: Transaction) -> tuple[Settled, ...]:
         state = Settlement(tx, [item for _, item in self._undecided if isinstance(item, Draft)])
-        settled = tuple(_settle(state, ask, item) for ask, item in self._undecided)
+        watch = Watch(tx, self._rules, [ask for ask, _ in self._undecided])
+        settled = tuple(_settle(state, watch, ask, item) for ask, item in self._undecided)
         repository.add_answers(tx.connection, list(state.given.values()))
+        watch.flush()
         return settled
 
 
-def _settle(state: Settlement, ask: Ask, item: Draft | Refused) -> Settled:
-    result = _give(state, item) if isinstance(item, Draft) else item
+def _settle(state: Settlement, watch: Watch, ask: Ask, item: Draft | Refused) -> Settled:
+    found = watch.throttle(ask.lender) or item
+    result = _give(state, found) if isinstance(found, Draft) else found
+    if isinstance(found, Draft) and isinstance(result, int):
+        watch.answered(ask, found.key, result)
     if isinstance(result, Refused):
-        _log_refusal(state.tx, ask, result)
+        watch.refused(ask, result.reason, _log_refusal(state.tx, ask, result))
     return result
 
 
@@ -107,12 +118,12 @@ def _give(state: Settlement, draft: Draft) -> Settled:
         return error  # it is raised before anything is written: nothing has to be taken back
 
 
-def _log_refusal(tx: Transaction, ask: Ask, error: Refused) -> None:
-    """Who asked, and a digest of what."""
+def _log_refusal(tx: Transaction, ask: Ask, error: Refused) -> int:
+    """Who asked, and a digest of what; gives the log index."""
     salt = fresh_salt()
     digest = tagged_hash("refusal", salt, ask.digest)
     fields: dict[str, object] = {"reason": error.reason}
-    tx.append(ENTRY_REFUSED, ask.lender, digest, salt=salt, fields=fields)
+    return tx.append(ENTRY_REFUSED, ask.lender, digest, salt=salt, fields=fields)
 
 
 class Settlement:
@@ -128,6 +139,7 @@ class Settlement:
         self.given: dict[tuple[str, bytes], dict[str, object]] = {}
         self._answered = repository.answers_to(tx.connection, [ask.name for ask in asks])
         self._consents = repository.consents_by_id(tx.connection, [a.consent_id for a in asks])
+        self._paused = repository.paused(tx.connection, [a.consent_id for a in asks])
         self._current = repository.current_tokens(tx.connection, subs)
         self._uses = Uses(tx, [(draft.ask, draft.policy.cap) for draft in drafts])
 
@@ -150,14 +162,19 @@ class Settlement:
     def _require_consent(self, draft: Draft) -> None:
         ask = draft.ask
         row = self._consents.get(ask.consent_id)
+        if self.tx.time > draft.expires_at:
+            raise consent_expired()
         if row is None or row.revoked_index is not None:
-            raise Refused("CONSENT_REVOKED", "the borrower has revoked this consent")
+            raise consent_revoked()
+        if ask.consent_id in self._paused:
+            raise consent_paused()
         if draft.once and self._uses.any_under(ask.consent_id):
             raise Refused("CONSENT_USED_UP", "this consent was for one answer, which was given")
         if self._uses.of(ask, draft.policy.cap) >= draft.policy.cap.count:
             raise Refused("CAP_REACHED", "the policy allows no more answers in this period")
         assert self.tx.trust is not None
         require_room(self.tx.trust, self._uses, ask, draft.policy, self.tx.time)
+        require_wide(self.tx.trust, self._uses, ask, draft.policy)
 
     def _require_same_world(self, draft: Draft) -> None:
         """What the draft rests on must still be so."""

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from credproof.base.encoding import b64url, frame
-from credproof.base.errors import CredproofError, Refused
+from credproof.base.errors import Conflict, CredproofError, Refused
 from credproof.base.keys import PublicKey
 from credproof.base.limits import DOCUMENT_SIGNATURES_MAX, at_most
 from credproof.verification.consent import (
     VerifiedConsent,
-    verify_consent,
     verify_revocation,
 )
 from credproof.verification.document import join_signatures, split_signatures
@@ -25,6 +24,7 @@ from sqlalchemy import Connection, Row
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt, padded
 from credproof_server.service.holdings import load_holdings
+from credproof_server.service.verified import verified_consent
 from credproof_server.storage import repository
 from credproof_server.storage.vault import DataKey
 
@@ -40,9 +40,23 @@ def not_permitted() -> Refused:
     return Refused("NOT_PERMITTED", "the service does not permit this")
 
 
+def consent_expired() -> Refused:
+    """Only to the lender whose consent it is, who holds it and can read its end."""
+    return Refused("CONSENT_EXPIRED", "this consent has ended")
+
+
+def consent_revoked() -> Refused:
+    return Refused("CONSENT_REVOKED", "the borrower has revoked this consent")
+
+
+def consent_paused() -> Refused:
+    """The same whether the borrower wished it or lost the key: that is no lender's business."""
+    return Refused("CONSENT_PAUSED", "this consent is paused: ask again later, or the borrower")
+
+
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The receipt of a consent or of its revocation."""
+    """The receipt of a consent, or of what its borrower made of it since."""
 
     consent_id: bytes
     log_index: int
@@ -60,6 +74,7 @@ class Consents:
         Raises:
             Malformed, VerificationFailed: the consent itself is bad.
             Refused: `NOT_PERMITTED`, whatever the cause.
+            Conflict: `REQUEST_USED` when the borrower has given another consent to its request.
         """
         async with padded():
             command = await self._core.in_thread(lambda: self._prepare(token, caller))
@@ -77,7 +92,7 @@ class Consents:
 
     def _prepare(self, token: str, caller: PublicKey) -> GrantConsent:
         trust, now = self._core.trust, self._core.clock()
-        consent = verify_consent(token, trust.bundle.relying_parties)
+        consent = verified_consent(token, trust.bundle.relying_parties)
         if not consent.document.may_come_from(caller) or not _is_acceptable(consent, trust, now):
             raise not_permitted()
         sub = consent.terms.sub
@@ -103,7 +118,7 @@ class Consents:
             key = self._core.vault.key(row.sub)
             consent = stored_consent(connection, key, row.consent_id)
         assert consent is not None, "its row was just found"
-        if not set(verify_consent(consent, parties).keys) & set(revocation.keys):
+        if not set(verified_consent(consent, parties).keys) & set(revocation.keys):
             raise not_permitted()
         return RevokeConsent(revocation.consent, key)
 
@@ -131,7 +146,7 @@ def open_consent(row: Row[Any], further: Sequence[Row[Any]], key: DataKey) -> st
     for signature in further:
         name = signature_name(row.consent_id, signature.log_index)
         texts.append(key.open(SIGNATURE_ROW, name, signature.sealed).decode("ascii"))
-    return join_signatures(texts)
+    return join_signatures(texts) if further else texts[0]
 
 
 def signature_name(consent_id: bytes, log_index: int) -> bytes:
@@ -143,7 +158,7 @@ def _further(consent: VerifiedConsent, there: str | None, trust: Trust) -> str |
     """What this consent brings that is not stored yet: all of it, some signatures, or nothing."""
     if there is None:
         return consent.document.text
-    known = verify_consent(there, trust.bundle.relying_parties).keys
+    known = verified_consent(there, trust.bundle.relying_parties).keys
     fresh = [item.text for item in consent.document.signatures if item.key not in known]
     return join_signatures(fresh) if fresh else None
 
@@ -193,6 +208,11 @@ class GrantConsent:
 
     def _keep(self, tx: Transaction, text: str) -> Granted:
         consent = self._consent
+        if repository.consent_to(tx.connection, consent.terms.sub, consent.request) is not None:
+            # Told in clear: a key that is bound for this very borrower has signed the consent.
+            raise Conflict(
+                "REQUEST_USED", "there is a consent to this request: a request is good for one"
+            )
         index = _log(tx, ENTRY_GRANTED, consent.id, self._key)
         row = {
             "consent_id": consent.id,
@@ -201,6 +221,7 @@ class GrantConsent:
             "log_index": index,
             "revoked_index": None,
             "sealed": self._key.seal(ROW, consent.id, text.encode("ascii")),
+            "request": consent.request,
         }
         repository.add_consent(tx.connection, row)
         return Granted(consent.id, index)

@@ -19,6 +19,7 @@ from credproof.base.keys import PublicKey, Signer
 from credproof.verification.trust import Trust
 from sqlalchemy import Engine
 
+from credproof_server.conduct.rules import Rules
 from credproof_server.config import Quotas
 from credproof_server.log.sequencer import Command, Committed, Sequencer
 from credproof_server.log.state import Clock
@@ -51,6 +52,7 @@ class Core:
     keys: ServiceKeys
     root: PublicKey
     quotas: Quotas
+    rules: Rules
     clock: Clock
     pool: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(4, thread_name_prefix="checks")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from credproof.base.errors import CredproofError, DataLoss, Refused
+from credproof.base.errors import CredproofError, DataLoss
 from credproof.verification.answer import (
     Answer,
     AnswerBundle,
@@ -16,7 +16,7 @@ from credproof.verification.answer import (
     evidence_digest,
     sign_answer,
 )
-from credproof.verification.consent import VerifiedConsent, verify_consent
+from credproof.verification.consent import VerifiedConsent
 from credproof.verification.evaluation import Evaluation, evaluate
 from credproof.verification.policy import Policy
 from credproof.verification.proving import Holding, Proved, prove
@@ -24,10 +24,17 @@ from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
 
 from credproof_server.service.answering import Ask, Draft
-from credproof_server.service.consents import not_permitted, open_consent
+from credproof_server.service.consents import (
+    consent_expired,
+    consent_paused,
+    consent_revoked,
+    not_permitted,
+    open_consent,
+)
 from credproof_server.service.core import Core
 from credproof_server.service.fair_use import require_fair, require_open
 from credproof_server.service.holdings import Holdings, jwk_disclosure, open_holdings
+from credproof_server.service.verified import verified_consent
 from credproof_server.storage import repository
 from credproof_server.storage.vault import DataKey
 
@@ -51,7 +58,8 @@ class Drafting:
 
         Raises:
             Refused: `NOT_PERMITTED` for every cause before a valid consent, but for what the
-                registry says of the lender: as `require_open`. After it: as `require_fair`.
+                registry says of the lender: as `require_open`. After it: `CONSENT_EXPIRED`,
+                `CONSENT_REVOKED`, `CONSENT_PAUSED`, and as `require_fair`.
             DataLoss: a stored row is damaged.
         """
         now, trust = self._core.clock(), self._core.trust
@@ -62,6 +70,8 @@ class Drafting:
         key = self._key(ask.sub)
         token = open_consent(row, self._signatures[row.consent_id], key)
         consent, policy = _permit(trust, ask, token, now)
+        if row.revoked_index is not None:
+            raise consent_revoked()
         holdings = open_holdings(self._rows[ask.sub], self._ended[ask.sub], key, trust, now)
         allowed = _under_consent(holdings, consent, trust)
         require_fair(template, consent)
@@ -78,6 +88,7 @@ class Drafting:
             bundle=AnswerBundle(answer, token, tokens, bindings, Logged(b"", 0, ()), b""),
             policy=policy,
             once=consent.terms.mode == "once",
+            expires_at=consent.terms.expires_at,
             evaluation=evaluation,
             token_ids=holdings.token_ids,
             key=key,
@@ -125,19 +136,21 @@ class Drafting:
 
 def _permit(trust: Trust, ask: Ask, token: str, now: int) -> tuple[VerifiedConsent, Policy]:
     try:
-        consent = verify_consent(token, trust.bundle.relying_parties)
+        consent = verified_consent(token, trust.bundle.relying_parties)
         policy = trust.policy_in_force(ask.policy, now)
         via = trust.bundle.domain
         consent.verify_scope(sub=ask.sub, lender=ask.lender, via=via, policy=policy, at=now)
     except CredproofError as error:
-        raise not_permitted() from error
+        # It is looked at last: whoever gets here holds this very consent.
+        told = consent_expired() if error.reason == "CONSENT_EXPIRED" else not_permitted()
+        raise told from error
     return consent, policy
 
 
 def _under_consent(holdings: Holdings, consent: VerifiedConsent, trust: Trust) -> list[Holding]:
     """Attestations of providers for whom a key of the consent is bound: it opens no others."""
     if not holdings.is_bound(consent.keys):
-        raise Refused("CONSENT_PAUSED", "no key counts that signed this consent")
+        raise consent_paused()
     issuers = {holding.statement.issuer for holding in holdings.attestations}
     opened = {name for name in issuers if holdings.binding(name, consent.keys, trust)}
     return [h for h in holdings.attestations if h.statement.issuer in opened]

@@ -6,10 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from credproof.attestation.accepted import read_accepted
 from credproof.attestation.package import Package, parse_package
 from credproof.attestation.sdjwt import Disclosure
 from credproof.attestation.statement import Statement
 from credproof.base.errors import CredproofError, DataLoss
+from credproof.base.jws import token_id
 from credproof.base.keys import PublicKey, parse_jwk
 from credproof.verification.proving import Holding
 from credproof.verification.trust import Trust
@@ -112,16 +114,23 @@ def open_row(row: Row[Any], key: DataKey, trust: Trust) -> Holding:
     Raises:
         DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`.
     """
-    package = open_package(row, key)
-    schema = trust.schemas.get(package.token.schema_digest)
+    plain = key.open(ROW, row.token_id, row.sealed)
+    schema = trust.schemas.get(row.schema_digest)
     if schema is None:
         raise DataLoss("ROW_DIFFERS", "a stored row is of a schema that is not known")
-    token = package.token
-    return Holding(token.jws.token, token.id, row.log_index, package.opening(schema))
+    try:
+        accepted = read_accepted(plain, schema)
+    except CredproofError as error:
+        raise DataLoss("ROW_DIFFERS", "a stored row does not parse") from error
+    statement, found = accepted.opening.statement, token_id(accepted.token)
+    filed = (row.token_id, row.sub, row.provider, row.seq)
+    if (found, statement.sub, statement.issuer, statement.seq) != filed:
+        raise DataLoss("ROW_DIFFERS", "a stored row is not the one that was filed")
+    return Holding(accepted.token, found, row.log_index, accepted.opening)
 
 
 def open_package(row: Row[Any], key: DataKey) -> Package:
-    """The package in a row.
+    """The package in a row, taken apart as strictly as when it came.
 
     Raises:
         DataLoss: `ROW_NOT_OPENED`, `ROW_DIFFERS`.

@@ -38,7 +38,9 @@ from credproof.verification.answer import ENTRY_ATTESTATION
 from credproof.verification.participant import Participant
 from credproof.verification.trust import Trust
 
+from credproof_server.conduct.rules import Rules
 from credproof_server.log.state import Transaction
+from credproof_server.service.churn import watch_churn
 from credproof_server.service.core import Core, fresh_salt
 from credproof_server.storage import repository
 from credproof_server.storage.repository import Head
@@ -127,7 +129,7 @@ class Ingest:
         if not any(isinstance(item, Prepared) for item in prepared):
             head = self._core.sequencer.head
             return BatchResult(_settled(prepared), head.note)
-        committed = await self._core.commit(AcceptBatch(provider, prepared))
+        committed = await self._core.commit(AcceptBatch(provider, prepared, self._core.rules))
         return BatchResult(committed.value, committed.head.note)
 
     async def chain_heads(
@@ -246,9 +248,10 @@ def _settled(items: Sequence[Prepared | Result]) -> tuple[Result, ...]:
 class AcceptBatch:
     """Checks 7 and 9 for a prepared batch, inside the commit."""
 
-    def __init__(self, provider: str, items: Sequence[Prepared | Result]) -> None:
+    def __init__(self, provider: str, items: Sequence[Prepared | Result], rules: Rules) -> None:
         self._provider = provider
         self._items = items
+        self._rules = rules
 
     def apply(self, tx: Transaction) -> tuple[Result, ...]:
         """One result per item; rows and entries of those accepted."""
@@ -258,6 +261,7 @@ class AcceptBatch:
             writing.accept(item) if isinstance(item, Prepared) else item for item in self._items
         )
         writing.flush()
+        watch_churn(tx, self._rules, self._provider, writing.newest())
         return results
 
 
@@ -373,6 +377,12 @@ class _Writing:
             self._rows[head.token_id]["current"] = False
         else:
             self._superseded.append(head.token_id)
+
+    def newest(self) -> Mapping[bytes, int]:
+        """The `seq` of each chain that was continued."""
+        return {
+            chain: head.seq for chain, head in self._heads.items() if head.token_id in self._rows
+        }
 
     def flush(self) -> None:
         with step(9):

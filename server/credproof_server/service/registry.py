@@ -29,7 +29,7 @@ class PublishTrust:
         """The log index of the change; publishing the bundle in force again changes nothing.
 
         Raises:
-            Conflict: `TRUST_VERSION` unless the version is the next one.
+            Conflict: `TRUST_VERSION` unless the version is the next one; `PSEUDONYMS_IN_USE`.
         """
         version = self._trust.bundle.version
         if tx.trust is not None and tx.trust.token == self._trust.token:
@@ -39,6 +39,8 @@ class PublishTrust:
             raise Conflict(
                 "TRUST_VERSION", f"the next version of the trust bundle is {current + 1}"
             )
+        if tx.trust is not None:
+            _require_settled_key(tx, tx.trust, self._trust)
         token = parse(self._trust.token, TRUST, limit=TRUST_BYTES_MAX)
         fields: dict[str, object] = {"version": version}
         index = tx.append(ENTRY_CHANGED, self._actor, token.id, salt=fresh_salt(), fields=fields)
@@ -46,6 +48,16 @@ class PublishTrust:
         repository.add_trust(tx.connection, version, self._trust.token, index, docs)
         tx.trust = self._trust
         return index
+
+
+def _require_settled_key(tx: Transaction, present: Trust, fresh: Trust) -> None:
+    """Another OPRF key gives everybody another pseudonym: only before there are any."""
+    if fresh.oprf_key.id != present.oprf_key.id and repository.has_pseudonyms(tx.connection):
+        raise Conflict(
+            "PSEUDONYMS_IN_USE",
+            "pseudonyms were made already: under another OPRF key everybody has another one, and"
+            " nothing that was attested would be found. Share the key of a new service",
+        )
 
 
 class Registry:
@@ -63,7 +75,7 @@ class Registry:
 
         Raises:
             Malformed, VerificationFailed: as `own_trust`.
-            Conflict: `TRUST_VERSION`.
+            Conflict: `TRUST_VERSION`, `PSEUDONYMS_IN_USE`.
         """
         trust = own_trust(self._core, token, documents)
         return (await self._core.commit(PublishTrust(actor, trust))).value
@@ -85,7 +97,7 @@ def own_trust(core: Core, token: str, documents: Sequence[bytes]) -> Trust:
         (bundle.domain, bundle.log_vkey) == (present.domain, present.log_vkey)
         and core.keys.answer.public in answer_keys
         and core.keys.sealing.public.data == bundle.sealing_keys[-1]
-        and public_key(core.keys.oprf) == bundle.oprf_keys[-1]
+        and public_key(core.keys.oprf) == trust.oprf_key.shares[0].public
     ):
         raise VerificationFailed(
             "OTHER_SERVICE", "the trust bundle is of another service, or lacks a key of this one"

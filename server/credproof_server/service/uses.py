@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from credproof.base.encoding import date_of
+from credproof.base.limits import METER_DAYS
 from credproof.verification.policy import Cap, PolicyRef
 
 from credproof_server.log.state import Transaction
 from credproof_server.storage import repository
+
+DAY_S: Final = 86_400
+METER: Final = "meter"
+"""The period of the answers that count in the meter."""
 
 
 class Use(Protocol):
@@ -30,7 +35,7 @@ class Uses:
 
     def __init__(self, tx: Transaction, asked: Sequence[tuple[Use, Cap]]) -> None:
         uses = [use for use, _ in asked]
-        periods = {cap.per for _, cap in asked} - {"consent"} | {"month"}
+        periods = {cap.per for _, cap in asked} - {"consent"} | {"month", METER}
         self._under = repository.uses_under(tx.connection, [use.consent_id for use in uses])
         self._since = {
             per: repository.uses_since(
@@ -56,6 +61,14 @@ class Uses:
             if (lender, sub) == (use.lender, use.sub) and digest not in except_policies
         )
 
+    def answered(self, use: Use) -> set[bytes]:
+        """The digests of the policies that were answered, as long as the meter counts them."""
+        return {
+            digest
+            for lender, sub, digest in self._since[METER]
+            if (lender, sub) == (use.lender, use.sub)
+        }
+
     def any_under(self, consent_id: bytes) -> bool:
         """Whether any answer was given under a consent."""
         return any(count for (consent, _), count in self._under.items() if consent == consent_id)
@@ -68,7 +81,9 @@ class Uses:
 
 
 def period_start(per: str, now: int) -> int:
-    """The start of the calendar day or month (UTC) that `now` lies in."""
+    """The start of the calendar day or month (UTC) that `now` lies in, or of the meter's days."""
+    if per == METER:
+        return now - METER_DAYS * DAY_S
     day = date_of(now)
     first = day if per == "day" else day.replace(day=1)
-    return now - now % 86_400 - 86_400 * (day - first).days
+    return now - now % DAY_S - DAY_S * (day - first).days

@@ -19,8 +19,9 @@ from credproof_server.service.answering import ROW, Ask, Draft, Settle, Settled,
 from credproof_server.service.core import REFUSAL_LATENCY_S, Core
 from credproof_server.service.drafting import Drafting
 from credproof_server.service.publishing import Given, Publishing
+from credproof_server.service.raising import throttled
 from credproof_server.service.together import Together
-from credproof_server.storage import repository
+from credproof_server.storage import observations, repository
 
 ITEM_LATENCY_S: Final = 0.01
 """What each further question adds to the bucket of a batch, in seconds: more than it costs."""
@@ -43,7 +44,9 @@ class Verify:
 
         Raises:
             Refused: `NOT_PERMITTED` for every cause before a valid consent (padded to
-                `REFUSAL_LATENCY_S`); `CONSENT_REVOKED`, `CONSENT_USED_UP`, `CAP_REACHED` after.
+                `REFUSAL_LATENCY_S`); `CONSENT_EXPIRED`, `CONSENT_REVOKED`, `CONSENT_PAUSED`,
+                `CONSENT_USED_UP`, `CAP_REACHED`, and as `require_room` and `require_wide`, after;
+                `THROTTLED` for a lender whose conduct looked like misuse, whatever it asks.
             Conflict: `REQUEST_ID_REUSED`, `SNAPSHOT_CHANGED`.
             DataLoss: a stored row is damaged.
         """
@@ -75,19 +78,24 @@ class Verify:
         ]
         decided: list[Decided] = [i for i in prepared if isinstance(i, Given | CredproofError)]
         if undecided:
-            decided = _decided(prepared, await core.commit(Settle(undecided)))
+            decided = _decided(prepared, await core.commit(Settle(core.rules, undecided)))
         return await core.in_thread(lambda: self._publish(asks, decided))
 
     def _prepare(self, asks: Sequence[Ask]) -> list[Prepared]:
         with self._core.engine.connect() as connection:
             answered = repository.answers_to(connection, [ask.name for ask in asks])
-            drafting = Drafting(self._core, connection, asks)
+            lenders = {ask.lender for ask in asks}
+            held = observations.throttled(connection, lenders, self._core.clock())
+            # Of whoever is throttled nothing is looked up: no borrower changes what it is told.
+            free = [ask for ask in asks if ask.lender not in held]
+            drafting = Drafting(self._core, connection, free)
             prepared: list[Prepared] = []
             for ask in asks:
                 row = answered.get(ask.name)
                 try:
                     again = row and self._again(connection, row, ask)
-                    prepared.append(again or drafting.draft(ask))
+                    stopped = throttled() if ask.lender in held else None
+                    prepared.append(again or stopped or drafting.draft(ask))
                 except CredproofError as error:
                     prepared.append(error)
             return prepared

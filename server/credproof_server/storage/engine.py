@@ -13,7 +13,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from credproof.base.errors import Conflict, DataLoss, Unreachable
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 MAIN = "main"
@@ -29,7 +29,9 @@ def connect(url: str) -> Engine:
     engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+        # A hook of the dialect: with one listener to its own events, an engine would ask for
+        # listeners around every statement, for a fifth of what a statement costs.
+        engine.dialect.do_begin = _begin_sqlite  # type: ignore[method-assign]
     return engine
 
 
@@ -51,8 +53,32 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_sqlite(connection: Any) -> None:
-    connection.exec_driver_sql("BEGIN")
+def _begin_sqlite(dbapi_connection: PoolProxiedConnection) -> None:
+    _on_driver(dbapi_connection, "BEGIN")
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """What fails inside leaves nothing behind, and its neighbours in the transaction unhurt.
+
+    As `begin_nested`, at a fraction of its cost: there is one for every command.
+    """
+    driver = connection.connection
+    _on_driver(driver, "SAVEPOINT command")
+    try:
+        yield
+    except BaseException:
+        _on_driver(driver, "ROLLBACK TO SAVEPOINT command")
+        raise
+    finally:
+        _on_driver(driver, "RELEASE SAVEPOINT command")
+
+
+def _on_driver(connection: PoolProxiedConnection, statement: str) -> None:
+    """Run what takes no values and gives no rows."""
+    cursor = connection.cursor()
+    cursor.execute(statement)
+    cursor.close()
 
 
 @contextmanager

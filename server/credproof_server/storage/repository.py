@@ -1,4 +1,8 @@
-"""All SQL of the service: one short function per question, on a connection passed in."""
+"""All SQL of the service: one short function per question, on a connection passed in.
+
+What an answer or a batch needs is stated once, above its function: to build a statement costs
+more than to run it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Row,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from credproof_server.storage.tables import (
+    anomalies,
     answers,
     attestations,
     commits,
@@ -20,12 +34,19 @@ from credproof_server.storage.tables import (
     ended_keys,
     entries,
     evaluations,
+    pauses,
     signatures,
     trust_bundles,
     withdrawals,
 )
 
 T = TypeVar("T")
+
+
+def _each(name: str) -> BindParameter[Any]:
+    """A list of values that is passed in later, for `in_`."""
+    return bindparam(name, expanding=True)
+
 
 # -- the log ------------------------------------------------------------------
 
@@ -66,10 +87,28 @@ def first_index(connection: Connection) -> int | None:
     return connection.execute(select(func.min(entries.c.log_index))).scalar()
 
 
+_LINES_AT = select(entries.c.log_index, entries.c.line).where(
+    entries.c.log_index.in_(_each("indexes"))
+)
+
+
 def lines_at(connection: Connection, indexes: Sequence[int]) -> Mapping[int, bytes]:
     """The entries at these indexes."""
-    query = select(entries.c.log_index, entries.c.line).where(entries.c.log_index.in_(indexes))
-    return {row.log_index: row.line for row in connection.execute(query)}
+    rows = connection.execute(_LINES_AT, {"indexes": indexes})
+    return {row.log_index: row.line for row in rows}
+
+
+_ADD_ENTRIES, _ADD_COMMIT = insert(entries), insert(commits)
+
+
+def add_entries(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep entries of the log with their leaf hashes."""
+    connection.execute(_ADD_ENTRIES, rows)
+
+
+def add_commit(connection: Connection, tree_size: int, root: bytes) -> None:
+    """Keep size and root of the tree after a commit."""
+    connection.execute(_ADD_COMMIT, {"tree_size": tree_size, "root": root})
 
 
 def commit_covering(connection: Connection, log_index: int) -> int:
@@ -112,22 +151,28 @@ class Head:
     sub: bytes
 
 
+_ACCEPTED = select(attestations.c.token_id, attestations.c.sub, attestations.c.log_index).where(
+    attestations.c.token_id.in_(_each("token_ids"))
+)
+
+
 def accepted(
     connection: Connection, token_ids: Sequence[bytes]
 ) -> Mapping[bytes, Row[bytes, bytes, int]]:
     """Of these tokens the accepted ones: rows of (token_id, sub, log_index)."""
-    columns = (attestations.c.token_id, attestations.c.sub, attestations.c.log_index)
-    query = select(*columns).where(attestations.c.token_id.in_(token_ids))
-    return {row.token_id: row for row in connection.execute(query)}
+    rows = connection.execute(_ACCEPTED, {"token_ids": token_ids})
+    return {row.token_id: row for row in rows}
+
+
+_CHAIN_HEADS = select(
+    attestations.c.chain_id, attestations.c.seq, attestations.c.token_id, attestations.c.sub
+).where(attestations.c.chain_id.in_(_each("chain_ids")), attestations.c.current.is_(True))
 
 
 def chain_heads(connection: Connection, chain_ids: Sequence[bytes]) -> Mapping[bytes, Head]:
     """The heads of these chains, where they have one."""
-    a = attestations.c
-    query = select(a.chain_id, a.seq, a.token_id, a.sub).where(
-        a.chain_id.in_(chain_ids), a.current.is_(True)
-    )
-    return {row.chain_id: Head(row.seq, row.token_id, row.sub) for row in connection.execute(query)}
+    rows = connection.execute(_CHAIN_HEADS, {"chain_ids": chain_ids})
+    return {row.chain_id: Head(row.seq, row.token_id, row.sub) for row in rows}
 
 
 def token_with_seq(connection: Connection, chain_id: bytes, seq: int) -> bytes | None:
@@ -135,6 +180,9 @@ def token_with_seq(connection: Connection, chain_id: bytes, seq: int) -> bytes |
     a = attestations.c
     query = select(a.token_id).where(a.chain_id == chain_id, a.seq == seq)
     return connection.execute(query).scalar()
+
+
+_ADD_ATTESTATIONS = insert(attestations)
 
 
 def add_attestations(
@@ -145,7 +193,7 @@ def add_attestations(
         old = update(attestations).where(attestations.c.token_id.in_(superseded))
         connection.execute(old.values(current=False))
     if rows:
-        connection.execute(insert(attestations), rows)
+        connection.execute(_ADD_ATTESTATIONS, rows)
 
 
 def add_conflict(connection: Connection, row: Mapping[str, Any]) -> None:
@@ -178,42 +226,53 @@ def end_key(connection: Connection, sub: bytes, kid: str, log_index: int) -> Non
     connection.execute(insert(ended_keys), [row])
 
 
+_ENDED_KEYS = (
+    select(ended_keys).where(ended_keys.c.sub.in_(_each("subs"))).order_by(ended_keys.c.log_index)
+)
+
+
 def ended_keys_of(
     connection: Connection, subs: Collection[bytes]
 ) -> Mapping[bytes, Mapping[str, int]]:
     """The log index by which each key of these borrowers was last ended, by fingerprint."""
-    query = select(ended_keys).where(ended_keys.c.sub.in_(subs)).order_by(ended_keys.c.log_index)
     found: defaultdict[bytes, dict[str, int]] = defaultdict(dict)
-    for row in connection.execute(query):
+    for row in connection.execute(_ENDED_KEYS, {"subs": list(subs)}):
         found[row.sub][row.kid] = row.log_index
     return found
+
+
+_COUNTING = (
+    attestations.c.sub.in_(_each("subs")),
+    attestations.c.current.is_(True),
+    attestations.c.withdrawn_index.is_(None),
+)
+_CURRENT = select(attestations).where(*_COUNTING).order_by(attestations.c.log_index)
+_CURRENT_TOKENS = (
+    select(attestations.c.sub, attestations.c.token_id)
+    .where(*_COUNTING)
+    .order_by(attestations.c.log_index)
+)
 
 
 def current_attestations(
     connection: Connection, subs: Collection[bytes]
 ) -> Mapping[bytes, list[Row[Any]]]:
     """All attestations of borrowers that count, in the order of the log."""
-    query = select(attestations).where(*_counting(subs)).order_by(attestations.c.log_index)
-    return _by_subject(connection.execute(query), lambda row: row)
+    rows = connection.execute(_CURRENT, {"subs": list(subs)})
+    return _by_subject(rows, lambda row: row)
 
 
 def current_tokens(connection: Connection, subs: Collection[bytes]) -> Mapping[bytes, list[bytes]]:
     """The ids of all attestations of borrowers that count, in the order of the log."""
-    a = attestations.c
-    query = select(a.sub, a.token_id).where(*_counting(subs)).order_by(a.log_index)
-    return _by_subject(connection.execute(query), lambda row: row.token_id)
+    rows = connection.execute(_CURRENT_TOKENS, {"subs": list(subs)})
+    return _by_subject(rows, lambda row: row.token_id)
 
 
-def _by_subject(rows: Iterable[Row[Any]], take: Callable[[Row[Any]], T]) -> Mapping[bytes, list[T]]:
+def _by_subject(rows: Iterable[Any], take: Callable[[Row[Any]], T]) -> Mapping[bytes, list[T]]:
     found: defaultdict[bytes, list[T]] = defaultdict(list)
     for row in rows:
         found[row.sub].append(take(row))
     return found
-
-
-def _counting(subs: Collection[bytes]) -> tuple[ColumnElement[bool], ...]:
-    a = attestations.c
-    return a.sub.in_(subs), a.current.is_(True), a.withdrawn_index.is_(None)
 
 
 def wrongly_current(connection: Connection) -> Sequence[int]:
@@ -235,8 +294,11 @@ _TABLES = {
     "conflict": conflicts,
     "consent": consents,
     "signature": signatures,
+    "pause": select(pauses).where(pauses.c.paused.is_(True)).subquery(),
+    "resumption": select(pauses).where(pauses.c.paused.is_(False)).subquery(),
     "answer": answers,
     "trust bundle": trust_bundles,
+    "anomaly": anomalies,
 }
 
 
@@ -250,6 +312,17 @@ def pages(connection: Connection, name: str, size: int = 500) -> Iterator[Sequen
             return
         yield rows
         last = rows[-1].log_index
+
+
+def all_documents(connection: Connection) -> Sequence[Row[bytes, bytes]]:
+    """Digest and content of every document."""
+    return connection.execute(select(documents.c.digest, documents.c.content)).all()
+
+
+def all_evaluations(connection: Connection) -> Sequence[Row[str, str, int]]:
+    """Participant, day and count of every row of the meter."""
+    e = evaluations.c
+    return connection.execute(select(e.participant, e.day, e.count)).all()
 
 
 def logged_rows(connection: Connection, name: str) -> set[int]:
@@ -274,13 +347,26 @@ def consent(connection: Connection, consent_id: bytes) -> Row[Any] | None:
     return connection.execute(query).first()
 
 
+def consent_to(connection: Connection, sub: bytes, request: bytes) -> Row[Any] | None:
+    """The row of a borrower's consent to the request with this id."""
+    c = consents.c
+    query = select(consents).where(c.sub == sub, c.request == request)
+    return connection.execute(query).first()
+
+
+_SIGNATURES = (
+    select(signatures)
+    .where(signatures.c.consent_id.in_(_each("consent_ids")))
+    .order_by(signatures.c.log_index)
+)
+
+
 def signatures_under(
     connection: Connection, consent_ids: Collection[bytes]
 ) -> Mapping[bytes, list[Row[Any]]]:
     """The rows of further signatures under consents, in the order of the log."""
-    query = select(signatures).where(signatures.c.consent_id.in_(consent_ids))
     found: defaultdict[bytes, list[Row[Any]]] = defaultdict(list)
-    for row in connection.execute(query.order_by(signatures.c.log_index)):
+    for row in connection.execute(_SIGNATURES, {"consent_ids": list(consent_ids)}):
         found[row.consent_id].append(row)
     return found
 
@@ -299,51 +385,106 @@ def revoke_consent(connection: Connection, consent_id: bytes, log_index: int) ->
     connection.execute(change.values(revoked_index=log_index))
 
 
+def newest_pause(connection: Connection, consent_id: bytes) -> Row[Any] | None:
+    """The row of the newest pause or resumption of a consent."""
+    query = select(pauses).where(pauses.c.consent_id == consent_id)
+    return connection.execute(query.order_by(pauses.c.log_index.desc()).limit(1)).first()
+
+
+def is_pause_known(connection: Connection, document_id: bytes) -> bool:
+    """Whether this very pause or resumption was kept before."""
+    query = select(pauses.c.log_index).where(pauses.c.document_id == document_id)
+    return connection.execute(query).first() is not None
+
+
+def add_pause(connection: Connection, row: Mapping[str, Any]) -> None:
+    connection.execute(insert(pauses), [row])
+
+
+def paused(connection: Connection, consent_ids: Collection[bytes]) -> Collection[bytes]:
+    """Those of these consents that are paused."""
+    p, other = pauses.c, pauses.alias()
+    newest = select(func.max(other.c.log_index)).where(other.c.consent_id == p.consent_id)
+    last = p.log_index == newest.scalar_subquery()
+    query = select(p.consent_id).where(p.consent_id.in_(consent_ids), p.paused.is_(True), last)
+    return set(connection.execute(query).scalars())
+
+
+_CONSENTS = select(consents).where(consents.c.consent_id.in_(_each("consent_ids")))
+
+
 def consents_by_id(
     connection: Connection, consent_ids: Collection[bytes]
 ) -> Mapping[bytes, Row[Any]]:
     """The rows of these consents, where they are known."""
-    query = select(consents).where(consents.c.consent_id.in_(consent_ids))
-    return {row.consent_id: row for row in connection.execute(query)}
+    rows = connection.execute(_CONSENTS, {"consent_ids": list(consent_ids)})
+    return {row.consent_id: row for row in rows}
+
+
+_ANSWERS_TO = select(answers).where(
+    answers.c.lender.in_(_each("lenders")), answers.c.request_id.in_(_each("request_ids"))
+)
 
 
 def answers_to(
     connection: Connection, requests: Collection[tuple[str, bytes]]
 ) -> Mapping[tuple[str, bytes], Row[Any]]:
     """The rows of the answers to these requests, each a lender and its request id."""
-    lenders, ids = {lender for lender, _ in requests}, {request_id for _, request_id in requests}
-    a = answers.c
-    query = select(answers).where(a.lender.in_(lenders), a.request_id.in_(ids))
-    return {(row.lender, row.request_id): row for row in connection.execute(query)}
+    lenders, ids = {lender for lender, _ in requests}, [request_id for _, request_id in requests]
+    rows = connection.execute(_ANSWERS_TO, {"lenders": list(lenders), "request_ids": ids})
+    return {(row.lender, row.request_id): row for row in rows}
+
+
+_USES_UNDER = (
+    select(answers.c.consent_id, answers.c.policy_digest, func.count())
+    .where(answers.c.consent_id.in_(_each("consent_ids")))
+    .group_by(answers.c.consent_id, answers.c.policy_digest)
+)
 
 
 def uses_under(
     connection: Connection, consent_ids: Collection[bytes]
 ) -> Counter[tuple[bytes, bytes]]:
     """How many answers were given under consents, by consent and digest of the policy."""
-    a = answers.c
-    pair = (a.consent_id, a.policy_digest)
-    query = select(*pair, func.count()).where(a.consent_id.in_(consent_ids)).group_by(*pair)
-    return Counter({(row[0], row[1]): row[2] for row in connection.execute(query)})
+    rows = connection.execute(_USES_UNDER, {"consent_ids": list(consent_ids)})
+    return Counter({(consent_id, digest): count for consent_id, digest, count in rows})
+
+
+_USES_SINCE = (
+    select(answers.c.lender, answers.c.sub, answers.c.policy_digest, func.count())
+    .where(
+        answers.c.lender.in_(_each("lenders")),
+        answers.c.sub.in_(_each("subs")),
+        answers.c.time >= bindparam("since"),
+    )
+    .group_by(answers.c.lender, answers.c.sub, answers.c.policy_digest)
+)
 
 
 def uses_since(
     connection: Connection, lenders: Collection[str], subs: Collection[bytes], since: int
 ) -> Counter[tuple[str, bytes, bytes]]:
     """How many answers were given since a time, by lender, borrower and digest of the policy."""
-    a = answers.c
-    group = (a.lender, a.sub, a.policy_digest)
-    given = (a.lender.in_(lenders), a.sub.in_(subs), a.time >= since)
-    query = select(*group, func.count()).where(*given).group_by(*group)
-    return Counter({(row[0], row[1], row[2]): row[3] for row in connection.execute(query)})
+    given = {"lenders": list(lenders), "subs": list(subs), "since": since}
+    rows = connection.execute(_USES_SINCE, given)
+    return Counter({(lender, sub, digest): count for lender, sub, digest, count in rows})
+
+
+_ADD_ANSWERS = insert(answers)
 
 
 def add_answers(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        connection.execute(insert(answers), rows)
+        connection.execute(_ADD_ANSWERS, rows)
 
 
 # -- metering -----------------------------------------------------------------
+
+
+def has_pseudonyms(connection: Connection) -> bool:
+    """Whether anybody may know a pseudonym: one was made, or something was attested."""
+    found = (select(table).limit(1) for table in (evaluations, attestations))
+    return any(connection.execute(query).first() is not None for query in found)
 
 
 def add_evaluations(connection: Connection, participant: str, day: str, count: int) -> int:

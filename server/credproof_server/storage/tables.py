@@ -115,7 +115,11 @@ consents = Table(
     Column("log_index", _Index, nullable=False, unique=True),
     Column("revoked_index", _Index, nullable=True),
     Column("sealed", LargeBinary, nullable=False),
+    Column("request", LargeBinary(32), nullable=True),
+    Index("one_consent_per_request", "sub", "request", unique=True),
 )
+"""Consents that were registered. `request` is the id of the lender's request, null in rows of
+before it was kept."""
 
 signatures = Table(
     "signatures",
@@ -126,6 +130,19 @@ signatures = Table(
     Column("sealed", LargeBinary, nullable=False),
 )
 """Further signatures under consents, each by a key that had not signed before."""
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("document_id", LargeBinary(32), nullable=False, unique=True),
+    Column("consent_id", LargeBinary(32), nullable=False, index=True),
+    Column("sub", LargeBinary(32), nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Pauses and resumptions (`paused` false); the last one in the log decides about its consent."""
 
 answers = Table(
     "answers",
@@ -140,6 +157,7 @@ answers = Table(
     Column("log_index", _Index, nullable=False, unique=True),
     Column("sealed", LargeBinary, nullable=False),
     Index("answers_under_consent", "consent_id", "policy_digest", "time"),
+    Index("answers_by_time", "time", "sub", "lender", "policy_digest"),
 )
 """Answers given; the same lender and request id get the same bytes again."""
 
@@ -151,6 +169,45 @@ evaluations = Table(
     Column("count", BigInteger, nullable=False),
 )
 """OPRF evaluations per participant and UTC day."""
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("lender", String(40), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("sub", LargeBinary(32), nullable=False),
+    Column("consent_id", LargeBinary(32), nullable=False),
+    Column("reason", String(40), nullable=False),
+    Index("refusals_of_lender", "lender", "time"),
+)
+"""Refused questions, by the log index of the refusal, as long as a rule of misuse looks back."""
+
+activity = Table(
+    "activity",
+    metadata,
+    Column("lender", String(40), primary_key=True),
+    Column("span", Integer, primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("questions", BigInteger, nullable=False),
+    Column("answered", BigInteger, nullable=False),
+)
+"""How many questions a lender put in a minute or a day (`span`, in seconds), as long as above."""
+
+anomalies = Table(
+    "anomalies",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("rule", String(40), nullable=False),
+    Column("participant", String(40), nullable=True, index=True),
+    Column("sub", LargeBinary(32), nullable=True, index=True),
+    Column("time", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("evaluations", Boolean, nullable=False),
+    Column("lifted_index", _Index, nullable=True),
+)
+"""What was raised: the participant whose conduct it is (none where several act together), the
+borrower where it is about one, and until when it throttles."""
 
 data_keys = Table(
     "data_keys",

@@ -24,6 +24,8 @@ from sqlalchemy import (
 
 from credproof_server.storage.repository import add_evaluations
 from credproof_server.storage.tables import (
+    activity,
+    anomalies,
     answers,
     attestations,
     commits,
@@ -35,6 +37,8 @@ from credproof_server.storage.tables import (
     entries,
     evaluations,
     metadata,
+    pauses,
+    refusals,
     signatures,
     trust_bundles,
     withdrawals,
@@ -50,7 +54,10 @@ _BY_LOG_INDEX: Final = (
     conflicts,
     consents,
     signatures,
+    pauses,
     answers,
+    refusals,
+    anomalies,
 )
 
 
@@ -82,10 +89,13 @@ def export_rows(source: Connection, target: Connection, since: int) -> None:
         condition = table.c.log_index >= since
         if table is consents:
             condition = or_(condition, consents.c.revoked_index >= since)
+        if table is anomalies:
+            condition = or_(condition, anomalies.c.lifted_index >= since)
         _copy(source, target, table, condition)
     _copy(source, target, commits, commits.c.tree_size > since)
     _copy(source, target, documents)
     _copy(source, target, evaluations)
+    _copy(source, target, activity)
 
 
 def import_rows(source: Connection, target: Connection, size: int) -> None:
@@ -97,8 +107,10 @@ def import_rows(source: Connection, target: Connection, size: int) -> None:
         _copy(source, target, table, table.c.log_index >= size)
     _copy(source, target, commits, commits.c.tree_size > size)
     _apply_revocations(source, target, size)
+    _apply_lifts(source, target, size)
     _apply_order(target, size)
     _apply_evaluations(source, target)
+    _apply_activity(source, target)
 
 
 def _apply_revocations(source: Connection, target: Connection, size: int) -> None:
@@ -108,6 +120,14 @@ def _apply_revocations(source: Connection, target: Connection, size: int) -> Non
     for row in source.execute(query.where(c.log_index < size, c.revoked_index >= size)):
         change = update(consents).where(c.consent_id == row.consent_id)
         target.execute(change.values(revoked_index=row.revoked_index))
+
+
+def _apply_lifts(source: Connection, target: Connection, size: int) -> None:
+    """Throttles of before, lifted since."""
+    a = anomalies.c
+    for row in source.execute(select(anomalies).where(a.log_index < size, a.lifted_index >= size)):
+        change = update(anomalies).where(a.log_index == row.log_index)
+        target.execute(change.values(until=row.until, lifted_index=row.lifted_index))
 
 
 def _apply_order(target: Connection, size: int) -> None:
@@ -129,6 +149,19 @@ def _apply_evaluations(source: Connection, target: Connection) -> None:
         place = (row.participant, row.day)
         more = row._mapping["count"] - add_evaluations(target, *place, 0)
         add_evaluations(target, *place, max(0, more))
+
+
+def _apply_activity(source: Connection, target: Connection) -> None:
+    """The newer counts hold: counts only grow."""
+    a = activity.c
+    for row in source.execute(select(activity)).all():
+        here = (a.lender == row.lender, a.span == row.span, a.start == row.start)
+        known = target.execute(select(a.questions).where(*here)).scalar()
+        if known is None:
+            _insert(target, activity, [row])
+        elif known < row.questions:
+            counts = {"questions": row.questions, "answered": row.answered}
+            target.execute(update(activity).where(*here).values(counts))
 
 
 def _copy(

@@ -14,10 +14,15 @@ from credproof.base.encoding import tagged
 from credproof.base.errors import DataLoss
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, bindparam, insert, select
 
 from credproof_server.storage.keystore import KEY_BYTES, NONCE_BYTES, KeyEncryption
 from credproof_server.storage.tables import data_keys
+
+_WRAPPED = select(data_keys.c.sub, data_keys.c.wrapped).where(
+    data_keys.c.sub.in_(bindparam("subs", expanding=True)), data_keys.c.erased.is_(False)
+)
+_ADD_KEYS = insert(data_keys).prefix_with("OR IGNORE", dialect="sqlite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class Vault:
         rows = [{"sub": sub, "wrapped": wrap(sub, os.urandom(KEY_BYTES))} for sub in missing]
         with self._engine.begin() as connection:
             # Two batches may meet a subject at once: the second takes the first's key.
-            connection.execute(insert(data_keys).prefix_with("OR IGNORE", dialect="sqlite"), rows)
+            connection.execute(_ADD_KEYS, rows)
         return self.existing(wanted)
 
     def existing(self, subs: Iterable[bytes]) -> Mapping[bytes, DataKey]:
@@ -89,11 +94,9 @@ class Vault:
 
     def wrapped(self, subs: Iterable[bytes]) -> Mapping[bytes, bytes]:
         """The data keys that are there, still wrapped: one that is damaged spoils no other."""
-        query = select(data_keys.c.sub, data_keys.c.wrapped).where(
-            data_keys.c.sub.in_(list(subs)), data_keys.c.erased.is_(False)
-        )
         with self._engine.connect() as connection:
-            return {row.sub: row.wrapped for row in connection.execute(query)}
+            rows = connection.execute(_WRAPPED, {"subs": list(subs)})
+            return {row.sub: row.wrapped for row in rows}
 
     def unwrap(self, sub: bytes, wrapped: bytes) -> DataKey:
         """A data key.

@@ -9,16 +9,16 @@ import logging
 import time
 from collections.abc import Callable
 
-from credproof.base.errors import CredproofError
+from credproof.base.errors import CredproofError, LimitExceeded
 from credproof.base.limits import WITNESS_BODY_BYTES_MAX
 from credproof.log.checkpoint import origin_of
 from credproof.log.witness import SIZE_TYPE, STATUS, Seen, parse_add_checkpoint
+from credproof.web import body_of
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from credproof_server.web import TooLarge, body
 from credproof_server.witness.store import Witness
 
 _log = logging.getLogger("credproof.witness")
@@ -29,9 +29,9 @@ def application(witness: Witness, clock: Callable[[], float] = time.time) -> Sta
 
     async def add_checkpoint(request: Request) -> Response:
         try:
-            data = await body(request, WITNESS_BODY_BYTES_MAX)
-        except TooLarge:
-            return _told(413, "LIMIT_EXCEEDED")
+            data = await body_of(request, WITNESS_BODY_BYTES_MAX)
+        except CredproofError as error:
+            return _told(413 if isinstance(error, LimitExceeded) else 408, error.reason)
         return await asyncio.to_thread(_add, witness, data, int(clock()))
 
     async def checkpoint(request: Request) -> Response:

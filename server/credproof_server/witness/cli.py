@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from credproof import web
 from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json
 from credproof.log.note import VerifierKey
 
-from credproof_server import web
 from credproof_server.witness import store
 from credproof_server.witness.app import application
 
@@ -113,12 +113,13 @@ def serve_command(
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
 
-    def announce(address: str) -> None:
-        out.print(f"witness  http://{address}")
-        sys.stdout.flush()
+    with closing(store.Witness(folder)) as witness, closing(web.bind_to(listen)) as listening:
 
-    with closing(store.Witness(folder)) as witness:
-        web.run(application(witness), listen, announce)
+        def announce() -> None:
+            out.print(f"witness  http://{web.address_of(listening)}")
+            sys.stdout.flush()
+
+        web.serve(application(witness), listening, announce=announce)
 
 
 def register(root: typer.Typer) -> None:

@@ -63,7 +63,8 @@ def wrong_listener() -> list[Attack]:
         for method in OURS
         if not method.startswith("RegistryService")
     ]
-    for method in ("ConsentService/GrantConsent", "ConsentService/RevokeConsent"):
+    for rpc in ("Grant", "Revoke", "Pause", "Resume"):
+        method = f"ConsentService/{rpc}Consent"
         rows += [
             Attack(
                 f"{method} on the participants' listener by a {who}",

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from credproof.attestation.pseudonym import oprf_key_id
 from credproof.base.group import multiply_base, scalar_from
 from credproof.v1 import audit_service_pb2 as audit_pb
 from credproof.v1 import pseudonym_service_pb2 as pseudonym_pb
@@ -83,7 +82,7 @@ QUESTIONS = [
     ask("a question under a policy of another digest", *DENIED, digest=bytes(32)),
     ask("a question under an unknown policy", *DENIED, id="another"),
     ask("a question under a policy without a name", *DENIED, id=""),
-    Attack("a question under a lapsed consent", _lapsed, *DENIED),
+    Attack("a question under a lapsed consent", _lapsed, "PERMISSION_DENIED", "CONSENT_EXPIRED"),
     ask("a question under a used consent", "PERMISSION_DENIED", "CONSENT_USED_UP", of="bob"),
     ask("a question under a revoked consent", "PERMISSION_DENIED", "CONSENT_REVOKED", of="cid"),
     ask(
@@ -137,7 +136,7 @@ GOOD_ELEMENT = multiply_base(scalar_from(b"\x05" * 64))
 
 
 def evaluate(stage: Stage, elements: list[bytes], **changes: Any) -> bytes:
-    key_id = oprf_key_id(stage.trust.bundle.oprf_keys[-1])
+    key_id = stage.trust.oprf_key.id
     asked = {"key_id": key_id, "blinded_elements": elements, **changes}
     return stage.send(
         PROVIDER,

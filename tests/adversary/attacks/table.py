@@ -9,10 +9,15 @@ from tests.adversary.attacks import (
     consents,
     doors,
     items,
+    pauses,
     questions,
     registry,
+    streams,
     withdrawals,
 )
 
-MODULES = (doors, calls, batches, items, consents, questions, registry, withdrawals)
+MODULES = (
+    *(doors, calls, batches, streams, items),
+    *(consents, pauses, questions, registry, withdrawals),
+)
 ATTACKS: list[Attack] = [attack for module in MODULES for attack in module.ATTACKS]

@@ -1,0 +1,256 @@
+"""Watching lenders: what they ask is counted in the commit that settles it, and misuse is raised.
+
+Counting decides in the order of the log, so calls that race count like calls in a row, and the
+items of a batch like single questions. All that counts is in the database: no restart forgets it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from credproof.base.errors import Refused
+from credproof.base.limits import ANOMALY_EVIDENCE_MAX, OBSERVATIONS_MAX
+from credproof.verification.policy import Policy, PolicyRef
+from credproof.verification.trust import Trust
+
+from credproof_server.conduct import detector
+from credproof_server.conduct.detector import Asked, Finding, Refusal, Tally
+from credproof_server.conduct.rules import DAY_S, MINUTE_S, Rule, Rules
+from credproof_server.log.state import Transaction
+from credproof_server.service.raising import Borrower, Raised, throttled
+from credproof_server.storage import observations
+from credproof_server.storage.vault import DataKey
+
+
+class Question(Protocol):
+    """What is looked at of a question: who asks, about whom, under what."""
+
+    @property
+    def lender(self) -> str: ...
+    @property
+    def sub(self) -> bytes: ...
+    @property
+    def policy(self) -> PolicyRef: ...
+    @property
+    def consent_id(self) -> bytes: ...
+
+
+_OF_REFUSALS: Final = {
+    "enumeration": detector.find_enumeration,
+    "consent-reuse": detector.find_reuse,
+}
+"""The rules that look at refused questions."""
+
+
+class Watch:
+    """Watches the questions of one commit, each after it was settled, in the order of the log."""
+
+    def __init__(self, tx: Transaction, rules: Rules, questions: Sequence[Question]) -> None:
+        lenders = {question.lender for question in questions}
+        self._tx = tx
+        self._rules = rules
+        self._raised = Raised(tx, rules, lenders)
+        self._tallies = Tallies(tx, lenders)
+        self._refusals: dict[str, list[Refusal]] = {}
+        self._fresh: list[dict[str, object]] = []
+        self._settled: defaultdict[str, list[int]] = defaultdict(list)
+        self._asked = self._load_asked({question.sub for question in questions}, lenders)
+
+    def throttle(self, lender: str) -> Refused | None:
+        """Why the lender's questions are refused now, whatever they are about."""
+        return throttled() if self._raised.is_throttled(lender) else None
+
+    def answered(self, question: Question, key: DataKey, log_index: int) -> None:
+        """A question was answered by the entry at `log_index`; `key` is the borrower's."""
+        self._count(question, log_index, answered=1)
+        if not self._look_at_burst(question.lender):
+            self._look_at_bisection(question, key, log_index)
+
+    def refused(self, question: Question, reason: str, log_index: int) -> None:
+        """A question was refused by the entry at `log_index`; by a throttle, it is nothing new."""
+        if reason == "THROTTLED":
+            return
+        self._count(question, log_index)
+        self._keep(question, reason, log_index)
+        if not self._look_at_burst(question.lender):
+            self._look_at_refusals(question.lender)
+
+    def flush(self) -> None:
+        """Keep what was counted."""
+        self._tallies.flush()
+        observations.add_refusals(self._tx.connection, self._fresh)
+
+    def _count(self, question: Question, log_index: int, *, answered: int = 0) -> None:
+        self._tallies.count(question.lender, answered=answered)
+        self._settled[question.lender].append(log_index)
+
+    # -- refused questions
+
+    def _look_at_refusals(self, lender: str) -> None:
+        for name, find in _OF_REFUSALS.items():
+            rule = self._rules.get(name)
+            if rule is None or self._raised.is_quiet(rule, lender):
+                continue
+            share = self._tallies.lately(lender, rule.window_s)
+            self._raise(lender, find(rule, self._lately(rule, lender), share))
+            if self._raised.is_throttled(lender):
+                return  # one is enough
+
+    def _keep(self, question: Question, reason: str, log_index: int) -> None:
+        found = self._refusals_of(question.lender)
+        if len(found) >= OBSERVATIONS_MAX:
+            return
+        time, told = self._tx.time, (question.sub, question.consent_id, reason)
+        found.append(Refusal(log_index, time, *told))
+        names = ("log_index", "lender", "time", "sub", "consent_id", "reason")
+        values = (log_index, question.lender, time, *told)
+        self._fresh.append(dict(zip(names, values, strict=True)))
+
+    def _refusals_of(self, lender: str) -> list[Refusal]:
+        if lender not in self._refusals:
+            since = self._tx.time - self._rules.longest_window_s
+            rows = observations.refusals_of(self._tx.connection, lender, since, OBSERVATIONS_MAX)
+            self._refusals[lender] = [
+                Refusal(r.log_index, r.time, r.sub, r.consent_id, r.reason) for r in rows
+            ]
+        return self._refusals[lender]
+
+    def _lately(self, rule: Rule, lender: str) -> list[Refusal]:
+        """What the rule looks at: in its window, and not counted when it was last raised."""
+        since, after = self._tx.time - rule.window_s, self._raised.last_index(rule, lender)
+        found = self._refusals_of(lender)
+        return [item for item in found if item.time >= since and item.log_index > after]
+
+    # -- all questions
+
+    def _look_at_burst(self, lender: str) -> bool:
+        """Whether a burst was raised just now."""
+        rule, minute = self._rules.get("burst"), self._tallies.minute(lender)
+        if rule is None or not detector.is_burst(rule, lender, minute):
+            return False
+        start = self._tallies.minute_start
+        if self._raised.is_since(rule, lender, start) or self._raised.is_quiet(rule, lender):
+            return False
+        counts = {"questions": minute.questions, "answered": minute.answered}
+        self._raise(lender, Finding.of(rule, self._shown(lender, start), **counts))
+        return True
+
+    def _shown(self, lender: str, start: int) -> list[int]:
+        """Log indexes of the lender's newest questions, those of this commit too."""
+        connection, limit = self._tx.connection, ANOMALY_EVIDENCE_MAX
+        return [*observations.latest_of(connection, lender, start, limit), *self._settled[lender]]
+
+    # -- answers about one borrower
+
+    def _load_asked(
+        self, subs: set[bytes], lenders: set[str]
+    ) -> defaultdict[tuple[str, bytes], list[Asked]]:
+        """The first answers under each policy; for what was raised before, those after that."""
+        found: defaultdict[tuple[str, bytes], list[Asked]] = defaultdict(list)
+        rule = self._rules.get("bisection")
+        if rule is None:
+            return found
+        for row in self._first_asked(rule, subs, lenders, -1):
+            found[row.lender, row.sub].append(_asked(row))
+        for lender, sub in found:
+            after = self._raised.last_index(rule, lender, sub)
+            if after >= 0:
+                rows = self._first_asked(rule, {sub}, {lender}, after)
+                found[lender, sub] = [_asked(row) for row in rows]
+        return found
+
+    def _first_asked(
+        self, rule: Rule, subs: set[bytes], lenders: set[str], after: int
+    ) -> Sequence[Any]:
+        since = self._tx.time - rule.window_s
+        return observations.first_asked(self._tx.connection, lenders, subs, since, after)
+
+    def _look_at_bisection(self, question: Question, key: DataKey, log_index: int) -> None:
+        lender, sub, digest = question.lender, question.sub, question.policy.digest
+        rule, asked = self._rules.get("bisection"), self._asked[lender, sub]
+        if rule is None or self._raised.is_quiet(rule, lender, sub):
+            return
+        if digest in (item.policy_digest for item in asked):
+            return  # it brings no rung that was not asked for before
+        asked.append(Asked(log_index, lender, digest))
+        assert self._tx.trust is not None
+        finding = detector.find_bisection(rule, asked, by_digest(self._tx.trust))
+        if finding is not None:
+            asked.clear()
+            self._raise(lender, finding, Borrower(sub, key))
+
+    def _raise(self, lender: str, finding: Finding | None, about: Borrower | None = None) -> None:
+        if finding is not None:
+            self._raised.add(finding, [lender], about)
+
+
+def _asked(row: Any) -> Asked:
+    return Asked(row.log_index, row.lender, row.policy_digest)
+
+
+def by_digest(trust: Trust) -> Mapping[bytes, Policy]:
+    """Every policy that ever was in force."""
+    return {ref.digest: policy for ref, policy in trust.policies.items()}
+
+
+class Tallies:
+    """How many questions lenders put, by minute and day (UTC)."""
+
+    def __init__(self, tx: Transaction, lenders: set[str]) -> None:
+        self._connection = tx.connection
+        self._time = tx.time
+        self.minute_start = tx.time - tx.time % MINUTE_S
+        self._minutes = observations.tallies_at(tx.connection, lenders, MINUTE_S, self.minute_start)
+        self._days: dict[tuple[str, int], tuple[int, int]] = {}
+        self._added: defaultdict[str, Tally] = defaultdict(Tally)
+
+    def count(self, lender: str, *, answered: int = 0) -> None:
+        """One more question."""
+        added = self._added[lender]
+        added.questions += 1
+        added.answered += answered
+
+    def minute(self, lender: str) -> Tally:
+        """The questions of this minute."""
+        return self._with(lender, self._minutes.get(lender, (0, 0)))
+
+    def lately(self, lender: str, window_s: int) -> Tally:
+        """The questions of every day that a window reaches into."""
+        first = self._time - window_s
+        start = first - first % DAY_S
+        if (lender, start) not in self._days:
+            found = observations.tally_since(self._connection, lender, DAY_S, start)
+            self._days[lender, start] = found
+        return self._with(lender, self._days[lender, start])
+
+    def _with(self, lender: str, stored: tuple[int, int]) -> Tally:
+        added = self._added[lender]
+        return Tally(stored[0] + added.questions, stored[1] + added.answered)
+
+    def flush(self) -> None:
+        """Keep what was added."""
+        today = self._time - self._time % DAY_S
+        rows = [
+            {"lender": who, "span": span, "start": start}
+            | {"questions": tally.questions, "answered": tally.answered}
+            for who, tally in self._added.items()
+            for span, start in ((MINUTE_S, self.minute_start), (DAY_S, today))
+            if tally.questions
+        ]
+        observations.add_activity(self._connection, rows)
+
+
+def watch_evaluations(
+    tx: Transaction, rules: Rules, raised: Raised, lender: str, evaluated: int
+) -> None:
+    """Raise when a lender evaluated many pseudonyms today, and few answers followed."""
+    rule, today = rules.get("idle-evaluations"), tx.time - tx.time % DAY_S
+    if rule is None or evaluated < rule["evaluated"] or raised.is_since(rule, lender, today):
+        return
+    tally = Tallies(tx, {lender}).lately(lender, tx.time - today)
+    if detector.is_idle(rule, evaluated, tally):
+        shown = observations.latest_of(tx.connection, lender, today, ANOMALY_EVIDENCE_MAX)
+        counts = {"evaluated": evaluated, "questions": tally.questions, "answered": tally.answered}
+        raised.add(Finding.of(rule, shown, **counts), [lender])
