@@ -7,8 +7,11 @@ with Auditor.open(Path("my-office")) as auditor:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 
 from credproof.base.errors import VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX
@@ -24,15 +27,25 @@ from credproof.log.checkpoint import (
 from credproof.log.entry import Entry, parse_entry
 from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from credproof.log.note import parse_note
+from credproof.mirror import Mirror
 from credproof.session import Session
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 from credproof.verification.anomaly import ENTRY_RAISED, Anomaly, parse_anomaly
+from credproof.verification.audit_token import sign_audit_token
 
 STATE_NAME = "audited.json"
 CHECKPOINT_NAME = "newest.checkpoint"
 """The signed note of the last audit: what a service that lost everything must be measured by."""
 Progress = Callable[[int], None]
+
+
+def audit_token(home: Home, *, hours: int) -> str:
+    """A token by which other tools read the log over HTTP, good for so many hours, at most 24."""
+    settings, now = home.settings, int(time.time())
+    return sign_audit_token(
+        home.signer, auditor=settings.id, domain=settings.domain, now=now, life_s=hours * 3600
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,24 @@ class Auditor(Session):
         replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
         replace_file(self._home.folder / CHECKPOINT_NAME, checkpoint.note)
         return report
+
+    def export(self, folder: Path, *, progress: Progress = lambda _count: None) -> Mirror:
+        """Copy the log into static files (C2SP tlog-tiles), or bring a copy up to date.
+
+        Raises:
+            DataLoss: `MIRROR_DAMAGED` when the copy there is not whole.
+            VerificationFailed: `TREE_MISMATCH`, `ENTRIES_MISSING`, `LOG_SHRANK`.
+        """
+        checkpoint = self.checkpoint()
+        mirror = Mirror(folder, self.trust.log_key)
+        if mirror.size > checkpoint.tree_size:
+            raise VerificationFailed("LOG_SHRANK", "the log is shorter than its copy")
+        lines = self.lines(mirror.size, checkpoint.tree_size)
+        while page := list(islice(lines, ENTRIES_PAGE_MAX)):
+            mirror.add(page)
+            progress(len(page))
+        mirror.finish(checkpoint)
+        return mirror
 
     def _read(
         self, audit: LogAudit, checkpoint: VerifiedCheckpoint, progress: Progress

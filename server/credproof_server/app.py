@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import grpc
+from credproof import web
 from credproof.base.errors import Conflict, CredproofError
 from credproof.home import replace_file
 from credproof.v1 import (
@@ -26,6 +28,7 @@ from credproof.v1 import (
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from credproof_server import tile_listener
 from credproof_server.directory import RUNNING, ServiceDirectory
 from credproof_server.log.state import Transaction
 from credproof_server.rpc import servicers
@@ -56,11 +59,12 @@ SERVICES: Final[Mapping[Listener, tuple[str, ...]]] = {
 
 Health: TypeAlias = Any
 """The servicer of the gRPC library, which has no types."""
-Announce = Callable[[str, str], None]
+Announce = Callable[[Mapping[str, str]], None]
+"""Takes the address of each listener, by its name."""
 
 
 async def serve(directory: ServiceDirectory, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. `announce` gets both addresses once it listens.
+    """Serve until SIGTERM or SIGINT, then drain. `announce` gets all addresses once it listens.
 
     Raises:
         Conflict: `IN_USE`, `UPGRADE_NEEDED`, `NO_ADDRESS`.
@@ -84,14 +88,25 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
     borrowers, second = await _borrowers(directory, core, checks)
     await _tell_health(core, checks)
     await asyncio.gather(participants.start(), borrowers.start())
-    addresses = {"borrowers": second, "participants": first}
+    addresses = {"participants": first, "borrowers": second}
+    tiles = _bind_tiles(directory)
+    if tiles is not None:
+        addresses["tiles"] = web.address_of(tiles)
     replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
-    announce(first, second)
-    tasks = [asyncio.create_task(_watch_health(core, checks)), asyncio.create_task(_look(core))]
+    announce(addresses)
+    tasks = [asyncio.create_task(work) for work in (_watch_health(core, checks), _look(core))]
+    if tiles is not None:
+        await web.WebServer(tile_listener.application(core), tiles).run_until(stop)
     await stop.wait()
     for task in tasks:
         task.cancel()
     await asyncio.gather(participants.stop(DRAIN_S), borrowers.stop(DRAIN_S))
+
+
+def _bind_tiles(directory: ServiceDirectory) -> socket.socket | None:
+    """Where the log is read over HTTP, if that is wanted."""
+    listen = directory.config.tiles_listen
+    return web.bind_to(listen) if listen else None
 
 
 async def _watch_health(core: Core, checks: Health) -> None:

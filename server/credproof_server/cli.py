@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +38,7 @@ from credproof_server.checking import CheckReport, check
 from credproof_server.demo.cli import demo
 from credproof_server.directory import ServiceDirectory
 from credproof_server.registry_cli import certified_for_a_year, licence_of, standing_text
+from credproof_server.witness import cli as witness_cli
 
 ServiceArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The service's directory.")]
 
@@ -66,6 +68,7 @@ def register(root: typer.Typer) -> None:
     root.add_typer(custodian_cli.app, name="custodian")
     policy_cli.register()
     registry_cli.register(root, participants)
+    witness_cli.register(root)
     rules_cli.register(root)
 
 
@@ -107,7 +110,7 @@ def init_command(
 def serve_command(folder: ServiceArgument) -> None:
     """Run a service until SIGTERM, then let calls in flight end.
 
-    Prints both addresses once it listens. Logs one JSON line per call on stderr; no line holds
+    Prints its addresses once it listens. Logs one JSON line per call on stderr; no line holds
     an identity or a figure. Needs a directory that init made and no other service runs on.
 
     \b
@@ -117,9 +120,9 @@ def serve_command(folder: ServiceArgument) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
-    def announce(participants_at: str, borrowers_at: str) -> None:
-        out.print(f"participants  {participants_at}")
-        out.print(f"borrowers     {borrowers_at}")
+    def announce(addresses: Mapping[str, str]) -> None:
+        for name, address in addresses.items():
+            out.print(f"{name:<14}{address}")
         sys.stdout.flush()
 
     app.run(folder, announce)

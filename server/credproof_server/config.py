@@ -35,12 +35,13 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class ServiceConfig:
-    """All settings. Addresses are `host:port`; port 0 takes a free one."""
+    """All settings. Addresses are `host:port`: port 0 takes a free one, empty listens nowhere."""
 
     trust_domain: str
     log_origin: str
     participants_listen: str
     borrowers_listen: str
+    tiles_listen: str
     host_names: tuple[str, ...]
     storage: Storage
     quotas: Quotas
@@ -74,7 +75,8 @@ def parse_config(data: bytes) -> ServiceConfig:
         raise Malformed("BAD_CONFIG", f"{FILE_NAME} is not TOML") from error
     if not is_domain(config.trust_domain):
         raise Malformed("BAD_CONFIG", "trust_domain is not a name like bureau.example")
-    for address in (config.participants_listen, config.borrowers_listen):
+    listening = (config.participants_listen, config.borrowers_listen, config.tiles_listen)
+    for address in filter(None, listening):
         if not _ADDRESS.match(address) or int(address.rpartition(":")[2]) > PORT_MAX:
             raise Malformed("BAD_CONFIG", "an address to listen on is host:port, port 0 to 65535")
     for url in (config.storage.main_url, config.storage.vault_url):
@@ -92,6 +94,7 @@ def _parse(value: dict[str, Any]) -> ServiceConfig:
         log_origin=top.take("log_origin", str),
         participants_listen=top.take("participants_listen", str),
         borrowers_listen=top.take("borrowers_listen", str),
+        tiles_listen=top.optional("tiles_listen", str) or "",
         host_names=top.strings("host_names"),
         storage=Storage(storage.take("main_url", str), storage.take("vault_url", str)),
         quotas=Quotas(
@@ -118,6 +121,10 @@ log_origin = "{trust_domain}/log"
 # Port 0 takes a free port; `credproof serve` prints both addresses.
 participants_listen = "{participants_listen}"
 borrowers_listen = "{borrowers_listen}"
+
+# Where the log is read over HTTP as static files (C2SP tlog-tiles): checkpoint and hash tiles by
+# everybody, entries by auditors. Empty: nowhere. Put a proxy with TLS before it.
+tiles_listen = ""
 
 # Names and addresses in the server's certificate.
 host_names = ["localhost", "127.0.0.1"]

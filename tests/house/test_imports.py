@@ -21,7 +21,7 @@ class Room(NamedTuple):
 
 
 CORE = "base log attestation verification"
-KIT = f"{CORE} v1 wire standard records home channel session"
+KIT = f"{CORE} v1 wire standard records home mirror channel session"
 SDK = "provider lender borrower auditor"
 
 EFFECTS = (
@@ -46,6 +46,8 @@ CLIENT_ROOMS = {
     "wire": Room(f"{CORE} v1"),
     "standard": Room(CORE),
     "records": Room(CORE),
+    "mirror": Room("base log"),
+    "web": Room("base"),
     "custody": Room(CORE),
     "home": Room(f"{CORE} wire custody"),
     "channel": Room(f"{CORE} v1 wire home"),
@@ -57,7 +59,7 @@ CLIENT_ROOMS = {
     "borrower": Room(KIT),
     "auditor": Room(KIT),
     "cli": Room(f"{KIT} pseudonyms submission {SDK}"),
-    "page": Room(f"{KIT} borrower cli"),
+    "page": Room(f"{KIT} borrower cli web"),
 }
 """From the ground up: a row names only rows above it."""
 
@@ -71,7 +73,8 @@ SERVER_ROOMS = {
     "service": Room("config conduct storage log", f"{GRPC} {SQL} {USERS}"),
     "rpc": Room("service", f"{SQL} {USERS}"),
     "directory": Room("config authority conduct storage log service", f"{GRPC} {SQL} {USERS}"),
-    "app": Room("log service rpc directory", f"{SQL} {USERS}"),
+    "tile_listener": Room("service", f"{GRPC} {SQL} {USERS}"),
+    "app": Room("log service rpc directory tile_listener", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
     "standing": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "policies": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
@@ -92,9 +95,10 @@ SERVER_ROOMS = {
     "registry_cli": Room("directory admission standing"),
     "rules_cli": Room("conduct directory"),
     "policy_cli": Room("directory policies"),
+    "witness": Room("", f"{GRPC} sqlalchemy alembic credproof_server.storage"),
     "cli": Room(
         "directory app admission setup checking backups new_origin custodian_cli demo"
-        " registry_cli policy_cli rules_cli"
+        " registry_cli policy_cli rules_cli witness"
     ),
 }
 """From the ground up: a row names only rows above it."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.sample import ENTRIES, sample_log
+from tests.mirror.test_mirror import KEY, copied
 
 SOURCE = Path(__file__).parent / "go" / "main.go"
 GO = Path(sys.executable).with_name("go")
@@ -106,3 +107,31 @@ def test_go_refuses_a_tampered_log(verifier, tamper):
     data = document()
     tamper(data)
     assert verdict(verifier, data).startswith("refused")
+
+
+# -- static files
+
+
+def of_folder(verifier: Path, folder: Path) -> str:
+    command = [verifier, folder, str(KEY)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+@pytest.mark.parametrize("sizes", [(1,), (255,), (256,), (600,), (100, 257, 600)])
+def test_go_reads_our_static_files_and_finds_every_entry_in_the_signed_tree(
+    verifier, tmp_path, sizes
+):
+    copied(tmp_path, *sizes)
+    assert of_folder(verifier, tmp_path) == "accepted"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["checkpoint", "tile/0/000", "tile/0/002.p/88", "tile/1/000.p/2", "tile/entries/001"],
+)
+def test_go_refuses_static_files_with_one_altered_byte(verifier, tmp_path, path):
+    copied(tmp_path, 600)
+    data = bytearray((tmp_path / path).read_bytes())
+    data[20] ^= 1
+    (tmp_path / path).write_bytes(data)
+    assert of_folder(verifier, tmp_path).startswith("refused")

@@ -13,7 +13,7 @@ import typer
 from credproof.base.errors import Conflict, Unreachable
 from credproof.page import app
 from credproof.page.cli import consent_page
-from credproof.page.serving import bind
+from credproof.web import bind
 from starlette.requests import Request
 
 from tests.cli.test_commands import run

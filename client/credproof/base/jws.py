@@ -32,6 +32,7 @@ POSSESSION = "credproof-possession+jwt"
 ENROLMENT = "credproof-enrolment+jwt"
 ACCEPTANCE = "credproof-acceptance+jwt"
 APPROVAL = "credproof-approval+jwt"
+AUDIT = "credproof-audit+jwt"
 
 _ALGORITHMS = ("EdDSA", "ES256")
 

@@ -26,6 +26,8 @@ PROPOSAL_AGE_MAX_S: Final = 7 * 24 * 3600
 """How long before it is published a policy may begin: two operators need time to sign."""
 ANSWER_AGE_MAX_S: Final = 600
 """How old an answer may be when it is verified as received now."""
+AUDIT_TOKEN_LIFE_MAX_S: Final = 24 * 3600
+"""Longest life of an audit token: whoever finds it in a file reads the log that long."""
 CERTIFICATION_MAX_S: Final = 366 * 24 * 3600
 """How far ahead a lender certifies a purpose: a year, then it says anew what it asks for."""
 TRUST_LIFE_MAX_S: Final = 400 * 24 * 3600
@@ -79,6 +81,10 @@ JSON_DEPTH_MAX: Final = 32
 """Levels of nested JSON: our deepest format has seven."""
 TREE_PROOF_HASHES_MAX: Final = 63
 """Hashes of one inclusion or consistency proof: the tree has fewer than 2**63 leaves."""
+DIRECTORY_DEPTH_MAX: Final = 256
+"""Hashes of one lookup proof: an index has so many bits."""
+QUORUM_RECORDS_MAX: Final = 128
+"""Logs, or witnesses and groups, of one quorum file; C2SP asks for at least 32 of each."""
 
 # Sizes, in bytes unless the name says otherwise.
 ENTRY_BYTES_MAX: Final = 65_535
@@ -100,6 +106,10 @@ DOCUMENT_BYTES_MAX: Final = 262_144
 TRUST_BYTES_MAX: Final = 3 * 1024 * 1024
 """A trust bundle with its documents; a gRPC message stays under 4 MiB."""
 NOTE_BYTES_MAX: Final = 131_072
+QUORUM_FILE_BYTES_MAX: Final = 1024 * 1024
+"""One tlog-policy file: a hundred ML-DSA keys and room for comments."""
+WITNESS_BODY_BYTES_MAX: Final = NOTE_BYTES_MAX + 4096
+"""One request to a witness: a note, and up to 63 hashes before it."""
 ANSWER_FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 """One gRPC message."""

@@ -32,6 +32,7 @@ SERVER_COMMANDS = {
     "backup": "Copy a service, in two parts that are kept apart.",
     "export": "Write what was logged from an entry on.",
     "restore": "Restore a service from a backup, an export, or both.",
+    "witness": "Cosign other logs.",
     "demo": "Show the whole journey on real data, and four lies that are caught.",
 }
 PAGE_COMMANDS = {

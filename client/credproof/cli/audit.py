@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from credproof.auditor import Auditor, RaisedAnomaly
+from credproof.auditor import Auditor, RaisedAnomaly, audit_token
 from credproof.cli.output import (
     EXIT_CODES,
     HomeOption,
@@ -18,6 +18,7 @@ from credproof.cli.output import (
     print_json,
     progress_bar,
 )
+from credproof.home import Home
 from credproof.log.audit import AuditReport
 from credproof.log.entry import Entry
 
@@ -161,3 +162,50 @@ def _anomaly(item: RaisedAnomaly, entries: Sequence[Entry]) -> dict[str, object]
     }
     named = ({"log_index": e.seq, "kind": e.kind, "actor": e.actor, **e.fields} for e in entries)
     return told | ({"entries": list(named)} if entries else {})
+
+
+@app.command(epilog=EXIT_CODES)
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the copy is, or will be.")],
+    home: HomeOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the log into static files that other tools read (C2SP tlog-tiles).
+
+    Writes the checkpoint, hash tiles and entry bundles; run it again for what is new. The entries
+    must make the tree that was signed. A web server can offer the folder as it is; whoever reads
+    its bundles reads the whole log. Needs the service.
+
+    \b
+    Example:
+      credproof audit export log-copy --home audit
+    """
+    bar = progress_bar("copying", None, hidden=as_json)
+    with Auditor.open(home) as auditor, bar as advance:
+        mirror = auditor.export(folder, progress=advance)
+    checkpoint = mirror.checkpoint
+    assert checkpoint is not None, "export ends with one"
+    if as_json:
+        root = checkpoint.root_hash.hex()
+        print_json({"origin": checkpoint.origin, "size": checkpoint.tree_size, "root": root})
+        return
+    out.print(f"Log:      {checkpoint.origin}", markup=False)
+    out.print(f"Entries:  {checkpoint.tree_size}")
+    out.print(f"Root:     {checkpoint.root_hash.hex()}")
+
+
+@app.command(epilog=EXIT_CODES)
+def token(
+    home: HomeOption = Path(),
+    hours: Annotated[int, typer.Option(min=1, max=24, help="How long it is good, in hours.")] = 1,
+) -> None:
+    """Print a token that lets other tools read the log's entries over HTTP.
+
+    Whoever has it reads the log as you until it ends: keep it out of files. Needs no network.
+
+    \b
+    Example:
+      curl -H "Authorization: Bearer $(credproof audit token --home audit)" \
+        http://127.0.0.1:7445/tile/entries/000.p/7
+    """
+    typer.echo(audit_token(Home(home), hours=hours))

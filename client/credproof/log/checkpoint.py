@@ -38,14 +38,18 @@ class VerifiedCheckpoint:
     note: bytes
 
 
-def parse_checkpoint(text: str) -> Checkpoint:
-    """The checkpoint in a note's text. Extension lines are refused: we know none.
+def parse_checkpoint(text: str, *, extended: bool = False) -> Checkpoint:
+    """The checkpoint in a note's text.
+
+    Extension lines are refused, for our log has none; in another log's they are passed over, when
+    `extended` says so.
 
     Raises:
         Malformed: `BAD_CHECKPOINT`, or as `parse_b64`.
     """
     lines = text.split("\n")
-    if len(lines) != 4 or lines[3] or not lines[0] or not _SIZE.match(lines[1]):
+    too_long = len(lines) > 4 and not (extended and all(lines[:-1]))
+    if len(lines) < 4 or too_long or lines[-1] or not lines[0] or not _SIZE.match(lines[1]):
         raise Malformed("BAD_CHECKPOINT", "a checkpoint is an origin, a size and a root")
     if int(lines[1]) >= _SIZE_END:
         raise Malformed("BAD_CHECKPOINT", "a checkpoint's size is below 2**63")

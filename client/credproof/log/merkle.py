@@ -118,6 +118,16 @@ class Tree:
                 start += 1 << level
         return tuple(peaks)
 
+    def subtrees(self, level: int, start: int, end: int) -> bytes:
+        """The hashes of the complete subtrees `start` to `end - 1` of 2**level leaves each.
+
+        Raises:
+            Malformed: `NO_SUCH_INDEX` when one of them is not complete.
+        """
+        if not 0 <= start <= end <= self.size >> level:
+            raise Malformed("NO_SUCH_INDEX", "the tree has no such subtrees")
+        return bytes(self._levels[level][start * HASH_BYTES : end * HASH_BYTES])
+
     def _require_size(self, size: int) -> None:
         if not 0 <= size <= self.size:
             raise Malformed("NO_SUCH_SIZE", "the tree has no such size")

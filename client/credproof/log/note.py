@@ -13,7 +13,7 @@ from credproof.base.keys import PublicKey, Signer
 from credproof.base.limits import NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX, at_most
 
 ED25519 = 0x01
-_PREFIX = "\N{EM DASH} "
+PREFIX = "\N{EM DASH} "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 """Control characters other than the newline."""
 _SPACE = re.compile(r"[\s\x00-\x1f]")
@@ -48,7 +48,7 @@ class VerifierKey:
         if data[0] != ED25519:
             raise Malformed("BAD_VKEY", "only Ed25519 log keys are read")
         verifier = cls(name, PublicKey("EdDSA", data[1:]))
-        _check_name(name)
+        check_name(name)
         if verifier.key_id.hex() != key_id:
             raise Malformed("BAD_VKEY", "vkey's hash is not that of its name and key")
         return verifier
@@ -95,9 +95,9 @@ def sign_note(text: str, signers: Sequence[NoteSigner]) -> bytes:
 
 
 def _signature_line(text: str, signer: NoteSigner) -> str:
-    _check_name(signer.name)
+    check_name(signer.name)
     signature = signer.verifier_key.key_id + signer.signer.sign(text.encode())
-    return f"{_PREFIX}{signer.name} {b64(signature)}\n"
+    return f"{PREFIX}{signer.name} {b64(signature)}\n"
 
 
 def parse_note(data: bytes) -> Note:
@@ -123,13 +123,13 @@ def parse_note(data: bytes) -> Note:
 
 
 def _parse_signature(line: str) -> NoteSignature:
-    if not line.startswith(_PREFIX):
+    if not line.startswith(PREFIX):
         raise Malformed("BAD_NOTE", "signature line is spelled wrongly")
-    name, space, text = line.removeprefix(_PREFIX).partition(" ")
+    name, space, text = line.removeprefix(PREFIX).partition(" ")
     data = parse_b64(text)
     if not space or len(data) < 5:
         raise Malformed("BAD_NOTE", "signature line is too short")
-    _check_name(name)
+    check_name(name)
     return NoteSignature(name, data[:4], data[4:])
 
 
@@ -162,6 +162,11 @@ def _check_text(text: str) -> None:
         raise Malformed("BAD_NOTE", "note text has a control character or no final newline")
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """A signer's name as C2SP wants it.
+
+    Raises:
+        Malformed: `BAD_NOTE`.
+    """
     if not name or "+" in name or _SPACE.search(name):
         raise Malformed("BAD_NOTE", "signer's name is empty, or has a space or a plus sign")

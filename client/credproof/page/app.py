@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
@@ -14,10 +13,11 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from credproof import web
 from credproof.base.encoding import parse_loose_json
 from credproof.base.errors import (
     Conflict,
@@ -30,14 +30,12 @@ from credproof.base.errors import (
     Unreachable,
     VerificationFailed,
 )
-from credproof.base.limits import PAGE_BODY_BYTES_MAX, at_most
+from credproof.base.limits import PAGE_BODY_BYTES_MAX
 from credproof.base.members import Members
 from credproof.page import endpoints
 from credproof.page.door import Door
 from credproof.page.gateway import Gateway
 
-BODY_S: Final = 10.0
-"""How long a body may take to arrive, in seconds."""
 _STATUS: Final[Mapping[type[CredproofError], int]] = {
     LimitExceeded: 413,
     Malformed: 400,
@@ -97,7 +95,8 @@ def _file(content: bytes, kind: str) -> Endpoint:
 
 def _working(gateway: Gateway, work: endpoints.Work) -> Callable[[Request], Awaitable[Any]]:
     async def endpoint(request: Request) -> Any:
-        members = Members(parse_loose_json(await _body(request)), "request")
+        body = await web.body_of(request, PAGE_BODY_BYTES_MAX)
+        members = Members(parse_loose_json(body), "request")
 
         def done() -> endpoints.Answer:
             answer = work(gateway, members)
@@ -107,24 +106,6 @@ def _working(gateway: Gateway, work: endpoints.Work) -> Callable[[Request], Awai
         return await run_in_threadpool(done)
 
     return endpoint
-
-
-async def _body(request: Request) -> bytes:
-    """The whole body, bounded in size and time.
-
-    Raises:
-        LimitExceeded: longer than `PAGE_BODY_BYTES_MAX`.
-        Unreachable: `TOO_SLOW`.
-    """
-    body = b""
-    try:
-        async with asyncio.timeout(BODY_S):
-            async for part in request.stream():
-                body += part
-                at_most(len(body), PAGE_BODY_BYTES_MAX, "body")
-    except (TimeoutError, ClientDisconnect) as error:
-        raise Unreachable("TOO_SLOW", "the browser did not send its request in time") from error
-    return body
 
 
 def _telling(work: Callable[[Request], Awaitable[Any]]) -> Endpoint:

@@ -59,7 +59,7 @@ def consent_page(
         --tls-cert chain.pem --tls-key key.pem
     """
     from credproof.page.app import make_app  # noqa: PLC0415 - other commands need not wait for it
-    from credproof.page.serving import bind, serve  # noqa: PLC0415
+    from credproof.web import bind, serve  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

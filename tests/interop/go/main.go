@@ -1,10 +1,13 @@
-// Verifies a log with Go's own note and tlog packages: JSON on stdin, one verdict on stdout.
+// Verifies a log with Go's own note and tlog packages, one verdict on stdout: JSON on stdin, or a
+// folder of static files (C2SP tlog-tiles) and the log's key as arguments.
 package main
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
@@ -32,21 +35,26 @@ func hashes(data [][]byte) (all []tlog.Hash) {
 	return all
 }
 
+// signedTree opens a checkpoint.
+func signedTree(vkey string, data []byte) (size int64, root tlog.Hash, err error) {
+	verifier, err := note.NewVerifier(vkey)
+	if err != nil {
+		return 0, root, err
+	}
+	opened, err := note.Open(data, note.VerifierList(verifier))
+	if err != nil {
+		return 0, root, err
+	}
+	var origin, text string
+	if _, err := fmt.Sscanf(opened.Text, "%s\n%d\n%s\n", &origin, &size, &text); err != nil {
+		return 0, root, err
+	}
+	root, err = tlog.ParseHash(text)
+	return size, root, err
+}
+
 func verify(in input) error {
-	verifier, err := note.NewVerifier(in.VKey)
-	if err != nil {
-		return err
-	}
-	opened, err := note.Open([]byte(in.Note), note.VerifierList(verifier))
-	if err != nil {
-		return err
-	}
-	var origin, root string
-	var size int64
-	if _, err := fmt.Sscanf(opened.Text, "%s\n%d\n%s\n", &origin, &size, &root); err != nil {
-		return err
-	}
-	signed, err := tlog.ParseHash(root)
+	size, signed, err := signedTree(in.VKey, []byte(in.Note))
 	if err != nil {
 		return err
 	}
@@ -69,14 +77,97 @@ func verify(in input) error {
 	return nil
 }
 
-func main() {
-	var in input
-	decoder := json.NewDecoder(os.Stdin)
-	if err := decoder.Decode(&in); err != nil {
-		fmt.Println("refused:", err)
-		os.Exit(2)
+// folder reads tiles of height 8 out of static files.
+type folder string
+
+func (f folder) Height() int                             { return 8 }
+func (f folder) SaveTiles(tiles []tlog.Tile, _ [][]byte) {}
+
+func (f folder) ReadTiles(tiles []tlog.Tile) (all [][]byte, err error) {
+	for _, tile := range tiles {
+		data, err := f.read(fmt.Sprint(tile.L), tile.N, tile.W)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, data)
 	}
-	if err := verify(in); err != nil {
+	return all, nil
+}
+
+// read finds a tile; a wider one serves as well. C2SP's paths lack the height that Go's have.
+func (f folder) read(kind string, number int64, width int) ([]byte, error) {
+	path := fmt.Sprintf("%03d", number%1000)
+	for number >= 1000 {
+		number /= 1000
+		path = fmt.Sprintf("x%03d/%s", number%1000, path)
+	}
+	path = filepath.Join(string(f), "tile", kind, path)
+	if width < 256 {
+		if data, err := os.ReadFile(fmt.Sprintf("%s.p/%d", path, width)); err == nil {
+			return data, nil
+		}
+	}
+	data, err := os.ReadFile(path)
+	if err == nil && kind != "entries" {
+		data = data[:32*width]
+	}
+	return data, err
+}
+
+// verifyFolder checks every entry of the bundles against the signed tree, by the hash tiles.
+func verifyFolder(f folder, vkey string) error {
+	data, err := os.ReadFile(filepath.Join(string(f), "checkpoint"))
+	if err != nil {
+		return err
+	}
+	size, root, err := signedTree(vkey, data)
+	if err != nil {
+		return err
+	}
+	reader := tlog.TileHashReader(tlog.Tree{N: size, Hash: root}, f)
+	for first := int64(0); first < size; first += 256 {
+		width := min(256, size-first)
+		bundle, err := f.read("entries", first/256, int(width))
+		if err != nil {
+			return err
+		}
+		var indexes []int64
+		var hashes []tlog.Hash
+		for i := first; i < first+width; i++ {
+			length := 2 + int(binary.BigEndian.Uint16(bundle))
+			indexes = append(indexes, tlog.StoredHashIndex(0, i))
+			hashes = append(hashes, tlog.RecordHash(bundle[2:length]))
+			bundle = bundle[length:]
+		}
+		found, err := reader.ReadHashes(indexes)
+		if err != nil {
+			return fmt.Errorf("entries from %d on: %v", first, err)
+		}
+		for i := range found {
+			if found[i] != hashes[i] {
+				return fmt.Errorf("entry %d is not the one in the tree", first+int64(i))
+			}
+		}
+		if len(bundle) != 0 {
+			return fmt.Errorf("the bundle from entry %d on is too long", first)
+		}
+	}
+	return nil
+}
+
+func run() error {
+	if len(os.Args) == 3 {
+		return verifyFolder(folder(os.Args[1]), os.Args[2])
+	}
+	var in input
+	if err := json.NewDecoder(os.Stdin).Decode(&in); err != nil {
+		return err
+	}
+	return verify(in)
+}
+
+func main() {
+	if err := run(); err != nil {
 		fmt.Println("refused:", strings.ReplaceAll(err.Error(), "\n", " "))
 		os.Exit(1)
 	}

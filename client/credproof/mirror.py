@@ -1,0 +1,113 @@
+"""A copy of the log as static files (C2SP tlog-tiles), for other people's tools.
+
+The folder holds `checkpoint` and below `tile/` hash tiles and entry bundles. The checkpoint is
+written last: what it covers is there, whenever the copying was interrupted.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from credproof.base.errors import DataLoss, VerificationFailed
+from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.log.merkle import Tree, leaf_hash
+from credproof.log.note import VerifierKey
+from credproof.log.tiles import (
+    WIDTH,
+    Tile,
+    format_bundle,
+    hash_tile,
+    parse_bundle,
+    parse_hashes,
+    tiles,
+)
+
+CHECKPOINT = "checkpoint"
+
+
+class Mirror:
+    """A folder with a copy of the log that `key` signs."""
+
+    def __init__(self, folder: Path, key: VerifierKey) -> None:
+        """Open a copy, or begin one; what is there must be what its checkpoint says.
+
+        Raises:
+            DataLoss: `MIRROR_DAMAGED` when a tile is missing or altered.
+            VerificationFailed: as `verify_checkpoint`, when it is another log's.
+        """
+        self._folder = folder
+        self._tree = Tree()
+        self._last: list[bytes] = []
+        self.checkpoint: VerifiedCheckpoint | None = None
+        if (folder / CHECKPOINT).exists():
+            note = (folder / CHECKPOINT).read_bytes()
+            self.checkpoint = verify_checkpoint(note, key.name, [key])
+            self._load(self.checkpoint)
+
+    @property
+    def size(self) -> int:
+        """How many entries it has."""
+        return self._tree.size
+
+    def _load(self, checkpoint: VerifiedCheckpoint) -> None:
+        size = checkpoint.tree_size
+        for tile in tiles(size):
+            if tile.level == 0:
+                self._tree.extend(parse_hashes(self._read(tile), tile.width))
+        if self._tree.root() != checkpoint.root_hash:
+            raise DataLoss("MIRROR_DAMAGED", "the tiles do not make the checkpoint's tree")
+        if size % WIDTH:
+            last = Tile(None, size // WIDTH, size % WIDTH)
+            self._last = list(parse_bundle(self._read(last), last.width))
+
+    def _read(self, tile: Tile) -> bytes:
+        try:
+            return (self._folder / tile.path).read_bytes()
+        except FileNotFoundError as error:
+            raise DataLoss("MIRROR_DAMAGED", f"{tile.path} is missing") from error
+
+    def add(self, lines: Sequence[bytes]) -> None:
+        """Take the entries that follow; a bundle is written once it is full."""
+        self._tree.extend([leaf_hash(line) for line in lines])
+        self._last += lines
+        while len(self._last) >= WIDTH:
+            number = (self._tree.size - len(self._last)) // WIDTH
+            self._write(Tile(None, number), format_bundle(self._last[:WIDTH]))
+            del self._last[:WIDTH]
+
+    def finish(self, checkpoint: VerifiedCheckpoint) -> None:
+        """Write what is still missing for the checkpoint, and then the checkpoint itself.
+
+        Raises:
+            VerificationFailed: `TREE_MISMATCH` when the entries do not make its tree.
+        """
+        if (self._tree.size, self._tree.root()) != (checkpoint.tree_size, checkpoint.root_hash):
+            raise VerificationFailed(
+                "TREE_MISMATCH", "the entries do not make the tree that was signed: export anew"
+            )
+        before = self.checkpoint.tree_size if self.checkpoint else 0
+        fresh = list(tiles(checkpoint.tree_size, since=before))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for tile in fresh:
+            if tile.level is not None:
+                self._write(tile, hash_tile(self._tree, tile))
+            elif tile.width < WIDTH:
+                self._write(tile, format_bundle(self._last))
+        new = self._folder / f".{CHECKPOINT}.new"
+        new.write_bytes(checkpoint.note)
+        new.replace(self._folder / CHECKPOINT)
+        self._forget(fresh)
+        self.checkpoint = checkpoint
+
+    def _write(self, tile: Tile, data: bytes) -> None:
+        path = self._folder / tile.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def _forget(self, fresh: Iterable[Tile]) -> None:
+        """Partial tiles go once the full one is there (C2SP tlog-tiles, "Partial Tiles")."""
+        for tile in fresh:
+            if tile.width == WIDTH:
+                shutil.rmtree(self._folder / f"{tile.path}.p", ignore_errors=True)

@@ -1,0 +1,192 @@
+"""Asking witnesses to cosign (C2SP tlog-witness, the log's side)."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from credproof.base.errors import CredproofError, DataLoss, Malformed, Unreachable
+from credproof.base.limits import NOTE_BYTES_MAX
+from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.log.cosignature import cosigned, with_lines
+from credproof.log.merkle import Tree
+from credproof.log.note import VerifierKey
+from credproof.log.quorum import Quorum, Witness
+from credproof.log.witness import AddCheckpoint
+
+TIMEOUT_S: Final = 5.0
+"""How long a witness may take to answer, in seconds."""
+PAUSE_MAX_S: Final = 60.0
+"""How long a witness that fails is left alone at the most, in seconds."""
+_ATTEMPTS: Final = 3
+_SIZE: Final = re.compile(rb"(0|[1-9][0-9]{0,18})\n\Z")
+
+_log = logging.getLogger("credproof.witnesses")
+
+
+def call(url: str, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    """One HTTP call below a prefix; gives status and body. Redirects are not followed.
+
+    Raises:
+        Unreachable: `WITNESS_UNREACHABLE`.
+    """
+    parts = urlsplit(url)
+    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+    try:
+        connection = kinds[parts.scheme](parts.netloc, timeout=TIMEOUT_S)
+        try:
+            connection.request(method, f"{parts.path.rstrip('/')}/{path}", body)
+            reply = connection.getresponse()
+            return reply.status, reply.read(NOTE_BYTES_MAX + 1)
+        finally:
+            connection.close()
+    except (OSError, KeyError, ValueError, http.client.HTTPException) as error:
+        raise Unreachable("WITNESS_UNREACHABLE", "a witness gave no answer") from error
+
+
+def newest(witness: Witness, key: VerifierKey) -> VerifiedCheckpoint | None:
+    """The newest checkpoint of our own log that a witness cosigned, None when it has none.
+
+    Raises:
+        Unreachable: `WITNESS_UNREACHABLE`, also for an answer that is none.
+    """
+    name = hashlib.sha256(key.name.encode()).hexdigest()
+    status, note = call(witness.url, "GET", f"{name}/checkpoint")
+    if status == 404:
+        return None
+    try:
+        if status == 200 and witness.key in cosigned(note, [witness.key]):
+            return verify_checkpoint(note, key.name, [key])
+    except CredproofError:
+        pass
+    raise Unreachable("WITNESS_UNREACHABLE", "a witness gave no checkpoint of ours")
+
+
+def compare(tree: Tree, key: VerifierKey, quorum: Quorum) -> list[str]:
+    """Refuse to sign on a log that is behind, or not the one, that a witness cosigned.
+
+    Gives the names of the witnesses that did not answer: a dead one stops nobody.
+
+    Raises:
+        DataLoss: `LOG_BEHIND`, `LOG_FORKED`.
+    """
+    silent = []
+    for witness in _asked(quorum):
+        try:
+            seen = newest(witness, key)
+        except Unreachable:
+            silent.append(witness.name)
+            continue
+        if seen is not None:
+            require_covers(tree, seen)
+    return silent
+
+
+def require_covers(tree: Tree, seen: VerifiedCheckpoint) -> None:
+    """Accept that our log has all that a checkpoint covers, and the same.
+
+    Raises:
+        DataLoss: `LOG_BEHIND`, `LOG_FORKED`.
+    """
+    if seen.tree_size > tree.size:
+        message = f"a witness saw {seen.tree_size} entries, the log has {tree.size}: refill them"
+        raise DataLoss("LOG_BEHIND", message)
+    if tree.root(seen.tree_size) != seen.root_hash:
+        raise DataLoss("LOG_FORKED", "a witness saw another log than this: restore that one")
+
+
+def _asked(quorum: Quorum) -> list[Witness]:
+    return [witness for witness in quorum.witnesses.values() if witness.url]
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of one witness: where it stands, and from when on it is asked again."""
+
+    size: int = 0
+    failures: int = 0
+    not_before: float = 0.0
+
+
+class Cosigning:
+    """Gets cosignatures for checkpoints of one log; keeps where each witness stands."""
+
+    def __init__(self, tree: Tree, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._tree = tree
+        self._monotonic = monotonic
+        self._states: dict[Witness, _State] = {}
+        self._lock = threading.Lock()
+
+    def cosign(self, note: bytes, tree_size: int, quorum: Quorum) -> bytes:
+        """The note with the cosignatures that could be had; all witnesses are asked at once.
+
+        A witness that fails is left alone for a while, longer each time.
+        """
+        with self._lock:
+            witnesses = [w for w in _asked(quorum) if self._is_due(w)]
+            if not witnesses:
+                return note
+            with ThreadPoolExecutor(len(witnesses)) as pool:
+                found = pool.map(lambda w: self._try(w, note, tree_size), witnesses)
+                return with_lines(note, [line for lines in found for line in lines])
+
+    def _is_due(self, witness: Witness) -> bool:
+        state = self._states.setdefault(witness, _State())
+        return self._monotonic() >= state.not_before
+
+    def _try(self, witness: Witness, note: bytes, tree_size: int) -> Sequence[str]:
+        state = self._states[witness]
+        try:
+            lines = self._ask(witness, state.size, note, tree_size)
+        except CredproofError as error:
+            state.failures, state.size = state.failures + 1, 0
+            pause = min(PAUSE_MAX_S, 2.0**state.failures / 2)
+            state.not_before = self._monotonic() + pause
+            _record({"witness": witness.name, "reason": error.reason})
+            return ()
+        state.failures, state.size = 0, tree_size
+        return lines
+
+    def _ask(self, witness: Witness, old: int, note: bytes, tree_size: int) -> Sequence[str]:
+        for _ in range(_ATTEMPTS):
+            proof = self._tree.consistency_proof(old, tree_size)
+            body = AddCheckpoint(old, proof, note).to_bytes()
+            status, told = call(witness.url, "POST", "add-checkpoint", body)
+            if status == 200:
+                return _verified(witness, note, told)
+            if status != 409:
+                raise Unreachable("WITNESS_REFUSED", f"a witness answers {status}")
+            old = _size(told)
+            if old > tree_size:
+                raise Unreachable("WITNESS_AHEAD", "a witness saw a larger tree already")
+        raise Unreachable("WITNESS_REFUSED", "a witness tells another size each time")
+
+
+def _size(told: bytes) -> int:
+    found = _SIZE.match(told)
+    if found is None:
+        raise Malformed("WITNESS_REFUSED", "a witness tells no size")
+    return int(found[1])
+
+
+def _verified(witness: Witness, note: bytes, told: bytes) -> Sequence[str]:
+    """The lines by the witness's own key; lines by others are left out."""
+    lines = told.decode("utf-8", "replace").splitlines(keepends=True)
+    mine = [line for line in lines if line.split(" ")[1:2] == [witness.key.name]]
+    if witness.key not in cosigned(with_lines(note, mine), [witness.key]):
+        raise Unreachable("WITNESS_REFUSED", "a witness did not cosign by its key")
+    return mine
+
+
+def _record(record: Mapping[str, object]) -> None:
+    _log.warning(json.dumps(record))

@@ -1,0 +1,1 @@
+"""A witness of other logs: it cosigns what continues all that it saw before, and nothing else."""

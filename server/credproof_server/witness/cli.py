@@ -1,0 +1,127 @@
+"""`credproof witness`: cosign other logs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from credproof import web
+from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json
+from credproof.log.note import VerifierKey
+
+from credproof_server.witness import store
+from credproof_server.witness.app import application
+
+app = typer.Typer(
+    help="Witness other logs: cosign what continues all that was seen before.",
+    no_args_is_help=True,
+)
+WitnessArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The witness's directory.")]
+
+
+@app.command("init", epilog=EXIT_CODES)
+def init_command(
+    folder: WitnessArgument,
+    name: Annotated[str, typer.Option(help="Its name for good: a URL without scheme.")],
+    ml_dsa: Annotated[
+        bool, typer.Option("--ml-dsa", help="Cosign by ML-DSA-44 too, for when Ed25519 falls.")
+    ] = False,
+) -> None:
+    """Make a witness in an empty directory, with keys of its own.
+
+    Prints its public keys (vkeys): logs put them into their quorum files, verifiers pin them. Needs
+    no network.
+
+    \b
+    Example:
+      credproof witness init witness --name witness.example/one
+    """
+    for cosigner in store.init(folder, name, ml_dsa=ml_dsa):
+        out.print(f"Key:   {cosigner.key}", markup=False)
+    out.print(
+        f"Next:  credproof witness add-log {folder} VKEY, then credproof witness serve {folder}"
+    )
+
+
+@app.command("add-log", epilog=EXIT_CODES)
+def add_log_command(
+    folder: WitnessArgument,
+    vkey: Annotated[str, typer.Argument(metavar="VKEY", help="The log's public key.")],
+) -> None:
+    """Witness a log from now on, known by its key.
+
+    The log's operator tells the key; of a credproof service it stands in the trust bundle. Works
+    beside a running witness. Needs no network.
+
+    \b
+    Example:
+      credproof witness add-log witness "$(cat log.vkey)"
+    """
+    with closing(store.Witness(folder)) as witness:
+        key = VerifierKey.parse(vkey)
+        witness.add_log(key)
+    out.print(f"Log:  {key.name}", markup=False)
+
+
+@app.command("list", epilog=EXIT_CODES)
+def list_command(folder: WitnessArgument, as_json: JsonOption = False) -> None:
+    """Show the logs that it witnesses, how far each was seen, and evidence of forks.
+
+    \b
+    Example:
+      credproof witness list witness
+    """
+    with closing(store.Witness(folder)) as witness:
+        seen = witness.seen()
+        rows = [
+            {
+                "origin": origin,
+                "size": seen[origin].tree_size if origin in seen else None,
+                "root": seen[origin].root_hash.hex() if origin in seen else None,
+                "evidence": len(witness.evidence(origin)),
+            }
+            for origin in witness.logs()
+        ]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        size = "not seen yet" if row["size"] is None else f"{row['size']} entries"
+        forked = f", {row['evidence']} checkpoints that fork it" if row["evidence"] else ""
+        out.print(f"{row['origin']}  {size}{forked}", markup=False)
+
+
+@app.command("serve", epilog=EXIT_CODES)
+def serve_command(
+    folder: WitnessArgument,
+    listen: Annotated[
+        str, typer.Option(help="host:port to listen on; port 0 takes a free one.")
+    ] = ("127.0.0.1:7450"),
+) -> None:
+    """Serve a witness over HTTP until SIGTERM (C2SP tlog-witness).
+
+    A checkpoint is kept before its cosignature leaves. One JSON line per request on stderr. Put a
+    proxy with TLS before it where others reach it.
+
+    \b
+    Example:
+      credproof witness serve witness
+    """
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+
+    with closing(store.Witness(folder)) as witness, closing(web.bind_to(listen)) as listening:
+
+        def announce() -> None:
+            out.print(f"witness  http://{web.address_of(listening)}")
+            sys.stdout.flush()
+
+        web.serve(application(witness), listening, announce=announce)
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands to `credproof`."""
+    root.add_typer(app, name="witness")

@@ -1,0 +1,162 @@
+"""What a witness keeps: its keys, the logs it knows, the largest tree of each that it cosigned."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from credproof.base.encoding import b64url, parse_b64url
+from credproof.base.errors import Conflict, Malformed, VerificationFailed
+from credproof.home import write_private
+from credproof.log.checkpoint import origin_of
+from credproof.log.cosignature import Cosigner, Ed25519Cosigner, MlDsaCosigner, with_lines
+from credproof.log.note import VerifierKey, check_name, parse_note
+from credproof.log.witness import AddCheckpoint, Seen, judge
+
+EVIDENCE_MAX: Final = 1000
+"""Signed checkpoints of one log that did not continue what was seen: proof against the log."""
+_SCHEMA: Final = """
+CREATE TABLE logs (origin TEXT PRIMARY KEY, vkey TEXT NOT NULL);
+CREATE TABLE seen (
+    origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL
+);
+CREATE TABLE evidence (
+    id INTEGER PRIMARY KEY, origin TEXT NOT NULL, time INTEGER NOT NULL, body BLOB NOT NULL
+);
+"""
+
+
+def init(folder: Path, name: str, *, ml_dsa: bool = False) -> tuple[Cosigner, ...]:
+    """Make a witness in a new directory; gives its keys, an ML-DSA-44 one too if wished.
+
+    Raises:
+        Malformed: `BAD_NOTE` for a name that no note can hold.
+        Conflict: `NOT_EMPTY`.
+    """
+    check_name(name)
+    if folder.exists() and any(folder.iterdir()):
+        raise Conflict("NOT_EMPTY", "the directory is not empty: name a new one")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for kind in ("ed25519", "ml-dsa-44") if ml_dsa else ("ed25519",):
+        write_private(folder / f"{kind}.key", b64url(secrets.token_bytes(32)).encode())
+    with closing(_connect(folder / "witness.db")) as database:
+        database.executescript(_SCHEMA)
+    (folder / "name").write_text(f"{name}\n", "utf-8")
+    return Witness(folder).cosigners
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    return database
+
+
+class Witness:
+    """A witness in its directory. Safe to share between threads: one decision at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a witness.
+
+        Raises:
+            Malformed: `NO_WITNESS`.
+        """
+        try:
+            name = (folder / "name").read_text("utf-8").strip()
+            self.cosigners = _cosigners(folder, name)
+        except FileNotFoundError as error:
+            message = "no witness there: make one with credproof witness init"
+            raise Malformed("NO_WITNESS", message) from error
+        self.name = name
+        self._database = _connect(folder / "witness.db")
+        self._lock = threading.RLock()  # nobody reads what is not committed yet
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
+
+    def add_log(self, vkey: VerifierKey) -> None:
+        """Witness another log from now on.
+
+        Raises:
+            Conflict: `LOG_KNOWN` when its origin has a key already.
+        """
+        try:
+            self._database.execute("INSERT INTO logs VALUES (?, ?)", (vkey.name, str(vkey)))
+        except sqlite3.IntegrityError as error:
+            raise Conflict("LOG_KNOWN", "a log of this origin is witnessed already") from error
+
+    def logs(self) -> Mapping[str, VerifierKey]:
+        """The keys of the logs that it knows, by origin."""
+        rows = self._rows("SELECT vkey FROM logs ORDER BY origin")
+        keys = [VerifierKey.parse(vkey) for (vkey,) in rows]
+        return {key.name: key for key in keys}
+
+    def seen(self) -> Mapping[str, Seen]:
+        """The largest tree of each log that it cosigned, by origin."""
+        rows = self._rows("SELECT origin, size, root FROM seen")
+        return {origin: Seen(size, root) for origin, size, root in rows}
+
+    def newest(self, origin: str) -> bytes | None:
+        """The newest checkpoint of a log that it cosigned, with the cosignatures."""
+        notes = [note for (note,) in self._rows("SELECT note FROM seen WHERE origin = ?", origin)]
+        return notes[0] if notes else None
+
+    def evidence(self, origin: str) -> list[bytes]:
+        """The requests with a signed checkpoint that did not continue what was seen."""
+        query = "SELECT body FROM evidence WHERE origin = ? ORDER BY id"
+        return [body for (body,) in self._rows(query, origin)]
+
+    def _rows(self, query: str, *arguments: str) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._database.execute(query, arguments).fetchall()
+
+    def add_checkpoint(self, request: AddCheckpoint, now: int) -> str:
+        """Cosign a checkpoint that continues what was seen; gives the lines once it is durable.
+
+        Raises:
+            CredproofError: as `judge`.
+        """
+        logs = {origin: [key] for origin, key in self.logs().items()}
+        with self._lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                new = judge(request, logs, self.seen())
+                lines = [c.cosign(parse_note(request.note).text, now) for c in self.cosigners]
+                self._keep(request, Seen(new.tree_size, new.root_hash), lines)
+            except BaseException as error:
+                self._database.execute("ROLLBACK")
+                self._keep_evidence(request, error, now)
+                raise
+            self._database.execute("COMMIT")
+        return "".join(lines)
+
+    def _keep(self, request: AddCheckpoint, seen: Seen, lines: list[str]) -> None:
+        note = with_lines(request.note, lines)
+        row = (origin_of(note), seen.tree_size, seen.root_hash, note)
+        self._database.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", row)
+
+    def _keep_evidence(self, request: AddCheckpoint, error: BaseException, now: int) -> None:
+        """Only what the log itself signed, and only so much of it."""
+        fork = isinstance(error, VerificationFailed) and error.reason == "BAD_CONSISTENCY_PROOF"
+        origin = origin_of(request.note)
+        if fork and len(self.evidence(origin)) < EVIDENCE_MAX:
+            row = (origin, now, request.to_bytes())
+            query = "INSERT INTO evidence (origin, time, body) VALUES (?, ?, ?)"
+            self._database.execute(query, row)
+
+
+def _cosigners(folder: Path, name: str) -> tuple[Cosigner, ...]:
+    found: list[Cosigner] = [Ed25519Cosigner(name, _seed(folder / "ed25519.key"))]
+    if (folder / "ml-dsa-44.key").exists():
+        found.append(MlDsaCosigner(name, _seed(folder / "ml-dsa-44.key")))
+    return tuple(found)
+
+
+def _seed(path: Path) -> bytes:
+    return parse_b64url(path.read_text("ascii").strip(), size=32)

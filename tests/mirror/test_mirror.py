@@ -1,0 +1,123 @@
+"""A copy of the log in static files: whole, brought up to date, never believed when damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pymerkle
+import pytest
+from credproof.base.errors import CredproofError
+from credproof.base.keys import Ed25519Signer
+from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, sign_checkpoint
+from credproof.log.checkpoint import verify_checkpoint as verified
+from credproof.log.merkle import Tree, leaf_hash
+from credproof.log.note import NoteSigner
+from credproof.log.tiles import tiles
+from credproof.mirror import Mirror
+
+LOG = NoteSigner("log.example/credit", Ed25519Signer(bytes(range(32))))
+KEY = LOG.verifier_key
+LINES = [f"entry {i}".encode() for i in range(600)]
+
+
+def checkpoint(size: int, lines=LINES, log: NoteSigner = LOG) -> VerifiedCheckpoint:
+    tree = Tree()
+    tree.extend([leaf_hash(line) for line in lines[:size]])
+    note = sign_checkpoint(Checkpoint(log.name, size, tree.root()), [log])
+    return verified(note, log.name, [log.verifier_key])
+
+
+def copied(folder: Path, *sizes: int) -> Mirror:
+    """A copy that was made in several goes."""
+    for size in sizes:
+        mirror = Mirror(folder, KEY)
+        mirror.add(LINES[mirror.size : size])
+        mirror.finish(checkpoint(size))
+    return mirror
+
+
+def files(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def entries(folder: Path) -> list[bytes]:
+    """The entries in a folder, read by a reader of its own."""
+    found = []
+    for path in sorted(p for p in files(folder) if p.startswith("tile/entries/")):
+        data = (folder / path).read_bytes()
+        while data:
+            size = int.from_bytes(data[:2], "big")
+            found.append(data[2 : 2 + size])
+            data = data[2 + size :]
+    return found
+
+
+@pytest.mark.parametrize("sizes", [(0,), (1,), (255,), (256,), (257,), (600,), (512,)])
+def test_a_copy_has_exactly_the_files_of_its_size(tmp_path, sizes):
+    copied(tmp_path, *sizes)
+    assert files(tmp_path) == {"checkpoint"} | {tile.path for tile in tiles(sizes[-1])}
+    assert (tmp_path / "checkpoint").read_bytes() == checkpoint(sizes[-1]).note
+    assert entries(tmp_path) == LINES[: sizes[-1]]
+    other = pymerkle.InmemoryTree(algorithm="sha256")
+    for line in entries(tmp_path):
+        other.append_entry(line)
+    assert sizes[-1] == 0 or other.get_root() == checkpoint(sizes[-1]).root_hash
+
+
+def test_brought_up_to_date_it_has_the_same_bytes_as_a_new_one(tmp_path):
+    copied(tmp_path / "grown", 0, 1, 3, 255, 255, 256, 257, 511, 520, 600)
+    copied(tmp_path / "new", 600)
+    of_new = files(tmp_path / "new")
+    assert of_new <= files(tmp_path / "grown")
+    for path in of_new:
+        assert (tmp_path / "grown" / path).read_bytes() == (tmp_path / "new" / path).read_bytes()
+    partial = {path for path in files(tmp_path / "grown") if ".p/" in path}
+    assert [p for p in partial if (tmp_path / "grown" / p.split(".p/")[0]).exists()] == []
+
+
+def test_one_that_was_interrupted_before_its_checkpoint_goes_on(tmp_path):
+    copied(tmp_path, 300)
+    interrupted = Mirror(tmp_path, KEY)
+    interrupted.add(LINES[300:580])
+    assert Mirror(tmp_path, KEY).size == 300
+    copied(tmp_path, 600)
+    assert entries(tmp_path)[-344:] == LINES[256:]
+
+
+def test_entries_that_do_not_make_the_signed_tree_are_not_given_out(tmp_path):
+    copied(tmp_path, 300)
+    for lines in (LINES[300:399], [*LINES[300:399], b"another"], LINES[301:401]):
+        mirror = Mirror(tmp_path, KEY)
+        mirror.add(lines)
+        with pytest.raises(CredproofError) as error:
+            mirror.finish(checkpoint(400))
+        assert error.value.reason == "TREE_MISMATCH"
+        assert (tmp_path / "checkpoint").read_bytes() == checkpoint(300).note
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda folder: (folder / "tile/0/000").unlink(), "MIRROR_DAMAGED"),
+        (lambda folder: (folder / "tile/0/000").write_bytes(bytes(8192)), "MIRROR_DAMAGED"),
+        (lambda folder: (folder / "tile/0/000").write_bytes(b""), "BAD_TILE"),
+        (lambda folder: (folder / "tile/entries/001.p/44").unlink(), "MIRROR_DAMAGED"),
+        (lambda folder: (folder / "tile/entries/001.p/44").write_bytes(b"x"), "BAD_BUNDLE"),
+        (lambda folder: (folder / "checkpoint").write_bytes(b"x"), "BAD_NOTE"),
+    ],
+)
+def test_a_damaged_copy_is_not_continued(tmp_path, damage, reason):
+    copied(tmp_path, 300)
+    damage(tmp_path)
+    with pytest.raises(CredproofError) as error:
+        Mirror(tmp_path, KEY)
+    assert error.value.reason == reason
+
+
+def test_the_copy_of_another_log_is_not_continued(tmp_path):
+    other = NoteSigner("log.example/other", Ed25519Signer(bytes(32)))
+    mirror = Mirror(tmp_path, other.verifier_key)
+    mirror.finish(checkpoint(0, log=other))
+    with pytest.raises(CredproofError) as error:
+        Mirror(tmp_path, KEY)
+    assert error.value.reason == "NO_KNOWN_SIGNATURE"
