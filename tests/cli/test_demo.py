@@ -15,8 +15,9 @@ from pathlib import Path
 
 from credproof import standard
 from credproof.borrower import parse_pass
+from credproof_server.custodian.directory import CustodianDirectory
 from credproof_server.demo.scenes import NEWCOMER
-from credproof_server.demo.world import AUDITOR, LENDER, PROVIDER, World
+from credproof_server.demo.world import ABUSER, AUDITOR, CUSTODIAN, LENDER, PROVIDER, World
 
 from tests.adversary.leaks import (
     FIGURE_DIGITS,
@@ -60,6 +61,9 @@ OF_SCENES = 1 + 3 + 3 + 8 + 48
 (admission, binding, consent, answer, 3 + 40 refusals, anomaly)."""
 
 
+LOGS = ("service", "custodian", "lies")
+
+
 class Demo:
     """One run of the whole demo, its result, and what it wrote where others may read it."""
 
@@ -69,9 +73,7 @@ class Demo:
         self.result = json.loads(run_out.stdout)
         self.packages = packages(self.world.home(PROVIDER))
         self.borrowers = sorted((self.world.folder / "borrowers").iterdir())
-        self.logs = [
-            (self.world.folder / f"{name}.log").read_text() for name in ("service", "lies")
-        ]
+        self.logs = [(self.world.folder / f"{name}.log").read_text() for name in LOGS]
         told = run_out.stdout + run_out.stderr + (self.world.folder / "result.json").read_text()
         self.texts = [*self.logs, told, self.error()]
 
@@ -98,8 +100,9 @@ class Demo:
         return (accounts | ids).union(*map(spellings, subs))
 
     def keys(self) -> set[str]:
-        homes = [self.world.home(name) for name in (PROVIDER, LENDER, AUDITOR)]
-        return service_keys(self.world.service) | home_keys([*homes, *self.borrowers])
+        homes = [self.world.home(name) for name in (PROVIDER, LENDER, AUDITOR, ABUSER, CUSTODIAN)]
+        share = spellings(CustodianDirectory(self.world.home(CUSTODIAN)).share())
+        return service_keys(self.world.service) | home_keys([*homes, *self.borrowers]) | share
 
     def figures(self) -> set[int]:
         """Amounts in minor and in major units, where they are long enough to stand out."""
@@ -174,7 +177,7 @@ def no_log_output_or_error_holds_a_figure(demo: Demo) -> None:
 
 def the_logs_name_no_participant(demo: Demo) -> None:
     for log in demo.logs:
-        assert leaked({PROVIDER, LENDER, AUDITOR}, log) == set()
+        assert leaked({PROVIDER, LENDER, AUDITOR, ABUSER, CUSTODIAN}, log) == set()
 
 
 def the_audit_log_holds_no_name_and_no_figure(demo: Demo) -> None:
