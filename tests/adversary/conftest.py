@@ -8,6 +8,7 @@ import pytest
 
 from tests.adversary.attacks.table import ATTACKS
 from tests.adversary.stage import Stage
+from tests.deployment import watch
 from tests.rpc.conftest import lender, running
 
 __all__ = ["lender", "running"]
@@ -17,6 +18,7 @@ __all__ = ["lender", "running"]
 def stage(tmp_path_factory) -> Iterator[Stage]:
     made = Stage(tmp_path_factory.mktemp("stage"))
     made.world.make()
+    watch(made.world.service, "")  # attackers share one lender: it would soon be throttled
     with made.world.served():
         made.populate()
         yield made

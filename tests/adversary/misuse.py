@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from credproof import home as homes
-from credproof.attestation.pseudonym import begin, oprf_key_id, parse_subject_id
+from credproof.attestation.pseudonym import begin, parse_subject_id
 from credproof.auditor import RaisedAnomaly
 from credproof.base.errors import CredproofError, Refused
 from credproof.base.group import scalar_from
@@ -124,7 +124,7 @@ class Rogue:
     def evaluate(self, count: int) -> str:
         """What an evaluation of so many guessed ids is told."""
         with Lender(self.home) as lender:
-            key_id = oprf_key_id(lender.trust.bundle.oprf_keys[-1])
+            key_id = lender.trust.oprf_key.id
         ids = [parse_subject_id(f"ref:guess-{self.name}-{n}") for n in range(count)]
         blinds = [scalar_from(seed_of(f"{self.name} {n}", 64)) for n in range(count)]
         request = pseudonym_pb.EvaluatePseudonymsRequest(

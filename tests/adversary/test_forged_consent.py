@@ -17,7 +17,7 @@ from credproof.verification.consent import (
     sign_request,
     verify_consent,
 )
-from credproof.verification.notice import notice_digest, notice_text, text_in
+from credproof.verification.notice import notice_digest, notice_digests, notice_text, text_in
 
 from tests.adversary.forge import claims_of, reheaded
 from tests.rpc.conftest import LENDER, PROVIDER
@@ -34,7 +34,8 @@ def minted(running, lender, subject, signer, **changes) -> str:
     now = int(time.time())
     times = {"issued_at": now, "open_until": now + 3600}
     key = running.home(LENDER).signer
-    asked = parse_request(sign_request(key, terms, jti=secrets.token_bytes(16), **times))
+    said = {"jti": secrets.token_bytes(16), "notices": notice_digests(lender.trust, terms)}
+    asked = parse_request(sign_request(key, terms, **said, **times))
     shown = notice_text(lender.trust, terms, text_in(lender.trust, "zh"))
     notice = Notice(notice_digest(shown), "zh")
     return sign_consent(signer, asked, jti=secrets.token_bytes(16), now=now, notice=notice)

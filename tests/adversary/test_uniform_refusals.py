@@ -17,6 +17,7 @@ from credproof.auditor import Auditor
 from credproof.base.keys import Ed25519Signer
 from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
 from credproof.verification.consent import parse_request, sign_request, verify_consent
+from credproof.verification.notice import notice_digests
 from google.rpc import error_details_pb2, status_pb2
 
 from tests.rpc.conftest import AUDITOR, LENDER, PROVIDER
@@ -70,7 +71,8 @@ def ended(running, lender) -> bytes:
     end = int(time.time()) + 1
     terms = replace(asked.terms, expires_at=end)
     times = {"issued_at": end - 1, "open_until": end + 60}
-    token = sign_request(running.home(LENDER).signer, terms, jti=os.urandom(16), **times)
+    said = {"jti": os.urandom(16), "notices": notice_digests(lender.trust, terms)}
+    token = sign_request(running.home(LENDER).signer, terms, **said, **times)
     consent = borrower.consent(borrower.check(token), language="zh")
     while time.time() < end + 1:
         time.sleep(0.05)

@@ -59,7 +59,9 @@ def test_a_consent_that_was_granted_and_not_told_is_granted_again_as_it_was(
     with running.world.lender() as lender:
         request = lender.request(lender.subject(subject_id), policy_id="revolving-standing")
     (tmp_path / "request").write_text(request)
-    agree = partial(cli.consent, tmp_path / "request", tmp_path / "consent", home, "zh", yes=True)
+    agree = partial(
+        cli.consent, str(tmp_path / "request"), tmp_path / "consent", home, "zh", yes=True
+    )
     grant = Borrower.grant
 
     def lost(self, consent: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import typer
+from credproof import web
 from credproof.base.errors import Conflict, Unreachable
-from credproof.page import app
 from credproof.page.cli import consent_page
 from credproof.web import bind
 from starlette.requests import Request
@@ -52,9 +52,9 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(monkeypatch):
     async def silent() -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(app, "BODY_S", 0.05)
+    monkeypatch.setattr(web, "BODY_S", 0.05)
     with pytest.raises(Unreachable) as caught:
-        asyncio.run(app._body(Request({"type": "http"}, silent)))
+        asyncio.run(web.body_of(Request({"type": "http"}, silent), 100))
     assert caught.value.reason == "TOO_SLOW"
 
 

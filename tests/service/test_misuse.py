@@ -6,11 +6,9 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from credproof.attestation.pseudonym import oprf_key_id
 from credproof.base.encoding import b64url
 from credproof.base.errors import Conflict, CredproofError, Malformed
 from credproof.base.group import hash_to_group
-from credproof.base.oprf import public_key
 from credproof.log.entry import parse_entry
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
 from credproof_server import admission, app, backups
@@ -152,7 +150,7 @@ async def test_a_draft_made_before_its_lender_was_throttled_is_not_given(core, w
 
 async def test_a_throttled_lender_learns_no_pseudonym_and_uses_up_no_quota(core):
     await told(core, *range(5))
-    key_id = oprf_key_id(public_key(core.keys.oprf))
+    key_id = core.trust.oprf_key.id
     element = hash_to_group(b"guess", b"a test")
     with pytest.raises(CredproofError) as caught:
         await Pseudonyms(core).evaluate("lend", "lender", key_id, [element])
