@@ -21,6 +21,7 @@ from credproof.v1 import verification_service_pb2 as pb
 from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
 from credproof.verification.answer import Kept, Reference
 from credproof.verification.consent import parse_request, sign_request, verify_consent
+from credproof.verification.notice import notice_digests
 from credproof.wire import ask as ask_wire
 from credproof_server.demo.world import LENDER, PROVIDER
 
@@ -88,9 +89,9 @@ class Asking:
         terms = replace(honest.terms, expires_at=end)
         signer = Home(self.service.world.home(LENDER)).signer
         times = {"issued_at": end - 2, "open_until": end + 60}
-        asked = self._request(
-            subject, borrower, sign_request(signer, terms, jti=os.urandom(16), **times)
-        )
+        notices = notice_digests(self._lender.trust, terms)
+        said = {"jti": os.urandom(16), "notices": notices}
+        asked = self._request(subject, borrower, sign_request(signer, terms, **said, **times))
         time.sleep(max(0.0, end + 1 - time.time()))
         return asked
 

@@ -69,6 +69,11 @@ ELSEWHERE = {
     "RULE_SPAN_MAX_S": "of a rule of misuse: tests/conduct/test_rules.py",
     "OBSERVATIONS_MAX": "of a rule of misuse: tests/conduct/test_rules.py",
     "ANOMALY_EVIDENCE_MAX": "of an entry: tests/verification/test_anomaly.py",
+    "DIRECTORY_DEPTH_MAX": "of a lookup proof: tests/log/test_directory.py",
+    "AUDIT_TOKEN_LIFE_MAX_S": "of HTTP: tests/rpc/test_tiles.py",
+    "WITNESS_BODY_BYTES_MAX": "of HTTP: tests/witness/test_witness.py",
+    "QUORUM_FILE_BYTES_MAX": "of a file: tests/log/test_cosignature.py",
+    "QUORUM_RECORDS_MAX": "of a file: tests/log/test_cosignature.py",
     "METER_DAYS": "of what was answered before: tests/service/test_metering.py",
     "ASK_REPLY_BYTES_MAX": "of a reply: tests/rpc/test_batch_ask.py",
 }
