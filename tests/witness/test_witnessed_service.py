@@ -17,14 +17,15 @@ from credproof.auditor import WITNESSED_NAME
 from credproof.base.errors import Conflict, CredproofError, DataLoss
 from credproof.cli.app import app
 from credproof.lender import OfflineVerifier
-from credproof.log.checkpoint import verify_checkpoint
+from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from credproof.log.cosignature import Ed25519Cosigner, cosigned
+from credproof.log.merkle import Tree, leaf_hash
 from credproof.log.note import parse_note
 from credproof.log.witness import parse_add_checkpoint
 from credproof.verification.trust import Trust
 from credproof.wire import answer as answer_wire
 from credproof.witnessing import Pending
-from credproof_server import quorums, setup, standing
+from credproof_server import quorums, standing
 from credproof_server.admission import change_bundle
 from credproof_server.config import FILE_NAME
 from credproof_server.demo.world import AUDITOR, LENDER, World
@@ -204,6 +205,42 @@ def test_everybody_gets_the_newest_witnessed_checkpoint_and_auditors_keep_it(sce
     assert "quorum reached at" in told.stdout
 
 
+def forked(scene: Scene, bundle):
+    """The answer as a service shows it that has another first entry for this lender alone."""
+    with scene.world.auditor() as auditor:
+        size = auditor.checkpoint().tree_size
+        leaves = [leaf_hash(line) for line in auditor.lines(0, size)]
+    tree = Tree()
+    tree.extend([leaf_hash(b"another"), *leaves[1:]])
+
+    def proved(place):
+        return replace(place, hashes=tree.inclusion_proof(place.log_index, size))
+
+    log = scene.directory.log_signer()
+    return replace(
+        bundle,
+        logged=proved(bundle.logged),
+        tokens=tuple(replace(i, logged=proved(i.logged)) for i in bundle.tokens),
+        bindings=tuple(replace(i, logged=proved(i.logged)) for i in bundle.bindings),
+        checkpoint=sign_checkpoint(Checkpoint(log.name, size, tree.root()), [log]),
+    )
+
+
+def test_refreshing_finds_a_log_that_was_shown_to_this_lender_alone(scene):
+    kept = scene.ask("revolving-standing")
+    bundle = forked(scene, kept.bundle)
+    scene.refresh(kept.bundle)
+    with scene.world.lender() as lender:
+        assert lender.verify(bundle).witnesses.state == "pending"
+        with pytest.raises(CredproofError) as caught:
+            lender.refresh(bundle)
+    assert caught.value.reason == "BAD_CONSISTENCY_PROOF"
+    key = scene.trust().log_key
+    with scene.world.auditor() as auditor, pytest.raises(CredproofError) as found:
+        auditor.witnessed(verify_checkpoint(bundle.checkpoint, key.name, [key]))
+    assert found.value.reason == "BAD_CONSISTENCY_PROOF"
+
+
 def test_a_policy_that_requires_witnesses_waits_for_them(scene):
     assert scene.ask(REQUIRED.id).verified.witnesses.state == "reached"
 
@@ -271,24 +308,6 @@ def refused(service: Path) -> str:
     with pytest.raises(DataLoss) as caught:
         ServiceDirectory(service).open_core()
     return caught.value.reason
-
-
-def test_the_log_signs_by_ml_dsa_too_if_it_was_made_so(tmp_path):
-    setup.init(
-        tmp_path / "s",
-        domain="pq.example",
-        participants_listen="127.0.0.1:0",
-        borrowers_listen="127.0.0.1:0",
-        ml_dsa=True,
-    )
-    core = ServiceDirectory(tmp_path / "s").open_core()
-    with closing(core):
-        core.published.publish()
-        key = core.trust.log_cosigner
-        assert set(cosigned(core.published.head.note, [key])) == {key}
-        assert core.published.head.tree_size == core.sequencer.head.tree_size
-    with closing(ServiceDirectory(tmp_path / "s").open_core()) as core:
-        assert key in cosigned(core.published.head.note, [key])
 
 
 def test_without_a_quorum_there_is_nothing_to_refresh(tmp_path, scene):
