@@ -52,9 +52,9 @@ def refresh_command(
     Example:
       credproof lender refresh answers --home lend
     """
-    codes = {0}
+    found, codes = answer_files(files), {0}
     with Lender.open(home) as lender, Journal(home / JOURNAL) as journal:
-        for file in answer_files(files):
+        for file in found:
             try:
                 kept = _refreshed(file, lender, journal)
             except CredproofError as error:
