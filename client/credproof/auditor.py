@@ -27,13 +27,17 @@ from credproof.log.checkpoint import (
 from credproof.log.entry import Entry, parse_entry
 from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from credproof.log.note import parse_note
+from credproof.log.witnessed import Witnessed
 from credproof.mirror import Mirror
 from credproof.session import Session
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 from credproof.verification.anomaly import ENTRY_RAISED, Anomaly, parse_anomaly
 from credproof.verification.audit_token import sign_audit_token
+from credproof.witnessing import Witnessing
 
+WITNESSED_NAME = "witnessed.checkpoint"
+"""The newest note that enough witnesses have cosigned: others can hold it against the operator."""
 STATE_NAME = "audited.json"
 CHECKPOINT_NAME = "newest.checkpoint"
 """The signed note of the last audit: what a service that lost everything must be measured by."""
@@ -123,6 +127,20 @@ class Auditor(Session):
         replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
         replace_file(self._home.folder / CHECKPOINT_NAME, checkpoint.note)
         return report
+
+    def witnessed(self, audited: VerifiedCheckpoint) -> tuple[VerifiedCheckpoint, Witnessed] | None:
+        """The newest checkpoint that reached the quorum, once it is kept; None before the first.
+
+        Raises:
+            VerificationFailed: `BAD_CONSISTENCY_PROOF`: it is not of the log that was audited;
+                as `Witnessing.newest`.
+        """
+        found = Witnessing(self._channel, self.trust).newest()
+        if found is not None:
+            old, new = sorted((audited, found[0]), key=lambda item: item.tree_size)
+            self.verify_consistency(old, new)
+            replace_file(self._home.folder / WITNESSED_NAME, found[0].note)
+        return found
 
     def export(self, folder: Path, *, progress: Progress = lambda _count: None) -> Mirror:
         """Copy the log into static files (C2SP tlog-tiles), or bring a copy up to date.

@@ -62,6 +62,7 @@ from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
 from credproof.wire import answer as answer_wire
 from credproof.wire import ask as ask_wire
+from credproof.witnessing import WITNESS_EVERY_S, WITNESS_WAIT_S, Pending, Witnessing
 
 ATTEMPTS_MAX = 3
 """How often a question is put again when the borrower's data changed under it."""
@@ -110,7 +111,12 @@ class Asked:
 
 
 class Lender(Session):
-    """A lender at work. Safe to share between threads."""
+    """A lender at work. Safe to share between threads.
+
+    `witness_wait_s` is how long answers wait for witnesses that their policy requires, in seconds.
+    """
+
+    witness_wait_s = WITNESS_WAIT_S
 
     def __init__(self, home: Home) -> None:
         super().__init__(home)
@@ -118,6 +124,7 @@ class Lender(Session):
         self._pins = home.pins()
         self._pseudonyms = Pseudonyms(home, self._channel, self.trust)
         self._verification = VerificationServiceStub(self._channel)
+        self._witnessing = Witnessing(self._channel, self.trust)
 
     # -- consent
 
@@ -242,13 +249,14 @@ class Lender(Session):
         Raises:
             Refused: the service does not permit it.
             VerificationFailed: the answer does not verify; `step` names the failed check.
+            Pending: the policy requires witnesses, who have not cosigned in time.
         """
         verified = verify_consent(consent, self.trust.bundle.relying_parties)
         ref = self._policy(policy_id, verified).ref
         kept = _kept(subject.transcript, case, staff)
         request = ask_wire.request(kept, subject.sub, ref, verified.id)
         bundle = replace(self._put(request), kept=kept)
-        return KeptAnswer(bundle, self.verify(bundle, received_now=True))
+        return self._settled(bundle, received_now=True, deadline=self._deadline())
 
     def _policy(self, policy_id: str, consent: VerifiedConsent) -> Policy:
         return self.trust.policy_in_force(_ref(consent, policy_id), _now())
@@ -334,20 +342,73 @@ class Lender(Session):
         reply = call(self._verification.BatchAsk, pb.BatchAskRequest(requests=requests))
         if len(reply.results) != len(asked):
             raise DataLoss("BAD_REPLY", "the service gave another number of results than items")
-        return [self._accept(*pair) for pair in zip(asked, reply.results, strict=True)]
+        deadline, pairs = self._deadline(), zip(asked, reply.results, strict=True)
+        return [self._accept(*pair, deadline) for pair in pairs]
 
-    def _accept(self, asked: Asked, reply: pb.AskResult) -> KeptAnswer | CredproofError:
+    def _accept(
+        self, asked: Asked, reply: pb.AskResult, deadline: float
+    ) -> KeptAnswer | CredproofError:
         try:
             result = ask_wire.from_proto(reply)
             if isinstance(result, CredproofError):
                 return result
             bundle = replace(result, kept=asked.kept)
-            return KeptAnswer(bundle, self.verify(bundle, received_now=not asked.again))
+            return self._settled(bundle, received_now=not asked.again, deadline=deadline)
         except CredproofError as error:
             return error
 
-    def verify(self, bundle: AnswerBundle, *, received_now: bool = False) -> VerifiedAnswer:
+    # -- witnesses
+
+    def refresh(self, bundle: AnswerBundle) -> KeptAnswer:
+        """The answer under a checkpoint that the quorum has cosigned, if it is not yet.
+
+        The entries stay as they are; a log that does not continue what the answer showed is
+        refused. An answer that is witnessed already comes back unchanged.
+
+        Raises:
+            Conflict: `NO_QUORUM` when the trust bundle names no witnesses.
+            Unreachable: `NOT_WITNESSED_YET`.
+            VerificationFailed: the answer does not verify, or `BAD_CONSISTENCY_PROOF`.
+        """
+        verified = self.verify(bundle, may_wait=True)
+        if verified.witnesses.state == "none":
+            raise Conflict("NO_QUORUM", "the trust bundle names no witnesses: nothing to wait for")
+        if verified.witnesses.state == "reached":
+            return KeptAnswer(bundle, verified)
+        found = self._moved(bundle, received_now=False)
+        if found is None:
+            raise Unreachable("NOT_WITNESSED_YET", "witnesses have not cosigned that far yet")
+        return found
+
+    def _settled(self, bundle: AnswerBundle, *, received_now: bool, deadline: float) -> KeptAnswer:
+        """The answer, verified; under a witnessed checkpoint where its policy requires that."""
+        verified = self.verify(bundle, received_now=received_now, may_wait=True)
+        if verified.policy.witness != "required" or verified.witnesses.state == "reached":
+            return KeptAnswer(bundle, verified)
+        if verified.witnesses.state == "none":
+            self.verify(bundle, received_now=received_now)  # refused: nobody is asked to cosign
+        while (found := self._moved(bundle, received_now=received_now)) is None:
+            if time.monotonic() + WITNESS_EVERY_S > deadline:
+                raise Pending(bundle)
+            time.sleep(WITNESS_EVERY_S)
+        return found
+
+    def _moved(self, bundle: AnswerBundle, *, received_now: bool) -> KeptAnswer | None:
+        newest = self._witnessing.newest()
+        moved = None if newest is None else self._witnessing.moved(bundle, newest[0])
+        if moved is None:
+            return None
+        return KeptAnswer(moved, self.verify(moved, received_now=received_now))
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self.witness_wait_s
+
+    def verify(
+        self, bundle: AnswerBundle, *, received_now: bool = False, may_wait: bool = False
+    ) -> VerifiedAnswer:
         """Verify a bundle under the trust kept at home; it needs no network.
+
+        `may_wait` accepts that witnesses which the policy requires have not cosigned yet.
 
         Raises:
             CredproofError: with the number of the failed check in `step`.
@@ -357,6 +418,7 @@ class Lender(Session):
             now=_now(),
             mode="now" if received_now else "as-of-answer",
             pins=self._pins,
+            may_wait=may_wait,
         )
         return verify_answer(bundle, self.trust, expected)
 
@@ -430,7 +492,7 @@ def _is_again(result: KeptAnswer | CredproofError) -> bool:
     """Whether the same request, put again at once, may well be answered."""
     if isinstance(result, Conflict):
         return result.reason == "SNAPSHOT_CHANGED"
-    return isinstance(result, Unreachable)
+    return isinstance(result, Unreachable) and not isinstance(result, Pending)
 
 
 def _now() -> int:

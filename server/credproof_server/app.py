@@ -46,6 +46,8 @@ _log = logging.getLogger("credproof.app")
 
 HEALTH_S: Final = 1.0
 """How often the health that is told is looked at again, in seconds."""
+PUBLISH_S: Final = 1.0
+"""How often witnesses are asked about a log that grew, in seconds."""
 SERVICES: Final[Mapping[Listener, tuple[str, ...]]] = {
     "participants": (
         "AttestationService",
@@ -94,7 +96,8 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
         addresses["tiles"] = web.address_of(tiles)
     replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
     announce(addresses)
-    tasks = [asyncio.create_task(work) for work in (_watch_health(core, checks), _look(core))]
+    work = (_watch_health(core, checks), _look(core), _publish(core))
+    tasks = [asyncio.create_task(each) for each in work]
     if tiles is not None:
         await web.WebServer(tile_listener.application(core), tiles).run_until(stop)
     await stop.wait()
@@ -130,6 +133,14 @@ async def _look(core: Core) -> None:
         with suppress(CredproofError):
             await looking.look()
         await asyncio.sleep(core.rules.look_every_s)
+
+
+async def _publish(core: Core) -> None:
+    """Have witnesses cosign; what fails now is tried again, and keeps nobody else waiting."""
+    while True:
+        with suppress(CredproofError, OSError):
+            await asyncio.to_thread(core.published.publish)
+        await asyncio.sleep(PUBLISH_S)
 
 
 class Nothing:

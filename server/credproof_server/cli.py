@@ -29,6 +29,7 @@ from credproof_server import (
     backups,
     custodian_cli,
     policy_cli,
+    quorum_cli,
     registry_cli,
     rules_cli,
     setup,
@@ -69,6 +70,7 @@ def register(root: typer.Typer) -> None:
     policy_cli.register()
     registry_cli.register(root, participants)
     witness_cli.register(root)
+    quorum_cli.register(root)
     rules_cli.register(root)
 
 
@@ -83,6 +85,10 @@ def init_command(
     borrowers_listen: Annotated[str, typer.Option(help="host:port where borrowers connect.")] = (
         "127.0.0.1:7444"
     ),
+    ml_dsa: Annotated[
+        bool,
+        typer.Option("--ml-dsa", help="Sign published checkpoints by ML-DSA-44 (FIPS 204) too."),
+    ] = False,
 ) -> None:
     """Make a new service in an empty directory: keys, databases, the first trust bundle.
 
@@ -99,6 +105,7 @@ def init_command(
         domain=domain,
         participants_listen=participants_listen,
         borrowers_listen=borrowers_listen,
+        ml_dsa=ml_dsa,
     )
     out.print(f"Service:   {folder} ({domain})")
     out.print(f"Root:      {ServiceDirectory(folder).root().kid} (tell it to every participant)")

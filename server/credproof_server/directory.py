@@ -3,7 +3,8 @@
 credproof.toml     settings                        kek             key-encryption key
 keys/              private keys, encrypted         tls/            certificates
 log.db             log and state                   vault.db        data keys of borrowers
-high-water         the newest signed checkpoint    lock            held while in use
+high-water         the newest signed checkpoint    witnessed       the newest cosigned one
+lock               held while in use
 offline-root/      the root key: move it away      operator/       the operator's own home
 running.json       the addresses while it runs  operator-2/     another person's: hand it over
 """
@@ -24,13 +25,16 @@ from credproof.attestation.sealing import SealingKey
 from credproof.base.encoding import parse_b64url, parse_json
 from credproof.base.errors import Conflict, DataLoss, Malformed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
+from credproof.log.cosignature import MlDsaCosigner
 from credproof.log.note import NoteSigner
 from sqlalchemy import Engine
 
 from credproof_server.authority import Authority
 from credproof_server.conduct.rules import Rules, parse_rules
 from credproof_server.config import ServiceConfig, load_config
+from credproof_server.log import witnesses
 from credproof_server.log.high_water import HighWater
+from credproof_server.log.published import Published
 from credproof_server.log.sequencer import Sequencer
 from credproof_server.service.core import Core, ServiceKeys
 from credproof_server.storage import engine as engines
@@ -43,6 +47,9 @@ OPERATOR: Final = "operator"
 OPERATORS: Final = (OPERATOR, "operator-2")
 """Who approves of policies from the start; the second home is for another person."""
 HIGH_WATER: Final = "high-water"
+WITNESSED: Final = "witnessed"
+LOG_COSIGNER: Final = "log-ml-dsa-44"
+"""The name of the log's ML-DSA-44 key, a seed of 32 bytes; not every log has one."""
 RUNNING: Final = "running.json"
 ORIGIN_MARK: Final = "new-origin.json"
 """There while the log gets a new origin: nothing may be signed before that is done."""
@@ -174,13 +181,25 @@ class ServiceDirectory:
     def log_signer(self) -> NoteSigner:
         return NoteSigner(self.config.log_origin, Ed25519Signer(self.keys.read("log")))
 
+    def log_cosigner(self) -> MlDsaCosigner | None:
+        """The log's own ML-DSA-44 key, under its present origin."""
+        if not self.keys.has(LOG_COSIGNER):
+            return None
+        return MlDsaCosigner(self.config.log_origin, self.keys.read(LOG_COSIGNER))
+
+    def log_cosigner_vkey(self) -> str:
+        """Its public key as the trust bundle names it; empty if there is none."""
+        cosigner = self.log_cosigner()
+        return str(cosigner.key) if cosigner else ""
+
     def open_core(self) -> Core:
         """The service without its network. The caller must hold the lock, and close it.
 
         Raises:
             Conflict: `UPGRADE_NEEDED`, `ORIGIN_UNFINISHED`.
             Malformed: bad rules of misuse, as `rules`.
-            DataLoss: `LOG_BEHIND`, `LOG_FORKED`, `LOG_DAMAGED`, `NO_HIGH_WATER`, a missing key.
+            DataLoss: `LOG_BEHIND`, `LOG_FORKED`, `LOG_DAMAGED`, `NO_HIGH_WATER`, a missing key;
+                witnesses are asked too, and one that does not answer is passed over.
         """
         if (self.folder / ORIGIN_MARK).exists():
             raise Conflict(
@@ -201,11 +220,22 @@ class ServiceDirectory:
             engines.require_current(main, engines.MAIN)
             engines.require_current(vault, engines.VAULT)
             signer = self.log_signer()
-            sequencer = Sequencer(main, signer, high_water, now, root, is_new_origin=is_new_origin)
+            key = signer.verifier_key
+            sequencer = Sequencer(
+                main,
+                signer,
+                high_water,
+                now,
+                root,
+                is_new_origin=is_new_origin,
+                before_signing=lambda state: witnesses.refuse_behind(state, key),
+            )
+        kept = HighWater(self.folder / WITNESSED)
         return Core(
             engine=main,
             vault=Vault(vault, self.key_encryption),
             sequencer=sequencer,
+            published=Published(kept, sequencer, key, self.log_cosigner(), now),
             keys=self.service_keys(),
             root=root,
             quotas=self.config.quotas,

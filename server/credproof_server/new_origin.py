@@ -114,6 +114,7 @@ def _publish(
         issued_at=time,
         expires_at=time + TRUST_LIFE_S,
         log_vkey=fresh,
+        log_cosigner=directory.log_cosigner_vkey(),
         old_logs=(*bundle.old_logs, str(old_key)),
     )
     trust = signed_bundle(directory.root_signer(root_key), changed, core.trust.documents)

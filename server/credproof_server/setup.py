@@ -25,7 +25,14 @@ from credproof.verification.trust import Trust
 from credproof_server.admission import admission_for, participant_of, signed_bundle
 from credproof_server.authority import Authority, new_key
 from credproof_server.config import FILE_NAME, TEMPLATE, parse_config
-from credproof_server.directory import OPERATOR, OPERATORS, ROOT_KEY, ServiceDirectory, now
+from credproof_server.directory import (
+    LOG_COSIGNER,
+    OPERATOR,
+    OPERATORS,
+    ROOT_KEY,
+    ServiceDirectory,
+    now,
+)
 from credproof_server.service.registry import PublishTrust
 from credproof_server.storage import engine as engines
 from credproof_server.storage.keystore import KEY_BYTES, KeyStore, load_key_encryption
@@ -34,8 +41,15 @@ TRUST_LIFE_S = 365 * 24 * 3600
 """How long a trust bundle is valid when we sign it."""
 
 
-def init(folder: Path, *, domain: str, participants_listen: str, borrowers_listen: str) -> None:
-    """Make a new service in an empty directory.
+def init(
+    folder: Path,
+    *,
+    domain: str,
+    participants_listen: str,
+    borrowers_listen: str,
+    ml_dsa: bool = False,
+) -> None:
+    """Make a new service in an empty directory; with `ml_dsa` its log signs by ML-DSA-44 too.
 
     Raises:
         Malformed: `BAD_CONFIG`.
@@ -53,7 +67,7 @@ def init(folder: Path, *, domain: str, participants_listen: str, borrowers_liste
     for name in ("keys", "tls", "offline-root"):
         (folder / name).mkdir(mode=0o700)
     (folder / FILE_NAME).write_text(settings, "utf-8")
-    _make_keys(folder, domain)
+    _make_keys(folder, domain, ml_dsa=ml_dsa)
     upgrade(folder)
     _make_trust(ServiceDirectory(folder))
 
@@ -72,7 +86,7 @@ def upgrade(folder: Path) -> None:
             engine.dispose()
 
 
-def _make_keys(folder: Path, domain: str) -> None:
+def _make_keys(folder: Path, domain: str, *, ml_dsa: bool) -> None:
     write_private(folder / "kek", b64url(os.urandom(KEY_BYTES)).encode("ascii"))
     keys = KeyStore(folder / "keys", load_key_encryption(folder / "kek"))
     root_seed = os.urandom(32)
@@ -80,6 +94,8 @@ def _make_keys(folder: Path, domain: str) -> None:
     root = Ed25519Signer(root_seed).public
     write_private(folder / "root.json", canonical_json(root.jwk()))
     keys.write("log", os.urandom(32))
+    if ml_dsa:
+        keys.write(LOG_COSIGNER, os.urandom(32))
     keys.write("answer", os.urandom(32))
     keys.write("index", os.urandom(32))
     keys.write("sealing", os.urandom(SECRET_BYTES))
@@ -116,6 +132,7 @@ def _make_trust(directory: ServiceDirectory) -> None:
         policies=tuple(_approved(directory, policy, since) for policy in policies),
         purposes=standard.purposes(),
         texts=tuple(text.digest for text in texts),
+        log_cosigner=directory.log_cosigner_vkey(),
     )
     documents = [schema.document for schema in schemas]
     documents += [policy.document for policy in policies] + [text.document for text in texts]

@@ -49,7 +49,7 @@ class _Tiles:
         self._audit = Audit(core)
 
     async def checkpoint(self, request: Request) -> Response:
-        return PlainTextResponse(self._audit.checkpoint(), headers=_JUST_NOW)
+        return PlainTextResponse(self._audit.for_everybody(), headers=_JUST_NOW)
 
     async def tile(self, request: Request) -> Response:
         tile = parse_path(f"tile/{request.path_params['path']}")

@@ -53,12 +53,13 @@ CLIENT_ROOMS = {
     "channel": Room(f"{CORE} v1 wire home"),
     "session": Room(f"{CORE} v1 wire home channel"),
     "pseudonyms": Room(f"{CORE} v1 home channel"),
+    "witnessing": Room(f"{CORE} v1 wire channel"),
     "submission": Room(f"{KIT} pseudonyms"),
     "provider": Room(f"{KIT} pseudonyms submission"),
-    "lender": Room(f"{KIT} pseudonyms"),
+    "lender": Room(f"{KIT} pseudonyms witnessing"),
     "borrower": Room(KIT),
-    "auditor": Room(KIT),
-    "cli": Room(f"{KIT} pseudonyms submission {SDK}"),
+    "auditor": Room(f"{KIT} witnessing"),
+    "cli": Room(f"{KIT} pseudonyms witnessing submission {SDK}"),
     "page": Room(f"{KIT} borrower cli web"),
 }
 """From the ground up: a row names only rows above it."""
@@ -76,6 +77,7 @@ SERVER_ROOMS = {
     "tile_listener": Room("service", f"{GRPC} {SQL} {USERS}"),
     "app": Room("log service rpc directory tile_listener", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
+    "quorums": Room("log directory admission", f"{SQL} {USERS}"),
     "standing": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "policies": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "setup": Room("config authority storage service directory admission", f"{SQL} {USERS}"),
@@ -94,11 +96,12 @@ SERVER_ROOMS = {
     ),  # lies: writes to databases by hand
     "registry_cli": Room("directory admission standing"),
     "rules_cli": Room("conduct directory"),
+    "quorum_cli": Room("quorums"),
     "policy_cli": Room("directory policies"),
     "witness": Room("", f"{GRPC} sqlalchemy alembic credproof_server.storage"),
     "cli": Room(
         "directory app admission setup checking backups new_origin custodian_cli demo"
-        " registry_cli policy_cli rules_cli witness"
+        " registry_cli policy_cli rules_cli quorum_cli witness"
     ),
 }
 """From the ground up: a row names only rows above it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 
@@ -171,6 +172,18 @@ def test_a_witness_that_answers_nonsense_gives_nothing_and_is_left_alone_for_a_w
     scene.cosign(cosigning, 12, quorum)
     assert liar.calls > calls
     liar.close()
+
+
+def test_a_witness_that_fails_is_named_in_the_log_with_the_reason(scene, caplog):
+    dead = Ed25519Cosigner("dead.example", bytes([5] * 32)).key
+    liars = {"WITNESS_REFUSED": lambda _: (500, b""), "WITNESS_AHEAD": lambda _: (409, b"61\n")}
+    for reason, answer in liars.items():
+        liar = Liar(answer)
+        scene.cosign(Cosigning(TREE), 10, scene.quorum(liar.line))
+        assert json.loads(caplog.messages.pop()) == {"witness": "liar", "reason": reason}
+        liar.close()
+    scene.cosign(Cosigning(TREE), 10, scene.quorum(f"witness dead {dead} http://127.0.0.1:1/\n"))
+    assert json.loads(caplog.messages.pop())["reason"] == "WITNESS_UNREACHABLE"
 
 
 def test_a_cosignature_by_another_key_or_of_another_checkpoint_is_not_taken(scene):

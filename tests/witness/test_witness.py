@@ -42,17 +42,19 @@ class Served:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.listen = "127.0.0.1:0"
         self.start()
 
     def start(self) -> None:
         command = [sys.executable, "-m", "credproof.cli.app", "witness", "serve", self.folder]
         self.process = subprocess.Popen(
-            [*command, "--listen", "127.0.0.1:0"],
+            [*command, "--listen", self.listen],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         self.address = self.process.stdout.readline().split("//")[1].strip()
+        self.listen = self.address  # it comes back where it was
 
     def stop(self, number: int = signal.SIGTERM) -> str:
         self.process.send_signal(number)

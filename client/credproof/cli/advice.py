@@ -29,6 +29,7 @@ _EVIDENCE: Final = (
     "keep audited.json and newest.checkpoint as they are, ask the operator why, and compare with"
     " other auditors"
 )
+_REFRESH: Final = "credproof lender refresh FILE, a little later; if it stays, ask the operator"
 _CUSTODIAN: Final = "ask whether the custodian runs, then run this again: nothing is done twice"
 _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
 
@@ -81,6 +82,7 @@ NEXT: Final[Mapping[str, str]] = {
     # The log is not what it was.
     **dict.fromkeys(("LOG_FORKED", "LOG_SHRANK", "LOG_REPLACED", "TREE_MISMATCH"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
+    **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
     "TRUST_EXPIRED": "the operator publishes a new one: any change of a participant does",
     # The service and its directory.
@@ -113,7 +115,7 @@ NEXT: Final[Mapping[str, str]] = {
 
 def next_step(error: CredproofError) -> str | None:
     """What a person does about it; None when the message says it already."""
-    if error.step is not None:
+    if error.step is not None and error.reason != "NOT_WITNESSED":
         return f"do not rely on it; docs/PROTOCOL.md says what check {error.step} looks at"
     advice = NEXT.get(error.reason)
     if advice == _EVIDENCE and not isinstance(error, VerificationFailed):

@@ -26,6 +26,7 @@ SERVER_COMMANDS = {
     "purpose": "Say what is fair for a purpose: caps for every lender.",
     "bureau": "Enter your own licence as a credit bureau.",
     "passkeys": "Let borrowers sign by passkeys of a domain, on its pages.",
+    "quorum": "Say which witnesses count for the log.",
     "rules": "What counts as misuse, and what follows.",
     "check": "Check that everything stored is what was logged.",
     "upgrade": "Bring a service's databases to this version.",

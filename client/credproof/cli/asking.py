@@ -7,7 +7,8 @@ What becomes of a row, and what a crash after each step leaves:
     and in the journal, durably, before it is sent. A crash from here on leads to 2: the service
     gives the answer it gave, or answers now, and a consent for one answer is not lost.
  3  Its answer is verified, and durable in its file. A crash leads to 1.
- 4  The journal forgets what is answered or refused. What did not verify stays: it is put again.
+ 4  The journal forgets what is answered or refused. What did not verify stays, and what still lacks
+    witnesses that its policy requires, though that has its file: it is put again.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from credproof.verification.report import report
 from credproof.verification.verify import VerifiedAnswer
 from credproof.wire import answer as answer_wire
 from credproof.wire import ask as ask_wire
+from credproof.witnessing import WITNESS_WAIT_S, Pending
 
 JOURNAL: Final = "asked.db"
 """The journal in the lender's home: another output directory does not lose what was asked."""
@@ -41,7 +43,9 @@ REFUSED: Final = (Refused, Conflict)
 Told = VerifiedAnswer | CredproofError
 
 
-def ask_file(home: Path, file: Path, *, policy_id: str, folder: Path, quiet: bool) -> int:
+def ask_file(
+    home: Path, file: Path, *, policy_id: str, folder: Path, quiet: bool, wait_s: float
+) -> int:
     """Ask about every row of `file`, print a line of JSON for each; gives how many failed.
 
     Raises:
@@ -52,6 +56,7 @@ def ask_file(home: Path, file: Path, *, policy_id: str, folder: Path, quiet: boo
     folder.mkdir(parents=True, exist_ok=True)
     bar = progress_bar("asking", total, hidden=quiet)
     with Lender.open(home) as lender, Journal(home / JOURNAL) as journal, bar as advance:
+        lender.witness_wait_s = wait_s
         for line in Run(lender, journal, folder).lines(read_asks(file, policy_id=policy_id)):
             sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
             sys.stdout.flush()
@@ -60,8 +65,8 @@ def ask_file(home: Path, file: Path, *, policy_id: str, folder: Path, quiet: boo
     return failed
 
 
-def ask_once(home: Path, ask: Ask, output: Path) -> KeptAnswer:
-    """Ask about one borrower, and keep the answer in `output`.
+def ask_once(home: Path, ask: Ask, output: Path, *, wait_s: float = WITNESS_WAIT_S) -> KeptAnswer:
+    """Ask about one borrower, and keep the answer in `output`, also one that is pending.
 
     Interrupted anywhere, asking the same again brings the answer that was given.
 
@@ -69,12 +74,13 @@ def ask_once(home: Path, ask: Ask, output: Path) -> KeptAnswer:
         CredproofError: there is no answer, or it does not verify.
     """
     with Lender.open(home) as lender, Journal(home / JOURNAL) as journal:
+        lender.witness_wait_s = wait_s
         run = Run(lender, journal, output.parent)
         asked = run.prepare([ask])[0]
         if isinstance(asked, CredproofError):
             raise asked
         result = lender.put([asked])[0]
-        if isinstance(result, KeptAnswer):
+        if isinstance(result, KeptAnswer | Pending):
             replace_file(output, result.to_bytes())
         if isinstance(result, (KeptAnswer, *REFUSED)):
             journal.drop([ask.key])
@@ -119,7 +125,7 @@ class Run:
             verified = self._lender.verify(bundle)
         except CredproofError:
             return None  # asked again; only an answer that verifies takes its place
-        if _asked_in(bundle, verified) != row.ask:
+        if asked_in(bundle, verified) != row.ask:
             return Conflict(
                 "NAME_TAKEN",
                 "the answer file of this name is of another question: name this one otherwise",
@@ -131,7 +137,7 @@ class Run:
         put = iter(self._lender.put([item for item in prepared if isinstance(item, Asked)]))
         results = [next(put) if isinstance(item, Asked) else item for item in prepared]
         pairs = list(zip(rows, results, strict=True))
-        self._keep([(row, item) for row, item in pairs if isinstance(item, KeptAnswer)])
+        self._keep([(r, item) for r, item in pairs if isinstance(item, KeptAnswer | Pending)])
         settled = (KeptAnswer, *REFUSED)
         self._forget([row for row, item in pairs if isinstance(item, settled)])
         return [item.verified if isinstance(item, KeptAnswer) else item for item in results]
@@ -156,7 +162,7 @@ class Run:
     def _forget(self, rows: Sequence[AskRow]) -> None:
         self._journal.drop([row.ask.key for row in rows])
 
-    def _keep(self, answers: Sequence[tuple[AskRow, KeptAnswer]]) -> None:
+    def _keep(self, answers: Sequence[tuple[AskRow, KeptAnswer | Pending]]) -> None:
         """Write answer files; on disk, and so are their names, when it returns."""
         for row, kept in answers:
             replace_file(self._path(row), kept.to_bytes())
@@ -167,7 +173,7 @@ class Run:
             os.close(descriptor)
 
 
-def _asked_in(bundle: AnswerBundle, verified: VerifiedAnswer) -> Ask:
+def asked_in(bundle: AnswerBundle, verified: VerifiedAnswer) -> Ask:
     """The question that a verified answer is for."""
     kept = bundle.kept
     assert kept is not None, "an answer without what was kept does not verify"

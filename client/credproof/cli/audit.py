@@ -20,7 +20,10 @@ from credproof.cli.output import (
 )
 from credproof.home import Home
 from credproof.log.audit import AuditReport
+from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.entry import Entry
+from credproof.log.witnessed import Witnessed
+from credproof.verification.report import witness_report, witness_text
 
 app = typer.Typer(help="For compliance officers: verify the log, read it.", no_args_is_help=True)
 
@@ -37,7 +40,8 @@ def verify(
 
     Checks the checkpoint's signature, every entry's place in the hash chain, that times never
     go back, and that the entries make the tree that was signed. Remembers how far it went in
-    audited.json and newest.checkpoint in your home; keep both. Needs the service.
+    audited.json and newest.checkpoint in your home, and keeps in witnessed.checkpoint what
+    witnesses cosigned last; keep all three. Needs the service.
 
     \b
     Example:
@@ -46,8 +50,10 @@ def verify(
     bar = progress_bar("verifying", None, hidden=as_json)
     with Auditor.open(home) as auditor, bar as advance:
         report = auditor.verify(whole=whole, progress=advance)
+        witnesses = auditor.witnessed(report.checkpoint)
+        asked = auditor.trust.quorum.needed is not None
     if as_json:
-        print_json(_summary(report))
+        print_json(_summary(report) | {"witnessed": _witnessed(witnesses)})
         return
     checkpoint = report.checkpoint
     out.print(f"Log:         {checkpoint.origin}")
@@ -59,7 +65,15 @@ def verify(
         lost = f"entries {found.log_index} to {found.tree_size - 1} of it were lost"
         out.print(f"Continues:   {found.origin}: {lost}")
     out.print("Verified:    signature, hash chain, times, Merkle tree")
-    out.print("Not shown:   witnesses (none)")
+    if witnesses is None:
+        out.print(f"Not shown:   witnesses ({'pending' if asked else 'none'})")
+    else:
+        size, told = witnesses[0].tree_size, witness_text(witnesses[1])
+        out.print(f"Witnessed:   {size} entries, by {told}", markup=False)
+
+
+def _witnessed(found: tuple[VerifiedCheckpoint, Witnessed] | None) -> dict[str, object] | None:
+    return None if found is None else {"size": found[0].tree_size, **witness_report(found[1])}
 
 
 def _summary(report: AuditReport) -> dict[str, object]:

@@ -12,7 +12,7 @@ import typer
 
 from credproof import standard
 from credproof.base.errors import CredproofError
-from credproof.cli import deciding, metering, requesting
+from credproof.cli import deciding, metering, refreshing, requesting
 from credproof.cli.asking import ask_file, ask_once
 from credproof.cli.output import (
     EXIT_CODES,
@@ -33,15 +33,17 @@ from credproof.home import Home
 from credproof.lender import OfflineVerifier
 from credproof.records.asks import Ask
 from credproof.verification.explain import result_text
-from credproof.verification.report import not_shown, report
+from credproof.verification.report import not_shown, report, witness_text
 from credproof.verification.verify import VerifiedAnswer
 from credproof.wire import answer as answer_wire
+from credproof.witnessing import WITNESS_WAIT_S
 
 app = typer.Typer(help="For lenders: request consent, ask, verify.", no_args_is_help=True)
 
 requesting.register(app)
 deciding.register(app)
 metering.register(app)
+refreshing.register(app)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -69,6 +71,9 @@ def ask(
         Path | None,
         typer.Option(help="Where the answers of a batch go, one file each; made if needed."),
     ] = None,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for witnesses that the policy requires.")
+    ] = WITNESS_WAIT_S,
     as_json: JsonOption = False,
 ) -> None:
     """Put a policy's questions about a borrower; verify the answer and keep it in one file.
@@ -77,7 +82,9 @@ def ask(
     wanted case, staff, name (of the answer file). Prints one JSON object per row. Rows that fail
     are told with line and reason, the others go on; exit code 1 when one failed. A rerun asks
     only what has no answer yet, and never loses a consent for one answer to an interruption.
-    Needs the service. Writes asked.db in your home for a batch.
+    Where the policy requires witnesses and they are late, the answer is kept as pending, with exit
+    code 3 (1 in a batch): credproof lender refresh ends that. Needs the service. Writes asked.db in
+    your home.
 
     \b
     Examples:
@@ -88,10 +95,11 @@ def ask(
     """
     if batch is not None and output_dir is not None:
         _require(not (subject or consent or output or case or staff))
-        _ask_many(home, batch, policy, output_dir, quiet=as_json)
+        _ask_many(home, batch, policy, output_dir, quiet=as_json, wait_s=wait)
     elif subject and consent is not None and output is not None:
         _require(batch is None and output_dir is None)
-        _ask_one(home, Ask(subject, policy, read_text(consent), case, staff), output, as_json)
+        asked = Ask(subject, policy, read_text(consent), case, staff)
+        _ask_one(home, asked, output, as_json, wait_s=wait)
     else:
         _require(False)
 
@@ -102,15 +110,17 @@ def _require(whole: bool) -> None:
         raise typer.BadParameter(message)
 
 
-def _ask_many(home: Path, file: Path, policy: str, folder: Path, *, quiet: bool) -> None:
+def _ask_many(
+    home: Path, file: Path, policy: str, folder: Path, *, quiet: bool, wait_s: float
+) -> None:
     require_file(file)
-    if ask_file(home, file, policy_id=policy, folder=folder, quiet=quiet):
+    if ask_file(home, file, policy_id=policy, folder=folder, quiet=quiet, wait_s=wait_s):
         raise typer.Exit(FAILED)
 
 
-def _ask_one(home: Path, asked: Ask, output: Path, as_json: bool) -> None:
+def _ask_one(home: Path, asked: Ask, output: Path, as_json: bool, *, wait_s: float) -> None:
     require_writable(output)
-    kept = ask_once(home, asked, output)
+    kept = ask_once(home, asked, output, wait_s=wait_s)
     if as_json:
         print_json({"file": str(output), **report(kept.verified)})
         return
@@ -193,6 +203,7 @@ def _print_verified(verified: VerifiedAnswer) -> None:
         out.print(f"Signed by:  {source.provider} ({how})")
     place = f"entry {verified.log_index} of {verified.checkpoint.tree_size}"
     out.print(f"Logged:     {verified.checkpoint.origin}, {place}")
+    out.print(f"Witness:    {witness_text(verified.witnesses)}", markup=False)
     for told in not_shown(verified):
         out.print(f"Not shown:  {told}")
 

@@ -62,7 +62,8 @@ class AuditServiceServicer:
     """
 
     def GetCheckpoint(self, request, context):
-        """Gives the newest signed checkpoint. The caller MUST be an active participant.
+        """Gives the newest signed checkpoint, or the newest that enough witnesses have cosigned.
+        The caller MUST be an active participant.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

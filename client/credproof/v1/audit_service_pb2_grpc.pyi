@@ -34,7 +34,9 @@ class AuditServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetCheckpointRequest, _audit_service_pb2.GetCheckpointResponse]
-    """Gives the newest signed checkpoint. The caller MUST be an active participant."""
+    """Gives the newest signed checkpoint, or the newest that enough witnesses have cosigned.
+    The caller MUST be an active participant.
+    """
     ListEntries: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListEntriesRequest, _audit_service_pb2.ListEntriesResponse]
     """Gives a range of entries, from start_index on, at most `limit` (0 is 1000, more is cut).
     The caller MUST be an active auditor or operator.
@@ -50,7 +52,9 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetCheckpointRequest, _audit_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
-    """Gives the newest signed checkpoint. The caller MUST be an active participant."""
+    """Gives the newest signed checkpoint, or the newest that enough witnesses have cosigned.
+    The caller MUST be an active participant.
+    """
     ListEntries: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListEntriesRequest, _audit_service_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """Gives a range of entries, from start_index on, at most `limit` (0 is 1000, more is cut).
     The caller MUST be an active auditor or operator.
@@ -69,7 +73,9 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.GetCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.GetCheckpointResponse, _abc.Awaitable[_audit_service_pb2.GetCheckpointResponse]]:
-        """Gives the newest signed checkpoint. The caller MUST be an active participant."""
+        """Gives the newest signed checkpoint, or the newest that enough witnesses have cosigned.
+        The caller MUST be an active participant.
+        """
 
     @_abc_1.abstractmethod
     def ListEntries(

@@ -63,6 +63,8 @@ class TrustBundle:
 
     `log_vkey` is the log's key under its origin, `old_logs` those of origins that it had before.
     `bureau` is the operator's licence as a credit bureau, `texts` are digests of notice templates.
+    `quorum` is the text of a C2SP tlog-policy file, `log_cosigner` the vkey of the log's own
+    ML-DSA-44 key; empty where there is none.
     """
 
     domain: str
@@ -81,6 +83,8 @@ class TrustBundle:
     relying_parties: tuple[RelyingParty, ...] = ()
     texts: tuple[bytes, ...] = ()
     purposes: tuple[Template, ...] = ()
+    quorum: str = ""
+    log_cosigner: str = ""
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -90,11 +94,13 @@ class TrustBundle:
             "exp": self.expires_at,
             "iat": self.issued_at,
             "log": self.log_vkey,
+            "log_cosigner": self.log_cosigner,
             "old_logs": list(self.old_logs),
             "oprf_keys": [key.to_json() for key in self.oprf_keys],
             "participants": [participant_json(item) for item in self.participants],
             "policies": [_pin_json(pin) for pin in self.policies],
             "purposes": [template.to_json() for template in self.purposes],
+            "quorum": self.quorum,
             "relying_parties": [_relying_party_json(item) for item in self.relying_parties],
             "schemas": [b64url(digest) for digest in self.schemas],
             "sealing_keys": [b64url(key) for key in self.sealing_keys],
@@ -126,6 +132,8 @@ def parse_bundle(members: Members) -> TrustBundle:
         relying_parties=tuple(_parse_rp(item) for item in records(members, "relying_parties")),
         texts=byte_strings(members, "texts"),
         purposes=tuple(parse_template(item) for item in records(members, "purposes")),
+        quorum=members.optional("quorum", str) or "",  # bundles from before witnesses lack both
+        log_cosigner=members.optional("log_cosigner", str) or "",
     )
     members.finish()
     ids = [participant.id for participant in bundle.participants]

@@ -24,6 +24,7 @@ def _terms(old: Policy, new: Policy) -> Iterator[str]:
         "sources": (old.sources_min, new.sources_min),
         "answers": (f"{old.cap.count} per {old.cap.per}", f"{new.cap.count} per {new.cap.per}"),
         "completeness": (old.completeness, new.completeness),
+        "witness": (old.witness, new.witness),
         "route": (old.route, new.route),
         "REFER tells": (old.telling, new.telling),
         "narrowest": (_narrowest(old), _narrowest(new)),

@@ -65,7 +65,8 @@ def parse_policy(data: bytes, schemas: Mapping[str, Schema]) -> Policy:
         fresh_days=int(_matched(_DAYS, top.take("fresh", str))[1]),
         sources_min=_parse_sources(Members(top.take("sources", dict), "sources")),
         cap=_parse_caps(Members(top.take("caps", dict), "caps")),
-        completeness=_parse_completeness(top),
+        completeness=_parse_shown(top, "completeness"),
+        witness=_parse_shown(top, "witness"),
         route=_one_of(ROUTES, top.optional("route", str) or "any"),  # type: ignore[arg-type]
         questions=questions,
         tiers=tuple(_parse_tier(Members(tier, "tier"), questions) for tier in tiers),
@@ -175,8 +176,9 @@ def _parse_caps(members: Members) -> Cap:
     return Cap(int(found[1]), found[2])  # type: ignore[arg-type]
 
 
-def _parse_completeness(top: Members) -> Literal["reported", "required"]:
-    value = top.optional("completeness", str) or "reported"
+def _parse_shown(top: Members, name: str) -> Literal["reported", "required"]:
+    """What a result must show, or else only says that it does not."""
+    value = top.optional(name, str) or "reported"
     return _one_of(("reported", "required"), value)  # type: ignore[return-value]
 
 

@@ -131,6 +131,7 @@ class Policy:
     sources_min: int
     cap: Cap
     completeness: Literal["reported", "required"]
+    witness: Literal["reported", "required"]
     route: Literal["any", "licensed-bureau"]
     questions: Mapping[str, Question]
     tiers: tuple[Tier, ...]

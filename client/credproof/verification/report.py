@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
+from credproof.log.witnessed import Witnessed
 from credproof.verification.verify import VerifiedAnswer
 
 
@@ -41,13 +43,30 @@ def report(verified: VerifiedAnswer) -> dict[str, Any]:
             "root": verified.checkpoint.root_hash.hex(),
             "log_index": verified.log_index,
         },
+        "witness": witness_report(verified.witnesses),
         "not_shown": not_shown(verified),
     }
 
 
+def witness_report(found: Witnessed) -> dict[str, Any]:
+    """What witnesses say of a checkpoint as JSON; times are whole seconds."""
+    return {"state": found.state, "times": dict(found.times), "since": found.since}
+
+
+def witness_text(found: Witnessed) -> str:
+    """Who cosigned, and since when as many as the quorum asks for."""
+    names = ", ".join(found.times)
+    if found.state != "reached" or found.since is None:
+        return f"{found.state} ({names or 'nobody'} cosigned)" if found.state != "none" else "none"
+    since = dt.datetime.fromtimestamp(found.since, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{names}: quorum reached at {since}"
+
+
 def not_shown(verified: VerifiedAnswer) -> list[str]:
     """What could not be checked, in words."""
-    found = ["completeness: no directory", "witnesses: none"]
+    found = ["completeness: no directory"]
+    if verified.witnesses.state != "reached":
+        found.append(f"witness: {verified.witnesses.state}")
     if verified.fair_use != "kept":
         found.append("fair use: the trust bundle at hand is newer than the answer")
     return found

@@ -20,7 +20,9 @@ from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.keys import PublicKey, Signer
 from credproof.base.limits import CLOCK_SKEW_S, TRUST_BYTES_MAX, at_most
 from credproof.base.members import Members
+from credproof.log.cosignature import ML_DSA_44, CosignerKey
 from credproof.log.note import VerifierKey
+from credproof.log.quorum import NOBODY, Quorum, parse_quorum
 from credproof.verification.acceptance import Acceptance, parse_acceptance
 from credproof.verification.approval import verify_approvals
 from credproof.verification.bundle import TrustBundle, parse_bundle
@@ -86,6 +88,18 @@ class Trust:
     def old_log_keys(self) -> tuple[VerifierKey, ...]:
         """The keys of the origins that the log had before."""
         return tuple(VerifierKey.parse(text) for text in self.bundle.old_logs)
+
+    @cached_property
+    def log_cosigner(self) -> CosignerKey | None:
+        """The log's own ML-DSA-44 key."""
+        text = self.bundle.log_cosigner
+        return CosignerKey.parse(text) if text else None
+
+    @cached_property
+    def quorum(self) -> Quorum:
+        """Which witnesses count, and how many must have cosigned; nobody if nothing is said."""
+        text = self.bundle.quorum
+        return parse_quorum(text.encode()) if text else NOBODY
 
     @property
     def oprf_key(self) -> OprfKey:
@@ -174,7 +188,7 @@ def verify_trust(
     `at` of 0 leaves its dates aside, for what is only kept.
 
     Raises:
-        Malformed: as the encodings, `BAD_TRUST`.
+        Malformed: as the encodings, `BAD_TRUST`, `BAD_QUORUM`, `BAD_VKEY`.
         VerificationFailed: `WRONG_ROOT`, `TRUST_EXPIRED`, `TRUST_ROLLBACK`, `MISSING_DOCUMENT`,
             `FROM_THE_FUTURE`; as `verify_approvals`.
     """
@@ -201,6 +215,7 @@ def verify_trust(
     names = [key.name for key in (trust.log_key, *trust.old_log_keys)]
     if len(set(names)) != len(names):
         raise Malformed("BAD_TRUST", "trust bundle names an origin of the log twice")
+    _require_own_log(trust)
     return trust
 
 
@@ -216,6 +231,19 @@ def require_successor(trust: Trust, before: Trust) -> None:
         raise VerificationFailed(
             "CUSTODIAN_LEFT_OUT", "the new trust bundle makes pseudonyms without a custodian"
         )
+
+
+def _require_own_log(trust: Trust) -> None:
+    """The quorum is one for this log, and the log is none of its own witnesses."""
+    own, cosigner = (trust.log_key, *trust.old_log_keys), trust.log_cosigner
+    if not set(trust.quorum.logs) <= set(own):
+        raise Malformed("BAD_TRUST", "the quorum names another log than the bundle")
+    named = trust.log_key.name
+    if cosigner and (cosigner.algorithm, cosigner.name) != (ML_DSA_44, named):
+        raise Malformed("BAD_TRUST", "the log's cosigner has another name, or no ML-DSA-44 key")
+    keys = {key.public.data for key in own} | ({cosigner.data} if cosigner else set())
+    if any(key.data in keys for key in trust.quorum.keys):
+        raise Malformed("BAD_TRUST", "the quorum counts the log itself as a witness")
 
 
 def _require_one_each(trust: Trust) -> None:

@@ -11,7 +11,7 @@ number of the check that failed in `step`. Nothing here touches disk, network or
     5  each proof against its anchor or digest; the results follow from them
     6  the outcome follows from the results
     7  the borrower asked about: the kept OPRF transcript gives the answer's `sub`
-    8  log: checkpoint; inclusion of the answer, of each token and of each binding
+    8  log: checkpoint, witnesses; inclusion of the answer, of each token and of each binding
     9  directory: not shown (no directory exists yet), and said so in the result
 
 A result names whether it was verified *now* (on receipt) or *as of the answer's time*.
@@ -33,9 +33,11 @@ from credproof.base.jws import Jws
 from credproof.base.keys import parse_jwk
 from credproof.base.limits import ANSWER_AGE_MAX_S, CLOCK_SKEW_S, EVIDENCE_TOKENS_MAX, at_most
 from credproof.log.checkpoint import VerifiedCheckpoint, origin_of, verify_checkpoint
+from credproof.log.cosignature import cosigned
 from credproof.log.entry import Entry, parse_entry
 from credproof.log.merkle import leaf_hash, verify_inclusion
 from credproof.log.note import VerifierKey
+from credproof.log.witnessed import Witnessed, witnessed
 from credproof.verification.answer import (
     ENTRY_ANSWER,
     ENTRY_ATTESTATION,
@@ -78,13 +80,15 @@ class Expectations:
     """What the verifier knows by itself.
 
     `pins` are the key fingerprints of providers it knows; a provider without a pin is
-    believed through the trust bundle alone, and the result says so.
+    believed through the trust bundle alone, and the result says so. `may_wait` accepts that
+    witnesses which the policy requires have not cosigned yet.
     """
 
     lender: str
     now: int
     mode: Mode
     pins: Mapping[str, frozenset[str]]
+    may_wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +102,8 @@ class VerifiedAnswer:
     checkpoint: VerifiedCheckpoint
     log_index: int
     fair_use: Literal["kept", "not shown"]
+    witnesses: Witnessed
     completeness: Literal["not shown"] = "not shown"
-    witnesses: Literal["none"] = "none"
 
     @property
     def outcome(self) -> Outcome:
@@ -142,6 +146,7 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
     with step(8):
         used = [*tokens, *bindings]
         checkpoint = _check_log(bundle, answer, parsed.id, trust, sources, used, expected.mode)
+        witnesses = _check_witnesses(bundle.checkpoint, policy, trust, expected)
     with step(9):
         _check_directory(policy, answer)
     return VerifiedAnswer(
@@ -152,6 +157,7 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
         checkpoint=checkpoint,
         log_index=bundle.logged.log_index,
         fair_use="not shown" if template is None else "kept",
+        witnesses=witnesses,
     )
 
 
@@ -350,6 +356,17 @@ def _check_log(
         if place.log_index >= bundle.logged.log_index:
             raise VerificationFailed("OTHER_ENTRY", "token was logged after the answer")
     return checkpoint
+
+
+def _check_witnesses(
+    note: bytes, policy: Policy, trust: Trust, expected: Expectations
+) -> Witnessed:
+    """A cosignature by a known key must be good, also where nobody asks for it."""
+    cosigned(note, [trust.log_cosigner] if trust.log_cosigner else [])
+    found = witnessed(note, trust.quorum)
+    if policy.witness == "required" and found.state != "reached" and not expected.may_wait:
+        raise VerificationFailed("NOT_WITNESSED", "the policy requires witnesses, who are missing")
+    return found
 
 
 def _log_key(note: bytes, trust: Trust, mode: Mode) -> VerifierKey:

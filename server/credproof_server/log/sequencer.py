@@ -68,7 +68,8 @@ class Sequencer:
     `submit` may be called from any thread. After a commit of unknown fate the state is loaded
     anew from the database, by the same code as at the start. While that fails (a full disk, say)
     nothing is written, and it is tried again with the next command. Only a log that gets a new
-    origin may have entries and no high-water mark.
+    origin may have entries and no high-water mark. `before_signing` may refuse the state at the
+    start, when nothing is signed yet.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Sequencer:
         root: PublicKey,
         *,
         is_new_origin: bool = False,
+        before_signing: Callable[[LogState], None] = lambda _state: None,
     ) -> None:
         self._is_new_origin = is_new_origin
         self._engine = engine
@@ -93,7 +95,7 @@ class Sequencer:
         self._stopped_at: float | None = None
         self.fault: str | None = None
         """Why nothing is written: the reason of the last failed attempt to load the state."""
-        self.state, self.head = self._load()
+        self.state, self.head = self._load(before_signing)
         self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
         self._thread.start()
 
@@ -133,10 +135,11 @@ class Sequencer:
 
     # -- start and recovery
 
-    def _load(self) -> tuple[LogState, SignedHead]:
+    def _load(self, *checks: Callable[[LogState], None]) -> tuple[LogState, SignedHead]:
         with self._engine.connect() as connection:
             state = load_state(connection, self._root)
-        self._refuse_behind(state)
+        for check in (self._refuse_behind, *checks):
+            check(state)
         note = self._note(state, state.tree.size)
         self._high_water.write(note)
         return state, SignedHead(note, state.tree.size)

@@ -24,6 +24,8 @@ from credproof.log.note import VerifierKey
 from credproof.log.quorum import Quorum, Witness
 from credproof.log.witness import AddCheckpoint
 
+from credproof_server.log.state import LogState
+
 TIMEOUT_S: Final = 5.0
 """How long a witness may take to answer, in seconds."""
 PAUSE_MAX_S: Final = 60.0
@@ -80,16 +82,34 @@ def compare(tree: Tree, key: VerifierKey, quorum: Quorum) -> list[str]:
     Raises:
         DataLoss: `LOG_BEHIND`, `LOG_FORKED`.
     """
-    silent = []
-    for witness in _asked(quorum):
-        try:
-            seen = newest(witness, key)
-        except Unreachable:
-            silent.append(witness.name)
-            continue
-        if seen is not None:
+    witnesses = _asked(quorum)
+    if not witnesses:
+        return []
+    with ThreadPoolExecutor(len(witnesses)) as pool:
+        found = list(pool.map(lambda witness: _told(witness, key), witnesses))
+    for seen in found:
+        if isinstance(seen, VerifiedCheckpoint):
             require_covers(tree, seen)
-    return silent
+    pairs = zip(witnesses, found, strict=True)
+    return [witness.name for witness, seen in pairs if isinstance(seen, Unreachable)]
+
+
+def _told(witness: Witness, key: VerifierKey) -> VerifiedCheckpoint | Unreachable | None:
+    try:
+        return newest(witness, key)
+    except Unreachable as error:
+        return error
+
+
+def refuse_behind(state: LogState, key: VerifierKey) -> None:
+    """As `compare`, for a log that is about to be signed; who is silent is logged.
+
+    Raises:
+        DataLoss: `LOG_BEHIND`, `LOG_FORKED`.
+    """
+    if state.has_trust:
+        for name in compare(state.tree, key, state.trust.quorum):
+            _record({"witness": name, "reason": "WITNESS_UNREACHABLE"})
 
 
 def require_covers(tree: Tree, seen: VerifiedCheckpoint) -> None:
@@ -128,12 +148,13 @@ class Cosigning:
         self._lock = threading.Lock()
 
     def cosign(self, note: bytes, tree_size: int, quorum: Quorum) -> bytes:
-        """The note with the cosignatures that could be had; all witnesses are asked at once.
+        """The note with the cosignatures that could be had; all that lack are asked for at once.
 
         A witness that fails is left alone for a while, longer each time.
         """
         with self._lock:
-            witnesses = [w for w in _asked(quorum) if self._is_due(w)]
+            there = cosigned(note, quorum.keys)
+            witnesses = [w for w in _asked(quorum) if w.key not in there and self._is_due(w)]
             if not witnesses:
                 return note
             with ThreadPoolExecutor(len(witnesses)) as pool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from credproof.base.errors import Malformed
+from credproof.base.errors import Malformed, Unreachable
 
 from credproof_server.service.core import Core
 from credproof_server.storage import repository
@@ -19,6 +19,25 @@ class Audit:
     def checkpoint(self) -> bytes:
         """The newest signed checkpoint."""
         return self._core.sequencer.head.note
+
+    def witnessed(self) -> bytes:
+        """The newest checkpoint that reached the quorum; empty when there is none."""
+        head = self._core.published.head
+        return b"" if head is None else head.note
+
+    def for_everybody(self) -> bytes:
+        """The newest checkpoint; where a quorum is asked for, the newest that reached it.
+
+        Raises:
+            Unreachable: `NOT_WITNESSED_YET`.
+        """
+        if self._core.trust.quorum.needed is None:
+            newest, published = self._core.sequencer.head, self._core.published.head
+            is_same = published is not None and published.tree_size == newest.tree_size
+            return self.witnessed() if is_same else newest.note
+        if not (note := self.witnessed()):
+            raise Unreachable("NOT_WITNESSED_YET", "witnesses have not cosigned a checkpoint yet")
+        return note
 
     async def lines(self, start: int, limit: int) -> Sequence[bytes]:
         """Entries from `start` on that the newest checkpoint covers."""

@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 
 from credproof_server.conduct.rules import Rules
 from credproof_server.config import Quotas
+from credproof_server.log.published import Published
 from credproof_server.log.sequencer import Command, Committed, Sequencer
 from credproof_server.log.state import Clock
 from credproof_server.storage.engine import usable
@@ -49,6 +50,7 @@ class Core:
     engine: Engine
     vault: Vault
     sequencer: Sequencer
+    published: Published
     keys: ServiceKeys
     root: PublicKey
     quotas: Quotas

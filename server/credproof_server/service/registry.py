@@ -92,9 +92,10 @@ def own_trust(core: Core, token: str, documents: Sequence[bytes]) -> Trust:
     """
     trust = verify_trust(token, documents, root=core.root, at=core.clock())
     bundle, present = trust.bundle, core.trust.bundle
+    same = [(item.domain, item.log_vkey, item.log_cosigner) for item in (bundle, present)]
     answer_keys = [key.public for key in bundle.answer_keys]
     if not (
-        (bundle.domain, bundle.log_vkey) == (present.domain, present.log_vkey)
+        same[0] == same[1]
         and core.keys.answer.public in answer_keys
         and core.keys.sealing.public.data == bundle.sealing_keys[-1]
         and public_key(core.keys.oprf) == trust.oprf_key.shares[0].public

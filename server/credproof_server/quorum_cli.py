@@ -1,0 +1,79 @@
+"""`credproof quorum`: which witnesses count for the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, read_file
+from credproof.verification.report import witness_report, witness_text
+
+from credproof_server import quorums
+
+ServiceArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The service's directory.")]
+RootKeyOption = Annotated[
+    Path | None,
+    typer.Option(help="The root's private key; DIR/offline-root/root.key if not given."),
+]
+
+app = typer.Typer(help="Say which witnesses count for the log.", no_args_is_help=True)
+
+
+@app.command("set", epilog=EXIT_CODES)
+def set_command(
+    folder: ServiceArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A quorum file (C2SP tlog-policy).")],
+    root_key: RootKeyOption = None,
+) -> None:
+    """Put a quorum file in force: which witnesses count, and how many must have cosigned.
+
+    It takes the place of the one before; an empty file takes it away. From then on the service asks
+    the witnesses about every checkpoint, and verifiers say whether enough of them have cosigned.
+    A line `witness NAME VKEY URL` per witness; `group NAME 2 NAME NAME NAME`; `quorum NAME`. Each
+    witness must know the log: credproof witness add-log, with the key that quorum show prints.
+    Needs the root key. The service may run meanwhile.
+
+    \b
+    Example:
+      credproof quorum set service quorum.txt
+    """
+    quorums.set_quorum(folder, read_file(file), root_key=root_key)
+    out.print("Quorum:     in force")
+
+
+@app.command("show", epilog=EXIT_CODES)
+def show_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
+    """Show the log's key, the quorum file in force, and what was witnessed last.
+
+    The service may run. Writes nothing.
+
+    \b
+    Example:
+      credproof quorum show service
+    """
+    found = quorums.shown(folder)
+    if as_json:
+        print_json(_json(found))
+        return
+    out.print(f"Log:        {found.log}", markup=False)
+    if found.newest is None:
+        out.print("Witnessed:  nothing yet" if found.text else "Witnessed:  nobody is asked")
+    else:
+        checkpoint, witnesses = found.newest
+        out.print(f"Witnessed:  {checkpoint.tree_size} entries", markup=False)
+        out.print(f"By:         {witness_text(witnesses)}", markup=False)
+    out.print(found.text, markup=False, end="")
+
+
+def _json(found: quorums.Shown) -> dict[str, object]:
+    newest = None
+    if found.newest is not None:
+        checkpoint, witnesses = found.newest
+        newest = {"size": checkpoint.tree_size, **witness_report(witnesses)}
+    return {"log": found.log, "quorum": found.text, "witnessed": newest}
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands to `credproof`."""
+    root.add_typer(app, name="quorum")

@@ -1,0 +1,74 @@
+"""Which witnesses count for the log: said in the trust bundle, seen on what they cosigned."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from credproof.base.errors import Malformed
+from credproof.channel import connect
+from credproof.home import Home
+from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.log.quorum import parse_quorum
+from credproof.log.witnessed import Witnessed, witnessed
+from credproof.verification.trust import Trust
+from credproof.witnessing import Witnessing
+
+from credproof_server.admission import change_bundle, trust_channel
+from credproof_server.directory import OPERATOR, WITNESSED, ServiceDirectory
+from credproof_server.log.high_water import HighWater
+
+Cosigned = tuple[VerifiedCheckpoint, Witnessed]
+"""A checkpoint, and what witnesses say of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The log's vkey, the quorum file in force, and the newest checkpoint that reached it."""
+
+    log: str
+    text: str
+    newest: Cosigned | None
+
+
+def set_quorum(folder: Path, data: bytes, *, root_key: Path | None = None) -> None:
+    """Put a quorum file in force, in place of the one before; empty takes it away.
+
+    Raises:
+        Malformed: `BAD_QUORUM`, `BAD_VKEY`; `BAD_TRUST` when it names another log.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed("BAD_QUORUM", "quorum file is not UTF-8") from error
+    if text:
+        parse_quorum(data)
+    directory = ServiceDirectory(folder)
+    change_bundle(directory, lambda current: replace(current.bundle, quorum=text), root_key)
+
+
+def shown(folder: Path) -> Shown:
+    """What counts, and how far witnesses have come: of a running service, else as it was kept.
+
+    Raises:
+        VerificationFailed: what is published or kept does not verify.
+    """
+    directory = ServiceDirectory(folder)
+    with trust_channel(directory) as channel:
+        trust = channel.current()
+    found = _published(directory, trust) if directory.in_use() else _kept(folder, trust)
+    return Shown(trust.bundle.log_vkey, trust.bundle.quorum, found)
+
+
+def _published(directory: ServiceDirectory, trust: Trust) -> Cosigned | None:
+    address, _ = directory.addresses()
+    with closing(connect(Home(directory.folder / OPERATOR), address=address)) as channel:
+        return Witnessing(channel, trust).newest()
+
+
+def _kept(folder: Path, trust: Trust) -> Cosigned | None:
+    note, key = HighWater(folder / WITNESSED).read(), trust.log_key
+    if note is None:
+        return None
+    return verify_checkpoint(note, key.name, [key]), witnessed(note, trust.quorum)

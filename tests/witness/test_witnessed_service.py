@@ -1,0 +1,326 @@
+"""A real service and two real witnesses: what is published, kept, refreshed, and refused."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from credproof import standard
+from credproof.auditor import WITNESSED_NAME
+from credproof.base.errors import Conflict, CredproofError, DataLoss
+from credproof.cli.app import app
+from credproof.lender import OfflineVerifier
+from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from credproof.log.cosignature import Ed25519Cosigner, cosigned
+from credproof.log.merkle import Tree, leaf_hash
+from credproof.log.note import parse_note
+from credproof.log.witness import parse_add_checkpoint
+from credproof.verification.trust import Trust
+from credproof.wire import answer as answer_wire
+from credproof.witnessing import Pending
+from credproof_server import quorums, standing
+from credproof_server.admission import change_bundle
+from credproof_server.config import FILE_NAME
+from credproof_server.demo.world import AUDITOR, LENDER, World
+from credproof_server.directory import HIGH_WATER, WITNESSED, ServiceDirectory
+from credproof_server.witness import store
+from typer.testing import CliRunner
+
+from tests.deployment import watch
+from tests.proposing import proposed, variant
+from tests.rpc.conftest import Running
+from tests.witness.test_asking import Liar
+from tests.witness.test_witness import Served
+
+REQUIRED = variant("witnessed-standing", witness="required")
+WAIT_S = 30.0
+
+
+class Scene:
+    """A service whose quorum is two of three witnesses, one of which lies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World(folder)
+        self.world.make()
+        watch(self.world.service, "")
+        self._listen()
+        self.witnesses = [self._witness(name) for name in ("one", "two")]
+        thief = Ed25519Cosigner("liar.example", bytes([8] * 32))
+
+        def lie(body: bytes) -> tuple[int, bytes]:
+            text = parse_note(parse_add_checkpoint(body).note).text if body else ""
+            return (200, thief.cosign(text, int(time.time())).encode()) if text else (500, b"")
+
+        self.liar = Liar(lie)
+        self.quorum = "".join(self.lines()) + "group enough 2 one two liar\nquorum enough\n"
+        self.running = Running(self.world)
+        self.served = ExitStack()
+
+    def _listen(self) -> None:
+        path = self.world.service / FILE_NAME
+        text = path.read_text().replace('tiles_listen = ""', 'tiles_listen = "127.0.0.1:0"')
+        path.write_text(text)
+
+    def _witness(self, name: str) -> Served:
+        folder = self.world.folder / f"witness-{name}"
+        store.init(folder, f"witness.example/{name}")
+        with closing(store.Witness(folder)) as witness:
+            witness.add_log(self.directory.log_signer().verifier_key)
+        return Served(folder)
+
+    def lines(self) -> Iterator[str]:
+        for name, served in zip(("one", "two"), self.witnesses, strict=True):
+            with closing(store.Witness(served.folder)) as witness:
+                key = witness.cosigners[0].key
+            yield f"witness {name} {key} http://{served.address}/\n"
+        yield self.liar.line
+
+    @property
+    def directory(self) -> ServiceDirectory:
+        return ServiceDirectory(self.world.service)
+
+    @property
+    def lender_home(self) -> Path:
+        return self.world.home(LENDER)
+
+    def start(self) -> None:
+        self.served.enter_context(self.world.served())
+
+    def stop(self) -> None:
+        self.served.close()
+
+    def publish_policy(self) -> None:
+        pin = proposed(self.world.service, REQUIRED).pin
+        change_bundle(
+            self.directory,
+            lambda now: replace(now.bundle, policies=(*now.bundle.policies, pin)),
+            None,
+            documents=(REQUIRED.document,),
+        )
+
+    def ask(self, policy: str, *, wait_s: float = WAIT_S):
+        with self.world.lender() as lender:
+            lender.witness_wait_s = wait_s
+            subject, borrower = self.running.person()
+            found = lender.subject(subject)
+            request = lender.request(found, policy_id=policy)
+            consent = borrower.consent(borrower.check(request), language="zh")
+            return lender.ask(found, policy_id=policy, consent=consent)
+
+    def refresh(self, bundle):
+        """The answer, once witnesses have come so far."""
+        with self.world.lender() as lender:
+            return until(lambda: lender.refresh(bundle))
+
+    def checkpoint(self) -> tuple[int, bytes]:
+        running = json.loads((self.world.service / "running.json").read_text())
+        connection = http.client.HTTPConnection(running["tiles"], timeout=10)
+        connection.request("GET", "/checkpoint")
+        reply = connection.getresponse()
+        found = reply.status, reply.read()
+        connection.close()
+        return found
+
+    def kept(self) -> bytes:
+        return (self.world.service / WITNESSED).read_bytes()
+
+    def trust(self) -> Trust:
+        return self.running.home(LENDER).trust(at=0)
+
+
+def until(call):
+    """What a call gives once witnesses have cosigned."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return call()
+        except CredproofError as error:
+            if error.reason != "NOT_WITNESSED_YET" or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Iterator[Scene]:
+    made = Scene(tmp_path_factory.mktemp("witnessed"))
+    quorums.set_quorum(made.world.service, made.quorum.encode())
+    made.publish_policy()
+    made.start()
+    made.world.populate()
+    yield made
+    made.stop()
+    made.liar.close()
+    for witness in made.witnesses:
+        if witness.process.poll() is None:
+            witness.stop()
+
+
+def test_an_answer_is_pending_then_refreshed_and_its_entries_stay(scene, tmp_path):
+    kept = scene.ask("revolving-standing")
+    assert kept.verified.witnesses.state == "pending"
+    found = scene.refresh(kept.bundle)
+    assert found.verified.witnesses.state == "reached"
+    assert set(found.verified.witnesses.times) == {"one", "two"}
+    assert found.bundle.logged.line == kept.bundle.logged.line
+    assert found.bundle.answer == kept.bundle.answer
+    assert scene.refresh(found.bundle).to_bytes() == found.to_bytes()
+
+    lines = found.bundle.checkpoint.decode().splitlines(keepends=True)
+    place = next(i for i, line in enumerate(lines) if "witness.example/two" in line)
+    lines[place] = (
+        lines[place][:-20] + ("A" if lines[place][-20] != "A" else "B") + lines[place][-19:]
+    )
+    bad = replace(found.bundle, checkpoint="".join(lines).encode())
+    with pytest.raises(CredproofError) as caught:
+        OfflineVerifier(scene.running.home(LENDER)).verify(answer_wire.to_bytes(bad))
+    assert (caught.value.step, caught.value.reason) == (8, "BAD_SIGNATURE")
+
+
+def test_everybody_gets_the_newest_witnessed_checkpoint_and_auditors_keep_it(scene):
+    scene.refresh(scene.ask("revolving-standing").bundle)
+    status, note = scene.checkpoint()
+    trust = scene.trust()
+    assert status == 200
+    assert trust.quorum.is_reached(cosigned(note, trust.quorum.keys))
+    mark = (scene.world.service / HIGH_WATER).read_bytes()
+    sizes = [
+        verify_checkpoint(each, trust.log_key.name, [trust.log_key]).tree_size
+        for each in (scene.kept(), mark)
+    ]
+    assert sizes[0] <= sizes[1]
+    with scene.world.auditor() as auditor:
+        checkpoint, witnesses = auditor.witnessed(auditor.verify().checkpoint)
+    assert witnesses.state == "reached"
+    assert (scene.world.home(AUDITOR) / WITNESSED_NAME).read_bytes() == checkpoint.note
+    shown = CliRunner().invoke(app, ["quorum", "show", str(scene.world.service), "--json"])
+    assert json.loads(shown.stdout)["witnessed"]["state"] == "reached"
+    told = CliRunner().invoke(app, ["audit", "verify", "--home", str(scene.world.home(AUDITOR))])
+    assert "quorum reached at" in told.stdout
+
+
+def forked(scene: Scene, bundle):
+    """The answer as a service shows it that has another first entry for this lender alone."""
+    with scene.world.auditor() as auditor:
+        size = auditor.checkpoint().tree_size
+        leaves = [leaf_hash(line) for line in auditor.lines(0, size)]
+    tree = Tree()
+    tree.extend([leaf_hash(b"another"), *leaves[1:]])
+
+    def proved(place):
+        return replace(place, hashes=tree.inclusion_proof(place.log_index, size))
+
+    log = scene.directory.log_signer()
+    return replace(
+        bundle,
+        logged=proved(bundle.logged),
+        tokens=tuple(replace(i, logged=proved(i.logged)) for i in bundle.tokens),
+        bindings=tuple(replace(i, logged=proved(i.logged)) for i in bundle.bindings),
+        checkpoint=sign_checkpoint(Checkpoint(log.name, size, tree.root()), [log]),
+    )
+
+
+def test_refreshing_finds_a_log_that_was_shown_to_this_lender_alone(scene):
+    kept = scene.ask("revolving-standing")
+    bundle = forked(scene, kept.bundle)
+    scene.refresh(kept.bundle)
+    with scene.world.lender() as lender:
+        assert lender.verify(bundle).witnesses.state == "pending"
+        with pytest.raises(CredproofError) as caught:
+            lender.refresh(bundle)
+    assert caught.value.reason == "BAD_CONSISTENCY_PROOF"
+    key = scene.trust().log_key
+    with scene.world.auditor() as auditor, pytest.raises(CredproofError) as found:
+        auditor.witnessed(verify_checkpoint(bundle.checkpoint, key.name, [key]))
+    assert found.value.reason == "BAD_CONSISTENCY_PROOF"
+
+
+def test_a_policy_that_requires_witnesses_waits_for_them(scene):
+    assert scene.ask(REQUIRED.id).verified.witnesses.state == "reached"
+
+
+def test_with_a_witness_down_answers_stay_pending_until_it_is_back(scene, tmp_path):
+    scene.witnesses[1].stop()
+    with pytest.raises(Pending) as pending:
+        scene.ask(REQUIRED.id, wait_s=1.5)
+    assert pending.value.reason == "NOT_WITNESSED_YET"
+    file = tmp_path / "case.answer"
+    file.write_bytes(pending.value.to_bytes())
+    with pytest.raises(CredproofError) as caught:
+        OfflineVerifier(scene.running.home(LENDER)).verify(file.read_bytes())
+    assert (caught.value.step, caught.value.reason) == (8, "NOT_WITNESSED")
+    words = ["lender", "refresh", str(file), "--home", str(scene.lender_home)]
+    done = CliRunner().invoke(app, words)
+    assert (done.exit_code, file.read_bytes()) == (3, pending.value.to_bytes())
+
+    scene.witnesses[1].start()
+    scene.refresh(pending.value.bundle)
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert OfflineVerifier(scene.running.home(LENDER)).verify(file.read_bytes()).outcome.tier
+    again = file.read_bytes()
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert file.read_bytes() == again
+
+
+def test_a_restart_keeps_what_was_witnessed_and_dead_witnesses_stop_nobody(scene):
+    before = scene.checkpoint()
+    scene.stop()
+    for witness in scene.witnesses:
+        witness.stop()
+    scene.start()
+    assert scene.checkpoint()[0] == 200
+    assert verify_size(scene, scene.checkpoint()[1]) >= verify_size(scene, before[1])
+    for witness in scene.witnesses:
+        witness.start()
+
+
+def verify_size(scene: Scene, note: bytes) -> int:
+    key = scene.trust().log_key
+    return verify_checkpoint(note, key.name, [key]).tree_size
+
+
+def test_a_copy_that_lacks_what_witnesses_saw_or_goes_another_way_does_not_start(scene, tmp_path):
+    scene.stop()
+    copy = tmp_path / "copy"
+    shutil.copytree(scene.world.service, copy)
+    scene.start()
+    scene.refresh(scene.ask("revolving-standing").bundle)
+    scene.stop()
+    assert refused(copy) == "LOG_BEHIND"
+
+    for witness in scene.witnesses:
+        witness.stop()
+    for days in range(30, 37):  # nobody hears of these
+        standing.set_template(copy, replace(standard.purposes()[0], data_life_days=days))
+    for witness in scene.witnesses:
+        witness.start()
+    assert refused(copy) == "LOG_FORKED"
+    scene.start()
+
+
+def refused(service: Path) -> str:
+    with pytest.raises(DataLoss) as caught:
+        ServiceDirectory(service).open_core()
+    return caught.value.reason
+
+
+def test_without_a_quorum_there_is_nothing_to_refresh(tmp_path, scene):
+    quorums.set_quorum(scene.world.service, b"")
+    kept = scene.ask("revolving-standing")
+    assert kept.verified.witnesses.state == "none"
+    with scene.world.lender() as lender, pytest.raises(Conflict) as caught:
+        lender.refresh(kept.bundle)
+    assert caught.value.reason == "NO_QUORUM"
+    assert scene.checkpoint()[0] == 200
+    with pytest.raises(CredproofError) as refusal:
+        scene.ask(REQUIRED.id)
+    assert refusal.value.reason == "NOT_WITNESSED"
+    quorums.set_quorum(scene.world.service, scene.quorum.replace("http:", "ftp:").encode())
+    with scene.world.lender() as lender, pytest.raises(CredproofError):
+        lender.refresh(kept.bundle)
