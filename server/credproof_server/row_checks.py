@@ -16,7 +16,8 @@ from credproof.base.jws import TRUST, parse, token_id
 from credproof.base.limits import TRUST_BYTES_MAX
 from credproof.log.entry import Entry, parse_entry
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
-from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION, parse_answer
+from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION, Answer, parse_answer
+from credproof.verification.answer_entry import parse_given
 from credproof.verification.consent import verify_consent
 from credproof.verification.document import PAUSE, RESUMPTION, Kind
 from credproof.verification.pausing import verify_pause
@@ -166,6 +167,7 @@ def answer(row: Row[Any], context: Context) -> None:
     if (entry.object, entry.actor) != (token_id(bundle.answer), row.lender):
         raise differs()
     _, said = parse_answer(bundle.answer)
+    _require_said(entry, said, context)
     asked = answering.Ask(
         lender=row.lender,
         request_id=said.request_id,
@@ -179,6 +181,16 @@ def answer(row: Row[Any], context: Context) -> None:
     filed = (row.request_id, row.request_digest, row.consent_id, row.policy_digest, row.sub)
     told = (said.request_id, asked.digest, said.consent, said.policy.digest, said.sub)
     if (*filed, row.time) != (*told, entry.time):
+        raise differs()
+
+
+def _require_said(entry: Entry, said: Answer, context: Context) -> None:
+    """The entry says of an answer what the answer says, and is tagged for its borrower."""
+    given = parse_given(entry)
+    policy = context.trust.policies.get(said.policy)
+    if policy is None or not given.is_of(said, policy.purpose):
+        raise differs()
+    if context.key(said.sub).tag(entry.salt) != given.tag:
         raise differs()
 
 

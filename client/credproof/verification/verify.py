@@ -48,6 +48,7 @@ from credproof.verification.answer import (
     evidence_digest,
     parse_answer,
 )
+from credproof.verification.answer_entry import parse_given
 from credproof.verification.consent import VerifiedConsent, verify_consent
 from credproof.verification.outcome import check_outcome, check_proofs
 from credproof.verification.policy import Outcome, Policy
@@ -142,6 +143,7 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
     with step(8):
         used = [*tokens, *bindings]
         checkpoint = _check_log(bundle, answer, parsed.id, trust, sources, used, expected.mode)
+        _check_entry(bundle.logged.line, answer, policy)
     with step(9):
         _check_directory(policy, answer)
     return VerifiedAnswer(
@@ -350,6 +352,12 @@ def _check_log(
         if place.log_index >= bundle.logged.log_index:
             raise VerificationFailed("OTHER_ENTRY", "token was logged after the answer")
     return checkpoint
+
+
+def _check_entry(line: bytes, answer: Answer, policy: Policy) -> None:
+    """The log says of the answer what an auditor will read there: nobody was told otherwise."""
+    if not parse_given(parse_entry(line)).is_of(answer, policy.purpose):
+        raise VerificationFailed("OTHER_ENTRY", "the log says something else of this answer")
 
 
 def _log_key(note: bytes, trust: Trust, mode: Mode) -> VerifierKey:
