@@ -21,6 +21,7 @@ from credproof.verification.answer_entry import parse_given
 from credproof.verification.consent import verify_consent
 from credproof.verification.document import PAUSE, RESUMPTION, Kind
 from credproof.verification.pausing import verify_pause
+from credproof.verification.registry import ENTRY_CHANGED
 from credproof.verification.trust import Trust
 from credproof.wire import answer as answer_wire
 from sqlalchemy import Row
@@ -30,7 +31,6 @@ from credproof_server.service import (
     consents,
     ingest,
     pausing,
-    registry,
     withdrawals,
 )
 from credproof_server.service.core import chain_id
@@ -197,7 +197,7 @@ def _require_said(entry: Entry, said: Answer, context: Context) -> None:
 def trust_bundle(row: Row[Any], context: Context) -> None:
     """The trust bundle is the one that was logged under its version."""
     token = parse(row.token.decode("ascii"), TRUST, limit=TRUST_BYTES_MAX)
-    entry = context.entry(row.log_index, registry.ENTRY_CHANGED)
+    entry = context.entry(row.log_index, ENTRY_CHANGED)
     logged = (entry.object, entry.fields.get("version"))
     if logged != (token.id, row.version) or token.claims.get("version") != row.version:
         raise differs()
@@ -247,7 +247,7 @@ ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "pause": (pausing.ENTRY_PAUSED, pause),
     "resumption": (pausing.ENTRY_RESUMED, resumption),
     "answer": (ENTRY_ANSWER, answer),
-    "trust bundle": (registry.ENTRY_CHANGED, trust_bundle),
+    "trust bundle": (ENTRY_CHANGED, trust_bundle),
     "anomaly": (ENTRY_RAISED, anomaly),
 }
 """What is stored: the kind of log entry that each row belongs to, and how it is checked."""

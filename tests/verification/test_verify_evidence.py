@@ -367,9 +367,8 @@ def test_8_an_entry_that_tells_the_auditor_something_else_of_the_answer_is_refus
     case = world.case()
     fields = world.entry_fields(case.answer)
     policy = {**fields["policy"], "version": 9}
-    case.entry = {
-        "fields": fields | {member: {**other, "policy": policy}.get(member, OTHER_DIGEST)}
-    }
+    value = {**other, "policy": policy}.get(member, OTHER_DIGEST)
+    case.entry = {"fields": fields | {member: value}}
     refused(world, world.finish(case), step=8, reason="OTHER_ENTRY")
 
 

@@ -9,9 +9,13 @@ from typing import Annotated
 
 import typer
 
+from credproof.auditing.evidence import findings_json
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
+from credproof.base.encoding import parse_own_json
+from credproof.cli.following import follow, print_findings
 from credproof.cli.output import (
     EXIT_CODES,
+    FAILED,
     HomeOption,
     JsonOption,
     out,
@@ -21,8 +25,10 @@ from credproof.cli.output import (
 from credproof.home import Home
 from credproof.log.audit import AuditReport
 from credproof.log.entry import Entry
+from credproof.verification.log_rules import Finding
 
 app = typer.Typer(help="For compliance officers: verify the log, read it.", no_args_is_help=True)
+app.command(epilog=EXIT_CODES)(follow)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -36,8 +42,10 @@ def verify(
     """Verify the audit log up to its newest checkpoint.
 
     Checks the checkpoint's signature, every entry's place in the hash chain, that times never
-    go back, and that the entries make the tree that was signed. Remembers how far it went in
-    audited.json and newest.checkpoint in your home; keep both. Needs the service.
+    go back, that the entries make the tree that was signed, and that what they say fits together
+    (no answer without a consent, and so on). Remembers how far it went in audited.json and
+    newest.checkpoint in your home; keep both, and registry/. It fills audit.db, which audit search
+    reads. Needs the service.
 
     \b
     Example:
@@ -46,9 +54,19 @@ def verify(
     bar = progress_bar("verifying", None, hidden=as_json)
     with Auditor.open(home) as auditor, bar as advance:
         report = auditor.verify(whole=whole, progress=advance)
+        with auditor.index() as index:
+            findings = index.findings(untold=True)
+            index.mark_told()
     if as_json:
-        print_json(_summary(report))
-        return
+        print_json(_summary(report, findings))
+    else:
+        _print_report(report)
+        print_findings(findings)
+    if findings:
+        raise typer.Exit(FAILED)
+
+
+def _print_report(report: AuditReport) -> None:
     checkpoint = report.checkpoint
     out.print(f"Log:         {checkpoint.origin}")
     out.print(f"Entries:     {checkpoint.tree_size}, of which {report.entries_read} read now")
@@ -58,11 +76,11 @@ def verify(
     for found in report.continued:
         lost = f"entries {found.log_index} to {found.tree_size - 1} of it were lost"
         out.print(f"Continues:   {found.origin}: {lost}")
-    out.print("Verified:    signature, hash chain, times, Merkle tree")
+    out.print("Verified:    signature, hash chain, times, Merkle tree, rules between entries")
     out.print("Not shown:   witnesses (none)")
 
 
-def _summary(report: AuditReport) -> dict[str, object]:
+def _summary(report: AuditReport, findings: Sequence[Finding]) -> dict[str, object]:
     checkpoint = report.checkpoint
     return {
         "origin": checkpoint.origin,
@@ -74,6 +92,7 @@ def _summary(report: AuditReport) -> dict[str, object]:
             {"origin": c.origin, "log_index": c.log_index, "tree_size": c.tree_size}
             for c in report.continued
         ],
+        "findings": parse_own_json(findings_json(findings)),
         "chain_ok": True,
         "tree_ok": True,
     }

@@ -1,7 +1,7 @@
-"""What the log says of a question: who asked under what, and what came of it. Written and read here.
+"""What the log says of a question: under what it was asked, and what came of it.
 
-No figure stands in it, and nothing that names a borrower: references are the lender's salted
-digests, a consent is its id. Format: `docs/PROTOCOL.md`, "Log".
+Written and read here alone. No figure stands in it, and nothing that names a borrower: references
+are the lender's salted digests, a consent is its id. Format: `docs/PROTOCOL.md`, "Log".
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
         _V1 + "AuditService/GetInclusionProof": _ALL,
         _V1 + "AuditService/GetConsistencyProof": _ALL,
         _V1 + "RegistryService/GetTrustBundle": _ALL | {"custodian"},
+        _V1 + "RegistryService/GetTrustVersion": frozenset({"auditor", "provider"}),
         _V1 + "RegistryService/PublishTrustBundle": frozenset({"operator"}),
         _V1 + "RegistryService/LiftThrottle": frozenset({"operator"}),
         "/grpc.health.v1.Health/Check": ANYONE,

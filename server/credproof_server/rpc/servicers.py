@@ -265,6 +265,15 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
         package = trust_wire.package_of(self._registry.trust())
         return registry_pb.GetTrustBundleResponse(package=package.to_proto())
 
+    async def GetTrustVersion(  # noqa: N802
+        self, request: registry_pb.GetTrustVersionRequest, context: Context
+    ) -> registry_pb.GetTrustVersionResponse:
+        found = await self._registry.version(request.version)
+        package = registry_pb.TrustPackage(bundle=found.token, documents=found.documents)
+        return registry_pb.GetTrustVersionResponse(
+            package=package, line=found.line, log_index=found.log_index
+        )
+
     async def PublishTrustBundle(  # noqa: N802
         self, request: registry_pb.PublishTrustBundleRequest, context: Context
     ) -> registry_pb.PublishTrustBundleResponse:

@@ -137,8 +137,9 @@ def _asked(tx: Transaction, ask: Ask) -> Asked:
     """What the log may say of a question; of a policy that nobody pinned, nothing."""
     assert tx.trust is not None
     policy = tx.trust.policies.get(ask.policy)
-    named = (None, None) if policy is None else (policy.ref, policy.purpose)
-    return Asked(*named, ask.case_digest, ask.staff_digest)
+    if policy is None:
+        return Asked(None, None, ask.case_digest, ask.staff_digest)
+    return Asked(policy.ref, policy.purpose, ask.case_digest, ask.staff_digest)
 
 
 class Settlement:
