@@ -8,6 +8,8 @@ with Auditor.open(Path("my-office")) as auditor:
 from __future__ import annotations
 
 import fcntl
+import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from credproof.auditing.evidence import RULES, Evidence, findings_json
 from credproof.auditing.following import Following, Seen
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
+from credproof.base.encoding import canonical_json
 from credproof.base.errors import Conflict, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_ENTRIES_MAX
 from credproof.channel import call
@@ -36,16 +39,20 @@ from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from credproof.log.note import parse_note
 from credproof.log.proof import TlogProof
 from credproof.mirror import Mirror
+from credproof.pseudonyms import Pseudonyms
 from credproof.session import Session
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 from credproof.verification.anomaly import ENTRY_RAISED, Anomaly, parse_anomaly
+from credproof.verification.answer import SALT_BYTES, Reference
 from credproof.verification.audit_token import sign_audit_token
 from credproof.verification.log_rules import Finding
 
 STATE_NAME = "audited.json"
 CHECKPOINT_NAME = "newest.checkpoint"
 """The signed note of the last audit: what a service that lost everything must be measured by."""
+SEARCHES_NAME = "searches.jsonl"
+"""Why this auditor looked for persons: what the log has digests of."""
 INDEX_NAME = "audit.db"
 """What was verified, to search in; may be deleted."""
 Progress = Callable[[int], None]
@@ -185,6 +192,30 @@ class Auditor(Session):
         fetch = partial(fetch_version, self._channel, root=root)
         return History(self._home.folder, root, fetch)
 
+    def search_person(self, subject_id: str, *, reason: str) -> frozenset[int]:
+        """The log indexes of what concerns one person (`scheme:value`): the id is never sent.
+
+        The search is logged before it is answered; the reason and its salt are kept here.
+
+        Raises:
+            Malformed: `BAD_SUBJECT_ID`, `BAD_REFERENCE`, `LIMIT_EXCEEDED`.
+            CredproofError: as `Pseudonyms.identify`.
+        """
+        why = Reference(reason, secrets.token_bytes(SALT_BYTES))
+        digest = why.digest  # a reason that cannot be kept costs no evaluation
+        with Pseudonyms(self._home, self._channel, self.trust) as pseudonyms:
+            sub = pseudonyms.identify(subject_id).sub
+        request = pb.SearchPersonRequest(sub=sub, reason_digest=digest)
+        reply = call(self._stub.SearchPerson, request)
+        kept = {
+            "log_index": reply.searched_index,
+            "reason": why.text,
+            "salt": why.salt.hex(),
+            "time": int(time.time()),
+        }
+        append_private(self._home.folder / SEARCHES_NAME, canonical_json(kept) + b"\n")
+        return frozenset(reply.log_indexes)
+
     def finding_evidence(self, findings: Sequence[Finding]) -> Mapping[str, bytes]:
         """Files that show broken rules: the entries, each with its proof in the log.
 
@@ -302,3 +333,12 @@ class Auditor(Session):
         """
         proof = self.consistency(old.tree_size, new.tree_size)
         verify_consistency(old.tree_size, old.root_hash, new.tree_size, new.root_hash, proof)
+
+
+def append_private(path: Path, line: bytes) -> None:
+    """Add a line to a file that only its owner can read; on disk on return."""
+    descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())

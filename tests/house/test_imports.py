@@ -59,7 +59,7 @@ CLIENT_ROOMS = {
     "lender": Room(f"{KIT} pseudonyms"),
     "borrower": Room(KIT),
     "auditing": Room(KIT),
-    "auditor": Room(f"{KIT} auditing"),
+    "auditor": Room(f"{KIT} pseudonyms auditing"),
     "cli": Room(f"{KIT} pseudonyms submission auditing {SDK}"),
     "page": Room(f"{KIT} borrower cli web"),
 }

@@ -12,6 +12,7 @@ import typer
 from credproof.auditing.evidence import findings_json
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
 from credproof.base.encoding import parse_own_json
+from credproof.cli import searching
 from credproof.cli.following import follow, print_findings
 from credproof.cli.output import (
     EXIT_CODES,
@@ -29,6 +30,8 @@ from credproof.verification.log_rules import Finding
 
 app = typer.Typer(help="For compliance officers: verify the log, read it.", no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
+app.command("search", epilog=EXIT_CODES)(searching.find)
+app.command("report", epilog=EXIT_CODES)(searching.monthly)
 
 
 @app.command(epilog=EXIT_CODES)

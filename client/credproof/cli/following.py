@@ -22,6 +22,7 @@ from credproof.cli.output import (
     HomeOption,
     JsonOption,
     out,
+    plain,
     print_error,
     print_json,
     progress_bar,
@@ -132,7 +133,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
         shown = ", ".join(map(str, finding.shown_by))
         after = f" (see {shown})" if shown else ""
         line = f"Finding:   entry {finding.log_index}: {finding.message}{after} ({finding.rule})"
-        out.print(line, markup=False)
+        out.print(plain(line), markup=False)
 
 
 def _json(told: Told, where: Path | None) -> dict[str, Json]:

@@ -36,6 +36,7 @@ ENTRY_SIGNED: Final = "consent.signed"
 ENTRY_REVOKED: Final = "consent.revoked"
 ENTRY_PAUSED: Final = "consent.paused"
 ENTRY_RESUMED: Final = "consent.resumed"
+ENTRY_SEARCHED: Final = "audit.searched"
 
 
 # -- attestations -------------------------------------------------------------
@@ -268,6 +269,15 @@ def _lifted(state: State, entry: Entry) -> None:
     state.learn(name, until=entry.time)
 
 
+def _searched(state: State, entry: Entry) -> None:
+    members = Members(entry.fields, entry.kind)
+    members.bytes("reason", 32)
+    if members.nullable("tag", str) is not None:
+        Members(entry.fields, entry.kind).bytes("tag", 32)
+    members.finish()
+    state.require_actor(entry, "auditor")
+
+
 def _continued(state: State, entry: Entry) -> None:
     found = parse_continued(entry.to_line())
     state.require_actor(entry, "operator")
@@ -292,5 +302,6 @@ RULES: Final[Mapping[str, Rule]] = {
     ENTRY_RAISED: _raised,
     ENTRY_LIFTED: _lifted,
     ENTRY_CONTINUED: _continued,
+    ENTRY_SEARCHED: _searched,
 }
 """The rule of each kind of entry; a kind that is not here is reported as unknown."""

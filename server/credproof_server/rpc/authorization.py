@@ -26,6 +26,7 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
         _V1 + "VerificationService/GetConsent": frozenset({"lender"}),
         _V1 + "AuditService/GetCheckpoint": _ALL,
         _V1 + "AuditService/ListEntries": frozenset({"auditor", "operator"}),
+        _V1 + "AuditService/SearchPerson": frozenset({"auditor"}),
         _V1 + "AuditService/GetInclusionProof": _ALL,
         _V1 + "AuditService/GetConsistencyProof": _ALL,
         _V1 + "RegistryService/GetTrustBundle": _ALL | {"custodian"},
