@@ -25,7 +25,24 @@ from credproof.verification.answer import Reference
 TimeOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="2026-11-26 or 2026-11-26T09:30:00, UTC.")
 ]
-TextOption = Annotated[str | None, typer.Option(metavar="TEXT")]
+ObjectOption = Annotated[
+    str | None,
+    typer.Option("--object", metavar="HEX", help="An answer's, token's, consent's … id."),
+]
+ConsentOption = Annotated[
+    str | None, typer.Option(metavar="HEX", help="A consent's id: answers and refusals under it.")
+]
+StaffOption = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="A lender's reference of its staff.")
+]
+CaseOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Its reference of a case.")]
+SaltOption = Annotated[
+    str | None, typer.Option(metavar="HEX", help="The reference's salt, from the lender.")
+]
+PersonOption = Annotated[
+    bool,
+    typer.Option("--person", help="What concerns one person; the id is read from standard input."),
+]
 Format = Literal["table", "json", "csv"]
 
 
@@ -39,27 +56,12 @@ def find(
     purpose: Annotated[str | None, typer.Option(help="Like ORIGINATION.")] = None,
     outcome: Annotated[str | None, typer.Option(help="TIER, REFER or INCOMPLETE.")] = None,
     reason: Annotated[str | None, typer.Option(help="Of a refusal or withdrawal.")] = None,
-    object_id: Annotated[
-        str | None, typer.Option("--object", metavar="HEX", help="An answer's, token's … id.")
-    ] = None,
-    consent: Annotated[
-        str | None, typer.Option(metavar="HEX", help="A consent's id: what happened under it.")
-    ] = None,
-    staff: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="A lender's reference of its staff.")
-    ] = None,
-    case: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="A lender's reference of a case.")
-    ] = None,
-    salt: Annotated[
-        str | None, typer.Option(metavar="HEX", help="The reference's salt, from the lender.")
-    ] = None,
-    person: Annotated[
-        bool,
-        typer.Option(
-            "--person", help="What concerns one person; the id is read from standard input."
-        ),
-    ] = False,
+    object_id: ObjectOption = None,
+    consent: ConsentOption = None,
+    staff: StaffOption = None,
+    case: CaseOption = None,
+    salt: SaltOption = None,
+    person: PersonOption = False,
     why: Annotated[
         str | None, typer.Option("--why", metavar="TEXT", help="Why you look for a person.")
     ] = None,
