@@ -143,6 +143,8 @@ class Following:
             return  # the index was deleted, or is younger: both checkpoints must do
         old_size = seen.checkpoint.tree_size
         index = _first_not(lambda size: self._is_prefix(size, tree.root(size)), old_size)
+        if index == old_size:
+            return  # what was read is still there: it was never what the old checkpoint covers
         ours, theirs = self._index.line(index), self._served(index)
         hashes = tree.inclusion_proof(index, old_size)
         if ours is not None:
@@ -218,19 +220,22 @@ class Following:
         )
         if bad == len(page):
             return
-        reason, says = self._what_is_it(start, page, bad)
+        found = self._what_is_it(start, page, bad)
         evidence = self._evidence()
         evidence.add_entry(start + bad, "served", page[bad], None)
-        raise LogFault(reason, says, evidence.finish(reason, says, SERVED))
+        files = evidence.finish(found.reason, found.message, SERVED)
+        raise LogFault(found.reason, found.message, files)
 
-    def _what_is_it(self, start: int, page: Sequence[bytes], bad: int) -> tuple[str, str]:
+    def _what_is_it(self, start: int, page: Sequence[bytes], bad: int) -> VerificationFailed:
         index = start + bad
         if _seq(page[bad]) not in (None, index):
-            return "SEQ_GAP", f"entry {index} is missing or out of place"
+            message = f"entry {index} is missing or out of place"
+            return VerificationFailed("SEQ_GAP", message)
         others = [(start + i, line) for i, line in enumerate(page[bad + 1 :], bad + 1)]
         if index == 0 and not any(self._proof(*other) for other in others[:1] + others[-1:]):
-            return "TREE_MISMATCH", "the entries do not make the tree that was signed"
-        return "ENTRY_CHANGED", f"entry {index} is not the one that was signed"
+            message = "the entries do not make the tree that was signed"
+            return VerificationFailed("TREE_MISMATCH", message)
+        return VerificationFailed("ENTRY_CHANGED", f"entry {index} is not the one that was signed")
 
 
 def _root(before: AuditState, lines: Sequence[bytes]) -> bytes:
