@@ -37,6 +37,7 @@ from credproof.verification.answer import (
     evidence_digest,
     sign_answer,
 )
+from credproof.verification.answer_entry import Asked, GivenEntry
 from credproof.verification.bundle import PolicyPin, TrustBundle
 from credproof.verification.consent import (
     Notice,
@@ -102,7 +103,9 @@ class Log:
         self.tree = Tree()
         self.lines: list[bytes] = []
 
-    def append(self, kind: str, actor: str, object_digest: bytes, *, time: int = NOW) -> int:
+    def append(
+        self, kind: str, actor: str, object_digest: bytes, *, time: int = NOW, fields=None
+    ) -> int:
         entry = Entry(
             seq=len(self.lines),
             time=time,
@@ -110,7 +113,7 @@ class Log:
             actor=actor,
             object=object_digest,
             salt=bytes(16),
-            fields={},
+            fields=fields or {},
             prev=entry_hash(self.lines[-1]) if self.lines else GENESIS_PREV,
         )
         return self.add(entry.to_line())
@@ -371,6 +374,7 @@ class World:
         evidence = case.evidence or evidence_digest(case.consent, tokens, bindings)
         token = sign_answer(signer or self.answerer, replace(case.answer, evidence=evidence))
         entry = {"kind": ENTRY_ANSWER, "actor": "lend", "object_digest": jws.token_id(token)}
+        entry["fields"] = self.entry_fields(case.answer)
         index = self.log.append(**{**entry, **case.entry})
         return AnswerBundle(
             answer=token,
@@ -383,6 +387,13 @@ class World:
             checkpoint=self.log.checkpoint(),
             kept=case.kept,
         )
+
+    def entry_fields(self, answer: Answer) -> dict[str, object]:
+        """What the log says of an answer."""
+        purpose = {policy.ref: policy.purpose for policy in self.policies}.get(answer.policy)
+        asked = Asked(answer.policy, purpose or "ORIGINATION", answer.case, answer.staff)
+        kind = answer.outcome.kind
+        return GivenEntry(asked, answer.consent, kind, bytes(32), bytes(32)).fields()
 
     def verify(self, bundle: AnswerBundle, *, trust: Trust | None = None, **changes: object):
         """Verify as the lender that pinned the bank's key."""

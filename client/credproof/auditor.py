@@ -7,33 +7,47 @@ with Auditor.open(Path("my-office")) as auditor:
 
 from __future__ import annotations
 
+import fcntl
+import os
+import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from credproof.base.errors import VerificationFailed
-from credproof.base.limits import ENTRIES_PAGE_MAX
+from credproof.auditing.evidence import RULES, Evidence, findings_json
+from credproof.auditing.following import Following, Seen
+from credproof.auditing.history import History
+from credproof.auditing.index import Index
+from credproof.base.encoding import canonical_json
+from credproof.base.errors import Conflict, VerificationFailed
+from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_ENTRIES_MAX
 from credproof.channel import call
+from credproof.history import fetch_version
 from credproof.home import Home, replace_file
-from credproof.log.audit import AuditReport, AuditState, LogAudit, parse_state
+from credproof.log.audit import AuditReport, AuditState, parse_state
 from credproof.log.checkpoint import (
     Checkpoint,
     VerifiedCheckpoint,
     parse_checkpoint,
-    verify_checkpoint,
 )
 from credproof.log.entry import Entry, parse_entry
 from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from credproof.log.note import parse_note
+from credproof.log.proof import TlogProof
 from credproof.log.witnessed import Witnessed
 from credproof.mirror import Mirror
+from credproof.pseudonyms import Pseudonyms
 from credproof.session import Session
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 from credproof.verification.anomaly import ENTRY_RAISED, Anomaly, parse_anomaly
+from credproof.verification.answer import SALT_BYTES, Reference
 from credproof.verification.audit_token import sign_audit_token
+from credproof.verification.log_rules import Finding
 from credproof.witnessing import Witnessing
 
 WITNESSED_NAME = "witnessed.checkpoint"
@@ -41,6 +55,10 @@ WITNESSED_NAME = "witnessed.checkpoint"
 STATE_NAME = "audited.json"
 CHECKPOINT_NAME = "newest.checkpoint"
 """The signed note of the last audit: what a service that lost everything must be measured by."""
+SEARCHES_NAME = "searches.jsonl"
+"""Why this auditor looked for persons: what the log has digests of."""
+INDEX_NAME = "audit.db"
+"""What was verified, to search in; may be deleted."""
 Progress = Callable[[int], None]
 
 
@@ -68,26 +86,17 @@ class Auditor(Session):
         super().__init__(home)
         self._stub = AuditServiceStub(self._channel)
 
-    def checkpoint(self) -> VerifiedCheckpoint:
-        """The newest checkpoint, signed by the log's pinned key.
-
-        Raises:
-            VerificationFailed: `BAD_SIGNATURE`, `OTHER_LOG`, `NO_KNOWN_SIGNATURE`.
-        """
-        note = call(self._stub.GetCheckpoint, pb.GetCheckpointRequest()).checkpoint
-        key = self.trust.log_key
-        return verify_checkpoint(note, key.name, [key])
-
     def lines(self, start: int, end: int) -> Iterator[bytes]:
         """The entries start … end - 1.
 
         Raises:
             VerificationFailed: `ENTRIES_MISSING` when the service gives fewer.
         """
-        for page in self._pages(start, end):
+        for page in self.pages(start, end):
             yield from page
 
-    def _pages(self, start: int, end: int) -> Iterator[Sequence[bytes]]:
+    def pages(self, start: int, end: int) -> Iterator[Sequence[bytes]]:
+        """The entries start … end - 1, in pages; as `lines`."""
         while start < end:
             request = pb.ListEntriesRequest(
                 start_index=start, limit=min(end - start, ENTRIES_PAGE_MAX)
@@ -97,6 +106,16 @@ class Auditor(Session):
                 raise VerificationFailed("ENTRIES_MISSING", f"the service holds back entry {start}")
             yield page
             start += len(page)
+
+    def inclusion(self, log_index: int, tree_size: int) -> tuple[bytes, ...]:
+        """What the service gives to prove that an entry is in the tree; nothing is verified."""
+        request = pb.GetInclusionProofRequest(log_index=log_index, tree_size=tree_size)
+        return tuple(call(self._stub.GetInclusionProof, request).hashes)
+
+    def consistency(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """What the service gives to prove that the log only grew; nothing is verified."""
+        request = pb.GetConsistencyProofRequest(old_tree_size=old_size, new_tree_size=new_size)
+        return tuple(call(self._stub.GetConsistencyProof, request).hashes)
 
     def trusted(self) -> AuditState:
         """Where the last audit of this auditor ended; the start of the log before the first."""
@@ -110,22 +129,28 @@ class Auditor(Session):
     ) -> AuditReport:
         """Audit the log up to its newest checkpoint, and keep how far it went.
 
-        `whole` reads from the first entry, otherwise from where the last audit ended.
+        `whole` reads from the first entry, otherwise from where the last audit ended. What is wrong
+        between entries is no error: `findings` has it.
 
         Raises:
-            Malformed, VerificationFailed: `LOG_SHRANK`, `LOG_FORKED`, `LOG_REPLACED`, or what
-                is wrong with which entry.
+            LogFault: `LOG_SHRANK`, `LOG_FORKED`, `SEQ_GAP`, `ENTRY_CHANGED`, `TREE_MISMATCH`, with
+                files that show it.
+            Malformed, VerificationFailed: `LOG_REPLACED`, `REGISTRY_WITHHELD`, or what is wrong
+                with which entry under the log's own signature.
+            Conflict: `AUDIT_BUSY`.
         """
-        checkpoint = self.checkpoint()
-        seen = self._seen()
-        if seen is not None and seen.origin != checkpoint.origin:
-            report = self._verify_continued(seen, checkpoint, progress)
-        else:
-            trusted = self.trusted()
-            audit = LogAudit(None if whole else trusted, trusted=trusted)
-            report = self._read(audit, checkpoint, progress)
-        replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
-        replace_file(self._home.folder / CHECKPOINT_NAME, checkpoint.note)
+        with self._locked():
+            checkpoint, seen = self.checkpoint(), self._seen()
+            moved = seen is not None and seen.checkpoint.origin != checkpoint.origin
+            with self.index() as index:
+                following = self._following(index, checkpoint, seen)
+                following.require_continued()
+                if not (whole or moved):
+                    report = following.run(self.trusted(), progress)
+            if whole or moved:
+                report = self._verify_anew(checkpoint, seen if moved else None, progress)
+            replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
+            replace_file(self._home.folder / CHECKPOINT_NAME, checkpoint.note)
         return report
 
     def witnessed(self, audited: VerifiedCheckpoint) -> tuple[VerifiedCheckpoint, Witnessed] | None:
@@ -141,6 +166,93 @@ class Auditor(Session):
             self.verify_consistency(old, new)
             replace_file(self._home.folder / WITNESSED_NAME, found[0].note)
         return found
+
+    def _verify_anew(
+        self, checkpoint: VerifiedCheckpoint, moved: Seen | None, progress: Progress
+    ) -> AuditReport:
+        """Read all of it into a new index, which then takes the place of the one that is there."""
+        fresh = self._home.folder / f"{INDEX_NAME}.new"
+        for path in (fresh, *(fresh.with_name(fresh.name + end) for end in ("-wal", "-shm"))):
+            path.unlink(missing_ok=True)
+        trusted = AuditState() if moved else self.trusted()
+        with Index(fresh) as index:
+            report = self._following(index, checkpoint, moved).run(trusted, progress)
+        if moved is not None:
+            self._require_told(report, moved.checkpoint, checkpoint)
+        fresh.replace(self._home.folder / INDEX_NAME)
+        return report
+
+    def _following(
+        self, index: Index, checkpoint: VerifiedCheckpoint, seen: Seen | None
+    ) -> Following:
+        bundle = self.trust.bundle
+        return Following(
+            self, index, self.history(), checkpoint, [bundle.log_vkey, *bundle.old_logs], seen
+        )
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self._home.folder / "audit.lock").open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                message = "another audit is at work in this home"
+                raise Conflict("AUDIT_BUSY", message) from error
+            yield
+
+    def index(self) -> Index:
+        """What was verified so far, to search in; close it after use."""
+        return Index(self._home.folder / INDEX_NAME)
+
+    def history(self) -> History:
+        """The history of the registry, of which what is new is fetched."""
+        root = self._home.settings.root
+        fetch = partial(fetch_version, self._channel, root=root)
+        return History(self._home.folder, root, fetch)
+
+    def search_person(self, subject_id: str, *, reason: str) -> frozenset[int]:
+        """The log indexes of what concerns one person (`scheme:value`): the id is never sent.
+
+        The search is logged before it is answered; the reason and its salt are kept here.
+
+        Raises:
+            Malformed: `BAD_SUBJECT_ID`, `BAD_REFERENCE`, `LIMIT_EXCEEDED`.
+            CredproofError: as `Pseudonyms.identify`.
+        """
+        why = Reference(reason, secrets.token_bytes(SALT_BYTES))
+        digest = why.digest  # a reason that cannot be kept costs no evaluation
+        with Pseudonyms(self._home, self._channel, self.trust) as pseudonyms:
+            sub = pseudonyms.identify(subject_id).sub
+        request = pb.SearchPersonRequest(sub=sub, reason_digest=digest)
+        reply = call(self._stub.SearchPerson, request)
+        kept = {
+            "log_index": reply.searched_index,
+            "reason": why.text,
+            "salt": why.salt.hex(),
+            "time": int(time.time()),
+        }
+        append_private(self._home.folder / SEARCHES_NAME, canonical_json(kept) + b"\n")
+        return frozenset(reply.log_indexes)
+
+    def finding_evidence(self, findings: Sequence[Finding]) -> Mapping[str, bytes]:
+        """Files that show broken rules: the entries, each with its proof in the log.
+
+        Raises:
+            VerificationFailed: `BAD_INCLUSION_PROOF`, and as `checkpoint`.
+        """
+        checkpoint, evidence = self.checkpoint(), Evidence()
+        evidence.add_checkpoints(None, checkpoint.note, [self.trust.bundle.log_vkey])
+        evidence.add("findings.json", findings_json(findings), "The rules that are broken.")
+        indexes = {i for f in findings for i in (f.log_index, *f.shown_by)}
+        with self.index() as index:
+            for log_index in sorted(indexes)[:EVIDENCE_ENTRIES_MAX]:
+                line = index.line(log_index)
+                assert line is not None, "a finding names entries that were read"
+                hashes = self.verify_inclusion(leaf_hash(line), log_index, checkpoint)
+                proof = TlogProof(log_index, hashes, checkpoint.note)
+                evidence.add_entry(log_index, "logged", line, proof)
+        says = f"{len(findings)} rules between entries are broken"
+        return evidence.finish("RULE_BROKEN", says, RULES)
 
     def export(self, folder: Path, *, progress: Progress = lambda _count: None) -> Mirror:
         """Copy the log into static files (C2SP tlog-tiles), or bring a copy up to date.
@@ -160,27 +272,18 @@ class Auditor(Session):
         mirror.finish(checkpoint)
         return mirror
 
-    def _read(
-        self, audit: LogAudit, checkpoint: VerifiedCheckpoint, progress: Progress
-    ) -> AuditReport:
-        for page in self._pages(audit.size, checkpoint.tree_size):
-            audit.feed_page(page)
-            progress(len(page))
-        return audit.finish(checkpoint)
-
-    def _seen(self) -> Checkpoint | None:
+    def _seen(self) -> Seen | None:
         """The checkpoint of the last audit, as it was verified then."""
         try:
             note = (self._home.folder / CHECKPOINT_NAME).read_bytes()
         except FileNotFoundError:
             return None
-        return parse_checkpoint(parse_note(note).text)
+        return Seen(parse_checkpoint(parse_note(note).text), note)
 
-    def _verify_continued(
-        self, seen: Checkpoint, checkpoint: VerifiedCheckpoint, progress: Progress
-    ) -> AuditReport:
+    def _require_told(
+        self, report: AuditReport, seen: Checkpoint, checkpoint: VerifiedCheckpoint
+    ) -> None:
         """The log has another origin than before: it must say so, and what it lost."""
-        report = self._read(LogAudit(), checkpoint, progress)
         ends = [c for c in report.continued if c.origin == seen.origin]
         if not ends or ends[0].tree_size < seen.tree_size:
             raise VerificationFailed(
@@ -188,12 +291,8 @@ class Auditor(Session):
             )
         if ends[0].log_index >= seen.tree_size:
             size = checkpoint.tree_size
-            request = pb.GetConsistencyProofRequest(
-                old_tree_size=seen.tree_size, new_tree_size=size
-            )
-            proof = tuple(call(self._stub.GetConsistencyProof, request).hashes)
+            proof = self.consistency(seen.tree_size, size)
             verify_consistency(seen.tree_size, seen.root_hash, size, checkpoint.root_hash, proof)
-        return report
 
     def anomalies(
         self, since: int = 0, *, progress: Progress = lambda _count: None
@@ -240,8 +339,7 @@ class Auditor(Session):
         Raises:
             VerificationFailed: `BAD_INCLUSION_PROOF`.
         """
-        request = pb.GetInclusionProofRequest(log_index=log_index, tree_size=checkpoint.tree_size)
-        proof = tuple(call(self._stub.GetInclusionProof, request).hashes)
+        proof = self.inclusion(log_index, checkpoint.tree_size)
         verify_inclusion(leaf, log_index, checkpoint.tree_size, proof, checkpoint.root_hash)
         return proof
 
@@ -251,8 +349,14 @@ class Auditor(Session):
         Raises:
             VerificationFailed: `BAD_CONSISTENCY_PROOF`.
         """
-        request = pb.GetConsistencyProofRequest(
-            old_tree_size=old.tree_size, new_tree_size=new.tree_size
-        )
-        proof = tuple(call(self._stub.GetConsistencyProof, request).hashes)
+        proof = self.consistency(old.tree_size, new.tree_size)
         verify_consistency(old.tree_size, old.root_hash, new.tree_size, new.root_hash, proof)
+
+
+def append_private(path: Path, line: bytes) -> None:
+    """Add a line to a file that only its owner can read; on disk on return."""
+    descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())

@@ -22,7 +22,9 @@ from credproof.base.errors import Conflict, Malformed, VerificationFailed
 from credproof.base.limits import CHAIN_HEADS_MAX, CLOCK_SKEW_S
 from credproof.base.members import Members
 from credproof.channel import call
+from credproof.history import fetch_history
 from credproof.home import Home
+from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.pseudonyms import Pseudonyms
 from credproof.records.mapping import Record
 from credproof.records.outbox import Outbox
@@ -35,6 +37,7 @@ from credproof.v1 import attestation_service_pb2 as pb
 from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
 from credproof.verification.bundle import RelyingParty
 from credproof.verification.document import POSSESSION, Signature, verify_document
+from credproof.verification.registry import ListedKey, keys_of
 
 KEY_BINDING = "key-binding/1"
 POSSESSION_AGE_MAX_S = 600
@@ -113,6 +116,21 @@ class Provider(Session):
         self._pseudonyms.close()
         super().close()
         self._outbox.close()
+
+    def registered_keys(
+        self, progress: Progress = lambda _count: None
+    ) -> tuple[Sequence[ListedKey], VerifiedCheckpoint]:
+        """Every key that the registry ever listed for this provider, in its whole history.
+
+        Each version is proved to be the one that the log names, up to the newest checkpoint.
+
+        Raises:
+            VerificationFailed: as `fetch_history` and `checkpoint`.
+        """
+        checkpoint, newest = self.checkpoint(), self.trust.bundle.version
+        root = self._home.settings.root
+        history = fetch_history(self._channel, newest, checkpoint, root, progress)
+        return keys_of(self.id, history), checkpoint
 
     def pseudonyms(self, subjects: Sequence[SubjectId]) -> list[bytes]:
         """The pseudonyms of these ids, in order. Holders of the key see blinded elements only.

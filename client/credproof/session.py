@@ -11,7 +11,10 @@ import grpc
 from credproof.base.closing import Closing
 from credproof.channel import TIMEOUT_S, call, connect
 from credproof.home import Home
+from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.v1 import audit_service_pb2 as audit_pb
 from credproof.v1 import registry_service_pb2 as pb
+from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.trust import Trust
 from credproof.wire import trust as trust_wire
@@ -37,6 +40,16 @@ class Session(Closing):
     def close(self) -> None:
         """Let go of the connection."""
         self._channel.close()
+
+    def checkpoint(self) -> VerifiedCheckpoint:
+        """The newest checkpoint, signed by the log's pinned key.
+
+        Raises:
+            VerificationFailed: `BAD_SIGNATURE`, `OTHER_LOG`, `NO_KNOWN_SIGNATURE`.
+        """
+        stub, key = AuditServiceStub(self._channel), self.trust.log_key
+        note = call(stub.GetCheckpoint, audit_pb.GetCheckpointRequest()).checkpoint
+        return verify_checkpoint(note, key.name, [key])
 
     @property
     def id(self) -> str:

@@ -16,10 +16,12 @@ from credproof.base.jws import TRUST, parse, token_id
 from credproof.base.limits import TRUST_BYTES_MAX
 from credproof.log.entry import Entry, parse_entry
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
-from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION, parse_answer
+from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION, Answer, parse_answer
+from credproof.verification.answer_entry import parse_given
 from credproof.verification.consent import verify_consent
 from credproof.verification.document import PAUSE, RESUMPTION, Kind
 from credproof.verification.pausing import verify_pause
+from credproof.verification.registry import ENTRY_CHANGED
 from credproof.verification.trust import Trust
 from credproof.wire import answer as answer_wire
 from sqlalchemy import Row
@@ -29,7 +31,6 @@ from credproof_server.service import (
     consents,
     ingest,
     pausing,
-    registry,
     withdrawals,
 )
 from credproof_server.service.core import chain_id
@@ -166,6 +167,7 @@ def answer(row: Row[Any], context: Context) -> None:
     if (entry.object, entry.actor) != (token_id(bundle.answer), row.lender):
         raise differs()
     _, said = parse_answer(bundle.answer)
+    _require_said(entry, said, context)
     asked = answering.Ask(
         lender=row.lender,
         request_id=said.request_id,
@@ -182,10 +184,20 @@ def answer(row: Row[Any], context: Context) -> None:
         raise differs()
 
 
+def _require_said(entry: Entry, said: Answer, context: Context) -> None:
+    """The entry says of an answer what the answer says, and is tagged for its borrower."""
+    given = parse_given(entry)
+    policy = context.trust.policies.get(said.policy)
+    if policy is None or not given.is_of(said, policy.purpose):
+        raise differs()
+    if context.key(said.sub).tag(entry.salt) != given.tag:
+        raise differs()
+
+
 def trust_bundle(row: Row[Any], context: Context) -> None:
     """The trust bundle is the one that was logged under its version."""
     token = parse(row.token.decode("ascii"), TRUST, limit=TRUST_BYTES_MAX)
-    entry = context.entry(row.log_index, registry.ENTRY_CHANGED)
+    entry = context.entry(row.log_index, ENTRY_CHANGED)
     logged = (entry.object, entry.fields.get("version"))
     if logged != (token.id, row.version) or token.claims.get("version") != row.version:
         raise differs()
@@ -235,7 +247,7 @@ ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "pause": (pausing.ENTRY_PAUSED, pause),
     "resumption": (pausing.ENTRY_RESUMED, resumption),
     "answer": (ENTRY_ANSWER, answer),
-    "trust bundle": (registry.ENTRY_CHANGED, trust_bundle),
+    "trust bundle": (ENTRY_CHANGED, trust_bundle),
     "anomaly": (ENTRY_RAISED, anomaly),
 }
 """What is stored: the kind of log entry that each row belongs to, and how it is checked."""

@@ -13,8 +13,10 @@ from credproof.base.errors import CredproofError
 from credproof.verification.answer import (
     ENTRY_ANSWER,
     ENTRY_ATTESTATION,
+    Answer,
     AnswerBundle,
     evidence_digest,
+    parse_answer,
 )
 
 from tests.adversary.mutation import mutated
@@ -36,9 +38,18 @@ def test_no_changed_answer_is_accepted_though_the_operator_signs_and_logs_it(val
         if not isinstance(changed, dict) or changed == claims_of(honest.answer, jws.ANSWER):
             continue
         token = jws.sign(world.answerer, jws.ANSWER, changed)
-        index = world.log.append(ENTRY_ANSWER, "lend", jws.token_id(token))
+        fields = said_of(world, token, case.answer)
+        index = world.log.append(ENTRY_ANSWER, "lend", jws.token_id(token), fields=fields)
         with pytest.raises(CredproofError):
             world.verify(relogged(world, replace(honest, answer=token), index))
+
+
+def said_of(world: World, token: str, honest: Answer) -> dict[str, object]:
+    """What the log says of a changed answer: the same as itself, where it can be read."""
+    try:
+        return world.entry_fields(parse_answer(token)[1])
+    except CredproofError:
+        return world.entry_fields(honest)
 
 
 def relogged(world: World, bundle: AnswerBundle, index: int) -> AnswerBundle:

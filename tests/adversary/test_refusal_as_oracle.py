@@ -3,6 +3,8 @@ and the same for every figure, for a missing one, and for whoever is asked about
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from credproof.base.errors import CredproofError
 from credproof.records.asks import Ask
@@ -10,6 +12,7 @@ from credproof.records.asks import Ask
 from tests.adversary.guessing import SHARE, Attacker, promise, publish_all, share
 from tests.world import GOOD
 
+TOLD = ("case", "consent", "policy", "purpose", "reason", "staff")
 FIGURES = [None, 0, 4000, 7000]
 FIRST = share("oracle-first", 7000, narrowest=promise(5))
 SECOND = share("oracle-second", 4000, narrowest=promise(4))
@@ -51,13 +54,17 @@ def test_in_a_batch_it_is_the_same_and_the_log_tells_no_more(running, lender):
     refused = [refusal(item) for item in results if isinstance(item, CredproofError)]
     assert len(refused) == len(FIGURES)
     assert len(set(refused)) == 1
-    assert logged(running, len(asks)) == {'{"reason":"TOO_NARROW"}'}
+    found = logged(running, len(asks))
+    assert len(found) == len(FIGURES)
+    assert {tuple(sorted(fields)) for fields in found} == {TOLD}
+    assert {(fields["reason"], fields["policy"]["id"]) for fields in found} == {
+        ("TOO_NARROW", SECOND.id)
+    }
 
 
-def logged(running, count: int) -> set[str]:
+def logged(running, count: int) -> list[dict]:
     """What the newest entries say of refusals."""
     with running.world.auditor() as auditor:
         size = auditor.checkpoint().tree_size
-        lines = [bytes(line).decode() for line in auditor.lines(size - count, size)]
-    found = [line for line in lines if '"kind":"answer.refused"' in line]
-    return {line.partition('"fields":')[2].partition(',"kind"')[0] for line in found}
+        lines = [json.loads(line) for line in auditor.lines(size - count, size)]
+    return [line["fields"] for line in lines if line["kind"] == "answer.refused"]

@@ -23,6 +23,7 @@ DENIED = {
     ("borrowers", "/credproof.v1.RegistryService/PublishTrustBundle"),
     ("custodian", "/grpc.health.v1.Health/List"),
     ("borrowers", "/credproof.v1.RegistryService/LiftThrottle"),
+    ("borrowers", "/credproof.v1.RegistryService/GetTrustVersion"),
 }
 """Served as part of a service whose other methods have rows; the guard refuses them to all."""
 

@@ -21,7 +21,7 @@ class Room(NamedTuple):
 
 
 CORE = "base log attestation verification"
-KIT = f"{CORE} v1 wire standard records home mirror channel session"
+KIT = f"{CORE} v1 wire standard records home mirror channel session history"
 SDK = "provider lender borrower auditor"
 
 EFFECTS = (
@@ -52,14 +52,16 @@ CLIENT_ROOMS = {
     "home": Room(f"{CORE} wire custody"),
     "channel": Room(f"{CORE} v1 wire home"),
     "session": Room(f"{CORE} v1 wire home channel"),
+    "history": Room(f"{CORE} v1 wire channel"),
     "pseudonyms": Room(f"{CORE} v1 home channel"),
     "witnessing": Room(f"{CORE} v1 wire channel"),
     "submission": Room(f"{KIT} pseudonyms"),
     "provider": Room(f"{KIT} pseudonyms submission"),
     "lender": Room(f"{KIT} pseudonyms witnessing"),
     "borrower": Room(KIT),
-    "auditor": Room(f"{KIT} witnessing"),
-    "cli": Room(f"{KIT} pseudonyms witnessing submission {SDK}"),
+    "auditing": Room(KIT),
+    "auditor": Room(f"{KIT} pseudonyms witnessing auditing"),
+    "cli": Room(f"{KIT} pseudonyms witnessing submission auditing {SDK}"),
     "page": Room(f"{KIT} borrower cli web"),
 }
 """From the ground up: a row names only rows above it."""

@@ -164,4 +164,5 @@ async def test_the_refusal_is_the_same_whatever_the_figure_is(asking, core, shar
         "with the answers before it would tell more exactly than a policy promises",
         None,
     )
-    assert set(parse_json(last_line(core))["fields"]) == {"reason"}
+    told_of = {"case", "consent", "policy", "purpose", "reason", "staff"}
+    assert set(parse_json(last_line(core))["fields"]) == told_of

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from credproof.attestation.ladder import Condition
+from credproof.base.encoding import b64url
 from credproof.base.errors import CredproofError
 from credproof.base.keys import DatedKey
 from credproof.log.entry import Entry, parse_entry
@@ -25,6 +26,8 @@ from tests.world import (
     seed_of,
     signer_of,
 )
+
+OTHER_DIGEST = b64url(seed_of("other"))
 
 
 @pytest.fixture
@@ -356,6 +359,23 @@ def test_8_an_entry_that_says_something_else_is_refused(world, entry):
     case = world.case()
     case.entry = entry
     refused(world, world.finish(case), step=8, reason="OTHER_ENTRY")
+
+
+@pytest.mark.parametrize("member", ["case", "consent", "outcome", "policy", "purpose", "staff"])
+def test_8_an_entry_that_tells_the_auditor_something_else_of_the_answer_is_refused(world, member):
+    other = {"outcome": "REFER", "purpose": "REVIEW"}
+    case = world.case()
+    fields = world.entry_fields(case.answer)
+    policy = {**fields["policy"], "version": 9}
+    value = {**other, "policy": policy}.get(member, OTHER_DIGEST)
+    case.entry = {"fields": fields | {member: value}}
+    refused(world, world.finish(case), step=8, reason="OTHER_ENTRY")
+
+
+def test_8_an_entry_that_tells_the_auditor_nothing_of_the_answer_is_refused(world):
+    case = world.case()
+    case.entry = {"fields": {"note": "nothing"}}
+    refused(world, world.finish(case), step=8, reason="BAD_MEMBER")
 
 
 def test_8_a_truncated_inclusion_proof_is_refused(world):

@@ -46,6 +46,12 @@ ASK_ITEMS_MAX: Final = 64
 """Questions in one call: their answers, about 10 KiB each, stay far under one message."""
 CHAIN_HEADS_MAX: Final = 1000
 """Accounts in one question for chain heads."""
+FINDING_ENTRIES_MAX: Final = 32
+"""Earlier log entries that a broken rule names: enough to show it, whatever was done how often."""
+PERSON_ENTRIES_MAX: Final = 10_000
+"""Log entries about one person in one search: more than a life brings, and a reply that fits."""
+EVIDENCE_ENTRIES_MAX: Final = 1000
+"""Log entries in one package of evidence: a directory that a person can still look through."""
 ENTRIES_PAGE_MAX: Final = 1000
 """Log entries in one page."""
 LADDER_RUNGS_MAX: Final = 32

@@ -81,6 +81,7 @@ NEXT: Final[Mapping[str, str]] = {
     "UNKNOWN_RELYING_PARTY": "the operator names the page: credproof passkeys DIR RP-ID ORIGIN",
     # The log is not what it was.
     **dict.fromkeys(("LOG_FORKED", "LOG_SHRANK", "LOG_REPLACED", "TREE_MISMATCH"), _EVIDENCE),
+    **dict.fromkeys(("ENTRY_CHANGED", "OTHER_TRUST", "REGISTRY_WITHHELD"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
@@ -107,6 +108,9 @@ NEXT: Final[Mapping[str, str]] = {
     ),
     "KEY_NOT_OPENED": "put the right key-encryption key into DIR/kek or CREDPROOF_KEK",
     "OUTBOX_DAMAGED": "copy outbox.db back from a backup of your home; see that its disk has room",
+    "AUDIT_BUSY": "wait until the other credproof audit command has ended",
+    "INDEX_DAMAGED": "delete audit.db, and run credproof audit verify: it is made anew",
+    "BAD_MONTH": "write it like --month 2026-11",
     "OUTBOX_BUSY": "wait until the other credproof provider command has ended",
     **dict.fromkeys(("LOG_DAMAGED", "DATABASE_DAMAGED", "KEY_MISSING", "NO_TRUST"), _RESTORE),
 }

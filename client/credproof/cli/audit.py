@@ -9,9 +9,14 @@ from typing import Annotated
 
 import typer
 
+from credproof.auditing.evidence import findings_json
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
+from credproof.base.encoding import parse_own_json
+from credproof.cli import searching
+from credproof.cli.following import follow, print_findings
 from credproof.cli.output import (
     EXIT_CODES,
+    FAILED,
     HomeOption,
     JsonOption,
     out,
@@ -23,9 +28,13 @@ from credproof.log.audit import AuditReport
 from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.entry import Entry
 from credproof.log.witnessed import Witnessed
+from credproof.verification.log_rules import Finding
 from credproof.verification.report import witness_report, witness_text
 
 app = typer.Typer(help="For compliance officers: verify the log, read it.", no_args_is_help=True)
+app.command(epilog=EXIT_CODES)(follow)
+app.command("search", epilog=EXIT_CODES)(searching.find)
+app.command("report", epilog=EXIT_CODES)(searching.monthly)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -39,9 +48,10 @@ def verify(
     """Verify the audit log up to its newest checkpoint.
 
     Checks the checkpoint's signature, every entry's place in the hash chain, that times never
-    go back, and that the entries make the tree that was signed. Remembers how far it went in
-    audited.json and newest.checkpoint in your home, and keeps in witnessed.checkpoint what
-    witnesses cosigned last; keep all three. Needs the service.
+    go back, that the entries make the tree that was signed, and that what they say fits together
+    (no answer without a consent, and so on). Remembers how far it went in audited.json and
+    newest.checkpoint in your home, and keeps in witnessed.checkpoint what witnesses cosigned last;
+    keep all three, and registry/. It fills audit.db, which audit search reads. Needs the service.
 
     \b
     Example:
@@ -50,11 +60,22 @@ def verify(
     bar = progress_bar("verifying", None, hidden=as_json)
     with Auditor.open(home) as auditor, bar as advance:
         report = auditor.verify(whole=whole, progress=advance)
+        with auditor.index() as index:
+            findings = index.findings(untold=True)
+            index.mark_told()
         witnesses = auditor.witnessed(report.checkpoint)
         asked = auditor.trust.quorum.needed is not None
     if as_json:
-        print_json(_summary(report) | {"witnessed": _witnessed(witnesses)})
-        return
+        print_json(_summary(report, findings) | {"witnessed": _witnessed(witnesses)})
+    else:
+        _print_report(report)
+        _print_witnesses(witnesses, asked=asked)
+        print_findings(findings)
+    if findings:
+        raise typer.Exit(FAILED)
+
+
+def _print_report(report: AuditReport) -> None:
     checkpoint = report.checkpoint
     out.print(f"Log:         {checkpoint.origin}")
     out.print(f"Entries:     {checkpoint.tree_size}, of which {report.entries_read} read now")
@@ -64,19 +85,24 @@ def verify(
     for found in report.continued:
         lost = f"entries {found.log_index} to {found.tree_size - 1} of it were lost"
         out.print(f"Continues:   {found.origin}: {lost}")
-    out.print("Verified:    signature, hash chain, times, Merkle tree")
+    out.print("Verified:    signature, hash chain, times, Merkle tree, rules between entries")
+
+
+def _print_witnesses(
+    witnesses: tuple[VerifiedCheckpoint, Witnessed] | None, *, asked: bool
+) -> None:
     if witnesses is None:
         out.print(f"Not shown:   witnesses ({'pending' if asked else 'none'})")
-    else:
-        size, told = witnesses[0].tree_size, witness_text(witnesses[1])
-        out.print(f"Witnessed:   {size} entries, by {told}", markup=False)
+        return
+    size, told = witnesses[0].tree_size, witness_text(witnesses[1])
+    out.print(f"Witnessed:   {size} entries, by {told}", markup=False)
 
 
 def _witnessed(found: tuple[VerifiedCheckpoint, Witnessed] | None) -> dict[str, object] | None:
     return None if found is None else {"size": found[0].tree_size, **witness_report(found[1])}
 
 
-def _summary(report: AuditReport) -> dict[str, object]:
+def _summary(report: AuditReport, findings: Sequence[Finding]) -> dict[str, object]:
     checkpoint = report.checkpoint
     return {
         "origin": checkpoint.origin,
@@ -88,6 +114,7 @@ def _summary(report: AuditReport) -> dict[str, object]:
             {"origin": c.origin, "log_index": c.log_index, "tree_size": c.tree_size}
             for c in report.continued
         ],
+        "findings": parse_own_json(findings_json(findings)),
         "chain_ok": True,
         "tree_ok": True,
     }

@@ -58,6 +58,11 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
+def plain(text: object) -> str:
+    """A text from elsewhere as it may be printed: nothing in it steers a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+
+
 def read_file(path: Path) -> bytes:
     """The content of a file that the user named.
 

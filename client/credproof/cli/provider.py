@@ -13,6 +13,7 @@ import typer
 from credproof.borrower import make_pass
 from credproof.cli.output import (
     EXIT_CODES,
+    FAILED,
     USAGE,
     HomeOption,
     JsonOption,
@@ -30,6 +31,7 @@ from credproof.provider import Provider, SubmitReport, WithdrawReport
 from credproof.records.mapping import parse_mapping
 from credproof.records.reader import count_rows, read_records
 from credproof.verification.acceptance import sign_acceptance
+from credproof.verification.registry import ListedKey
 
 app = typer.Typer(
     help="For data providers: submit and withdraw records, bind borrowers' keys.",
@@ -280,3 +282,59 @@ def fingerprint(home: HomeOption = Path()) -> None:
     Tell it to lenders by another way than through the operator. Needs no network.
     """
     out.print(Home(home).signer.public.kid)
+
+
+@app.command(epilog=EXIT_CODES)
+def watch(
+    home: HomeOption = Path(),
+    known: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Fingerprint of a key that you had before; repeat it."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """See every key that the registry ever listed in your name; a strange one ends with code 1.
+
+    Reads all versions of the trust bundle and proves each to be the one that the log names. Whoever
+    lists a key for you can sign attestations as you: run this daily. Your own key is in your
+    home. Needs the service. Writes nothing.
+
+    \b
+    Example:
+      credproof provider watch --home bank
+    """
+    mine = {Home(home).signer.public.kid, *(known or [])}
+    with Provider.open(home) as provider:
+        with progress_bar("versions", provider.trust.bundle.version, hidden=as_json) as advance:
+            keys, checkpoint = provider.registered_keys(advance)
+        versions = provider.trust.bundle.version
+    strange = [item for item in keys if item.key.public.kid not in mine]
+    if as_json:
+        listed = [_listed_key(item, item not in strange) for item in keys]
+        print_json({"keys": listed, "log_size": checkpoint.tree_size, "versions": versions})
+    else:
+        for item in keys:
+            word = "STRANGE" if item in strange else "yours  "
+            since = f"since version {item.version}, log entry {item.log_index}"
+            out.print(f"{word}   {item.key.public.kid}  {since}")
+        out.print(f"Versions:  {versions}, each proved to be in the log")
+    if strange:
+        err.print(
+            "error: the registry lists a key in your name that you do not know\n"
+            "next:  have the operator suspend you, and tell your lenders; if the key was yours"
+            " once, name it by --known"
+        )
+        raise typer.Exit(FAILED)
+
+
+def _listed_key(item: ListedKey, is_yours: bool) -> dict[str, object]:
+    """A key as JSON; times are whole seconds."""
+    return {
+        "fingerprint": item.key.public.kid,
+        "from": item.key.not_before,
+        "log_index": item.log_index,
+        "time": item.time,
+        "until": item.key.not_after,
+        "version": item.version,
+        "yours": is_yours,
+    }

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n credproof/v1/audit_service.proto\x12\x0c\x63redproof.v1\")\n\x14GetCheckpointRequest\x12\x11\n\twitnessed\x18\x01 \x01(\x08\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"8\n\x12ListEntriesRequest\x12\x13\n\x0bstart_index\x18\x01 \x01(\x03\x12\r\n\x05limit\x18\x02 \x01(\x05\"$\n\x13ListEntriesResponse\x12\r\n\x05lines\x18\x01 \x03(\x0c\"@\n\x18GetInclusionProofRequest\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x12\x11\n\ttree_size\x18\x02 \x01(\x03\"+\n\x19GetInclusionProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"J\n\x1aGetConsistencyProofRequest\x12\x15\n\rold_tree_size\x18\x01 \x01(\x03\x12\x15\n\rnew_tree_size\x18\x02 \x01(\x03\"-\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\x32\x8e\x03\n\x0c\x41uditService\x12X\n\rGetCheckpoint\x12\".credproof.v1.GetCheckpointRequest\x1a#.credproof.v1.GetCheckpointResponse\x12R\n\x0bListEntries\x12 .credproof.v1.ListEntriesRequest\x1a!.credproof.v1.ListEntriesResponse\x12\x64\n\x11GetInclusionProof\x12&.credproof.v1.GetInclusionProofRequest\x1a\'.credproof.v1.GetInclusionProofResponse\x12j\n\x13GetConsistencyProof\x12(.credproof.v1.GetConsistencyProofRequest\x1a).credproof.v1.GetConsistencyProofResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n credproof/v1/audit_service.proto\x12\x0c\x63redproof.v1\")\n\x14GetCheckpointRequest\x12\x11\n\twitnessed\x18\x01 \x01(\x08\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"8\n\x12ListEntriesRequest\x12\x13\n\x0bstart_index\x18\x01 \x01(\x03\x12\r\n\x05limit\x18\x02 \x01(\x05\"$\n\x13ListEntriesResponse\x12\r\n\x05lines\x18\x01 \x03(\x0c\"9\n\x13SearchPersonRequest\x12\x0b\n\x03sub\x18\x01 \x01(\x0c\x12\x15\n\rreason_digest\x18\x02 \x01(\x0c\"C\n\x14SearchPersonResponse\x12\x13\n\x0blog_indexes\x18\x01 \x03(\x03\x12\x16\n\x0esearched_index\x18\x02 \x01(\x03\"@\n\x18GetInclusionProofRequest\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x12\x11\n\ttree_size\x18\x02 \x01(\x03\"+\n\x19GetInclusionProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"J\n\x1aGetConsistencyProofRequest\x12\x15\n\rold_tree_size\x18\x01 \x01(\x03\x12\x15\n\rnew_tree_size\x18\x02 \x01(\x03\"-\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\x32\xe5\x03\n\x0c\x41uditService\x12X\n\rGetCheckpoint\x12\".credproof.v1.GetCheckpointRequest\x1a#.credproof.v1.GetCheckpointResponse\x12R\n\x0bListEntries\x12 .credproof.v1.ListEntriesRequest\x1a!.credproof.v1.ListEntriesResponse\x12U\n\x0cSearchPerson\x12!.credproof.v1.SearchPersonRequest\x1a\".credproof.v1.SearchPersonResponse\x12\x64\n\x11GetInclusionProof\x12&.credproof.v1.GetInclusionProofRequest\x1a\'.credproof.v1.GetInclusionProofResponse\x12j\n\x13GetConsistencyProof\x12(.credproof.v1.GetConsistencyProofRequest\x1a).credproof.v1.GetConsistencyProofResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,14 +39,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTENTRIESREQUEST']._serialized_end=194
   _globals['_LISTENTRIESRESPONSE']._serialized_start=196
   _globals['_LISTENTRIESRESPONSE']._serialized_end=232
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=234
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=298
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=300
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=343
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=345
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=419
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=421
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=466
-  _globals['_AUDITSERVICE']._serialized_start=469
-  _globals['_AUDITSERVICE']._serialized_end=867
+  _globals['_SEARCHPERSONREQUEST']._serialized_start=234
+  _globals['_SEARCHPERSONREQUEST']._serialized_end=291
+  _globals['_SEARCHPERSONRESPONSE']._serialized_start=293
+  _globals['_SEARCHPERSONRESPONSE']._serialized_end=360
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=362
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=426
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=428
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=471
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=473
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=547
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=549
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=594
+  _globals['_AUDITSERVICE']._serialized_start=597
+  _globals['_AUDITSERVICE']._serialized_end=1082
 # @@protoc_insertion_point(module_scope)

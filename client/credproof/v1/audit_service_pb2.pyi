@@ -103,6 +103,56 @@ class ListEntriesResponse(_message.Message):
 Global___ListEntriesResponse: _TypeAlias = ListEntriesResponse  # noqa: Y015
 
 @_typing.final
+class SearchPersonRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUB_FIELD_NUMBER: _builtins.int
+    REASON_DIGEST_FIELD_NUMBER: _builtins.int
+    sub: _builtins.bytes
+    """The borrower's pseudonym."""
+    reason_digest: _builtins.bytes
+    """The salted digest of the auditor's reason, which the auditor keeps."""
+    def __init__(
+        self,
+        *,
+        sub: _builtins.bytes = ...,
+        reason_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason_digest", b"reason_digest", "sub", b"sub"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchPersonRequest: _TypeAlias = SearchPersonRequest  # noqa: Y015
+
+@_typing.final
+class SearchPersonResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_INDEXES_FIELD_NUMBER: _builtins.int
+    SEARCHED_INDEX_FIELD_NUMBER: _builtins.int
+    searched_index: _builtins.int
+    """The index of the entry that logs this search."""
+    @_builtins.property
+    def log_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The indexes of the entries, rising. The newest, when there are too many."""
+
+    def __init__(
+        self,
+        *,
+        log_indexes: _abc.Iterable[_builtins.int] | None = ...,
+        searched_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_indexes", b"log_indexes", "searched_index", b"searched_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchPersonResponse: _TypeAlias = SearchPersonResponse  # noqa: Y015
+
+@_typing.final
 class GetInclusionProofRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -45,6 +45,11 @@ class AuditServiceStub:
                 request_serializer=credproof_dot_v1_dot_audit__service__pb2.ListEntriesRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_audit__service__pb2.ListEntriesResponse.FromString,
                 _registered_method=True)
+        self.SearchPerson = channel.unary_unary(
+                '/credproof.v1.AuditService/SearchPerson',
+                request_serializer=credproof_dot_v1_dot_audit__service__pb2.SearchPersonRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_audit__service__pb2.SearchPersonResponse.FromString,
+                _registered_method=True)
         self.GetInclusionProof = channel.unary_unary(
                 '/credproof.v1.AuditService/GetInclusionProof',
                 request_serializer=credproof_dot_v1_dot_audit__service__pb2.GetInclusionProofRequest.SerializeToString,
@@ -77,6 +82,14 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SearchPerson(self, request, context):
+        """Gives the indexes of what concerns one borrower: consents, answers, pauses, revocations. The search
+        is logged first. The caller MUST be an active auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetInclusionProof(self, request, context):
         """Gives an inclusion proof. The caller MUST be an active participant.
         """
@@ -103,6 +116,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.ListEntries,
                     request_deserializer=credproof_dot_v1_dot_audit__service__pb2.ListEntriesRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_audit__service__pb2.ListEntriesResponse.SerializeToString,
+            ),
+            'SearchPerson': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchPerson,
+                    request_deserializer=credproof_dot_v1_dot_audit__service__pb2.SearchPersonRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_audit__service__pb2.SearchPersonResponse.SerializeToString,
             ),
             'GetInclusionProof': grpc.unary_unary_rpc_method_handler(
                     servicer.GetInclusionProof,
@@ -170,6 +188,33 @@ class AuditService:
             '/credproof.v1.AuditService/ListEntries',
             credproof_dot_v1_dot_audit__service__pb2.ListEntriesRequest.SerializeToString,
             credproof_dot_v1_dot_audit__service__pb2.ListEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchPerson(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.AuditService/SearchPerson',
+            credproof_dot_v1_dot_audit__service__pb2.SearchPersonRequest.SerializeToString,
+            credproof_dot_v1_dot_audit__service__pb2.SearchPersonResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class AuditServiceStub:
     """Gives a range of entries, from start_index on, at most `limit` (0 is 1000, more is cut).
     The caller MUST be an active auditor or operator.
     """
+    SearchPerson: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.SearchPersonRequest, _audit_service_pb2.SearchPersonResponse]
+    """Gives the indexes of what concerns one borrower: consents, answers, pauses, revocations. The search
+    is logged first. The caller MUST be an active auditor.
+    """
     GetInclusionProof: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetInclusionProofRequest, _audit_service_pb2.GetInclusionProofResponse]
     """Gives an inclusion proof. The caller MUST be an active participant."""
     GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetConsistencyProofRequest, _audit_service_pb2.GetConsistencyProofResponse]
@@ -58,6 +62,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
     ListEntries: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListEntriesRequest, _audit_service_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """Gives a range of entries, from start_index on, at most `limit` (0 is 1000, more is cut).
     The caller MUST be an active auditor or operator.
+    """
+    SearchPerson: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.SearchPersonRequest, _audit_service_pb2.SearchPersonResponse]  # type: ignore[assignment]
+    """Gives the indexes of what concerns one borrower: consents, answers, pauses, revocations. The search
+    is logged first. The caller MUST be an active auditor.
     """
     GetInclusionProof: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetInclusionProofRequest, _audit_service_pb2.GetInclusionProofResponse]  # type: ignore[assignment]
     """Gives an inclusion proof. The caller MUST be an active participant."""
@@ -85,6 +93,16 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_audit_service_pb2.ListEntriesResponse, _abc.Awaitable[_audit_service_pb2.ListEntriesResponse]]:
         """Gives a range of entries, from start_index on, at most `limit` (0 is 1000, more is cut).
         The caller MUST be an active auditor or operator.
+        """
+
+    @_abc_1.abstractmethod
+    def SearchPerson(
+        self,
+        request: _audit_service_pb2.SearchPersonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.SearchPersonResponse, _abc.Awaitable[_audit_service_pb2.SearchPersonResponse]]:
+        """Gives the indexes of what concerns one borrower: consents, answers, pauses, revocations. The search
+        is logged first. The caller MUST be an active auditor.
         """
 
     @_abc_1.abstractmethod

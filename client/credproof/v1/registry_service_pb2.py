@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#credproof/v1/registry_service.proto\x12\x0c\x63redproof.v1\"\x17\n\x15GetTrustBundleRequest\"E\n\x16GetTrustBundleResponse\x12+\n\x07package\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.TrustPackage\"H\n\x19PublishTrustBundleRequest\x12+\n\x07package\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.TrustPackage\"/\n\x1aPublishTrustBundleResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"*\n\x13LiftThrottleRequest\x12\x13\n\x0bparticipant\x18\x01 \x01(\t\")\n\x14LiftThrottleResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"1\n\x0cTrustPackage\x12\x0e\n\x06\x62undle\x18\x01 \x01(\t\x12\x11\n\tdocuments\x18\x02 \x03(\x0c\x32\xae\x02\n\x0fRegistryService\x12[\n\x0eGetTrustBundle\x12#.credproof.v1.GetTrustBundleRequest\x1a$.credproof.v1.GetTrustBundleResponse\x12g\n\x12PublishTrustBundle\x12\'.credproof.v1.PublishTrustBundleRequest\x1a(.credproof.v1.PublishTrustBundleResponse\x12U\n\x0cLiftThrottle\x12!.credproof.v1.LiftThrottleRequest\x1a\".credproof.v1.LiftThrottleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#credproof/v1/registry_service.proto\x12\x0c\x63redproof.v1\"\x17\n\x15GetTrustBundleRequest\"E\n\x16GetTrustBundleResponse\x12+\n\x07package\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.TrustPackage\")\n\x16GetTrustVersionRequest\x12\x0f\n\x07version\x18\x01 \x01(\x03\"g\n\x17GetTrustVersionResponse\x12+\n\x07package\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.TrustPackage\x12\x0c\n\x04line\x18\x02 \x01(\x0c\x12\x11\n\tlog_index\x18\x03 \x01(\x03\"H\n\x19PublishTrustBundleRequest\x12+\n\x07package\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.TrustPackage\"/\n\x1aPublishTrustBundleResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"*\n\x13LiftThrottleRequest\x12\x13\n\x0bparticipant\x18\x01 \x01(\t\")\n\x14LiftThrottleResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"1\n\x0cTrustPackage\x12\x0e\n\x06\x62undle\x18\x01 \x01(\t\x12\x11\n\tdocuments\x18\x02 \x03(\x0c\x32\x8e\x03\n\x0fRegistryService\x12[\n\x0eGetTrustBundle\x12#.credproof.v1.GetTrustBundleRequest\x1a$.credproof.v1.GetTrustBundleResponse\x12^\n\x0fGetTrustVersion\x12$.credproof.v1.GetTrustVersionRequest\x1a%.credproof.v1.GetTrustVersionResponse\x12g\n\x12PublishTrustBundle\x12\'.credproof.v1.PublishTrustBundleRequest\x1a(.credproof.v1.PublishTrustBundleResponse\x12U\n\x0cLiftThrottle\x12!.credproof.v1.LiftThrottleRequest\x1a\".credproof.v1.LiftThrottleResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +35,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTRUSTBUNDLEREQUEST']._serialized_end=76
   _globals['_GETTRUSTBUNDLERESPONSE']._serialized_start=78
   _globals['_GETTRUSTBUNDLERESPONSE']._serialized_end=147
-  _globals['_PUBLISHTRUSTBUNDLEREQUEST']._serialized_start=149
-  _globals['_PUBLISHTRUSTBUNDLEREQUEST']._serialized_end=221
-  _globals['_PUBLISHTRUSTBUNDLERESPONSE']._serialized_start=223
-  _globals['_PUBLISHTRUSTBUNDLERESPONSE']._serialized_end=270
-  _globals['_LIFTTHROTTLEREQUEST']._serialized_start=272
-  _globals['_LIFTTHROTTLEREQUEST']._serialized_end=314
-  _globals['_LIFTTHROTTLERESPONSE']._serialized_start=316
-  _globals['_LIFTTHROTTLERESPONSE']._serialized_end=357
-  _globals['_TRUSTPACKAGE']._serialized_start=359
-  _globals['_TRUSTPACKAGE']._serialized_end=408
-  _globals['_REGISTRYSERVICE']._serialized_start=411
-  _globals['_REGISTRYSERVICE']._serialized_end=713
+  _globals['_GETTRUSTVERSIONREQUEST']._serialized_start=149
+  _globals['_GETTRUSTVERSIONREQUEST']._serialized_end=190
+  _globals['_GETTRUSTVERSIONRESPONSE']._serialized_start=192
+  _globals['_GETTRUSTVERSIONRESPONSE']._serialized_end=295
+  _globals['_PUBLISHTRUSTBUNDLEREQUEST']._serialized_start=297
+  _globals['_PUBLISHTRUSTBUNDLEREQUEST']._serialized_end=369
+  _globals['_PUBLISHTRUSTBUNDLERESPONSE']._serialized_start=371
+  _globals['_PUBLISHTRUSTBUNDLERESPONSE']._serialized_end=418
+  _globals['_LIFTTHROTTLEREQUEST']._serialized_start=420
+  _globals['_LIFTTHROTTLEREQUEST']._serialized_end=462
+  _globals['_LIFTTHROTTLERESPONSE']._serialized_start=464
+  _globals['_LIFTTHROTTLERESPONSE']._serialized_end=505
+  _globals['_TRUSTPACKAGE']._serialized_start=507
+  _globals['_TRUSTPACKAGE']._serialized_end=556
+  _globals['_REGISTRYSERVICE']._serialized_start=559
+  _globals['_REGISTRYSERVICE']._serialized_end=957
 # @@protoc_insertion_point(module_scope)

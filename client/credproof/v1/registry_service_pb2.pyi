@@ -54,6 +54,53 @@ class GetTrustBundleResponse(_message.Message):
 Global___GetTrustBundleResponse: _TypeAlias = GetTrustBundleResponse  # noqa: Y015
 
 @_typing.final
+class GetTrustVersionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """From 1 to that of the bundle in force."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTrustVersionRequest: _TypeAlias = GetTrustVersionRequest  # noqa: Y015
+
+@_typing.final
+class GetTrustVersionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PACKAGE_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    line: _builtins.bytes
+    """The entry of the log that put it in force, and its index."""
+    log_index: _builtins.int
+    @_builtins.property
+    def package(self) -> Global___TrustPackage: ...
+    def __init__(
+        self,
+        *,
+        package: Global___TrustPackage | None = ...,
+        line: _builtins.bytes = ...,
+        log_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["package", b"package"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line", b"line", "log_index", b"log_index", "package", b"package"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTrustVersionResponse: _TypeAlias = GetTrustVersionResponse  # noqa: Y015
+
+@_typing.final
 class PublishTrustBundleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

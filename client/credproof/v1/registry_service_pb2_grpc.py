@@ -40,6 +40,11 @@ class RegistryServiceStub:
                 request_serializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustBundleRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustBundleResponse.FromString,
                 _registered_method=True)
+        self.GetTrustVersion = channel.unary_unary(
+                '/credproof.v1.RegistryService/GetTrustVersion',
+                request_serializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustVersionRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustVersionResponse.FromString,
+                _registered_method=True)
         self.PublishTrustBundle = channel.unary_unary(
                 '/credproof.v1.RegistryService/PublishTrustBundle',
                 request_serializer=credproof_dot_v1_dot_registry__service__pb2.PublishTrustBundleRequest.SerializeToString,
@@ -59,6 +64,14 @@ class RegistryServiceServicer:
     def GetTrustBundle(self, request, context):
         """Gives the newest trust bundle. On both listeners.
         The caller MUST be an active participant, or sign the call with any key of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTrustVersion(self, request, context):
+        """Gives any version of the trust bundle that the log names, with the entry that names it.
+        The caller MUST be an active auditor or provider.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,6 +100,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.GetTrustBundle,
                     request_deserializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustBundleRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustBundleResponse.SerializeToString,
+            ),
+            'GetTrustVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrustVersion,
+                    request_deserializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustVersionRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustVersionResponse.SerializeToString,
             ),
             'PublishTrustBundle': grpc.unary_unary_rpc_method_handler(
                     servicer.PublishTrustBundle,
@@ -127,6 +145,33 @@ class RegistryService:
             '/credproof.v1.RegistryService/GetTrustBundle',
             credproof_dot_v1_dot_registry__service__pb2.GetTrustBundleRequest.SerializeToString,
             credproof_dot_v1_dot_registry__service__pb2.GetTrustBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrustVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.RegistryService/GetTrustVersion',
+            credproof_dot_v1_dot_registry__service__pb2.GetTrustVersionRequest.SerializeToString,
+            credproof_dot_v1_dot_registry__service__pb2.GetTrustVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,10 @@ class RegistryServiceStub:
     """Gives the newest trust bundle. On both listeners.
     The caller MUST be an active participant, or sign the call with any key of its own.
     """
+    GetTrustVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetTrustVersionRequest, _registry_service_pb2.GetTrustVersionResponse]
+    """Gives any version of the trust bundle that the log names, with the entry that names it.
+    The caller MUST be an active auditor or provider.
+    """
     PublishTrustBundle: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.PublishTrustBundleRequest, _registry_service_pb2.PublishTrustBundleResponse]
     """Publishes a new version of the trust bundle, signed by the offline root.
     The caller MUST be an active operator.
@@ -54,6 +58,10 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     GetTrustBundle: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetTrustBundleRequest, _registry_service_pb2.GetTrustBundleResponse]  # type: ignore[assignment]
     """Gives the newest trust bundle. On both listeners.
     The caller MUST be an active participant, or sign the call with any key of its own.
+    """
+    GetTrustVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetTrustVersionRequest, _registry_service_pb2.GetTrustVersionResponse]  # type: ignore[assignment]
+    """Gives any version of the trust bundle that the log names, with the entry that names it.
+    The caller MUST be an active auditor or provider.
     """
     PublishTrustBundle: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.PublishTrustBundleRequest, _registry_service_pb2.PublishTrustBundleResponse]  # type: ignore[assignment]
     """Publishes a new version of the trust bundle, signed by the offline root.
@@ -75,6 +83,16 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_registry_service_pb2.GetTrustBundleResponse, _abc.Awaitable[_registry_service_pb2.GetTrustBundleResponse]]:
         """Gives the newest trust bundle. On both listeners.
         The caller MUST be an active participant, or sign the call with any key of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTrustVersion(
+        self,
+        request: _registry_service_pb2.GetTrustVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.GetTrustVersionResponse, _abc.Awaitable[_registry_service_pb2.GetTrustVersionResponse]]:
+        """Gives any version of the trust bundle that the log names, with the entry that names it.
+        The caller MUST be an active auditor or provider.
         """
 
     @_abc_1.abstractmethod

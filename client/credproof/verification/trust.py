@@ -219,6 +219,26 @@ def verify_trust(
     return trust
 
 
+def pinned_documents(token: str, documents: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Those of the documents that a bundle pins; nothing is verified.
+
+    Raises:
+        Malformed: as `parse_bundle`.
+    """
+    claims = jws.parse(token, jws.TRUST, limit=TRUST_BYTES_MAX).claims
+    bundle = parse_bundle(Members(claims, "trust bundle"))
+    pinned = {
+        "schema": set(bundle.schemas),
+        "policy": {pin.ref.digest for pin in bundle.policies},
+        "text": set(bundle.texts),
+    }
+    return tuple(
+        document
+        for document in documents
+        if any(tagged_hash(tag, document) in digests for tag, digests in pinned.items())
+    )
+
+
 def require_successor(trust: Trust, before: Trust) -> None:
     """Refuse a bundle whose newest OPRF key lacks a custodian that the one before had.
 

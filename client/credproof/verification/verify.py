@@ -50,6 +50,7 @@ from credproof.verification.answer import (
     evidence_digest,
     parse_answer,
 )
+from credproof.verification.answer_entry import parse_given
 from credproof.verification.consent import VerifiedConsent, verify_consent
 from credproof.verification.outcome import check_outcome, check_proofs
 from credproof.verification.policy import Outcome, Policy
@@ -146,6 +147,7 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
     with step(8):
         used = [*tokens, *bindings]
         checkpoint = _check_log(bundle, answer, parsed.id, trust, sources, used, expected.mode)
+        _check_entry(bundle.logged.line, answer, policy)
         witnesses = _check_witnesses(bundle.checkpoint, policy, trust, expected)
     with step(9):
         _check_directory(policy, answer)
@@ -367,6 +369,12 @@ def _check_witnesses(
     if policy.witness == "required" and found.state != "reached" and not expected.may_wait:
         raise VerificationFailed("NOT_WITNESSED", "the policy requires witnesses, who are missing")
     return found
+
+
+def _check_entry(line: bytes, answer: Answer, policy: Policy) -> None:
+    """The log says of the answer what an auditor will read there: nobody was told otherwise."""
+    if not parse_given(parse_entry(line)).is_of(answer, policy.purpose):
+        raise VerificationFailed("OTHER_ENTRY", "the log says something else of this answer")
 
 
 def _log_key(note: bytes, trust: Trust, mode: Mode) -> VerifierKey:

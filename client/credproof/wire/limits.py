@@ -38,6 +38,8 @@ LIMITS: Final[dict[str, int]] = {
     "BatchAskRequest.requests": limits.ASK_ITEMS_MAX,
     "PolicyReference.id": 63,
     "PolicyReference.digest": 32,
+    "SearchPersonRequest.sub": 32,
+    "SearchPersonRequest.reason_digest": 32,
     "LiftThrottleRequest.participant": 40,
     "TrustPackage.bundle": limits.TRUST_BYTES_MAX,
     "TrustPackage.documents": limits.TRUST_RECORDS_MAX,

@@ -41,6 +41,7 @@ from credproof_server.service.pseudonyms import Evaluator
 from credproof_server.service.raising import Throttles
 from credproof_server.service.registry import Registry
 from credproof_server.service.requests import Requests
+from credproof_server.service.searching import Searching
 from credproof_server.service.verify import Verify
 from credproof_server.service.withdrawals import Withdrawals, Withdrawn
 
@@ -226,6 +227,7 @@ def _ask(request: verification_pb.AskRequest, lender: str) -> Ask:
 class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     def __init__(self, core: Core) -> None:
         self._audit = Audit(core)
+        self._searching = Searching(core)
 
     async def GetCheckpoint(  # noqa: N802
         self, request: audit_pb.GetCheckpointRequest, context: Context
@@ -241,6 +243,16 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         limit = min(request.limit or ENTRIES_PAGE_MAX, ENTRIES_PAGE_MAX)
         lines = await self._audit.lines(request.start_index, limit)
         return audit_pb.ListEntriesResponse(lines=lines)
+
+    async def SearchPerson(  # noqa: N802
+        self, request: audit_pb.SearchPersonRequest, context: Context
+    ) -> audit_pb.SearchPersonResponse:
+        sub = _exactly(request.sub, 32, "sub")
+        reason = _exactly(request.reason_digest, 32, "reason_digest")
+        found = await self._searching.person(caller().id, sub, reason)
+        return audit_pb.SearchPersonResponse(
+            log_indexes=found.log_indexes, searched_index=found.searched_index
+        )
 
     async def GetInclusionProof(  # noqa: N802
         self, request: audit_pb.GetInclusionProofRequest, context: Context
@@ -265,6 +277,15 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
     ) -> registry_pb.GetTrustBundleResponse:
         package = trust_wire.package_of(self._registry.trust())
         return registry_pb.GetTrustBundleResponse(package=package.to_proto())
+
+    async def GetTrustVersion(  # noqa: N802
+        self, request: registry_pb.GetTrustVersionRequest, context: Context
+    ) -> registry_pb.GetTrustVersionResponse:
+        found = await self._registry.version(request.version)
+        package = registry_pb.TrustPackage(bundle=found.token, documents=found.documents)
+        return registry_pb.GetTrustVersionResponse(
+            package=package, line=found.line, log_index=found.log_index
+        )
 
     async def PublishTrustBundle(  # noqa: N802
         self, request: registry_pb.PublishTrustBundleRequest, context: Context

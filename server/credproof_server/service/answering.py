@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from credproof.base.encoding import b64url, frame, tagged_hash
+from credproof.base.encoding import frame, tagged_hash
 from credproof.base.errors import Conflict, CredproofError, Refused, Unreachable
 from credproof.base.jws import token_id
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.verification.answer import ENTRY_ANSWER, AnswerBundle, answer_commitment
+from credproof.verification.answer_entry import (
+    AFTER_CONSENT,
+    ENTRY_REFUSED,
+    Asked,
+    GivenEntry,
+    RefusedEntry,
+)
 from credproof.verification.evaluation import Evaluation
 from credproof.verification.policy import Policy, PolicyRef
 from credproof.wire import answer as wire
@@ -25,7 +32,6 @@ from credproof_server.service.uses import Uses
 from credproof_server.storage import repository
 from credproof_server.storage.vault import DataKey
 
-ENTRY_REFUSED = "answer.refused"
 ROW = "answer"
 
 
@@ -119,11 +125,21 @@ def _give(state: Settlement, draft: Draft) -> Settled:
 
 
 def _log_refusal(tx: Transaction, ask: Ask, error: Refused) -> int:
-    """Who asked, and a digest of what; gives the log index."""
+    """Who asked under what, and a digest of the question; gives the log index."""
     salt = fresh_salt()
     digest = tagged_hash("refusal", salt, ask.digest)
-    fields: dict[str, object] = {"reason": error.reason}
-    return tx.append(ENTRY_REFUSED, ask.lender, digest, salt=salt, fields=fields)
+    consent = ask.consent_id if error.reason in AFTER_CONSENT else None
+    entry = RefusedEntry(_asked(tx, ask), consent, error.reason)
+    return tx.append(ENTRY_REFUSED, ask.lender, digest, salt=salt, fields=entry.fields())
+
+
+def _asked(tx: Transaction, ask: Ask) -> Asked:
+    """What the log may say of a question; of a policy that nobody pinned, nothing."""
+    assert tx.trust is not None
+    policy = tx.trust.policies.get(ask.policy)
+    if policy is None:
+        return Asked(None, None, ask.case_digest, ask.staff_digest)
+    return Asked(policy.ref, policy.purpose, ask.case_digest, ask.staff_digest)
 
 
 class Settlement:
@@ -191,13 +207,16 @@ class Settlement:
 
 def _log(tx: Transaction, draft: Draft) -> int:
     salt = fresh_salt()
-    tag = draft.key.tag(salt)
-    fields: dict[str, object] = {
-        "tag": b64url(tag),
-        "verdicts": b64url(answer_commitment(tag, draft.evaluation.verdicts)),
-    }
+    ask, tag = draft.ask, draft.key.tag(salt)
+    entry = GivenEntry(
+        asked=Asked(ask.policy, draft.policy.purpose, ask.case_digest, ask.staff_digest),
+        consent=ask.consent_id,
+        outcome=draft.evaluation.outcome.kind,
+        tag=tag,
+        verdicts=answer_commitment(tag, draft.evaluation.verdicts),
+    )
     answer_id = token_id(draft.answer)
-    return tx.append(ENTRY_ANSWER, draft.ask.lender, answer_id, salt=salt, fields=fields)
+    return tx.append(ENTRY_ANSWER, ask.lender, answer_id, salt=salt, fields=entry.fields())
 
 
 def _row(tx: Transaction, draft: Draft, index: int) -> dict[str, object]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from credproof.base.errors import Conflict, VerificationFailed
+from credproof.base.errors import Conflict, Malformed, VerificationFailed
 from credproof.base.jws import TRUST, parse
 from credproof.base.limits import TRUST_BYTES_MAX
 from credproof.base.oprf import public_key
-from credproof.verification.trust import Trust, verify_trust
+from credproof.verification.registry import ENTRY_CHANGED
+from credproof.verification.trust import Trust, pinned_documents, verify_trust
 
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt
 from credproof_server.storage import repository
-
-ENTRY_CHANGED = "registry.changed"
 
 
 class PublishTrust:
@@ -33,7 +33,7 @@ class PublishTrust:
         """
         version = self._trust.bundle.version
         if tx.trust is not None and tx.trust.token == self._trust.token:
-            return repository.trust_index(tx.connection, version)
+            return _index(tx, version)
         current = 0 if tx.trust is None else tx.trust.bundle.version
         if version != current + 1:
             raise Conflict(
@@ -50,6 +50,12 @@ class PublishTrust:
         return index
 
 
+def _index(tx: Transaction, version: int) -> int:
+    row = repository.trust_version(tx.connection, version)
+    assert row is not None, "it is in force"
+    return int(row.log_index)
+
+
 def _require_settled_key(tx: Transaction, present: Trust, fresh: Trust) -> None:
     """Another OPRF key gives everybody another pseudonym: only before there are any."""
     if fresh.oprf_key.id != present.oprf_key.id and repository.has_pseudonyms(tx.connection):
@@ -58,6 +64,16 @@ def _require_settled_key(tx: Transaction, present: Trust, fresh: Trust) -> None:
             "pseudonyms were made already: under another OPRF key everybody has another one, and"
             " nothing that was attested would be found. Share the key of a new service",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A trust bundle of the history: its text, what it pins, and the entry that logged it."""
+
+    token: str
+    documents: tuple[bytes, ...]
+    line: bytes
+    log_index: int
 
 
 class Registry:
@@ -69,6 +85,25 @@ class Registry:
     def trust(self) -> Trust:
         """The bundle in force."""
         return self._core.trust
+
+    async def version(self, number: int) -> Version:
+        """A version of the bundle that the newest checkpoint covers.
+
+        Raises:
+            Malformed: `NO_SUCH_VERSION`.
+        """
+        size = self._core.sequencer.head.tree_size
+        return await self._core.in_thread(lambda: self._version(number, size))
+
+    def _version(self, number: int, size: int) -> Version:
+        with self._core.engine.connect() as connection:
+            row = repository.trust_version(connection, number)
+            if row is None or row.log_index >= size:
+                raise Malformed("NO_SUCH_VERSION", "the log names no such version")
+            documents = [content for _, content in repository.all_documents(connection)]
+            line = repository.lines(connection, row.log_index, 1)[0]
+        token = row.token.decode("ascii")
+        return Version(token, pinned_documents(token, documents), line, row.log_index)
 
     async def publish(self, actor: str, token: str, documents: Sequence[bytes]) -> int:
         """Put a bundle in force that the service's own root signed; gives its log index.

@@ -133,10 +133,10 @@ def add_trust(
         connection.execute(insert(documents), fresh)
 
 
-def trust_index(connection: Connection, version: int) -> int:
-    """The log index at which this version of the trust bundle was put in force."""
-    query = select(trust_bundles.c.log_index).where(trust_bundles.c.version == version)
-    return int(connection.execute(query).scalar_one())
+def trust_version(connection: Connection, version: int) -> Row[Any] | None:
+    """The row of this version of the trust bundle."""
+    query = select(trust_bundles).where(trust_bundles.c.version == version)
+    return connection.execute(query).first()
 
 
 # -- attestations -------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""What an auditor keeps and makes of a log: the index, following it, evidence, reports."""

@@ -1,0 +1,121 @@
+"""Evidence of a log that is not what it should be: files that others check with other tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from credproof.base.encoding import Json, canonical_json
+from credproof.base.errors import VerificationFailed
+from credproof.log.proof import TlogProof, format_proof
+from credproof.log.witness import AddCheckpoint
+from credproof.verification.log_rules import Finding
+
+README: Final = "README.txt"
+SEEN: Final = "seen.checkpoint"
+NOW: Final = "now.checkpoint"
+REQUEST: Final = "add-checkpoint.request"
+
+
+class LogFault(VerificationFailed):
+    """The log is not what it was, or not what was signed. `files` show it, by name."""
+
+    def __init__(self, reason: str, message: str, files: Mapping[str, bytes]) -> None:
+        super().__init__(reason, message)
+        self.files = files
+
+
+@dataclass
+class Evidence:
+    """Files in the making, each with a line that says what it is."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+
+    def add(self, name: str, content: bytes, what: str) -> None:
+        """One more file."""
+        self.files[name] = content
+        self.told.append(f"{name}\n    {what}")
+
+    def add_checkpoints(self, seen: bytes | None, now: bytes, vkeys: Sequence[str]) -> None:
+        """The log's keys, the checkpoint that was trusted before, and the one it shows now."""
+        keys = "".join(f"{key}\n" for key in vkeys).encode()
+        self.add("log.vkey", keys, "The log's keys, as the signed trust bundle lists them.")
+        if seen is not None:
+            self.add(SEEN, seen, "The checkpoint that this auditor had verified before.")
+        self.add(NOW, now, "The checkpoint that the log shows now.")
+
+    def add_entry(self, index: int, word: str, line: bytes, proof: TlogProof | None) -> None:
+        """An entry, and where there is one the proof that it stands in the log."""
+        name = f"entry-{index}.{word}"
+        self.add(f"{name}.json", line, f"Entry {index} as it was {word}; no newline at its end.")
+        if proof is not None:
+            what = f"The proof (C2SP tlog-proof) that a signed tree has this line at {index}."
+            self.add(f"{name}.tlog-proof", format_proof(proof), what)
+
+    def add_request(self, old_size: int, proof: Sequence[bytes], now: bytes) -> None:
+        """The consistency proof that the service gave, in the form that witnesses take."""
+        body = AddCheckpoint(old_size, tuple(proof), now).to_bytes()
+        what = (
+            f"What the service gave as the proof that {NOW} continues the tree of size {old_size}:"
+            " the body of add-checkpoint (C2SP tlog-witness)."
+        )
+        self.add(REQUEST, body, what)
+
+    def finish(self, reason: str, says: str, how: str) -> Mapping[str, bytes]:
+        """All files, and a README that says what they show and how to check it."""
+        parts = (reason, says, "Files", *self.told, "How to check it", how, _TOOLS)
+        return {**self.files, README: ("\n\n".join(parts) + "\n").encode()}
+
+
+_TOOLS: Final = (
+    "Checkpoints are C2SP signed notes (Ed25519), proofs are C2SP tlog-proofs over an RFC 9162 tree"
+    " with SHA-256; an entry's leaf hash is SHA-256 of a zero byte and its line. Any tool that"
+    " knows these formats checks them: golang.org/x/mod/sumdb/note and tlog, for one."
+    " log.vkey stands in the trust bundle that the operator's offline root signed: do not take it"
+    " from here alone."
+)
+FORK: Final = (
+    f"Verify both checkpoints under log.vkey. Of one size, they have different roots. Of different"
+    f" sizes, check that {REQUEST} does not verify; or, where entries are here, that each verifies"
+    " by its own proof and the two lines differ. A log that signed both told two stories."
+)
+SHRANK: Final = (
+    "Verify both checkpoints under log.vkey: the newer one covers fewer entries. A log only grows."
+)
+SERVED: Final = (
+    f"Verify {NOW} under log.vkey, and compute the leaf hash of the line. The service has no proof"
+    " for it under this checkpoint: ask it for the entry and its proof as another auditor."
+    " That it gave this line to us is our word alone."
+)
+RULES: Final = (
+    "Verify each entry by its proof, and read them: findings.json says which rule the later one"
+    " breaks, and which earlier entries show it. All of them were signed by the log."
+)
+
+
+def findings_json(findings: Sequence[Finding]) -> bytes:
+    """The findings as a file."""
+    found: list[Json] = [
+        {
+            "log_index": item.log_index,
+            "message": item.message,
+            "rule": item.rule,
+            "shown_by": list(item.shown_by),
+        }
+        for item in findings
+    ]
+    return canonical_json(found) + b"\n"
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write evidence into a directory of its own.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)

@@ -1,0 +1,264 @@
+"""Following a log: what is new is read, verified, put into the index, and judged by the rules.
+
+Each page is proved to be a part of the signed tree before it is kept, so whoever is interrupted
+goes on after the last page, and a service that lies once has spoilt nothing that was kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from credproof.auditing.evidence import FORK, SERVED, SHRANK, Evidence, LogFault
+from credproof.auditing.history import History
+from credproof.auditing.index import Index
+from credproof.base.errors import CredproofError, Malformed, Unreachable, VerificationFailed
+from credproof.log.audit import AuditReport, AuditState, LogAudit
+from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint
+from credproof.log.entry import parse_entry
+from credproof.log.merkle import (
+    EMPTY_ROOT,
+    Frontier,
+    Tree,
+    leaf_hash,
+    verify_consistency,
+    verify_inclusion,
+)
+from credproof.log.proof import TlogProof
+from credproof.verification.log_rules import LogRules
+
+Progress = Callable[[int], None]
+
+
+class Source(Protocol):
+    """Where a log is read. Nothing that it gives is believed."""
+
+    def pages(self, start: int, end: int) -> Iterator[Sequence[bytes]]:
+        """The entries start … end - 1, in pages."""
+        ...
+
+    def consistency(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """What is said to prove that the larger tree continues the smaller one."""
+        ...
+
+    def inclusion(self, log_index: int, tree_size: int) -> tuple[bytes, ...]:
+        """What is said to prove that an entry is in a tree."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The checkpoint that was trusted before, and its signed note."""
+
+    checkpoint: Checkpoint
+    note: bytes
+
+
+class Following:
+    """Brings an index up to one checkpoint."""
+
+    def __init__(
+        self,
+        source: Source,
+        index: Index,
+        history: History,
+        checkpoint: VerifiedCheckpoint,
+        vkeys: Sequence[str],
+        seen: Seen | None = None,
+    ) -> None:
+        self._source = source
+        self._index = index
+        self._history = history
+        self._checkpoint = checkpoint
+        self._vkeys = vkeys
+        self._seen = seen
+
+    def run(self, trusted: AuditState, progress: Progress) -> AuditReport:
+        """Read what is new; must pass `trusted`, where an audit before ended.
+
+        Raises:
+            LogFault: what is wrong, with the files that show it.
+            VerificationFailed: what the log says wrongly under its own signature.
+        """
+        start, size = self._index.state, self._checkpoint.tree_size
+        if start.position.size > trusted.position.size:
+            trusted = start  # an audit that was interrupted had come further
+        audit = LogAudit(start, trusted=trusted)
+        trust = self._history.kept(self._index.trust_version)
+        rules = LogRules(self._index, self._history.in_force, trust)
+        for page in self._source.pages(audit.size, size):
+            self._take(audit, rules, page)
+            progress(len(page))
+        return audit.finish(self._checkpoint)
+
+    def _take(self, audit: LogAudit, rules: LogRules, page: Sequence[bytes]) -> None:
+        before = audit.state
+        try:
+            audit.feed_page(page)
+            self._require_prefix(audit.size, audit.root())
+        except (Malformed, VerificationFailed) as error:
+            self._explain(before, page)
+            raise error from None
+        entries = [parse_entry(line) for line in page]
+        with self._index.transaction():
+            findings = rules.feed_page(entries)
+            version = self._history.version or self._index.trust_version
+            self._index.add(page, entries, findings, audit.state, version)
+
+    # -- is it the log that was seen before?
+
+    def require_continued(self) -> None:
+        """The checkpoint continues the one that was seen before.
+
+        Raises:
+            LogFault: `LOG_SHRANK`, `LOG_FORKED`.
+        """
+        seen, now = self._seen, self._checkpoint
+        if seen is None or seen.checkpoint.origin != now.origin:
+            return
+        if now.tree_size < seen.checkpoint.tree_size:
+            evidence = self._evidence()
+            says = "the log is shorter than when last audited"
+            raise LogFault("LOG_SHRANK", says, evidence.finish("LOG_SHRANK", says, SHRANK))
+        proof = self._consistency(seen.checkpoint.tree_size)
+        try:
+            self._verify(seen.checkpoint.tree_size, seen.checkpoint.root_hash, proof)
+        except VerificationFailed:
+            self._raise_fork(seen.checkpoint.tree_size, proof)
+
+    def _raise_fork(self, old_size: int, proof: Sequence[bytes]) -> None:
+        says = "the log is not the one that was audited before: it has another past"
+        evidence = self._evidence()
+        evidence.add_request(old_size, proof, self._checkpoint.note)
+        self._add_difference(evidence)
+        raise LogFault("LOG_FORKED", says, evidence.finish("LOG_FORKED", says, FORK))
+
+    def _add_difference(self, evidence: Evidence) -> None:
+        """The first entry that differs, with a proof on both sides, if the service shows it."""
+        seen = self._seen
+        tree = Tree()
+        tree.extend([leaf_hash(line) for line in self._index.lines()])
+        if seen is None or tree.size < seen.checkpoint.tree_size:
+            return  # the index was deleted, or is younger: both checkpoints must do
+        old_size = seen.checkpoint.tree_size
+        index = _first_not(lambda size: self._is_prefix(size, tree.root(size)), old_size)
+        if index == old_size:
+            return  # what was read is still there: it was never what the old checkpoint covers
+        ours, theirs = self._index.line(index), self._served(index)
+        hashes = tree.inclusion_proof(index, old_size)
+        if ours is not None:
+            evidence.add_entry(index, "seen", ours, TlogProof(index, hashes, seen.note))
+        if theirs is not None and theirs != ours:
+            evidence.add_entry(index, "now", theirs, self._proof(index, theirs))
+
+    def _served(self, index: int) -> bytes | None:
+        if index >= self._checkpoint.tree_size:
+            return None
+        try:
+            return next(self._source.pages(index, index + 1))[0]
+        except (CredproofError, StopIteration, IndexError):
+            return None
+
+    def _evidence(self) -> Evidence:
+        evidence = Evidence()
+        seen = None if self._seen is None else self._seen.note
+        evidence.add_checkpoints(seen, self._checkpoint.note, self._vkeys)
+        return evidence
+
+    # -- is a page a part of the tree that was signed?
+
+    def _require_prefix(self, size: int, root: bytes) -> None:
+        if not self._is_prefix(size, root):
+            raise VerificationFailed("TREE_MISMATCH", f"the first {size} entries are not signed")
+
+    def _is_prefix(self, size: int, root: bytes) -> bool:
+        """Whether the first `size` entries of the signed tree have this root."""
+        if size > self._checkpoint.tree_size:
+            return False
+        try:
+            self._verify(size, root, self._consistency(size))
+        except VerificationFailed:
+            return False
+        return True
+
+    def _verify(self, size: int, root: bytes, proof: Sequence[bytes]) -> None:
+        new = self._checkpoint
+        verify_consistency(size, root, new.tree_size, new.root_hash, proof)
+
+    def _consistency(self, size: int) -> tuple[bytes, ...]:
+        if size in (0, self._checkpoint.tree_size):
+            return ()
+        try:
+            return self._source.consistency(size, self._checkpoint.tree_size)
+        except Unreachable:
+            raise
+        except CredproofError:
+            return ()  # it has none
+
+    def _proof(self, index: int, line: bytes) -> TlogProof | None:
+        """The proof that a line is in the signed tree, if the service has one."""
+        new = self._checkpoint
+        try:
+            hashes = self._source.inclusion(index, new.tree_size)
+            verify_inclusion(leaf_hash(line), index, new.tree_size, hashes, new.root_hash)
+        except Unreachable:
+            raise
+        except CredproofError:
+            return None
+        return TlogProof(index, hashes, new.note)
+
+    # -- what is wrong with a page?
+
+    def _explain(self, before: AuditState, page: Sequence[bytes]) -> None:
+        """Raise what a service did to a page; nothing when the log itself signed what is wrong."""
+        start = before.position.size
+        if not self._is_prefix(start, _root(before, [])):
+            self._raise_fork(start, self._consistency(start))
+        bad = _first_not(
+            lambda count: self._is_prefix(start + count, _root(before, page[:count])), len(page)
+        )
+        if bad == len(page):
+            return
+        found = self._what_is_it(start, page, bad)
+        evidence = self._evidence()
+        evidence.add_entry(start + bad, "served", page[bad], None)
+        files = evidence.finish(found.reason, found.message, SERVED)
+        raise LogFault(found.reason, found.message, files)
+
+    def _what_is_it(self, start: int, page: Sequence[bytes], bad: int) -> VerificationFailed:
+        index = start + bad
+        if _seq(page[bad]) not in (None, index):
+            message = f"entry {index} is missing or out of place"
+            return VerificationFailed("SEQ_GAP", message)
+        others = [(start + i, line) for i, line in enumerate(page[bad + 1 :], bad + 1)]
+        if index == 0 and not any(self._proof(*other) for other in others[:1] + others[-1:]):
+            message = "the entries do not make the tree that was signed"
+            return VerificationFailed("TREE_MISMATCH", message)
+        return VerificationFailed("ENTRY_CHANGED", f"entry {index} is not the one that was signed")
+
+
+def _root(before: AuditState, lines: Sequence[bytes]) -> bytes:
+    frontier = Frontier(before.position.size, before.peaks)
+    for line in lines:
+        frontier.append(leaf_hash(line))
+    return frontier.root() if frontier.size else EMPTY_ROOT
+
+
+def _first_not(holds: Callable[[int], bool], count: int) -> int:
+    """The last number up to `count` for which it holds; it holds for 0 and then up to some one.
+
+    So, of entries counted from 0, the index of the first one that spoils it.
+    """
+    low, high = 0, count
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
+    return low
+
+
+def _seq(line: bytes) -> int | None:
+    try:
+        return parse_entry(line).seq
+    except Malformed:
+        return None

@@ -1,0 +1,77 @@
+"""The history of the registry as an auditor keeps it: one file per version, for years."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from credproof.base.errors import CredproofError, Unreachable, VerificationFailed
+from credproof.base.keys import PublicKey
+from credproof.history import Fetched
+from credproof.home import replace_file
+from credproof.log.entry import Entry
+from credproof.verification.registry import parse_changed, verify_change
+from credproof.verification.trust import Trust
+from credproof.wire import trust as trust_wire
+
+FOLDER = "registry"
+
+
+class History:
+    """Trust bundles by version, in a folder of the auditor's home; fetched when they are new."""
+
+    def __init__(
+        self, home: Path, root: PublicKey, fetch: Callable[[int], Fetched] | None = None
+    ) -> None:
+        self._folder = home / FOLDER
+        self._root = root
+        self._fetch = fetch
+        self.version: int | None = None
+        """The version that was put in force last, as far as this one read."""
+
+    def in_force(self, entry: Entry) -> Trust:
+        """The bundle that an entry puts in force, kept from now on.
+
+        Raises:
+            VerificationFailed: `REGISTRY_WITHHELD`, `OTHER_TRUST`, and as `verify_trust`.
+        """
+        version = parse_changed(entry)
+        package = self._package(version)
+        change = verify_change(package.token, package.documents, entry, root=self._root)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        replace_file(self._path(version), package.to_bytes())
+        self.version = version
+        return change.trust
+
+    def _package(self, version: int) -> trust_wire.TrustPackage:
+        if self._path(version).exists():
+            return trust_wire.parse(self._path(version).read_bytes())
+        if self._fetch is None:
+            raise VerificationFailed("REGISTRY_WITHHELD", f"version {version} is not kept here")
+        try:
+            return self._fetch(version).package
+        except (Unreachable, VerificationFailed):
+            raise
+        except CredproofError as error:
+            message = f"the log names version {version} of the registry, which nobody shows"
+            raise VerificationFailed("REGISTRY_WITHHELD", message) from error
+
+    def kept(self, version: int) -> Trust | None:
+        """The bundle of a version that is kept; None for 0, the beginning.
+
+        Raises:
+            VerificationFailed: as `verify_trust`.
+        """
+        if version == 0:
+            return None
+        return self._package(version).verify(self._root, at=0)
+
+    def all(self) -> Iterator[Trust]:
+        """Every version that is kept, in order."""
+        version = 1
+        while self._path(version).exists():
+            yield trust_wire.parse(self._path(version).read_bytes()).verify(self._root, at=0)
+            version += 1
+
+    def _path(self, version: int) -> Path:
+        return self._folder / f"{version}.json"

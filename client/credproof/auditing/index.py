@@ -1,0 +1,192 @@
+"""The auditor's index: a SQLite file made of the verified log alone, to search in.
+
+It holds every entry's line, what the rules between entries remember, and what they found. One
+transaction takes a page in whole; whoever is interrupted goes on after the last page. It can be
+deleted at any time: the next audit reads the log anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from credproof.base.closing import Closing
+from credproof.base.encoding import canonical_json, parse_own_json
+from credproof.base.errors import DataLoss
+from credproof.log.audit import AuditState, parse_state
+from credproof.log.entry import Entry
+from credproof.verification.log_rules import Finding
+from credproof.verification.rule_state import Thing
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS entries (
+    log_index INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    object TEXT NOT NULL,
+    policy TEXT,
+    purpose TEXT,
+    outcome TEXT,
+    reason TEXT,
+    consent TEXT,
+    case_digest TEXT,
+    staff_digest TEXT,
+    line BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS entries_by_time ON entries (time);
+CREATE INDEX IF NOT EXISTS entries_by_kind ON entries (kind, time);
+CREATE INDEX IF NOT EXISTS entries_by_actor ON entries (actor, time);
+CREATE INDEX IF NOT EXISTS entries_by_object ON entries (object);
+CREATE INDEX IF NOT EXISTS entries_by_consent ON entries (consent) WHERE consent IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entries_by_case ON entries (case_digest) WHERE case_digest IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entries_by_staff
+    ON entries (staff_digest) WHERE staff_digest IS NOT NULL;
+CREATE TABLE IF NOT EXISTS things (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS findings (
+    log_index INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    message TEXT NOT NULL,
+    shown_by BLOB NOT NULL,
+    told INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+_ADD: Final = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_VARIABLES: Final = 500
+"""How many names are looked up at once; SQLite allows at least 999."""
+
+
+class Index(Closing):
+    """The index in a file; also the memory of the rules between entries."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it, or begin one that only its owner can read.
+
+        Raises:
+            DataLoss: `INDEX_DAMAGED`.
+        """
+        self.path = path
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._database = sqlite3.connect(path, isolation_level=None, timeout=10)
+        try:
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.executescript(_TABLES)
+        except sqlite3.DatabaseError as error:
+            self._database.close()
+            message = f"{path.name} is no index of a log: delete it, and run this again"
+            raise DataLoss("INDEX_DAMAGED", message) from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep all that is written inside, or nothing of it."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+    # -- how far it goes
+
+    @property
+    def state(self) -> AuditState:
+        """Where the log stood after the last page that was taken in."""
+        found = self._value("audit")
+        return AuditState() if found is None else parse_state(found)
+
+    @property
+    def trust_version(self) -> int:
+        """The version of the registry in force there; 0 at the beginning of a log."""
+        return int(self._value("trust") or b"0")
+
+    def _value(self, name: str) -> bytes | None:
+        row = self._database.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def _put(self, name: str, value: bytes) -> None:
+        self._database.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))
+
+    def add(
+        self,
+        lines: Sequence[bytes],
+        entries: Sequence[Entry],
+        findings: Sequence[Finding],
+        state: AuditState,
+        trust_version: int,
+    ) -> None:
+        """Take in a page, what is wrong with it, and where the log stands after it."""
+        rows = [_row(line, entry) for line, entry in zip(lines, entries, strict=True)]
+        self._database.executemany(_ADD, rows)
+        self._database.executemany(
+            "INSERT INTO findings (log_index, rule, message, shown_by) VALUES (?, ?, ?, ?)",
+            [(f.log_index, f.rule, f.message, canonical_json(list(f.shown_by))) for f in findings],
+        )
+        self._put("audit", state.to_bytes())
+        self._put("trust", b"%d" % trust_version)
+
+    # -- what the rules remember
+
+    def load(self, names: Collection[str]) -> Mapping[str, Thing]:
+        """Those of these things that are known."""
+        left = list(names)
+        found: dict[str, bytes] = {}
+        while left:
+            some, left = left[:_VARIABLES], left[_VARIABLES:]
+            marks = ", ".join("?" * len(some))
+            query = f"SELECT name, value FROM things WHERE name IN ({marks})"  # noqa: S608
+            found.update(self._database.execute(query, some).fetchall())
+        return {name: parse_own_json(value) for name, value in found.items()}
+
+    def keep(self, things: Mapping[str, Thing]) -> None:
+        """Remember these things in place of what was known of them."""
+        rows = [(name, canonical_json(thing)) for name, thing in things.items()]
+        self._database.executemany("INSERT OR REPLACE INTO things VALUES (?, ?)", rows)
+
+    # -- what was found
+
+    def findings(self, *, untold: bool = False) -> list[Finding]:
+        """What is wrong between entries, in the order of the log; or only what nobody was told."""
+        only = "WHERE told = 0" if untold else ""
+        query = f"SELECT rule, log_index, message, shown_by FROM findings {only}"  # noqa: S608
+        rows = self._database.execute(f"{query} ORDER BY log_index, rowid").fetchall()
+        return [Finding(a, b, c, tuple(parse_own_json(shown))) for a, b, c, shown in rows]
+
+    def mark_told(self) -> None:
+        """All findings were told."""
+        self._database.execute("UPDATE findings SET told = 1")
+
+    # -- reading
+
+    def line(self, log_index: int) -> bytes | None:
+        """An entry's line."""
+        query = "SELECT line FROM entries WHERE log_index = ?"
+        row = self._database.execute(query, (log_index,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines of all entries, in order."""
+        rows = self._database.execute("SELECT line FROM entries ORDER BY log_index")
+        return (bytes(row[0]) for row in rows)
+
+    def select(self, query: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """The rows of a query of this room."""
+        return self._database.execute(query, values).fetchall()
+
+
+def _row(line: bytes, entry: Entry) -> tuple[object, ...]:
+    fields = entry.fields
+    policy = fields.get("policy")
+    named = policy.get("id") if isinstance(policy, dict) else None
+    texts = (named, *map(fields.get, ("purpose", "outcome", "reason", "consent", "case", "staff")))
+    shown = [text if isinstance(text, str) else None for text in texts]
+    return (entry.seq, entry.time, entry.kind, entry.actor, entry.object.hex(), *shown, line)

@@ -1,0 +1,95 @@
+"""Searching the verified log, in the auditor's index alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from credproof.auditing.index import Index
+
+COLUMNS: Final = (
+    "log_index",
+    "time",
+    "kind",
+    "actor",
+    "object",
+    "policy",
+    "purpose",
+    "outcome",
+    "reason",
+    "consent",
+)
+"""What is shown of an entry: `object` in hexadecimal, `consent` as it stands in the entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What must hold of an entry; what is None does not matter.
+
+    `since` and `until` are whole seconds, the second one is not included. `case` and `staff` are
+    digests, `consent` an id, all in base64url; `object` is in hexadecimal. `indexes`, when given,
+    are the only entries looked at. `after` is the log index of the last entry seen before.
+    """
+
+    since: int | None = None
+    until: int | None = None
+    kind: str | None = None
+    actor: str | None = None
+    object: str | None = None
+    policy: str | None = None
+    purpose: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    consent: str | None = None
+    case: str | None = None
+    staff: str | None = None
+    indexes: frozenset[int] | None = None
+    after: int = -1
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry that was found. `line` is the entry itself."""
+
+    values: tuple[object, ...]
+    line: bytes
+
+    @property
+    def log_index(self) -> int:
+        index = self.values[0]
+        assert isinstance(index, int)
+        return index
+
+
+_EQUAL: Final = {
+    "kind": "kind",
+    "actor": "actor",
+    "object": "object",
+    "policy": "policy",
+    "purpose": "purpose",
+    "outcome": "outcome",
+    "reason": "reason",
+    "consent": "consent",
+    "case": "case_digest",
+    "staff": "staff_digest",
+}
+"""Members of a query, and the columns that must be equal to them."""
+
+
+def search(index: Index, query: Query) -> Sequence[Found]:
+    """The entries that a query asks for, in the order of the log, at most `limit`."""
+    terms, values = ["log_index > :after"], {"after": query.after, "limit": query.limit}
+    if query.since is not None:
+        terms.append("time >= :since")
+    if query.until is not None:
+        terms.append("time < :until")
+    terms += [f"{column} = :{name}" for name, column in _EQUAL.items() if getattr(query, name)]
+    if query.indexes is not None:
+        listed = ", ".join(str(int(i)) for i in sorted(query.indexes))
+        terms.append(f"log_index IN ({listed})")
+    given = {name: getattr(query, name) for name in ("since", "until", *_EQUAL)}
+    select = f"SELECT {', '.join(COLUMNS)}, line FROM entries WHERE {' AND '.join(terms)}"  # noqa: S608
+    rows = index.select(f"{select} ORDER BY log_index LIMIT :limit", given | values)
+    return [Found(row[:-1], bytes(row[-1])) for row in rows]

@@ -1,0 +1,148 @@
+"""`credproof audit follow`: go on from the last checkpoint, once or for ever; built for cron."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from credproof.auditing.evidence import LogFault, findings_json, write
+from credproof.auditor import Auditor
+from credproof.base.encoding import Json, parse_own_json
+from credproof.base.errors import CredproofError, DataLoss, Unreachable, VerificationFailed
+from credproof.cli.output import (
+    FAILED,
+    OK,
+    UNREACHABLE,
+    HomeOption,
+    JsonOption,
+    out,
+    plain,
+    print_error,
+    print_json,
+    progress_bar,
+)
+from credproof.log.audit import AuditReport
+from credproof.verification.log_rules import Finding
+
+
+def follow(
+    home: HomeOption = Path(),
+    interval: Annotated[
+        int | None,
+        typer.Option(min=1, help="Go on: look again after so many seconds, until Ctrl-C."),
+    ] = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write what shows a finding into a new directory there."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on from the checkpoint that you trust: fetch what is new, verify it, judge it.
+
+    As audit verify, for cron: tells only what is new. Exit code 1 means a finding: the log has
+    another past (LOG_FORKED), lost its tail (LOG_SHRANK), leaves an entry out (SEQ_GAP), gives out
+    one that was not signed (ENTRY_CHANGED), signed a root that its entries do not make
+    (TREE_MISMATCH), or broke a rule between entries (RULE_BROKEN). With --evidence, files that a
+    third party checks with other tools are written, with a README.txt. An interrupted run goes on
+    where it was. Needs the service.
+
+    \b
+    Example:
+      credproof audit follow --evidence findings --home audit
+    """
+    while True:
+        told = _look(home, quiet=as_json)
+        where = None if evidence is None or not told.files else _write(evidence, told)
+        _tell(told, where, as_json=as_json)
+        if interval is None:
+            raise typer.Exit(told.code)
+        time.sleep(interval)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one look came to. `files` are evidence by name."""
+
+    code: int
+    report: AuditReport | None = None
+    findings: Sequence[Finding] = ()
+    error: CredproofError | None = None
+    files: dict[str, bytes] | None = None
+
+    @property
+    def reason(self) -> str:
+        """What it is, in capitals; empty when nothing is wrong."""
+        if self.error is not None:
+            return self.error.reason
+        return "RULE_BROKEN" if self.findings else ""
+
+
+def _look(home: Path, *, quiet: bool) -> Told:
+    try:
+        with Auditor.open(home) as auditor:
+            with progress_bar("following", None, hidden=quiet) as advance:
+                report = auditor.verify(progress=advance)
+            with auditor.index() as index:
+                findings = index.findings(untold=True)
+            files = dict(auditor.finding_evidence(findings)) if findings else None
+            with auditor.index() as index:
+                index.mark_told()
+    except LogFault as error:
+        return Told(FAILED, error=error, files=dict(error.files))
+    except Unreachable as error:
+        return Told(UNREACHABLE, error=error)
+    except (VerificationFailed, DataLoss) as error:
+        return Told(FAILED, error=error)
+    return Told(FAILED if findings else OK, report, findings, files=files)
+
+
+def _write(folder: Path, told: Told) -> Path:
+    """Evidence into a directory of its own, named for the time and what it is."""
+    now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+    where = folder / f"{now}-{told.reason}"
+    try:
+        write(where, told.files or {})
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {where}: {error.strerror}") from error
+    return where
+
+
+def _tell(told: Told, where: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_json(told, where))
+        return
+    if told.error is not None:
+        print_error(told.error)
+    if told.report is not None:
+        size, read = told.report.checkpoint.tree_size, told.report.entries_read
+        out.print(f"Entries:   {size}, of which {read} are new")
+        print_findings(told.findings)
+    if where is not None:
+        out.print(f"Evidence:  {where} (README.txt says how to check it)", markup=False)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """The rules that are broken, one a line."""
+    for finding in findings:
+        shown = ", ".join(map(str, finding.shown_by))
+        after = f" (see {shown})" if shown else ""
+        line = f"Finding:   entry {finding.log_index}: {finding.message}{after} ({finding.rule})"
+        out.print(plain(line), markup=False)
+
+
+def _json(told: Told, where: Path | None) -> dict[str, Json]:
+    report = told.report
+    return {
+        "evidence": None if where is None else str(where),
+        "findings": parse_own_json(findings_json(told.findings)),
+        "message": "" if told.error is None else told.error.message,
+        "read": 0 if report is None else report.entries_read,
+        "reason": told.reason,
+        "size": None if report is None else report.checkpoint.tree_size,
+    }

@@ -1,0 +1,237 @@
+"""`credproof audit search` and `report`: what the auditor's index says of the verified log."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from credproof.auditing.index import Index
+from credproof.auditing.monthly import Report, parse_month, report
+from credproof.auditing.searching import COLUMNS, Found, Query, search
+from credproof.auditor import INDEX_NAME, Auditor
+from credproof.base.encoding import b64url, parse_json
+from credproof.cli.output import USAGE, HomeOption, JsonOption, err, out, plain, print_json
+from credproof.verification.answer import Reference
+
+TimeOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="2026-11-26 or 2026-11-26T09:30:00, UTC.")
+]
+ObjectOption = Annotated[
+    str | None,
+    typer.Option("--object", metavar="HEX", help="An answer's, token's, consent's … id."),
+]
+ConsentOption = Annotated[
+    str | None, typer.Option(metavar="HEX", help="A consent's id: answers and refusals under it.")
+]
+StaffOption = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="A lender's reference of its staff.")
+]
+CaseOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Its reference of a case.")]
+SaltOption = Annotated[
+    str | None, typer.Option(metavar="HEX", help="The reference's salt, from the lender.")
+]
+PersonOption = Annotated[
+    bool,
+    typer.Option("--person", help="What concerns one person; the id is read from standard input."),
+]
+Format = Literal["table", "json", "csv"]
+
+
+def find(
+    home: HomeOption = Path(),
+    since: TimeOption = None,
+    until: TimeOption = None,
+    kind: Annotated[str | None, typer.Option(help="Like answer.given or consent.revoked.")] = None,
+    actor: Annotated[str | None, typer.Option(help="A participant's id, or borrower.")] = None,
+    policy: Annotated[str | None, typer.Option(help="A policy's id.")] = None,
+    purpose: Annotated[str | None, typer.Option(help="Like ORIGINATION.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="TIER, REFER or INCOMPLETE.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Of a refusal or withdrawal.")] = None,
+    object_id: ObjectOption = None,
+    consent: ConsentOption = None,
+    staff: StaffOption = None,
+    case: CaseOption = None,
+    salt: SaltOption = None,
+    person: PersonOption = False,
+    why: Annotated[
+        str | None, typer.Option("--why", metavar="TEXT", help="Why you look for a person.")
+    ] = None,
+    after: Annotated[int, typer.Option(help="Go on after this log index.")] = -1,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many entries.")] = 100,
+    shown_as: Annotated[Format, typer.Option("--format", help="How they are shown.")] = "table",
+) -> None:
+    """Find log entries: by time, kind, actor, policy, outcome, reference, object or person.
+
+    Looks at what audit verify or audit follow verified, in audit.db, without the service. A
+    lender's references are salted: it gives you text and salt, which stand in its *.answer file.
+    --person needs the service, and --why: the id is never sent, the search itself is logged for
+    other auditors, and its reason is kept here, in searches.jsonl.
+
+    \b
+    Example:
+      credproof audit search --kind answer.refused --since 2026-11-01 --actor lend --home audit
+      echo ref:alice | credproof audit search --person --why "complaint 17" --home audit
+    """
+    query = Query(
+        since=_seconds(since),
+        until=_seconds(until),
+        kind=kind,
+        actor=actor,
+        object=object_id and object_id.lower(),
+        policy=policy,
+        purpose=purpose,
+        outcome=outcome,
+        reason=reason,
+        consent=consent and b64url(_hex(consent, "consent", 32)),
+        case=_digest(case, salt),
+        staff=_digest(staff, salt),
+        after=after,
+        limit=limit,
+    )
+    if person:
+        query = replace(query, indexes=_of_person(home, why))
+    with _index(home) as index:
+        found = search(index, query)
+    _show(found, shown_as)
+    if len(found) == limit and shown_as == "table":
+        out.print(f"More:  --after {found[-1].log_index}")
+
+
+def _of_person(home: Path, why: str | None) -> frozenset[int]:
+    if not why:
+        raise typer.BadParameter("looking for a person needs a reason: --why TEXT")
+    subject_id = sys.stdin.readline().strip()
+    with Auditor.open(home) as auditor:
+        indexes = auditor.search_person(subject_id, reason=why)
+        auditor.verify()  # what was found is in the index then, and so is the search itself
+    return indexes
+
+
+def _index(home: Path) -> Index:
+    if not (home / INDEX_NAME).exists():
+        err.print("error: nothing was verified here yet\nnext:  credproof audit follow --home HOME")
+        raise typer.Exit(USAGE)
+    return Index(home / INDEX_NAME)
+
+
+def _seconds(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC).timestamp())
+    except ValueError as error:
+        raise typer.BadParameter(f"not a time: {text}") from error
+
+
+def _digest(text: str | None, salt: str | None) -> str | None:
+    if text is None:
+        return None
+    if salt is None:
+        raise typer.BadParameter("a reference is salted: give its --salt too")
+    return b64url(Reference(text, _hex(salt, "salt", 16)).digest)
+
+
+def _hex(text: str, what: str, size: int) -> bytes:
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        data = b""
+    if len(data) != size:
+        raise typer.BadParameter(f"{what} has {2 * size} hexadecimal digits")
+    return data
+
+
+def _when(time: object) -> str:
+    assert isinstance(time, int)
+    return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _show(found: Sequence[Found], shown_as: Format) -> None:
+    if shown_as == "json":
+        print_json([parse_json(item.line) for item in found])
+    elif shown_as == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(COLUMNS)
+        writer.writerows(item.values for item in found)
+    else:
+        _show_table(found)
+
+
+def _show_table(found: Sequence[Found]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("entry", "time", "kind", "actor", "policy", "purpose", "came of it"):
+        table.add_column(name)
+    for item in found:
+        index, time, kind, actor, _, policy, purpose, outcome, reason, _ = item.values
+        texts = (kind, actor, policy or "", purpose or "", outcome or reason or "")
+        table.add_row(str(index), _when(time), *(Text(plain(text)) for text in texts))
+    out.print(table)
+
+
+# -- report -------------------------------------------------------------------
+
+
+def monthly(
+    month: Annotated[str, typer.Option(metavar="YYYY-MM", help="The calendar month, UTC.")],
+    home: HomeOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Report a month: questions, outcomes, refusals, consents, anomalies, broken rules.
+
+    Counts what audit verify or audit follow verified, in audit.db, without the service.
+
+    \b
+    Example:
+      credproof audit report --month 2026-11 --home audit
+    """
+    with _index(home) as index:
+        found = report(index, parse_month(month))
+    if as_json:
+        print_json(_json(found))
+    else:
+        _print(found)
+
+
+def _json(found: Report) -> dict[str, Any]:
+    told = asdict(found)
+    del told["month"]
+    return {"month": found.month.name, "whole": found.is_whole, **told}
+
+
+def _print(found: Report) -> None:
+    until = "no entry yet" if found.until is None else f"verified up to {_when(found.until)} UTC"
+    out.print(
+        f"Month:        {found.month.name} ({until}{'' if found.is_whole else ', not whole'})"
+    )
+    out.print(f"Entries:      {found.entries}")
+    for lender, purposes in found.questions.items():
+        for purpose, counts in purposes.items():
+            told = f"{counts['answered']} answered, {counts['refused']} refused"
+            out.print(f"Questions:    {plain(lender)}, {plain(purpose)}: {told}", markup=False)
+    for title, counts in _titled(found):
+        told = ", ".join(f"{plain(name)} {count}" for name, count in counts.items() if count)
+        out.print(f"{title:<14}{told or 'none'}", markup=False)
+    places = ", ".join(map(str, found.beyond_cap))
+    out.print(f"Beyond cap:   {f'entries {places}' if places else 'none'}")
+
+
+def _titled(found: Report) -> Sequence[tuple[str, Mapping[str, int]]]:
+    return (
+        ("Outcomes:", found.outcomes),
+        ("Refusals:", found.refusals),
+        ("Consents:", found.consents),
+        ("Attested by:", found.attestations),
+        ("Withdrawn:", found.withdrawals),
+        ("Anomalies:", {**found.anomalies, "lifted": found.lifted}),
+        ("Searched by:", found.searches),
+        ("Broken rules:", found.findings),
+    )

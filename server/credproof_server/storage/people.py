@@ -1,0 +1,18 @@
+"""What is stored about one borrower, by the log indexes of its entries."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select, union_all
+
+from credproof_server.storage.tables import answers, consents, pauses, signatures
+
+
+def entries_about(connection: Connection, sub: bytes, limit: int) -> list[int]:
+    """The log indexes of consents, their changes, and answers: the newest, rising."""
+    columns = [table.c.log_index for table in (consents, signatures, pauses, answers)]
+    places = [select(column.label("at")).where(column.table.c.sub == sub) for column in columns]
+    revoked = select(consents.c.revoked_index.label("at"))
+    revoked = revoked.where(consents.c.sub == sub, consents.c.revoked_index.is_not(None))
+    found = union_all(*places, revoked).subquery()
+    newest = select(found.c.at).order_by(found.c.at.desc()).limit(limit)
+    return sorted(connection.execute(newest).scalars())

@@ -1,0 +1,84 @@
+"""`credproof audit follow` as cron runs it: exit codes, what is told once, evidence in files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from credproof.base.encoding import b64url
+from credproof.log.checkpoint import Checkpoint, sign_checkpoint
+from credproof_server.demo.world import AUDITOR, World
+from credproof_server.directory import ServiceDirectory
+from credproof_server.service.core import fresh_salt
+
+from tests.cli.test_commands import run
+
+
+@pytest.fixture
+def world(tmp_path) -> World:
+    made = World(tmp_path)
+    made.make()
+    with made.served():
+        made.populate()
+    return made
+
+
+class Whisper:
+    """What an operator logs who bypasses every check: an answer that nobody consented to."""
+
+    def apply(self, tx) -> int:
+        digest = b64url(bytes(32))
+        fields = {
+            **dict.fromkeys(("case", "consent", "staff", "tag", "verdicts"), digest),
+            "outcome": "TIER",
+            "policy": {"digest": digest, "id": "made-up", "version": 1},
+            "purpose": "ORIGINATION",
+        }
+        return tx.append("answer.given", "somebody", bytes(32), salt=fresh_salt(), fields=fields)
+
+
+def follow(world: World, *options, code: int = 0) -> dict:
+    home = world.home(AUDITOR)
+    told = run("audit", "follow", *options, "--json", "--home", home, code=code)
+    return json.loads(told.partition("\nerror")[0])
+
+
+def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
+    with world.served():
+        first = follow(world)
+        assert (first["reason"], first["read"]) == ("", first["size"])
+        assert follow(world)["read"] == 0
+    assert follow(world, code=3)["reason"] == "NO_ANSWER"
+
+    core = ServiceDirectory(world.service).open_core()
+    core.sequencer.submit(Whisper()).result()
+    core.close()
+    findings = tmp_path / "findings"
+    with world.served():
+        told = follow(world, "--evidence", findings, code=1)
+        assert told["reason"] == "RULE_BROKEN"
+        assert [f["rule"] for f in told["findings"]] == ["ANSWER_WITHOUT_CONSENT"]
+        assert follow(world)["findings"] == [], "it was told"
+        assert "ANSWER_WITHOUT_CONSENT" in run(
+            "audit", "verify", "--whole", "--home", world.home(AUDITOR), code=1
+        )
+    (folder,) = findings.iterdir()
+    names = {path.name for path in folder.iterdir()}
+    index = told["findings"][0]["log_index"]
+    assert {f"entry-{index}.logged.json", f"entry-{index}.logged.tlog-proof"} <= names
+    assert "RULE_BROKEN" in (folder / "README.txt").read_text()
+
+
+def test_a_forked_log_is_told_with_its_files(world, tmp_path):
+    """The auditor holds a checkpoint, signed by the real key, of a log that is not there."""
+    home = world.home(AUDITOR)
+    with world.served():
+        follow(world)
+    signer = ServiceDirectory(world.service).log_signer()
+    note = sign_checkpoint(Checkpoint(signer.name, 2, bytes(32)), [signer])
+    (home / "newest.checkpoint").write_bytes(note)
+    with world.served():
+        assert follow(world, "--evidence", tmp_path / "fork", code=1)["reason"] == "LOG_FORKED"
+    (folder,) = (tmp_path / "fork").iterdir()
+    assert (folder / "seen.checkpoint").read_bytes() == note
+    assert (folder / "add-checkpoint.request").read_text().startswith("old 2\n")

@@ -1,0 +1,273 @@
+"""An auditor who follows a service that lies: each lie is told as what it is, with evidence."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from credproof.auditing.evidence import LogFault
+from credproof.auditor import Auditor
+from credproof.base.encoding import b64url
+from credproof.base.errors import Conflict, Unreachable, VerificationFailed
+from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from credproof.log.entry import Entry, entry_hash, parse_entry
+from credproof.log.merkle import Tree, leaf_hash
+from credproof.log.proof import verify_proof
+from credproof.log.witness import parse_add_checkpoint
+from credproof_server.directory import ServiceDirectory
+
+from tests.rpc.conftest import AUDITOR
+
+
+class Story:
+    """A log as a lying service has it: it signs with the real key whatever stands here."""
+
+    def __init__(self, running, lines) -> None:
+        self.signer = ServiceDirectory(running.world.service).log_signer()
+        self.lines = list(lines)
+
+    def rewritten(self, at: int, **changes: object) -> Story:
+        """An entry is changed, and all after it are chained anew."""
+        chained = self.lines[:at]
+        for line in self.lines[at:]:
+            changed = changes if len(chained) == at else {}
+            entry = replace(parse_entry(line), prev=entry_hash(chained[-1]), **changed)
+            chained.append(entry.to_line())
+        self.lines = chained
+        return self
+
+    def add(self, kind: str, actor: str, digest: bytes, **fields: object) -> Story:
+        last = parse_entry(self.lines[-1])
+        prev, seq = entry_hash(self.lines[-1]), last.seq + 1
+        entry = Entry(seq, last.time, kind, actor, digest, bytes(16), fields, prev)
+        self.lines.append(entry.to_line())
+        return self
+
+    @property
+    def tree(self) -> Tree:
+        tree = Tree()
+        tree.extend([leaf_hash(line) for line in self.lines])
+        return tree
+
+    def checkpoint(self, root: bytes | None = None):
+        tree, key = self.tree, self.signer.verifier_key
+        note = sign_checkpoint(Checkpoint(key.name, tree.size, root or tree.root()), [self.signer])
+        return verify_checkpoint(note, key.name, [key])
+
+
+@contextmanager
+def told(auditor: Auditor, story: Story, *, root: bytes | None = None, serve=None):
+    """The auditor hears this story instead of the real one; `serve` are other lines than signed."""
+    tree, lines, checkpoint = story.tree, serve or story.lines, story.checkpoint(root)
+    auditor.checkpoint = lambda: checkpoint
+    auditor.pages = lambda start, end: iter([lines[start:end]] if start < end else [])
+    auditor.consistency = tree.consistency_proof
+    auditor.inclusion = tree.inclusion_proof
+    try:
+        yield
+    finally:
+        for name in ("checkpoint", "pages", "consistency", "inclusion"):
+            delattr(auditor, name)
+
+
+@pytest.fixture
+def auditor(running):
+    """An auditor who has verified the log as it is."""
+    running.person()
+    with running.world.auditor() as opened:
+        opened.verify(whole=True)
+        yield opened
+
+
+@pytest.fixture
+def story(running, auditor) -> Story:
+    return Story(running, auditor.lines(0, auditor.checkpoint().tree_size))
+
+
+def fault(auditor: Auditor, reason: str, *, whole: bool = False) -> dict[str, bytes]:
+    state = auditor.trusted()
+    with pytest.raises(LogFault) as caught:
+        auditor.verify(whole=whole)
+    assert caught.value.reason == reason
+    assert state == auditor.trusted(), "what was trusted stays"
+    assert reason.encode() in caught.value.files["README.txt"]
+    return dict(caught.value.files)
+
+
+@pytest.mark.parametrize("more", [0, 5])
+def test_a_fork_is_shown_by_two_entries_that_the_log_signed_at_one_index(auditor, story, more):
+    at = len(story.lines) - 3
+    story.rewritten(at, actor="somebody")
+    for _ in range(more):
+        story.add("answer.whispered", "lend", bytes(32))
+    with told(auditor, story):
+        files = fault(auditor, "LOG_FORKED")
+    key = story.signer.verifier_key
+    signed = [
+        verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
+        for name in (f"entry-{at}.seen", f"entry-{at}.now")
+    ]
+    assert [item.note for item in signed] == [files["seen.checkpoint"], files["now.checkpoint"]]
+    assert files[f"entry-{at}.seen.json"] != files[f"entry-{at}.now.json"]
+    assert parse_add_checkpoint(files["add-checkpoint.request"]).note == files["now.checkpoint"]
+    assert str(key) in files["log.vkey"].decode().splitlines()
+
+
+def test_a_fork_is_found_by_whoever_has_the_checkpoint_alone(auditor, story):
+    (auditor._home.folder / "audit.db").unlink()
+    with told(auditor, story.rewritten(5, actor="somebody")):
+        files = fault(auditor, "LOG_FORKED")
+    assert {"seen.checkpoint", "now.checkpoint"} <= set(files)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_tail_that_was_cut_off_is_shown_by_both_checkpoints(auditor, story, whole):
+    del story.lines[-2:]
+    with told(auditor, story):
+        files = fault(auditor, "LOG_SHRANK", whole=whole)
+    assert {"seen.checkpoint", "now.checkpoint"} <= set(files)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_entry_that_is_left_out_is_told_as_a_gap(auditor, story, whole):
+    size = len(story.lines)
+    for _ in range(4):
+        story.add("answer.whispered", "lend", bytes(32))
+    at = 7 if whole else size + 1
+    with told(auditor, story, serve=[*story.lines[:at], *story.lines[at + 1 :]]):
+        files = fault(auditor, "SEQ_GAP", whole=whole)
+    assert f"entry-{at}.served.json" in files
+
+
+@pytest.mark.parametrize("rechained", [False, True])
+@pytest.mark.parametrize("at", [0, 7, -1])
+def test_an_entry_that_is_not_the_signed_one_is_named(running, auditor, story, at, rechained):
+    index = at % len(story.lines)
+    served = Story(running, story.lines)
+    if rechained and index:
+        served.rewritten(index, actor="somebody")
+    else:
+        changed = replace(parse_entry(story.lines[index]), actor="somebody").to_line()
+        served.lines[index] = changed
+    with told(auditor, story, serve=served.lines):
+        files = fault(auditor, "ENTRY_CHANGED", whole=True)
+    assert files[f"entry-{index}.served.json"] == served.lines[index]
+
+
+def test_a_root_that_no_entries_make_is_told_to_whoever_never_looked_before(auditor, story):
+    for name in ("audit.db", "audited.json", "newest.checkpoint"):
+        (auditor._home.folder / name).unlink()
+    with told(auditor, story, root=bytes(32)), pytest.raises(LogFault) as caught:
+        auditor.verify()
+    assert caught.value.reason == "TREE_MISMATCH"
+    assert auditor.verify().entries_read == len(story.lines), "nothing of the lie was kept"
+
+
+def findings(auditor: Auditor) -> list[tuple[str, tuple[int, ...]]]:
+    with auditor.index() as index:
+        found = index.findings(untold=True)
+        index.mark_told()
+    return [(item.rule, item.shown_by) for item in found]
+
+
+CONSENT = bytes(31) + b"\x07"
+
+
+def given(story: Story, running) -> dict[str, object]:
+    """The fields of an answer in the log, under `CONSENT`."""
+    lines = (json.loads(line) for line in story.lines)
+    found = next((line["fields"] for line in lines if line["kind"] == "answer.given"), None)
+    assert found is not None
+    return found | {"consent": b64url(CONSENT)}
+
+
+@pytest.mark.parametrize(
+    ("before", "answers", "rule"),
+    [
+        ([], 1, "ANSWER_WITHOUT_CONSENT"),
+        (["granted", "revoked"], 1, "ANSWER_AFTER_REVOCATION"),
+        (["granted"], 2, "ANSWER_BEYOND_CAP"),
+        (["granted", "granted"], 0, "GRANTED_TWICE"),
+    ],
+)
+def test_a_rule_that_the_log_itself_breaks_is_a_finding_with_its_entries(
+    running, lender, auditor, story, before, answers, rule
+):
+    """The operator signs it, so chain and tree are sound: only what entries say tells."""
+    subject_id, consent, _ = running.consented(lender)
+    lender.ask(lender.subject(subject_id), policy_id="revolving-standing", consent=consent)
+    auditor.verify()
+    assert findings(auditor) == [], "what an honest service logs breaks no rule"
+    story = Story(running, auditor.lines(0, auditor.checkpoint().tree_size))
+    fields, size = given(story, running), len(story.lines)
+    for word in before:
+        story.add(f"consent.{word}", "borrower", CONSENT, tag=b64url(bytes(32)))
+    for _ in range(answers):
+        story.add("answer.given", lender.id, CONSENT, **fields)
+    last = len(story.lines) - 1
+    with told(auditor, story):
+        auditor.verify(whole=True)
+        with auditor.index() as index:
+            (found,) = index.findings()
+        files = auditor.finding_evidence([found])
+    assert (found.rule, found.log_index) == (rule, last)
+    assert found.shown_by == tuple(range(size, last))
+    key = story.signer.verifier_key
+    for at in (*found.shown_by, found.log_index):
+        name = f"entry-{at}.logged"
+        verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
+    assert json.loads(files["findings.json"])[0]["rule"] == rule
+    start_again(auditor)
+
+
+def start_again(auditor: Auditor) -> None:
+    """Forget a story that went on where the real log does not."""
+    for name in ("audit.db", "audited.json", "newest.checkpoint"):
+        (auditor._home.folder / name).unlink()
+
+
+def test_an_audit_that_was_interrupted_goes_on_after_its_last_page(auditor, monkeypatch):
+    start_again(auditor)
+    honest, size = auditor.pages, auditor.checkpoint().tree_size
+
+    def breaks_off(start, end):
+        yield next(honest(start, 6))
+        raise Unreachable("NO_ANSWER", "the service is gone")
+
+    monkeypatch.setattr(auditor, "pages", breaks_off)
+    with pytest.raises(Unreachable):
+        auditor.verify()
+    monkeypatch.undo()
+    assert auditor.verify().entries_read == size - 6
+    with auditor.index() as index:
+        assert len(list(index.lines())) == size
+
+
+def test_a_version_of_the_registry_that_is_held_back_is_told(auditor, monkeypatch):
+    start_again(auditor)
+    for path in (auditor._home.folder / "registry").iterdir():
+        path.unlink()
+
+    def held_back(*_args, **_how):
+        raise Conflict("NO_SUCH_VERSION", "there is none")
+
+    monkeypatch.setattr("credproof.auditor.fetch_version", held_back)
+    with pytest.raises(VerificationFailed) as caught:
+        auditor.verify()
+    assert caught.value.reason == "REGISTRY_WITHHELD"
+    monkeypatch.undo()
+    auditor.verify()
+
+
+def test_two_audits_in_one_home_do_not_get_into_each_others_way(running, auditor):
+    with running.world.auditor() as other, other._locked(), pytest.raises(Conflict) as caught:
+        auditor.verify()
+    assert caught.value.reason == "AUDIT_BUSY"
+
+
+def test_a_new_bundle_is_kept_for_years_with_the_version_it_has(running, auditor):
+    newest = auditor.trust.bundle.version
+    kept = running.home(AUDITOR).folder / "registry"
+    assert {path.name for path in kept.iterdir()} == {f"{v}.json" for v in range(1, newest + 1)}

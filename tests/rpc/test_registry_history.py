@@ -1,0 +1,99 @@
+"""The history of the registry over a real service: every version, as the log names it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from credproof import history
+from credproof.base.errors import CredproofError, Malformed, Refused, VerificationFailed
+from credproof.base.keys import DatedKey, Ed25519Signer
+from credproof.v1 import registry_service_pb2 as pb
+from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
+from credproof.verification.participant import NEVER
+
+from tests.cli.test_commands import run
+from tests.rpc.conftest import LENDER, PROVIDER
+from tests.rpc.registry import changed, participant
+
+
+def with_key(running, key) -> object:
+    """The change of a registry that lists one more key for the provider."""
+    keys = running.home(PROVIDER).trust(at=0).participants[PROVIDER].keys
+    return participant(PROVIDER, keys=(*keys, DatedKey(key, 0, NEVER)))
+
+
+def test_a_provider_sees_a_key_that_somebody_registered_in_its_name(running):
+    """The operator adds a key, attests with it, and takes it out: the history says so."""
+    home = running.world.home(PROVIDER)
+    assert len(json.loads(run("provider", "watch", "--home", home, "--json"))["keys"]) == 1
+    strange = Ed25519Signer(os.urandom(32)).public
+    with changed(running, with_key(running, strange)):
+        pass
+    told = json.loads(run("provider", "watch", "--home", home, "--json", code=1))
+    assert [(k["fingerprint"], k["yours"]) for k in told["keys"]][1:] == [(strange.kid, False)]
+    assert "STRANGE" in run("provider", "watch", "--home", home, code=1)
+    assert "STRANGE" not in run("provider", "watch", "--home", home, "--known", strange.kid)
+
+
+def fetched(running, change):
+    """The history as a service tells it that changes each reply."""
+    with running.world.provider() as provider:
+        checkpoint, newest = provider.checkpoint(), provider.trust.bundle.version
+        channel, root = provider._channel, running.home(PROVIDER).settings.root
+        honest = history.fetch_version
+
+        def lying(channel, version, root):
+            return honest(channel, change(version), root)
+
+        history.fetch_version = lying
+        try:
+            return list(history.fetch_history(channel, newest, checkpoint, root))
+        finally:
+            history.fetch_version = honest
+
+
+def test_versions_in_another_order_than_in_the_log_are_refused(running):
+    with running.world.provider() as provider:
+        newest = provider.trust.bundle.version
+    with pytest.raises(VerificationFailed) as caught:
+        fetched(running, lambda version: newest + 1 - version)
+    assert caught.value.reason == "OTHER_ENTRY"
+
+
+@pytest.mark.parametrize("member", ["package", "line", "log_index"])
+def test_a_version_that_is_not_the_one_of_its_entry_is_refused(running, member, monkeypatch):
+    with running.world.provider() as provider:
+        stub = RegistryServiceStub(provider._channel)
+        first, second = (stub.GetTrustVersion(pb.GetTrustVersionRequest(version=v)) for v in (1, 2))
+        mixed = pb.GetTrustVersionResponse(
+            package=(first if member == "package" else second).package,
+            line=(first if member == "line" else second).line,
+            log_index=(first if member == "log_index" else second).log_index,
+        )
+        monkeypatch.setattr(history, "call", lambda _rpc, _request: mixed)
+        with pytest.raises(CredproofError) as caught:
+            history.fetch_version(provider._channel, 2, running.home(PROVIDER).settings.root)
+    assert caught.value.reason == "OTHER_TRUST"
+
+
+@pytest.mark.parametrize("version", [0, -1, 10_000])
+def test_a_version_that_does_not_exist_is_told_so(running, version):
+    with running.world.provider() as provider, pytest.raises(Malformed) as caught:
+        history.fetch_version(provider._channel, version, running.home(PROVIDER).settings.root)
+    assert caught.value.reason == "NO_SUCH_VERSION"
+
+
+def test_a_lender_may_not_read_the_history(running, lender):
+    with pytest.raises(Refused):
+        history.fetch_version(lender._channel, 1, running.home(LENDER).settings.root)
+
+
+def test_an_old_version_comes_with_what_it_pins_and_no_more(running):
+    with running.world.provider() as provider:
+        root = running.home(PROVIDER).settings.root
+        found = history.fetch_version(provider._channel, 1, root)
+    bundle = found.change.trust.bundle
+    pinned = (*bundle.schemas, *bundle.texts, *{pin.ref.digest for pin in bundle.policies})
+    assert len(found.package.documents) == len(set(pinned))

@@ -1,0 +1,150 @@
+"""An auditor searches: in its own index, and for one person through the service, which logs it."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from credproof.base.encoding import parse_b64url
+from credproof.base.errors import Refused
+from credproof.channel import call
+from credproof.log.entry import parse_entry
+from credproof.v1 import audit_service_pb2 as pb
+from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
+from credproof.verification.answer import Reference
+from credproof.verification.answer_entry import parse_given
+from credproof.wire import answer as answer_wire
+
+from tests.cli.test_commands import run
+from tests.rpc.conftest import AUDITOR, LENDER
+
+
+@pytest.fixture(scope="module")
+def asked(running):
+    """Somebody who was asked about, paused and revoked; and somebody else."""
+    with running.world.lender() as lender:
+        subject_id, consent, borrower = running.consented(lender)
+        subject = lender.subject(subject_id)
+        kept = lender.ask(
+            subject, policy_id="revolving-standing", consent=consent, case="case 9", staff="clerk 4"
+        )
+        borrower.pause(consent)
+        borrower.revoke(consent)
+        other, its, _ = running.consented(lender)
+        lender.ask(lender.subject(other), policy_id="revolving-standing", consent=its)
+    with running.world.auditor() as auditor:
+        auditor.verify()
+    return subject_id, kept, running.home(AUDITOR).folder
+
+
+def found(home, *options) -> list[dict]:
+    return json.loads(run("audit", "search", "--format", "json", *options, "--home", home))
+
+
+def test_entries_are_found_by_what_they_say(running, asked):
+    _, _, home = asked
+    given = found(home, "--kind", "answer.given", "--limit", "1000")
+    assert len(given) >= 2
+    assert {entry["kind"] for entry in given} == {"answer.given"}
+    assert found(home, "--outcome", "TIER", "--actor", running.home(LENDER).settings.id)
+    assert not found(home, "--actor", "nobody-here")
+    assert not found(home, "--since", "2100-01-01")
+    assert not found(home, "--until", "2020-01-01")
+    first = found(home, "--limit", "1", "--policy", "revolving-standing")
+    rest = found(home, "--policy", "revolving-standing", "--after", str(first[0]["seq"]))
+    assert first[0] not in rest
+    by_object = found(home, "--object", parse_b64url(first[0]["object"]).hex())
+    assert first[0] in by_object
+
+
+def test_a_lenders_reference_is_found_by_its_text_and_salt_only(asked):
+    _, kept, home = asked
+    staff: Reference = answer_wire.parse(kept.to_bytes()).kept.staff
+    (entry,) = found(home, "--staff", "clerk 4", "--salt", staff.salt.hex())
+    assert entry["kind"] == "answer.given"
+    assert not found(home, "--staff", "clerk 5", "--salt", staff.salt.hex())
+    assert not found(home, "--case", "case 9", "--salt", staff.salt.hex()), "each has its own salt"
+    run("audit", "search", "--staff", "clerk 4", "--home", home, code=2)
+
+
+def test_what_happened_under_a_consent_is_found_as_csv_and_table(asked):
+    _, _, home = asked
+    given = parse_given(parse_entry(json_line(found(home, "--kind", "answer.given")[-1])))
+    consent = given.consent.hex()
+    told = run("audit", "search", "--consent", consent, "--format", "csv", "--home", home)
+    assert [row["kind"] for row in csv.DictReader(io.StringIO(told))] == ["answer.given"]
+    granted = run("audit", "search", "--object", consent, "--home", home)
+    assert "consent.granted" in granted
+
+
+def json_line(entry: dict) -> bytes:
+    return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+
+
+def test_a_person_is_found_and_the_search_is_in_the_log(running, asked):
+    subject_id, _, home = asked
+    command = [sys.executable, "-m", "credproof.cli.app", "audit", "search", "--person"]
+    command += ["--why", "complaint 17", "--format", "json", "--home", str(home)]
+    done = subprocess.run(
+        command, input=f"{subject_id}\n", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    kinds = [entry["kind"] for entry in json.loads(done.stdout)]
+    assert kinds == ["consent.granted", "answer.given", "consent.paused", "consent.revoked"]
+    searched = found(home, "--kind", "audit.searched")[-1]
+    assert searched["actor"] == running.home(AUDITOR).settings.id
+    kept = json.loads((home / "searches.jsonl").read_text().splitlines()[-1])
+    why = Reference(kept["reason"], bytes.fromhex(kept["salt"]))
+    assert (kept["log_index"], why.text) == (searched["seq"], "complaint 17")
+    assert why.digest == parse_b64url(searched["fields"]["reason"])
+    assert "complaint" not in json.dumps(searched)
+    assert searched["fields"]["tag"] is not None
+
+
+def test_a_person_is_not_looked_for_without_a_reason(asked):
+    _, _, home = asked
+    run("audit", "search", "--person", "--home", home, code=2)
+
+
+def test_nothing_is_found_of_somebody_unknown_but_that_was_searched_too(running, asked):
+    with running.world.auditor() as auditor:
+        assert auditor.search_person("ref:nobody-knows", reason="a mistake") == frozenset()
+        auditor.verify()
+    assert found(asked[2], "--kind", "audit.searched")[-1]["fields"]["tag"] is None
+
+
+@pytest.mark.parametrize("role", ["lender", "provider"])
+def test_nobody_but_an_auditor_looks_for_a_person(running, role):
+    with getattr(running.world, role)() as session:
+        request = pb.SearchPersonRequest(sub=bytes(32), reason_digest=bytes(32))
+        with pytest.raises(Refused):
+            call(AuditServiceStub(session._channel).SearchPerson, request)
+
+
+def test_a_month_is_reported_in_figures(asked):
+    _, _, home = asked
+    month = found(home, "--kind", "answer.given")[-1]
+    name = dt.datetime.fromtimestamp(month["time"], dt.UTC).strftime("%Y-%m")
+    told = json.loads(run("audit", "report", "--month", name, "--home", home, "--json"))
+    given = found(home, "--kind", "answer.given", "--limit", "1000")
+    counted = sum(
+        counts["answered"]
+        for purposes in told["questions"].values()
+        for counts in purposes.values()
+    )
+    assert counted == len(given) == sum(told["outcomes"].values())
+    assert told["consents"]["paused"] >= 1
+    assert (told["beyond_cap"], told["findings"], told["whole"]) == ([], {}, False)
+    shown = run("audit", "report", "--month", name, "--home", home)
+    assert "Outcomes:" in shown
+    assert "not whole" in shown
+    run("audit", "report", "--month", "2026-1", "--home", home, code=2)
+
+
+def test_before_anything_was_verified_a_search_says_what_to_do(tmp_path):
+    assert "audit follow" in run("audit", "search", "--home", tmp_path, code=2)

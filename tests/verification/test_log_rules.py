@@ -1,0 +1,307 @@
+"""What one entry says must fit what others said before it: one broken rule, one finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from credproof.base.encoding import b64url, canonical_json, parse_json
+from credproof.base.errors import VerificationFailed
+from credproof.log.entry import parse_entry
+from credproof.verification.anomaly import Anomaly
+from credproof.verification.answer_entry import Asked, GivenEntry, RefusedEntry
+from credproof.verification.entry_rules import RULES
+from credproof.verification.log_rules import LogRules
+from credproof.verification.policy import PolicyRef
+
+from tests.world import NOW, POLICY, World, seed_of
+
+CONSENT, OTHER, TOKEN = seed_of("consent"), seed_of("other consent"), seed_of("token")
+DAY_S = 86_400
+
+
+class Memory:
+    """What outlives a page, as it is written."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def load(self, names) -> Mapping[str, dict]:
+        return {name: parse_json(self.kept[name]) for name in names if name in self.kept}
+
+    def keep(self, things) -> None:
+        self.kept.update({name: canonical_json(thing) for name, thing in things.items()})
+
+
+class Script:
+    """A log that is written line by line; a registry with the policies of a world."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.version = 0
+        self.changed()
+
+    def add(self, kind: str, actor: str, digest: bytes = TOKEN, time: int = 0, **fields) -> Script:
+        self.world.log.append(kind, actor, digest, time=NOW + time, fields=fields)
+        return self
+
+    def changed(self, by: int = 1, actor: str = "operator-1") -> Script:
+        self.version += by
+        return self.add("registry.changed", actor, version=self.version)
+
+    def consent(self, word: str, digest: bytes = CONSENT, actor: str = "borrower") -> Script:
+        document = {"document": b64url(TOKEN)} if word in ("paused", "resumed") else {}
+        return self.add(f"consent.{word}", actor, digest, tag=b64url(bytes(32)), **document)
+
+    def answer(
+        self,
+        digest: bytes = CONSENT,
+        *,
+        actor: str = "lend",
+        policy=POLICY,
+        time: int = 0,
+        **changes,
+    ) -> Script:
+        ref, purpose = changes.get("ref", policy.ref), changes.get("purpose", policy.purpose)
+        asked = Asked(ref, purpose, bytes(32), bytes(32))
+        entry = GivenEntry(asked, digest, "REFER", bytes(32), bytes(32))
+        return self.add("answer.given", actor, TOKEN, time, **entry.fields())
+
+    def refusal(self, reason: str, consent: bytes | None = None) -> Script:
+        entry = RefusedEntry(Asked(None, None, bytes(32), bytes(32)), consent, reason)
+        return self.add("answer.refused", "lend", **entry.fields())
+
+    def raised(self, throttle: int, *names: str, time: int = 0, actor: str = "service") -> Script:
+        anomaly = Anomaly("burst", 1, TOKEN, names or ("lend",), 60, {}, (), throttle)
+        return self.add("anomaly.raised", actor, TOKEN, time, **anomaly.fields())
+
+    def withdrawn(self, token: bytes = TOKEN, actor: str = "bank", reason: str = "error") -> Script:
+        return self.add("attestation.withdrawn", actor, reason=reason, token=b64url(token))
+
+    def trust(self, entry):
+        version = entry.fields["version"]
+        return self.world.trust(version=version)
+
+    def found(self, page: int = 1000) -> list[tuple[str, int, tuple[int, ...]]]:
+        """The findings, when the log is read in such pages, each by rules made anew."""
+        memory, trust, found = Memory(), None, []
+        entries = [parse_entry(line) for line in self.world.log.lines]
+        for start in range(0, len(entries), page):
+            rules = LogRules(memory, self.trust, trust)
+            found += rules.feed_page(entries[start : start + page])
+            trust = rules.trust
+        return [(f.rule, f.log_index, f.shown_by) for f in found]
+
+
+def capped(script: Script, cap: str):
+    return script.world.add_policy("capped", caps={"answers": cap})
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+def test_an_honest_log_breaks_no_rule(script):
+    script.add("attestation.accepted", "bank").consent("granted").answer()
+    script.add("attestation.conflict", "bank", OTHER, accepted=b64url(TOKEN))
+    script.consent("signed").consent("paused").consent("paused").refusal("CONSENT_PAUSED", CONSENT)
+    script.consent("resumed").consent("revoked").consent("signed").refusal("NOT_PERMITTED")
+    script.withdrawn(reason="key-lost").add("key.ended", "bank").changed()
+    script.raised(60).add("anomaly.lifted", "operator-1", participant="lend")
+    script.consent("granted", OTHER).answer(OTHER)
+    lost = {"origin": "old", "root": b64url(bytes(32)), "tree_size": 99}
+    script.add("log.continued", "operator-1", **lost)
+    assert script.found() == []
+
+
+def test_every_kind_that_the_rules_know_is_one_that_a_service_writes():
+    from credproof_server import new_origin
+    from credproof_server.service import (
+        answering,
+        consents,
+        ingest,
+        pausing,
+        raising,
+        registry,
+        searching,
+        withdrawals,
+    )
+
+    rooms = (answering, consents, ingest, pausing, raising, registry, withdrawals, searching)
+    rooms = (*rooms, new_origin)
+    written = {vars(room)[name] for room in rooms for name in vars(room) if name[:6] == "ENTRY_"}
+    assert written == set(RULES)
+
+
+BROKEN = {
+    "answer without consent": (
+        lambda s: s.answer(),
+        ("ANSWER_WITHOUT_CONSENT", 1, ()),
+    ),
+    "answer before its consent": (
+        lambda s: s.answer().consent("granted"),
+        ("ANSWER_WITHOUT_CONSENT", 1, ()),
+    ),
+    "answer after revocation": (
+        lambda s: s.consent("granted").consent("revoked").answer(),
+        ("ANSWER_AFTER_REVOCATION", 3, (1, 2)),
+    ),
+    "answer while paused": (
+        lambda s: s.consent("granted").consent("paused").answer(),
+        ("ANSWER_WHILE_PAUSED", 3, (1, 2)),
+    ),
+    "answer to two lenders": (
+        lambda s: s.consent("granted").answer().answer(actor="other-lender"),
+        ("ANSWER_OTHER_LENDER", 3, (1, 2)),
+    ),
+    "answer to no lender": (
+        lambda s: s.consent("granted").answer(actor="bank"),
+        ("WRONG_ACTOR", 2, ()),
+    ),
+    "answer for another purpose": (
+        lambda s: s.consent("granted").answer(purpose="REVIEW"),
+        ("ANSWER_PURPOSE", 2, ()),
+    ),
+    "answer under a policy that nobody pinned": (
+        lambda s: s.consent("granted").answer(ref=PolicyRef("made-up", 1, bytes(32))),
+        ("ANSWER_POLICY", 2, ()),
+    ),
+    "answer while throttled": (
+        lambda s: s.consent("granted").raised(60).answer(time=59),
+        ("ANSWER_WHILE_THROTTLED", 3, (2,)),
+    ),
+    "granted twice": (
+        lambda s: s.consent("granted").consent("granted"),
+        ("GRANTED_TWICE", 2, (1,)),
+    ),
+    "granted by a lender": (
+        lambda s: s.consent("granted", actor="lend"),
+        ("WRONG_ACTOR", 1, ()),
+    ),
+    "signed, never granted": (lambda s: s.consent("signed"), ("CONSENT_UNKNOWN", 1, ())),
+    "revoked, never granted": (lambda s: s.consent("revoked"), ("CONSENT_UNKNOWN", 1, ())),
+    "paused, never granted": (lambda s: s.consent("paused"), ("CONSENT_UNKNOWN", 1, ())),
+    "refused, never granted": (
+        lambda s: s.refusal("CAP_REACHED", CONSENT),
+        ("CONSENT_UNKNOWN", 1, ()),
+    ),
+    "revoked twice": (
+        lambda s: s.consent("granted").consent("revoked").consent("revoked"),
+        ("REVOKED_TWICE", 3, (1, 2)),
+    ),
+    "resumed after revocation": (
+        lambda s: s.consent("granted").consent("revoked").consent("resumed"),
+        ("CHANGED_AFTER_REVOCATION", 3, (1, 2)),
+    ),
+    "accepted twice": (
+        lambda s: s.add("attestation.accepted", "bank").add("attestation.accepted", "bank"),
+        ("ACCEPTED_TWICE", 2, (1,)),
+    ),
+    "accepted of a lender": (
+        lambda s: s.add("attestation.accepted", "lend"),
+        ("WRONG_ACTOR", 1, ()),
+    ),
+    "conflict with nothing": (
+        lambda s: s.add("attestation.conflict", "bank", accepted=b64url(TOKEN)),
+        ("CONFLICT_UNKNOWN", 1, ()),
+    ),
+    "withdrawn, never accepted": (lambda s: s.withdrawn(), ("WITHDRAWN_UNKNOWN", 1, ())),
+    "withdrawn twice": (
+        lambda s: s.add("attestation.accepted", "bank").withdrawn().withdrawn(),
+        ("WITHDRAWN_TWICE", 3, (1, 2)),
+    ),
+    "withdrawn by another": (
+        lambda s: s.add("attestation.accepted", "bank").withdrawn(actor="other-bank"),
+        ("WRONG_ACTOR", 2, (1,)),
+    ),
+    "a key ended alone": (lambda s: s.add("key.ended", "bank"), ("KEY_ENDED_ALONE", 1, ())),
+    "a lost key goes on": (
+        lambda s: s.add("attestation.accepted", "bank").withdrawn(reason="key-lost").changed(),
+        ("KEY_NOT_ENDED", 3, (2,)),
+    ),
+    "a version left out": (lambda s: s.changed(by=2), ("REGISTRY_VERSION", 1, ())),
+    "a version again": (lambda s: s.changed(by=0), ("REGISTRY_VERSION", 1, ())),
+    "a registry by a bank": (lambda s: s.changed(actor="bank"), ("WRONG_ACTOR", 1, ())),
+    "lifted, never raised": (
+        lambda s: s.raised(0).add("anomaly.lifted", "operator-1", participant="lend"),
+        ("LIFTED_UNRAISED", 2, ()),
+    ),
+    "raised by a lender": (lambda s: s.raised(60, actor="lend"), ("WRONG_ACTOR", 1, ())),
+    "a kind that nobody knows": (
+        lambda s: s.add("answer.whispered", "lend"),
+        ("UNKNOWN_KIND", 1, ()),
+    ),
+    "fields that nobody knows": (
+        lambda s: s.add("consent.granted", "borrower", tag=b64url(bytes(32)), sub="x"),
+        ("BAD_FIELDS", 1, ()),
+    ),
+    "nothing was lost": (
+        lambda s: s.add(
+            "log.continued", "operator-1", origin="old", root=b64url(bytes(32)), tree_size=1
+        ),
+        ("NOTHING_WAS_LOST", 1, ()),
+    ),
+}
+
+
+@pytest.mark.parametrize("page", [1, 1000])
+@pytest.mark.parametrize("name", BROKEN)
+def test_one_broken_rule_is_one_finding_however_the_log_is_paged(script, name, page):
+    write, finding = BROKEN[name]
+    write(script)
+    assert script.found(page) == [finding]
+
+
+@pytest.mark.parametrize("page", [1, 1000])
+def test_an_answer_beyond_the_cap_of_a_consent_is_found(script, page):
+    policy = capped(script, "2 per consent")
+    script.consent("granted").answer(policy=policy).answer(policy=policy).answer(policy=policy)
+    assert script.found(page) == [("ANSWER_BEYOND_CAP", 4, (1, 2, 3))]
+
+
+def test_a_cap_of_a_day_counts_anew_on_the_next(script):
+    policy = capped(script, "1 per day")
+    script.consent("granted").answer(policy=policy).answer(policy=policy, time=DAY_S)
+    assert script.found() == []
+    script.answer(policy=policy, time=DAY_S)
+    assert script.found() == [("ANSWER_BEYOND_CAP", 4, (1, 3))]
+
+
+def test_answers_under_two_consents_do_not_share_a_cap(script):
+    policy = capped(script, "1 per consent")
+    script.consent("granted").consent("granted", OTHER)
+    assert script.answer(policy=policy).answer(OTHER, policy=policy).found() == []
+
+
+def test_a_throttle_that_ended_or_was_lifted_forbids_nothing(script):
+    script.consent("granted").raised(60).answer(time=60)
+    script.raised(60, time=60).add("anomaly.lifted", "operator-1", time=60, participant="lend")
+    assert script.answer(time=60).found() == [("ANSWER_BEYOND_CAP", 6, (1, 3))]
+
+
+def test_before_any_registry_nothing_can_be_judged(script):
+    script.world.log = replace_log(script)
+    script.add("attestation.accepted", "bank")
+    assert script.found() == [("NO_REGISTRY", 0, ())]
+
+
+def replace_log(script: Script):
+    return type(script.world.log)(script.world.log.signer)
+
+
+def test_a_version_that_nobody_can_show_ends_the_audit(script):
+    def withheld(entry):
+        raise VerificationFailed("REGISTRY_WITHHELD", "nobody shows it")
+
+    entries = [parse_entry(line) for line in script.world.log.lines]
+    with pytest.raises(VerificationFailed) as caught:
+        LogRules(Memory(), withheld).feed_page(entries)
+    assert caught.value.reason == "REGISTRY_WITHHELD"
+
+
+def test_what_is_remembered_holds_no_tag_and_no_line(script):
+    memory = Memory()
+    script.consent("granted").answer()
+    LogRules(memory, script.trust).feed_page([parse_entry(line) for line in script.world.log.lines])
+    assert all(len(thing) < 300 for thing in memory.kept.values())
