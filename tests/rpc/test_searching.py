@@ -6,8 +6,11 @@ import csv
 import datetime as dt
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from credproof.base.encoding import parse_b64url
@@ -144,6 +147,24 @@ def test_a_month_is_reported_in_figures(asked):
     assert "Outcomes:" in shown
     assert "not whole" in shown
     run("audit", "report", "--month", "2026-1", "--home", home, code=2)
+
+
+def test_an_answer_gets_a_page_from_the_auditors_home_alone(asked, tmp_path):
+    """Nothing but the home and the file: the address there leads nowhere."""
+    _, kept, home = asked
+    away = tmp_path / "away"
+    shutil.copytree(home, away)
+    settings = (away / "participant.json").read_text()
+    (away / "participant.json").write_text(
+        re.sub(r'"address":"[^"]*"', '"address":"127.0.0.1:1"', settings)
+    )
+    (tmp_path / "a.answer").write_bytes(kept.to_bytes())
+    run("audit", "evidence", tmp_path / "a.answer", "--home", away)
+    assert "every check that can be done passed" in (tmp_path / "a.html").read_text()
+    broken = replace(kept.bundle, checkpoint=kept.bundle.checkpoint[:-8] + b"AAAAAA=\n")
+    (tmp_path / "b.answer").write_bytes(answer_wire.to_bytes(broken))
+    run("audit", "evidence", tmp_path / "b.answer", "--home", away, code=1)
+    assert "FAILED" in (tmp_path / "b.html").read_text()
 
 
 def test_before_anything_was_verified_a_search_says_what_to_do(tmp_path):

@@ -23,6 +23,7 @@ from credproof.cli.output import (
     print_json,
     progress_bar,
 )
+from credproof.cli.packaging import evidence
 from credproof.home import Home
 from credproof.log.audit import AuditReport
 from credproof.log.checkpoint import VerifiedCheckpoint
@@ -33,6 +34,7 @@ from credproof.verification.report import witness_report, witness_text
 
 app = typer.Typer(help="For compliance officers: verify the log, read it.", no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
+app.command(epilog=EXIT_CODES)(evidence)
 app.command("search", epilog=EXIT_CODES)(searching.find)
 app.command("report", epilog=EXIT_CODES)(searching.monthly)
 

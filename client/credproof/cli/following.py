@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from credproof.auditing.evidence import LogFault, findings_json, write
-from credproof.auditor import Auditor
+from credproof.auditing.index import Index
+from credproof.auditor import INDEX_NAME, Auditor
 from credproof.base.encoding import Json, parse_own_json
 from credproof.base.errors import CredproofError, DataLoss, Unreachable, VerificationFailed
 from credproof.cli.output import (
@@ -60,6 +61,9 @@ def follow(
         told = _look(home, quiet=as_json)
         where = None if evidence is None or not told.files else _write(evidence, told)
         _tell(told, where, as_json=as_json)
+        if told.findings:
+            with Index(home / INDEX_NAME) as index:
+                index.mark_told()  # not before: what could not be told is told the next time
         if interval is None:
             raise typer.Exit(told.code)
         time.sleep(interval)
@@ -91,8 +95,6 @@ def _look(home: Path, *, quiet: bool) -> Told:
             with auditor.index() as index:
                 findings = index.findings(untold=True)
             files = dict(auditor.finding_evidence(findings)) if findings else None
-            with auditor.index() as index:
-                index.mark_told()
     except LogFault as error:
         return Told(FAILED, error=error, files=dict(error.files))
     except Unreachable as error:

@@ -169,7 +169,7 @@ def _show(found: Sequence[Found], shown_as: Format) -> None:
 def _show_table(found: Sequence[Found]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("entry", "time", "kind", "actor", "policy", "purpose", "came of it"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for item in found:
         index, time, kind, actor, _, policy, purpose, outcome, reason, _ = item.values
         texts = (kind, actor, policy or "", purpose or "", outcome or reason or "")
