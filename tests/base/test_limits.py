@@ -62,6 +62,9 @@ PAUSE_TEXT = sign_pause(WORLD.borrower, PAUSE, bytes(32), jti=bytes(16), now=NOW
 TITLE = {"en": "x", "zh": "x"}
 NOTE = b"text\n\n" + "\N{EM DASH} name AAAAAAAA\n".encode()
 ELSEWHERE = {
+    "FINDING_ENTRIES_MAX": "the newest are named: tests/verification/test_log_rules.py",
+    "EVIDENCE_ENTRIES_MAX": "of many findings the first are shown, not refused",
+    "PERSON_ENTRIES_MAX": "the newest are told, not refused",
     "ENTRIES_PAGE_MAX": "more is cut, not refused: below",
     "MESSAGE_BYTES_MAX": "gRPC refuses it: tests/adversary/test_slow_clients.py",
     "PROPOSAL_AGE_MAX_S": "of a command of the operator: tests/service/test_policies.py",
