@@ -45,10 +45,12 @@ def test_two_silent_referrals_have_the_same_shape_and_no_evidence_of_figures(ref
     assert set(schemas) == {"urn:credproof:key-binding:1"}
 
 
-def test_the_log_shows_a_granted_tier_and_a_referral_alike(running, lender, referred):
-    """Verdicts stand there as a salted digest of one length."""
+def test_the_log_shows_of_a_tier_and_a_referral_their_kind_alone(running, lender, referred):
+    """Auditors search by it; which tier, and what failed, stands there as a salted digest."""
     granted = ask(lender, *running.consented(lender, GOOD)[:2])
     entries = [json.loads(kept.bundle.logged.line) for kept in (granted, *referred)]
+    kinds = [entry["fields"].pop("outcome") for entry in entries]
+    assert kinds == ["TIER"] + ["REFER"] * len(referred)
     shapes = {
         (e["kind"], e["actor"], tuple((k, len(v)) for k, v in sorted(e["fields"].items())))
         for e in entries
