@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 from credproof.base.encoding import b64url
-from credproof.base.errors import Conflict, CredproofError, Malformed
+from credproof.base.errors import Conflict, CredproofError, Malformed, Refused
 from credproof.base.group import hash_to_group
 from credproof.log.entry import parse_entry
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
@@ -68,6 +68,26 @@ def rules_raised(core) -> list[str]:
 def count(core, table: str) -> int:
     with core.engine.connect() as connection:
         return connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
+
+
+def kept(core) -> list[int]:
+    """The log indexes of the refusals that are kept."""
+    with core.engine.connect() as connection:
+        query = "SELECT log_index FROM refusals ORDER BY log_index"
+        return list(connection.exec_driver_sql(query).scalars())
+
+
+async def refused(core, reason: str, *questions: Ask) -> list[str]:
+    """What questions are told that are refused for this reason."""
+    settled = await core.commit(Settle(core.rules, [(q, Refused(reason, "")) for q in questions]))
+    return [result.reason for result in settled.value]
+
+
+def later(core, seconds: int) -> None:
+    """What is kept of questions becomes older."""
+    with core.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE refusals SET time = time - {seconds}")
+        connection.exec_driver_sql("DELETE FROM activity WHERE span = 60")
 
 
 # -- time and restarts
@@ -134,7 +154,25 @@ async def test_what_a_throttle_refuses_is_logged_and_kept_nowhere_else(core):
 async def test_no_more_refusals_are_kept_than_a_rule_can_count(core, monkeypatch):
     monkeypatch.setattr("credproof_server.service.monitoring.OBSERVATIONS_MAX", 3)
     assert await told(core, *range(9)) == ["NOT_PERMITTED"] * 9
-    assert count(core, "refusals") == 3
+    assert kept(core) == [entry.seq for entry in entries(core, "answer.refused")][-3:]
+
+
+@pytest.mark.parametrize("reason", ["CAP_REACHED", "NOT_PERMITTED"])
+async def test_many_old_refusals_hide_no_new_attack(core, monkeypatch, reason):
+    """As many as are kept, then an enumeration."""
+    monkeypatch.setattr("credproof_server.service.monitoring.OBSERVATIONS_MAX", 5)
+    await refused(core, reason, *map(guess, (1, 1, 2, 2, 3)))
+    assert (rules_raised(core), len(kept(core))) == ([], 5)
+    assert (await told(core, *range(10, 16)))[-1] == "THROTTLED"
+    assert rules_raised(core) == ["enumeration"]
+
+
+async def test_refusals_that_only_a_burst_counts_are_kept_for_their_minute(core):
+    await refused(core, "CAP_REACHED", guess(1), guess(2))
+    assert len(kept(core)) == 2
+    later(core, 61)
+    await refused(core, "CAP_REACHED", guess(3))
+    assert kept(core) == [entry.seq for entry in entries(core, "answer.refused")][-1:]
 
 
 async def test_a_draft_made_before_its_lender_was_throttled_is_not_given(core, watched):

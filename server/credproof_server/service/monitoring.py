@@ -80,7 +80,11 @@ class Watch:
     def flush(self) -> None:
         """Keep what was counted."""
         self._tallies.flush()
-        observations.add_refusals(self._tx.connection, self._fresh)
+        connection, start = self._tx.connection, self._tallies.minute_start
+        observations.add_refusals(connection, self._fresh)
+        for lender in {str(row["lender"]) for row in self._fresh}:
+            reasons = detector.REFUSED_CONSENTS
+            observations.trim_refusals(connection, lender, reasons, OBSERVATIONS_MAX, start)
 
     def _count(self, question: Question, log_index: int, *, answered: int = 0) -> None:
         self._tallies.count(question.lender, answered=answered)
@@ -99,19 +103,20 @@ class Watch:
                 return  # one is enough
 
     def _keep(self, question: Question, reason: str, log_index: int) -> None:
-        found = self._refusals_of(question.lender)
-        if len(found) >= OBSERVATIONS_MAX:
-            return
         time, told = self._tx.time, (question.sub, question.consent_id, reason)
-        found.append(Refusal(log_index, time, *told))
+        if reason in detector.REFUSED_CONSENTS:
+            found = self._refusals_of(question.lender)
+            found.append(Refusal(log_index, time, *told))
+            del found[:-OBSERVATIONS_MAX]
         names = ("log_index", "lender", "time", "sub", "consent_id", "reason")
         values = (log_index, question.lender, time, *told)
         self._fresh.append(dict(zip(names, values, strict=True)))
 
     def _refusals_of(self, lender: str) -> list[Refusal]:
         if lender not in self._refusals:
-            since = self._tx.time - self._rules.longest_window_s
-            rows = observations.refusals_of(self._tx.connection, lender, since, OBSERVATIONS_MAX)
+            since = self._tx.time - self._rules.refusals_window_s
+            wanted = (lender, detector.REFUSED_CONSENTS, since, OBSERVATIONS_MAX)
+            rows = observations.refusals_of(self._tx.connection, *wanted)
             self._refusals[lender] = [
                 Refusal(r.log_index, r.time, r.sub, r.consent_id, r.reason) for r in rows
             ]
