@@ -197,6 +197,48 @@ async def test_a_throttled_lender_learns_no_pseudonym_and_uses_up_no_quota(core)
     assert await Pseudonyms(core).evaluate("bank", "provider", key_id, [element])
 
 
+# -- what others caused
+
+
+async def test_a_batch_under_consents_that_are_all_paused_is_no_burst(core):
+    """As when a provider is suspended: twice the questions of a burst, none answered."""
+    told = await refused(core, "CONSENT_PAUSED", *map(guess, range(40)))
+    assert (set(told), rules_raised(core)) == ({"CONSENT_PAUSED"}, [])
+    later(core, 61)
+    told = await refused(core, "CONSENT_PAUSED", *map(guess, range(40)))
+    assert (set(told), rules_raised(core)) == ({"CONSENT_PAUSED"}, [])
+
+
+@pytest.mark.parametrize("size", [1, 30])
+async def test_a_paused_consent_excuses_one_question_in_a_minute(core, size):
+    """Alone or in batches: the twentieth that is not excused is a burst."""
+    for _ in range(30 // size):
+        await refused(core, "CONSENT_PAUSED", *[guess(1)] * size)
+    logged = [entry.fields["reason"] for entry in entries(core, "answer.refused")]
+    assert logged == ["CONSENT_PAUSED"] * 21 + ["THROTTLED"] * 9
+    assert rules_raised(core) == ["burst"]
+
+
+async def test_paused_consents_change_no_answered_share(core):
+    await refused(core, "CONSENT_PAUSED", *map(guess, range(9)))
+    with core.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT * FROM activity").all() == []
+
+
+async def test_paused_consents_count_for_a_number_of_the_lenders_own(core, watched):
+    core.close()
+    watch(watched.service, RULES.replace("held: 3", "lend: 3"))
+    again = watched.directory.open_core()
+    try:
+        for number in range(6):
+            await refused(again, "CONSENT_PAUSED", guess(number))
+        (entry,) = entries(again, ENTRY_RAISED)
+        assert parse_anomaly(entry).counts == {"questions": 4, "answered": 0}
+        assert len(parse_anomaly(entry).evidence) == 4
+    finally:
+        again.close()
+
+
 # -- the operator
 
 

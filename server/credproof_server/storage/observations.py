@@ -137,6 +137,23 @@ def refusals_of(
     return newest[::-1]
 
 
+def refused_under(
+    connection: Connection, lender: str, reason: str, since: int, consents: Collection[bytes]
+) -> set[bytes]:
+    """Those of these consents under which a lender was refused for a reason since a time."""
+    r = refusals.c
+    query = select(r.consent_id).where(r.lender == lender, r.time >= since, r.reason == reason)
+    return set(connection.execute(query.where(r.consent_id.in_(consents))).scalars())
+
+
+def count_consents(connection: Connection, lender: str, reason: str, since: int) -> int:
+    """Under how many consents a lender was refused for a reason since a time."""
+    r = refusals.c
+    query = select(func.count(r.consent_id.distinct()))
+    query = query.where(r.lender == lender, r.time >= since, r.reason == reason)
+    return connection.execute(query).scalar_one()
+
+
 def add_refusals(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         connection.execute(insert(refusals), rows)
