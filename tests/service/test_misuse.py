@@ -243,9 +243,10 @@ async def test_paused_consents_count_for_a_number_of_the_lenders_own(core, watch
 
 
 async def test_a_throttle_is_lifted_once_and_the_log_names_the_operator(core, watched):
-    with pytest.raises(Conflict) as caught:
-        await core.commit(LiftThrottle("operator", "lend"))
-    assert caught.value.reason == "NOT_THROTTLED"
+    for name, reason in (("lend", "NOT_THROTTLED"), ("nobody", "NO_SUCH_PARTICIPANT")):
+        with pytest.raises(Conflict) as caught:
+            await core.commit(LiftThrottle("operator", name))
+        assert caught.value.reason == reason
     await told(core, *range(5))
     core.close()
     admission.lift_throttle(watched.service, "lend")  # the service does not run
