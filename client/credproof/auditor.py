@@ -11,9 +11,9 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -44,7 +44,13 @@ from credproof.pseudonyms import Pseudonyms
 from credproof.session import Session
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
-from credproof.verification.anomaly import ENTRY_RAISED, Anomaly, parse_anomaly
+from credproof.verification.anomaly import (
+    ENTRY_LIFTED,
+    ENTRY_RAISED,
+    Anomaly,
+    parse_anomaly,
+    parse_lifted,
+)
 from credproof.verification.answer import SALT_BYTES, Reference
 from credproof.verification.audit_token import sign_audit_token
 from credproof.verification.log_rules import Finding
@@ -72,11 +78,23 @@ def audit_token(home: Home, *, hours: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RaisedAnomaly:
-    """An anomaly in the log: its index, when it was raised (whole seconds), and what it says."""
+    """An anomaly in the log: its index, when it was raised (whole seconds), and what it says.
+
+    `lifted_index` is the entry by which its throttle was lifted, None where it ended by time.
+    """
 
     log_index: int
     time: int
     anomaly: Anomaly
+    lifted_index: int | None = None
+
+    def after(self, lifting: Entry) -> RaisedAnomaly:
+        """The same after an entry that lifts all throttles of somebody."""
+        anomaly = self.anomaly
+        is_over = self.lifted_index is not None or lifting.time >= self.time + anomaly.throttle_s
+        if is_over or anomaly.participants != (parse_lifted(lifting),):
+            return self
+        return replace(self, lifted_index=lifting.seq)
 
 
 class Auditor(Session):
@@ -296,24 +314,35 @@ class Auditor(Session):
 
     def anomalies(
         self, since: int = 0, *, progress: Progress = lambda _count: None
-    ) -> Iterator[RaisedAnomaly]:
-        """What the service raised as misuse, from the entry `since` on, in the order of the log.
+    ) -> Sequence[RaisedAnomaly]:
+        """What the service raised as misuse, from the entry `since` on, in the order of the log,
+        and which throttles were lifted.
 
         Each entry's inclusion under the newest checkpoint is verified.
 
         Raises:
-            Malformed: an entry raises no anomaly that can be read.
+            Malformed: an entry raises no anomaly that can be read, or lifts nobody's.
             VerificationFailed: `BAD_INCLUSION_PROOF`, `OTHER_ENTRY`, and as `checkpoint`.
         """
+        found: list[RaisedAnomaly] = []
+        for entry in self._of_kinds({ENTRY_RAISED, ENTRY_LIFTED}, since, progress):
+            if entry.kind == ENTRY_RAISED:
+                found.append(RaisedAnomaly(entry.seq, entry.time, parse_anomaly(entry)))
+            else:
+                found = [item.after(entry) for item in found]
+        return found
+
+    def _of_kinds(self, kinds: Collection[str], since: int, progress: Progress) -> Iterator[Entry]:
+        """The entries of some kinds, each verified to be in the log."""
         checkpoint = self.checkpoint()
         for index, line in enumerate(self.lines(since, checkpoint.tree_size), since):
             progress(1)
-            if ENTRY_RAISED.encode() not in line:
+            if not any(kind.encode() in line for kind in kinds):
                 continue
             entry = parse_entry(line)
-            if entry.kind == ENTRY_RAISED:
+            if entry.kind in kinds:
                 self._require_included(entry, line, index, checkpoint)
-                yield RaisedAnomaly(index, entry.time, parse_anomaly(entry))
+                yield entry
 
     def evidence(self, anomaly: Anomaly) -> Iterator[Entry]:
         """The entries that an anomaly names, each verified like it."""

@@ -152,7 +152,7 @@ def lift_throttle(folder: Path, participant_id: str) -> None:
     """End what throttles a participant: its conduct was looked at, or the alarm was false.
 
     Raises:
-        Conflict: `NOT_THROTTLED`.
+        Conflict: `NO_SUCH_PARTICIPANT`, `NOT_THROTTLED`.
         Unreachable: a service runs, but does not answer.
     """
     with trust_channel(ServiceDirectory(folder)) as channel:

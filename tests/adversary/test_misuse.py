@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
+from credproof.log.entry import parse_entry
 from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
+from credproof.verification.anomaly import ENTRY_LIFTED
 from credproof_server import admission
 from credproof_server.checking import check
 from credproof_server.conduct.rules import parse_rules
@@ -299,7 +301,16 @@ def test_auditor_and_operator_see_it_and_end_it_at_the_command_line(running):
     (shown,) = json.loads(run("audit", "anomalies", "--since", since, "--json", "--home", office))
     assert (shown["log_index"], shown["participants"]) == (found.log_index, ["seen"])
     assert shown["evidence"] == list(found.anomaly.evidence)
+    assert shown["lifted_index"] is None
+    assert "; throttled for 3600 s\n" in told
     assert "seen" in run("participant", "unthrottle", running.world.service, "seen")
+    (found,) = raised(running, "seen")
+    told = run("audit", "anomalies", "--since", since, "--home", office)
+    assert f"; throttled for 3600 s, lifted at entry {found.lifted_index}\n" in told
+    with running.world.auditor() as auditor:
+        (line,) = auditor.lines(found.lifted_index, found.lifted_index + 1)
+    lifting = parse_entry(line)
+    assert (lifting.kind, lifting.fields) == (ENTRY_LIFTED, {"participant": "seen"})
     assert rogue.put([rogue.question()]) == ["NOT_PERMITTED"]
     again = run("participant", "unthrottle", running.world.service, "seen", code=2)
     assert "NOT_THROTTLED" in again

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 from credproof.base.encoding import b64url
-from credproof.base.errors import Conflict, CredproofError, Malformed
+from credproof.base.errors import Conflict, CredproofError, Malformed, Refused
 from credproof.base.group import hash_to_group
 from credproof.log.entry import parse_entry
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
@@ -68,6 +68,26 @@ def rules_raised(core) -> list[str]:
 def count(core, table: str) -> int:
     with core.engine.connect() as connection:
         return connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
+
+
+def kept(core) -> list[int]:
+    """The log indexes of the refusals that are kept."""
+    with core.engine.connect() as connection:
+        query = "SELECT log_index FROM refusals ORDER BY log_index"
+        return list(connection.exec_driver_sql(query).scalars())
+
+
+async def refused(core, reason: str, *questions: Ask) -> list[str]:
+    """What questions are told that are refused for this reason."""
+    settled = await core.commit(Settle(core.rules, [(q, Refused(reason, "")) for q in questions]))
+    return [result.reason for result in settled.value]
+
+
+def later(core, seconds: int) -> None:
+    """What is kept of questions becomes older."""
+    with core.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE refusals SET time = time - {seconds}")
+        connection.exec_driver_sql("DELETE FROM activity WHERE span = 60")
 
 
 # -- time and restarts
@@ -134,7 +154,25 @@ async def test_what_a_throttle_refuses_is_logged_and_kept_nowhere_else(core):
 async def test_no_more_refusals_are_kept_than_a_rule_can_count(core, monkeypatch):
     monkeypatch.setattr("credproof_server.service.monitoring.OBSERVATIONS_MAX", 3)
     assert await told(core, *range(9)) == ["NOT_PERMITTED"] * 9
-    assert count(core, "refusals") == 3
+    assert kept(core) == [entry.seq for entry in entries(core, "answer.refused")][-3:]
+
+
+@pytest.mark.parametrize("reason", ["CAP_REACHED", "NOT_PERMITTED"])
+async def test_many_old_refusals_hide_no_new_attack(core, monkeypatch, reason):
+    """As many as are kept, then an enumeration."""
+    monkeypatch.setattr("credproof_server.service.monitoring.OBSERVATIONS_MAX", 5)
+    await refused(core, reason, *map(guess, (1, 1, 2, 2, 3)))
+    assert (rules_raised(core), len(kept(core))) == ([], 5)
+    assert (await told(core, *range(10, 16)))[-1] == "THROTTLED"
+    assert rules_raised(core) == ["enumeration"]
+
+
+async def test_refusals_that_only_a_burst_counts_are_kept_for_their_minute(core):
+    await refused(core, "CAP_REACHED", guess(1), guess(2))
+    assert len(kept(core)) == 2
+    later(core, 61)
+    await refused(core, "CAP_REACHED", guess(3))
+    assert kept(core) == [entry.seq for entry in entries(core, "answer.refused")][-1:]
 
 
 async def test_a_draft_made_before_its_lender_was_throttled_is_not_given(core, watched):
@@ -159,13 +197,56 @@ async def test_a_throttled_lender_learns_no_pseudonym_and_uses_up_no_quota(core)
     assert await Pseudonyms(core).evaluate("bank", "provider", key_id, [element])
 
 
+# -- what others caused
+
+
+async def test_a_batch_under_consents_that_are_all_paused_is_no_burst(core):
+    """As when a provider is suspended: twice the questions of a burst, none answered."""
+    told = await refused(core, "CONSENT_PAUSED", *map(guess, range(40)))
+    assert (set(told), rules_raised(core)) == ({"CONSENT_PAUSED"}, [])
+    later(core, 61)
+    told = await refused(core, "CONSENT_PAUSED", *map(guess, range(40)))
+    assert (set(told), rules_raised(core)) == ({"CONSENT_PAUSED"}, [])
+
+
+@pytest.mark.parametrize("size", [1, 30])
+async def test_a_paused_consent_excuses_one_question_in_a_minute(core, size):
+    """Alone or in batches: the twentieth that is not excused is a burst."""
+    for _ in range(30 // size):
+        await refused(core, "CONSENT_PAUSED", *[guess(1)] * size)
+    logged = [entry.fields["reason"] for entry in entries(core, "answer.refused")]
+    assert logged == ["CONSENT_PAUSED"] * 21 + ["THROTTLED"] * 9
+    assert rules_raised(core) == ["burst"]
+
+
+async def test_paused_consents_change_no_answered_share(core):
+    await refused(core, "CONSENT_PAUSED", *map(guess, range(9)))
+    with core.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT * FROM activity").all() == []
+
+
+async def test_paused_consents_count_for_a_number_of_the_lenders_own(core, watched):
+    core.close()
+    watch(watched.service, RULES.replace("held: 3", "lend: 3"))
+    again = watched.directory.open_core()
+    try:
+        for number in range(6):
+            await refused(again, "CONSENT_PAUSED", guess(number))
+        (entry,) = entries(again, ENTRY_RAISED)
+        assert parse_anomaly(entry).counts == {"questions": 4, "answered": 0}
+        assert len(parse_anomaly(entry).evidence) == 4
+    finally:
+        again.close()
+
+
 # -- the operator
 
 
 async def test_a_throttle_is_lifted_once_and_the_log_names_the_operator(core, watched):
-    with pytest.raises(Conflict) as caught:
-        await core.commit(LiftThrottle("operator", "lend"))
-    assert caught.value.reason == "NOT_THROTTLED"
+    for name, reason in (("lend", "NOT_THROTTLED"), ("nobody", "NO_SUCH_PARTICIPANT")):
+        with pytest.raises(Conflict) as caught:
+            await core.commit(LiftThrottle("operator", name))
+        assert caught.value.reason == reason
     await told(core, *range(5))
     core.close()
     admission.lift_throttle(watched.service, "lend")  # the service does not run

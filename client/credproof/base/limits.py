@@ -76,7 +76,8 @@ EVIDENCE_TOKENS_MAX: Final = 64
 DISCLOSURES_MAX: Final = 64
 """Disclosures of one token."""
 OBSERVATIONS_MAX: Final = 4096
-"""Refused questions of one lender that are kept to be counted: attacks show much earlier."""
+"""Refused questions of one lender that are kept to be counted, the newest of them: attacks show
+much earlier."""
 ANOMALY_EVIDENCE_MAX: Final = 32
 """Entries that one raised anomaly names: enough to see the pattern, the log holds the rest."""
 NOTE_SIGNATURES_MAX: Final = 64

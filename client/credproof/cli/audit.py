@@ -156,7 +156,8 @@ def anomalies(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the service raised as misuse: which rule, by whom, what was counted.
+    """Show what the service raised as misuse: which rule, by whom, what was counted, and which
+    entry lifted a throttle before its time.
 
     Each entry is verified to be in the log under its newest checkpoint. Version and digest name the
     rules that were in force: credproof rules show prints those of an operator. Needs the service.
@@ -182,9 +183,8 @@ def _print_anomaly(item: RaisedAnomaly, entries: Sequence[Entry]) -> None:
     anomaly = item.anomaly
     when = dt.datetime.fromtimestamp(item.time, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     counts = ", ".join(f"{name} {count}" for name, count in anomaly.counts.items())
-    follows = f"throttled for {anomaly.throttle_s} s" if anomaly.throttle_s else "only told"
     out.print(f"{item.log_index}  {when}  {anomaly.rule}: {', '.join(anomaly.participants)}")
-    out.print(f"    counted in {anomaly.window_s} s: {counts}; {follows}")
+    out.print(f"    counted in {anomaly.window_s} s: {counts}; {_follows(item)}")
     out.print(f"    rules {anomaly.rules_version}, digest {anomaly.rules_digest.hex()}")
     out.print(f"    evidence: entries {', '.join(map(str, anomaly.evidence)) or 'none'}")
     for entry in entries:
@@ -194,6 +194,13 @@ def _print_anomaly(item: RaisedAnomaly, entries: Sequence[Entry]) -> None:
         )
 
 
+def _follows(item: RaisedAnomaly) -> str:
+    if not item.anomaly.throttle_s:
+        return "only told"
+    lifted = "" if item.lifted_index is None else f", lifted at entry {item.lifted_index}"
+    return f"throttled for {item.anomaly.throttle_s} s{lifted}"
+
+
 def _anomaly(item: RaisedAnomaly, entries: Sequence[Entry]) -> dict[str, object]:
     """An anomaly as JSON; times are whole seconds, digests hexadecimal."""
     anomaly = item.anomaly
@@ -201,6 +208,7 @@ def _anomaly(item: RaisedAnomaly, entries: Sequence[Entry]) -> dict[str, object]
         **anomaly.fields(),
         "log_index": item.log_index,
         "time": item.time,
+        "lifted_index": item.lifted_index,
         "rules": anomaly.rules_digest.hex(),
     }
     named = ({"log_index": e.seq, "kind": e.kind, "actor": e.actor, **e.fields} for e in entries)

@@ -81,6 +81,18 @@ def parse_anomaly(entry: Entry) -> Anomaly:
     return found
 
 
+def parse_lifted(entry: Entry) -> str:
+    """The participant whose throttles an entry of kind `ENTRY_LIFTED` ends.
+
+    Raises:
+        Malformed: `BAD_MEMBER`.
+    """
+    members = Members(entry.fields, "lifted")
+    participant = members.take("participant", str)
+    members.finish()
+    return participant
+
+
 def _counts(value: Mapping[str, Any]) -> Mapping[str, int]:
     if not all(type(count) is int for count in value.values()):
         raise Malformed("BAD_ANOMALY", "an anomaly counts in whole numbers")

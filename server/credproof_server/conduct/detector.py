@@ -21,6 +21,9 @@ REFUSED_CONSENTS: Final = frozenset(
     {BEFORE_CONSENT, "CONSENT_USED_UP", "CONSENT_REVOKED", "CONSENT_EXPIRED"}
 )
 """What is told of a consent that permits nothing any more, or never did."""
+EXCUSED: Final = "CONSENT_PAUSED"
+"""What is told when a provider or the borrower did something: no lender can foresee or cause it.
+That a consent is revoked is told for good; that it expired or is used up, its lender knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,14 @@ class Finding:
 
 @dataclass(slots=True)
 class Tally:
-    """How many questions a lender put, and how many were answered."""
+    """How many questions a lender put, and how many were answered.
+
+    `excused` more were refused for no conduct of the lender: they are in no share.
+    """
 
     questions: int = 0
     answered: int = 0
+    excused: int = 0
 
     def is_below(self, percent: int) -> bool:
         """Whether a smaller share than this was answered."""
@@ -100,7 +107,7 @@ def find_reuse(rule: Rule, refusals: Sequence[Refusal], tally: Tally) -> Finding
 def is_burst(rule: Rule, lender: str, minute: Tally) -> bool:
     """More questions in a minute than was agreed with the lender, or many and few answered."""
     own = rule.own.get(lender)
-    if own is not None and minute.questions > own:
+    if own is not None and minute.questions + minute.excused > own:
         return True
     many = minute.questions >= rule["questions"]
     return many and minute.is_below(rule["answered_percent"])

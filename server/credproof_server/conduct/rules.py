@@ -43,6 +43,9 @@ SHAPES: Final[Mapping[str, Shape]] = {
 }
 """Every rule that there can be."""
 
+OF_REFUSALS: Final = ("enumeration", "consent-reuse")
+"""The rules that look at each refused question."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -81,6 +84,12 @@ class Rules:
     def longest_window_s(self) -> int:
         """How far back any rule looks, in seconds."""
         return max((rule.window_s for rule in self.rules.values()), default=0)
+
+    @property
+    def refusals_window_s(self) -> int:
+        """How far back refused questions are looked at one by one, in seconds."""
+        found = (self.rules[name].window_s for name in OF_REFUSALS if name in self.rules)
+        return max(found, default=0)
 
     def get(self, name: str) -> Rule | None:
         """The rule of this name, where it is in force."""

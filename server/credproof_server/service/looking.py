@@ -74,7 +74,9 @@ class RaiseTogether:
     def apply(self, tx: Transaction) -> int:
         """How much was raised."""
         oldest = tx.time - self.rules.longest_window_s
-        observations.forget(tx.connection, oldest - DAY_S)
+        refused = tx.time - self.rules.refusals_window_s
+        observations.forget_refusals(tx.connection, refused - DAY_S)
+        observations.forget_activity(tx.connection, oldest - DAY_S)
         about = {borrower.sub: borrower for borrower in self.borrowers}
         raised, count = Raised(tx, self.rules, None), 0
         assert tx.trust is not None

@@ -53,6 +53,7 @@ class Watch:
         self._rules = rules
         self._raised = Raised(tx, rules, lenders)
         self._tallies = Tallies(tx, lenders)
+        self._excused = Excused(tx, questions, self._tallies.minute_start)
         self._refusals: dict[str, list[Refusal]] = {}
         self._fresh: list[dict[str, object]] = []
         self._settled: defaultdict[str, list[int]] = defaultdict(list)
@@ -72,7 +73,8 @@ class Watch:
         """A question was refused by the entry at `log_index`; by a throttle, it is nothing new."""
         if reason == "THROTTLED":
             return
-        self._count(question, log_index)
+        excused = reason == detector.EXCUSED and self._excused.add(question)
+        self._count(question, log_index, questions=0 if excused else 1)
         self._keep(question, reason, log_index)
         if not self._look_at_burst(question.lender):
             self._look_at_refusals(question.lender)
@@ -80,10 +82,16 @@ class Watch:
     def flush(self) -> None:
         """Keep what was counted."""
         self._tallies.flush()
-        observations.add_refusals(self._tx.connection, self._fresh)
+        connection, start = self._tx.connection, self._tallies.minute_start
+        observations.add_refusals(connection, self._fresh)
+        for lender in {str(row["lender"]) for row in self._fresh}:
+            reasons = detector.REFUSED_CONSENTS
+            observations.trim_refusals(connection, lender, reasons, OBSERVATIONS_MAX, start)
 
-    def _count(self, question: Question, log_index: int, *, answered: int = 0) -> None:
-        self._tallies.count(question.lender, answered=answered)
+    def _count(
+        self, question: Question, log_index: int, *, questions: int = 1, answered: int = 0
+    ) -> None:
+        self._tallies.count(question.lender, questions=questions, answered=answered)
         self._settled[question.lender].append(log_index)
 
     # -- refused questions
@@ -99,19 +107,20 @@ class Watch:
                 return  # one is enough
 
     def _keep(self, question: Question, reason: str, log_index: int) -> None:
-        found = self._refusals_of(question.lender)
-        if len(found) >= OBSERVATIONS_MAX:
-            return
         time, told = self._tx.time, (question.sub, question.consent_id, reason)
-        found.append(Refusal(log_index, time, *told))
+        if reason in detector.REFUSED_CONSENTS:
+            found = self._refusals_of(question.lender)
+            found.append(Refusal(log_index, time, *told))
+            del found[:-OBSERVATIONS_MAX]
         names = ("log_index", "lender", "time", "sub", "consent_id", "reason")
         values = (log_index, question.lender, time, *told)
         self._fresh.append(dict(zip(names, values, strict=True)))
 
     def _refusals_of(self, lender: str) -> list[Refusal]:
         if lender not in self._refusals:
-            since = self._tx.time - self._rules.longest_window_s
-            rows = observations.refusals_of(self._tx.connection, lender, since, OBSERVATIONS_MAX)
+            since = self._tx.time - self._rules.refusals_window_s
+            wanted = (lender, detector.REFUSED_CONSENTS, since, OBSERVATIONS_MAX)
+            rows = observations.refusals_of(self._tx.connection, *wanted)
             self._refusals[lender] = [
                 Refusal(r.log_index, r.time, r.sub, r.consent_id, r.reason) for r in rows
             ]
@@ -128,12 +137,17 @@ class Watch:
     def _look_at_burst(self, lender: str) -> bool:
         """Whether a burst was raised just now."""
         rule, minute = self._rules.get("burst"), self._tallies.minute(lender)
-        if rule is None or not detector.is_burst(rule, lender, minute):
+        if rule is None:
+            return False
+        if lender in rule.own:
+            minute.excused = self._excused.of(lender)
+        if not detector.is_burst(rule, lender, minute):
             return False
         start = self._tallies.minute_start
         if self._raised.is_since(rule, lender, start) or self._raised.is_quiet(rule, lender):
             return False
-        counts = {"questions": minute.questions, "answered": minute.answered}
+        asked = minute.questions + minute.excused
+        counts = {"questions": asked, "answered": minute.answered}
         self._raise(lender, Finding.of(rule, self._shown(lender, start), **counts))
         return True
 
@@ -195,6 +209,37 @@ def by_digest(trust: Trust) -> Mapping[bytes, Policy]:
     return {ref.digest: policy for ref, policy in trust.policies.items()}
 
 
+class Excused:
+    """The questions of this minute that were refused for no conduct of their lender, under each
+    consent the first: whoever asks again and again within a minute is counted."""
+
+    def __init__(self, tx: Transaction, questions: Sequence[Question], start: int) -> None:
+        self._connection = tx.connection
+        self._start = start
+        self._asked = {question.consent_id for question in questions}
+        self._known: dict[str, set[bytes]] = {}
+        self._added: defaultdict[str, set[bytes]] = defaultdict(set)
+
+    def add(self, question: Question) -> bool:
+        """Whether it is one, being the first under its consent."""
+        lender, consent_id = question.lender, question.consent_id
+        if consent_id in self._known_of(lender) or consent_id in self._added[lender]:
+            return False
+        self._added[lender].add(consent_id)
+        return True
+
+    def of(self, lender: str) -> int:
+        """How many there are."""
+        wanted = (lender, detector.EXCUSED, self._start)
+        return observations.count_consents(self._connection, *wanted) + len(self._added[lender])
+
+    def _known_of(self, lender: str) -> set[bytes]:
+        if lender not in self._known:
+            wanted = (lender, detector.EXCUSED, self._start, self._asked)
+            self._known[lender] = observations.refused_under(self._connection, *wanted)
+        return self._known[lender]
+
+
 class Tallies:
     """How many questions lenders put, by minute and day (UTC)."""
 
@@ -206,10 +251,10 @@ class Tallies:
         self._days: dict[tuple[str, int], tuple[int, int]] = {}
         self._added: defaultdict[str, Tally] = defaultdict(Tally)
 
-    def count(self, lender: str, *, answered: int = 0) -> None:
-        """One more question."""
+    def count(self, lender: str, *, questions: int, answered: int) -> None:
+        """So many more questions."""
         added = self._added[lender]
-        added.questions += 1
+        added.questions += questions
         added.answered += answered
 
     def minute(self, lender: str) -> Tally:

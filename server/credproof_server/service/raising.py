@@ -149,9 +149,15 @@ class LiftThrottle:
         """The log index of the entry.
 
         Raises:
-            Conflict: `NOT_THROTTLED`.
+            Conflict: `NO_SUCH_PARTICIPANT`, `NOT_THROTTLED`.
         """
         name = self._participant
+        assert tx.trust is not None
+        if name not in tx.trust.participants:
+            raise Conflict(
+                "NO_SUCH_PARTICIPANT",
+                "nobody of this id was admitted: see credproof participant list",
+            )
         if name not in observations.throttled(tx.connection, [name], tx.time):
             raise Conflict("NOT_THROTTLED", "nothing throttles this participant now")
         salt = fresh_salt()
@@ -177,6 +183,6 @@ class Throttles:
         """End what throttles a participant; gives the log index.
 
         Raises:
-            Conflict: `NOT_THROTTLED`.
+            Conflict: `NO_SUCH_PARTICIPANT`, `NOT_THROTTLED`.
         """
         return (await self._core.commit(LiftThrottle(actor, participant))).value

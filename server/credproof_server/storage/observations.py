@@ -127,16 +127,50 @@ def add_activity(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> N
         connection.execute(_ADD_ACTIVITY[connection.dialect.name], rows)
 
 
-def refusals_of(connection: Connection, lender: str, since: int, limit: int) -> Sequence[Row[Any]]:
-    """The refused questions of a lender since a time that are kept, oldest first."""
+def refusals_of(
+    connection: Connection, lender: str, reasons: Collection[str], since: int, limit: int
+) -> Sequence[Row[Any]]:
+    """A lender's newest questions refused since a time for these reasons, oldest first."""
     r = refusals.c
-    query = select(refusals).where(r.lender == lender, r.time >= since)
-    return connection.execute(query.order_by(r.log_index).limit(limit)).all()
+    query = select(refusals).where(r.lender == lender, r.reason.in_(reasons), r.time >= since)
+    newest = connection.execute(query.order_by(r.log_index.desc()).limit(limit)).all()
+    return newest[::-1]
+
+
+def refused_under(
+    connection: Connection, lender: str, reason: str, since: int, consents: Collection[bytes]
+) -> set[bytes]:
+    """Those of these consents under which a lender was refused for a reason since a time."""
+    r = refusals.c
+    query = select(r.consent_id).where(r.lender == lender, r.time >= since, r.reason == reason)
+    return set(connection.execute(query.where(r.consent_id.in_(consents))).scalars())
+
+
+def count_consents(connection: Connection, lender: str, reason: str, since: int) -> int:
+    """Under how many consents a lender was refused for a reason since a time."""
+    r = refusals.c
+    query = select(func.count(r.consent_id.distinct()))
+    query = query.where(r.lender == lender, r.time >= since, r.reason == reason)
+    return connection.execute(query).scalar_one()
 
 
 def add_refusals(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         connection.execute(insert(refusals), rows)
+
+
+def trim_refusals(
+    connection: Connection, lender: str, reasons: Collection[str], most: int, before: int
+) -> None:
+    """Keep the newest of a lender's questions that were refused for these reasons, `most` of them,
+    and for any other reason only those since the time `before`."""
+    r = refusals.c
+    counted = (r.lender == lender, r.reason.in_(reasons))
+    newest_first = select(r.log_index).where(*counted).order_by(r.log_index.desc())
+    oldest = newest_first.offset(most).limit(1).scalar_subquery()
+    connection.execute(delete(refusals).where(*counted, r.log_index <= oldest))
+    others = (r.lender == lender, r.reason.not_in(reasons))
+    connection.execute(delete(refusals).where(*others, r.time < before))
 
 
 _FIRST = func.min(answers.c.log_index).label("log_index")
@@ -194,9 +228,13 @@ def latest_of(connection: Connection, lender: str, since: int, limit: int) -> Se
     return connection.execute(query).scalars().all()
 
 
-def forget(connection: Connection, before: int) -> None:
-    """Delete refused questions and counts of before a time: no rule looks at them."""
+def forget_refusals(connection: Connection, before: int) -> None:
+    """Delete refused questions of before a time: no rule looks at them."""
     connection.execute(delete(refusals).where(refusals.c.time < before))
+
+
+def forget_activity(connection: Connection, before: int) -> None:
+    """Delete counts of before a time: no rule looks at them."""
     connection.execute(delete(activity).where(activity.c.start < before))
 
 

@@ -181,7 +181,7 @@ refusals = Table(
     Column("reason", String(40), nullable=False),
     Index("refusals_of_lender", "lender", "time"),
 )
-"""Refused questions, by the log index of the refusal, as long as a rule of misuse looks back."""
+"""Refused questions, by the log index of the refusal, as long as a rule of misuse looks at them."""
 
 activity = Table(
     "activity",
@@ -192,7 +192,8 @@ activity = Table(
     Column("questions", BigInteger, nullable=False),
     Column("answered", BigInteger, nullable=False),
 )
-"""How many questions a lender put in a minute or a day (`span`, in seconds), as long as above."""
+"""How many questions a lender put in a minute or a day (`span`, in seconds), as long as any rule
+looks back."""
 
 anomalies = Table(
     "anomalies",
