@@ -207,7 +207,8 @@ class Lender(Session):
     def wait(self, request: str, *, timeout_s: float, every_s: float = WAIT_S) -> str:
         """The borrower's consent to a request, once it is there and active.
 
-        It asks every `every_s` seconds, for `timeout_s` at most, and at least once.
+        One that is paused, whatever the cause, is waited for too. It asks every `every_s` seconds,
+        for `timeout_s` at most, and at least once.
 
         Raises:
             Refused: `CONSENT_REVOKED`; `CONSENT_PAUSED` when it still is.
@@ -459,7 +460,7 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def _still(found: Consented | None) -> CredproofError:
     if found is None:
         return Unreachable("NO_CONSENT_YET", "the borrower has not consented yet")
-    return Refused("CONSENT_PAUSED", "no key counts that signed the consent")
+    return Refused("CONSENT_PAUSED", "this consent is paused: ask again later, or the borrower")
 
 
 def _kept(transcript: Transcript, case: str, staff: str) -> Kept:

@@ -91,6 +91,21 @@ def test_all_signatures_come_and_what_is_paused_or_revoked_is_told(running, lend
     assert lender.consented(request).consent == whole, "it stays the lender's evidence"
 
 
+def test_a_consent_that_its_borrower_pauses_is_waited_for_until_it_is_resumed(lender, asked):
+    borrower, request = asked
+    consent = borrower.consent(borrower.check(request), language="en")
+    borrower.pause(consent)
+    with pytest.raises(Refused) as caught:
+        lender.wait(request, timeout_s=0)
+    assert caught.value.reason == "CONSENT_PAUSED"
+    assert "key" not in str(caught.value), "which of the causes it is, is not the lender's business"
+
+    resumed = threading.Timer(0.5, lambda: borrower.resume(consent))
+    resumed.start()
+    assert lender.wait(request, timeout_s=30, every_s=0.1) == consent
+    resumed.join()
+
+
 def test_nothing_is_told_of_a_borrower_who_has_not_consented_to_this(running, lender, asked):
     _, request = asked
     parsed = parse_request(request)

@@ -158,6 +158,71 @@ async def test_a_consent_of_somebody_is_not_signed_by_a_stranger(asking):
     await refused("NOT_PERMITTED", asking.grant(alone, stranger))
 
 
+async def test_a_stranger_who_holds_a_consent_adds_no_signature_beside_the_borrowers(asking):
+    """Else whoever has the text could revoke it, or leave a new key no place to sign."""
+    consent_id = await asking.consent(POLICY)
+    stranger = signer_of("stranger")
+    await refused("NOT_PERMITTED", asking.grant(cosigned(asking.document, stranger), stranger))
+    by_stranger = sign_revocation(stranger, consent_id, now=int(time.time()))
+    await refused("NOT_PERMITTED", Consents(asking.core).revoke(by_stranger, stranger.public))
+    assert check(asking.core_directory).rows["signature"] == 0
+
+
+async def test_a_signature_by_an_unbound_key_is_refused_with_all_that_come_with_it(asking):
+    """Registering for the first time, and later beside one that may be added."""
+    stranger = signer_of("stranger")
+    document = asking.signed_consent(POLICY)
+    await refused("NOT_PERMITTED", asking.grant(cosigned(document, stranger)))
+    await asking.grant(document)
+    await asking.bind(NEW)
+    both = cosigned(cosigned(document, NEW), stranger)
+    await refused("NOT_PERMITTED", asking.grant(both, NEW))
+    assert check(asking.core_directory).rows["signature"] == 0
+    await asking.grant(cosigned(document, NEW), NEW)
+
+
+async def test_a_lost_key_adds_no_signature_but_revokes_what_it_signed_before(asking):
+    consent_id = await asking.consent(POLICY)
+    document = asking.document
+    token = await asking.bind(NEW)
+    other = asking.signed_consent(POLICY)
+    await asking.grant(cosigned(document, NEW), NEW)
+    await lose(asking, token)
+    await refused("NOT_PERMITTED", asking.grant(cosigned(other, NEW), NEW))
+    await asking.grant(cosigned(document, NEW))  # all of it is there already
+    revocation = sign_revocation(NEW, consent_id, now=int(time.time()))
+    await Consents(asking.core).revoke(revocation, NEW.public)
+    await refused("CONSENT_REVOKED", asking.ask(asking.question(POLICY, consent_id)))
+
+
+async def test_a_key_that_is_lost_before_the_commit_signs_nothing(asking):
+    """Both a consent and a further signature were good when they were prepared."""
+    await asking.consent(POLICY)
+    token, consents = await asking.bind(NEW), Consents(asking.core)
+    texts = [asking.signed_consent(POLICY, signer=NEW), cosigned(asking.document, NEW)]
+    prepared = [consents._prepare(text, NEW.public) for text in texts]
+    await lose(asking, token)
+    for command in prepared:
+        await refused("NOT_PERMITTED", asking.core.commit(command))
+    rows = check(asking.core_directory).rows
+    assert (rows["consent"], rows["signature"]) == (1, 0)
+
+
+async def test_two_calls_that_bring_the_same_signature_at_once_store_it_once(asking):
+    """One of them brings another signature too, which is kept."""
+    third, consents = signer_of("third phone"), Consents(asking.core)
+    for signer in (NEW, third):
+        await asking.bind(signer)
+    consent_id = await asking.consent(POLICY)
+    more = cosigned(asking.document, NEW)
+    most = cosigned(more, third)
+    prepared = [consents._prepare(text, NEW.public) for text in (more, most)]
+    for command in prepared:
+        await asking.core.commit(command)
+    assert (await asking.ask(asking.question(POLICY, consent_id))).consent == most
+    assert check(asking.core_directory).damage == ()
+
+
 async def test_a_call_is_by_a_key_that_signed(asking):
     document = asking.signed_consent(POLICY)
     await refused("NOT_PERMITTED", asking.grant(document, signer_of("stranger")))

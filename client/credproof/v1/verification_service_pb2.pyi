@@ -30,7 +30,7 @@ class _ConsentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConsentS
     """There is no consent yet."""
     CONSENT_STATE_ACTIVE: _ConsentState.ValueType  # 1
     CONSENT_STATE_PAUSED: _ConsentState.ValueType  # 2
-    """No key that signed it counts: it is active again once one does that signs it too."""
+    """Its borrower paused it, or no key that signed it counts: it can become active again."""
     CONSENT_STATE_REVOKED: _ConsentState.ValueType  # 3
 
 class ConsentState(_ConsentState, metaclass=_ConsentStateEnumTypeWrapper): ...
@@ -39,7 +39,7 @@ CONSENT_STATE_UNSPECIFIED: ConsentState.ValueType  # 0
 """There is no consent yet."""
 CONSENT_STATE_ACTIVE: ConsentState.ValueType  # 1
 CONSENT_STATE_PAUSED: ConsentState.ValueType  # 2
-"""No key that signed it counts: it is active again once one does that signs it too."""
+"""Its borrower paused it, or no key that signed it counts: it can become active again."""
 CONSENT_STATE_REVOKED: ConsentState.ValueType  # 3
 Global___ConsentState: _TypeAlias = ConsentState  # noqa: Y015
 

@@ -14,7 +14,7 @@ from credproof.verification.consent import (
     VerifiedConsent,
     verify_revocation,
 )
-from credproof.verification.document import join_signatures, split_signatures
+from credproof.verification.document import SEPARATOR, join_signatures
 from credproof.verification.notice import is_genuine
 from credproof.verification.participant import BORROWER
 from credproof.verification.standing import require_standing, require_terms
@@ -78,7 +78,7 @@ class Consents:
         """
         async with padded():
             command = await self._core.in_thread(lambda: self._prepare(token, caller))
-        return (await self._core.commit(command)).value
+            return (await self._core.commit(command)).value
 
     async def revoke(self, token: str, caller: PublicKey) -> Granted:
         """Revoke a consent; no answer is given under it once this returns.
@@ -100,11 +100,8 @@ class Consents:
         if key is None:
             raise not_permitted()
         with self._core.engine.connect() as connection:
-            holdings = load_holdings(connection, key, sub, trust, now)
-            there = stored_consent(connection, key, consent.id)
-        if not holdings.is_bound(consent.keys):
-            raise not_permitted()
-        return GrantConsent(consent, key, _further(consent, there, trust))
+            _fresh(connection, consent, key, trust, now)
+        return GrantConsent(consent, key)
 
     def _prepare_revocation(self, token: str, caller: PublicKey) -> RevokeConsent:
         parties = self._core.trust.bundle.relying_parties
@@ -154,13 +151,27 @@ def signature_name(consent_id: bytes, log_index: int) -> bytes:
     return frame((consent_id, str(log_index).encode()))
 
 
-def _further(consent: VerifiedConsent, there: str | None, trust: Trust) -> str | None:
-    """What this consent brings that is not stored yet: all of it, some signatures, or nothing."""
-    if there is None:
-        return consent.document.text
-    known = verified_consent(there, trust.bundle.relying_parties).keys
-    fresh = [item.text for item in consent.document.signatures if item.key not in known]
-    return join_signatures(fresh) if fresh else None
+def _fresh(
+    connection: Connection, consent: VerifiedConsent, key: DataKey, trust: Trust, now: int
+) -> str:
+    """The signatures that a consent brings and that are not stored yet; empty when all are.
+
+    Whoever has signed may revoke, so a signature is stored only if its key is bound for this
+    borrower now. What is stored already was; a key of it may have ended since.
+
+    Raises:
+        Refused: `NOT_PERMITTED` when one of them is by another key, or none of its keys counts.
+        LimitExceeded: too many signatures.
+    """
+    stored = stored_consent(connection, key, consent.id)
+    known = verified_consent(stored, trust.bundle.relying_parties).keys if stored else ()
+    fresh = [item for item in consent.document.signatures if item.key not in known]
+    holdings = load_holdings(connection, key, consent.terms.sub, trust, now)
+    all_bound = all(holdings.is_bound([item.key]) for item in fresh)
+    if not all_bound or not holdings.is_bound(consent.keys):
+        raise not_permitted()
+    at_most(len(known) + len(fresh), DOCUMENT_SIGNATURES_MAX, "signatures")
+    return SEPARATOR.join(item.text for item in fresh)
 
 
 def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
@@ -188,22 +199,22 @@ def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
 class GrantConsent:
     """Keeps a consent, or further signatures under it, and logs it; what is there stays as it is.
 
-    `text` is what was not stored when it was prepared.
+    Whose keys count, and what is there, are looked at again: both may have changed.
     """
 
-    def __init__(self, consent: VerifiedConsent, key: DataKey, text: str | None) -> None:
+    def __init__(self, consent: VerifiedConsent, key: DataKey) -> None:
         self._consent = consent
         self._key = key
-        self._text = text
 
     def apply(self, tx: Transaction) -> Granted:
+        assert tx.trust is not None
         consent = self._consent
+        fresh = _fresh(tx.connection, consent, self._key, tx.trust, tx.time)
         known = repository.consent(tx.connection, consent.id)
         if known is None:
-            assert self._text is not None, "consents are never deleted"
-            return self._keep(tx, self._text)
-        if self._text is not None:
-            self._keep_further(tx, self._text)
+            return self._keep(tx, fresh)
+        if fresh:
+            self._keep_further(tx, fresh)
         return Granted(consent.id, known.log_index)
 
     def _keep(self, tx: Transaction, text: str) -> Granted:
@@ -228,11 +239,6 @@ class GrantConsent:
 
     def _keep_further(self, tx: Transaction, text: str) -> None:
         consent = self._consent
-        stored = stored_consent(tx.connection, self._key, consent.id)
-        assert stored is not None, "its row was just found"
-        if set(split_signatures(text)) <= set(split_signatures(stored)):
-            return  # another call brought them meanwhile
-        at_most(len(split_signatures(f"{stored}~{text}")), DOCUMENT_SIGNATURES_MAX, "signatures")
         index = _log(tx, ENTRY_SIGNED, consent.id, self._key)
         name = signature_name(consent.id, index)
         row = {

@@ -56,6 +56,8 @@ class Requests:
         assert consent is not None, "its row was just found"
         if row.revoked_index is not None:
             return Consented(consent, "REVOKED")
+        if repository.paused(connection, [row.consent_id]):
+            return Consented(consent, "PAUSED")
         trust, now = self._core.trust, self._core.clock()
         keys = verify_consent(consent, trust.bundle.relying_parties).keys
         bound = load_holdings(connection, key, row.sub, trust, now).is_bound(keys)
