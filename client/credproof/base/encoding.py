@@ -133,7 +133,7 @@ def parse_own_json(data: bytes) -> Any:
 
 
 def parse_loose_json(data: bytes) -> Any:
-    """The value of JSON bytes in any spelling, but without floats, duplicate keys or lone surrogates.
+    """The value of JSON bytes in any spelling: no float, no key twice, no lone surrogate.
 
     For what others wrote (other people's SD-JWTs, files of a provider).
 
@@ -152,7 +152,7 @@ def parse_loose_json(data: bytes) -> Any:
             orjson.loads(data)  # refuses half a character, which no text can hold
     except (ValueError, RecursionError) as error:
         raise Malformed(
-            "NOT_JSON", "not JSON of Unicode texts, integers only and unique keys"
+            "NOT_JSON", "not JSON with whole texts, integers only and unique keys"
         ) from error
     _require_shallow(data, value)
     return value
