@@ -11,6 +11,7 @@ from credproof.attestation.package import parse_package
 from credproof.base.encoding import b64url, canonical_json, parse_json
 from credproof.base.limits import PAGE_BODY_BYTES_MAX
 from credproof.borrower import make_pass
+from credproof.page.endpoints import ENDPOINTS
 from credproof.verification.consent import parse_request, verify_consent
 from credproof.verification.document import CONSENT, POSSESSION, REVOCATION
 from credproof_server.demo.authenticator import USER_PRESENT, SoftwareAuthenticator
@@ -240,6 +241,8 @@ def test_a_provider_that_does_not_exist_gets_no_proof(page):
         (b'{"request": "", "pass": "{}"}', "BAD_MEMBER"),
         (b'{"request": "", "pass": "", "pass": ""}', "NOT_JSON"),
         (b"[" * 5000, "NOT_JSON"),
+        (rb'{"request": "", "pass": "\ud800"}', "NOT_JSON"),
+        (rb'{"request": "", "pass": "", "\udfff": 1}', "NOT_JSON"),
     ],
 )
 def test_garbage_is_refused_with_its_reason(page, body, reason):
@@ -250,6 +253,44 @@ def test_garbage_is_refused_with_its_reason(page, body, reason):
 def test_a_member_that_nobody_asked_for_is_refused(page):
     reply = page.post("possession/draft", provider=PROVIDER, more=1)
     assert (reply.status, reply.reason) == (400, "BAD_MEMBER")
+
+
+SIGNATURE = dict.fromkeys(("authenticator_data", "client_data", "signature"), "")
+SIGNED = {"document": "", "key": {}, "assertion": SIGNATURE}
+ASKED = {"request": "", "pass": ""}
+GIVEN = {
+    "possession/draft": {"provider": "nobody"},
+    "possession": SIGNED,
+    "request": ASKED,
+    "consent/draft": {**ASKED, "language": "zh"},
+    "consent": SIGNED,
+    "revocation/draft": {"consent": ""},
+    "revocation": SIGNED,
+}
+"""Members of the right types, and nothing in them."""
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_members_are_accounted_for_before_anything_is_done_with_them(page, name):
+    assert "unknown member" not in page.post(name, **GIVEN[name]).value["message"]
+    reply = page.post(name, **GIVEN[name], surplus=1)
+    assert (reply.status, reply.reason) == (400, "BAD_MEMBER")
+    assert "unknown member 'surplus'" in reply.value["message"]
+
+
+def test_a_consent_with_a_member_too_many_is_not_registered(page, lender, ann, request_):
+    signed = page.signed(ann.phone, CONSENT, draft(page, ann, request_))
+    reply = page.post("consent", **signed, surplus=1)
+    assert (reply.status, reply.reason) == (400, "BAD_MEMBER")
+    assert lender.consented(request_) is None
+
+
+def test_a_revocation_with_a_member_too_many_ends_nothing(page, lender, ann, request_):
+    signed = page.signed(ann.phone, CONSENT, draft(page, ann, request_))
+    consent = page.post("consent", **signed).value["consent"]
+    made = page.signed(ann.phone, REVOCATION, page.post("revocation/draft", consent=consent))
+    assert page.post("revocation", **made, surplus=1).reason == "BAD_MEMBER"
+    assert lender.consented(request_).state == "ACTIVE"
 
 
 def test_a_body_over_the_limit_is_refused(page):
@@ -268,7 +309,12 @@ def test_headers_without_end_are_refused(page):
 def test_what_does_not_exist_is_told_in_the_same_way(page):
     assert page.send("GET", "/none").reason == "NO_SUCH_PAGE"
     assert page.post("none").reason == "NO_SUCH_PAGE"
-    assert page.send("GET", "/api/consent").status == 405
+
+
+def test_a_method_that_a_page_does_not_take_is_told(page):
+    for reply in (page.send("GET", "/api/consent"), page.post("settings")):
+        assert (reply.status, reply.reason) == (405, "METHOD_NOT_ALLOWED")
+        assert "method" in reply.value["message"]
 
 
 def test_the_log_of_the_page_holds_no_person_and_no_traceback(page, ann, request_):

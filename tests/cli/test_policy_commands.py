@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 from credproof import standard
 from credproof.base.errors import CredproofError
 from credproof.cli.app import app
+from credproof.cli.policy import moment
+from credproof.home import Home
 from typer.testing import CliRunner
 
 from tests.deployment import Deployment
@@ -116,7 +120,47 @@ def test_a_policy_goes_from_one_operator_to_the_other_and_into_force(files, tmp_
     assert run("list", service).count("in force") == 3
     found = json.loads(run("list", service, "--json"))
     assert [(pin["id"], pin["version"]) for pin in found][-1] == ("revolving-standing", 2)
-    assert "2099-01-01T00:00:00Z" in run("list", service)
+    assert "2099-01-01T23:59:59Z" in run("list", service), "its last day"
+
+
+def ago(days: float) -> str:
+    return moment(int(time.time() - days * 86400))
+
+
+def test_an_approval_that_can_never_count_is_refused_at_once(files, tmp_path):
+    operator = Deployment(tmp_path / "d").service / "operator"
+    pinned = moment(Home(operator).trust(at=0).bundle.policies[0].valid_from)
+    proposal = tmp_path / "two.proposal"
+    for reason, dates in [
+        ("BAD_DATES", ("--from", "2099-01-02", "--until", "2099-01-01")),
+        ("BACKDATED", ("--from", ago(2), "--until", ago(1))),
+        ("BACKDATED", ("--from", ago(7.01))),
+    ]:
+        with pytest.raises(CredproofError) as caught:
+            run("sign", files[1], "-o", proposal, "--home", operator, *dates)
+        assert caught.value.reason == reason
+        assert not proposal.exists()
+    assert "like 2026-12-31" in run(
+        "sign", files[1], "-o", proposal, "--home", operator, "--until", "31.12.2026", code=2
+    )
+    for dates in [("--from", ago(6.9)), ("--from", "2099-01-01", "--until", "2099-01-01")]:
+        run("sign", files[1], "-o", proposal, "--home", operator, *dates)
+    ending = ("--from", ago(100), "--until", moment(int(time.time()) + 60))
+    assert pinned[:10] in run(
+        "sign", files[0], "-o", proposal, "--home", operator, "--from", pinned
+    )
+    run("sign", files[0], "-o", proposal, "--home", operator, *ending)
+
+
+def test_only_an_operator_approves(files, tmp_path):
+    home = tmp_path / "lender"
+    shutil.copytree(Deployment(tmp_path / "d").service / "operator", home)
+    settings = json.loads((home / "participant.json").read_text())
+    (home / "participant.json").write_text(json.dumps({**settings, "role": "lender"}))
+    with pytest.raises(CredproofError) as caught:
+        run("sign", files[1], "-o", tmp_path / "two.proposal", "--home", home)
+    assert caught.value.reason == "NOT_AN_OPERATOR"
+    assert not (tmp_path / "two.proposal").exists()
 
 
 def test_a_policy_in_force_is_explained_by_its_id(tmp_path):

@@ -133,7 +133,7 @@ def parse_own_json(data: bytes) -> Any:
 
 
 def parse_loose_json(data: bytes) -> Any:
-    """The value of JSON bytes in any spelling, but without floats or duplicate keys.
+    """The value of JSON bytes in any spelling: no float, no key twice, no lone surrogate.
 
     For what others wrote (other people's SD-JWTs, files of a provider).
 
@@ -148,8 +148,12 @@ def parse_loose_json(data: bytes) -> Any:
             parse_float=_no_float,
             parse_constant=_no_float,
         )
+        if b"\\u" in data:
+            orjson.loads(data)  # refuses half a character, which no text can hold
     except (ValueError, RecursionError) as error:
-        raise Malformed("NOT_JSON", "not JSON with integers only and unique keys") from error
+        raise Malformed(
+            "NOT_JSON", "not JSON with whole texts, integers only and unique keys"
+        ) from error
     _require_shallow(data, value)
     return value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 
 from credproof import standard
 from credproof.attestation.schema import Schema
-from credproof.base.errors import CredproofError, Malformed
+from credproof.base.errors import CredproofError, Malformed, Refused
 from credproof.cli.metering import meter_json, print_meter
 from credproof.cli.output import (
     EXIT_CODES,
@@ -34,10 +35,11 @@ from credproof.verification.grammar import parse_policy
 from credproof.verification.lint import Lint, lint
 from credproof.verification.participant import NEVER
 from credproof.verification.policy import Policy
-from credproof.verification.proposal import Proposal, parse_proposal
+from credproof.verification.proposal import Proposal, parse_proposal, require_timely
 
-MOMENT = "%Y-%m-%dT%H:%M:%SZ"
-"""How a time is written and read here: UTC."""
+DAY, MOMENT = "%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"
+"""How a day and a time are written and read here: UTC."""
+DAY_S = 24 * 3600
 SchemasOption = Annotated[
     Path | None,
     typer.Option(
@@ -171,6 +173,14 @@ def explain_command(
     typer.echo(text.say("rest", untouched=rest))
 
 
+def _end(text: str) -> int:
+    """The last second of a day, or the one that is named; Unix time."""
+    for form, rest in ((DAY, DAY_S - 1), (MOMENT, 0)):
+        with suppress(ValueError):
+            return int(dt.datetime.strptime(text, form).replace(tzinfo=dt.UTC).timestamp()) + rest
+    raise typer.BadParameter("write a day like 2026-12-31, or a time like 2026-12-31T12:00:00Z")
+
+
 @app.command("sign", epilog=EXIT_CODES)
 def sign_command(
     file: Annotated[
@@ -180,42 +190,61 @@ def sign_command(
     home: HomeOption = Path(),
     begin: Annotated[
         dt.datetime | None,
-        typer.Option("--from", formats=["%Y-%m-%d", MOMENT], help="In force from (UTC); now."),
+        typer.Option(
+            "--from",
+            formats=[DAY, MOMENT],
+            help="In force from (UTC), at most seven days ago; now if not given.",
+        ),
     ] = None,
     end: Annotated[
-        dt.datetime | None,
-        typer.Option("--until", formats=["%Y-%m-%d", MOMENT], help="Until (UTC); without end."),
+        int | None,
+        typer.Option(
+            "--until",
+            parser=_end,
+            metavar="[%Y-%m-%d|%Y-%m-%dT%H:%M:%SZ]",
+            help="Its last day, to the end of it, or last second (UTC); without end if not given.",
+        ),
     ] = None,
 ) -> None:
     """Approve of a policy and its dates, as an operator; two operators must.
 
     The first names the dates and sends the proposal to the second, who signs it in turn: read it
-    with explain and lint before. Dates stand in what is signed. Needs no network.
+    with explain and lint before. Dates stand in what is signed; those that can never count are
+    refused (BAD_DATES, BACKDATED), as is a home that is no operator's (NOT_AN_OPERATOR). Needs no
+    network.
 
     \b
     Example:
       credproof policy sign my-policy.yaml -o my-policy.proposal --home service/operator
       credproof policy sign my-policy.proposal -o my-policy.proposal --home operator-2
     """
-    operator = Home(home)
+    operator, now = _operator(home), int(time.time())
     data, schemas = read_file(file), _schemas(home)
     if _is_proposal(data):
-        if begin or end:
+        if begin or end is not None:
             raise typer.BadParameter("the proposal has its dates: sign it as it is, or begin anew")
         proposal = parse_proposal(data, schemas)
     else:
         policy = parse_policy(data, schemas)
-        since, until = _seconds(begin, int(time.time())), _seconds(end, NEVER)
+        since, until = _seconds(begin, now), NEVER if end is None else end
         proposal = Proposal(policy, PolicyPin(policy.ref, since, until))
+    require_timely(proposal.pin, operator.trust(at=0).bundle.policies, now)
     require_writable(output)
     settings = operator.settings
-    signed = proposal.signed(
-        operator.signer, operator=settings.id, domain=settings.domain, now=int(time.time())
-    )
+    signed = proposal.signed(operator.signer, operator=settings.id, domain=settings.domain, now=now)
     write_file(output, signed.to_bytes())
     _print_name(signed.policy)
     out.print(f"In force:   {moment(signed.pin.valid_from)} until {moment(signed.pin.valid_until)}")
     out.print(f"Approvals:  {len(signed.pin.approvals)} of 2, in {output}")
+
+
+def _operator(folder: Path) -> Home:
+    """The home of an operator; refuses that of anybody else, whose approval counts nowhere."""
+    home = Home(folder)
+    if home.settings.role != "operator":
+        message = "only operators approve of policies: name an operator's home with --home"
+        raise Refused("NOT_AN_OPERATOR", message)
+    return home
 
 
 def moment(seconds: int) -> str:

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, Final
 
@@ -72,7 +73,7 @@ def make_app(gateway: Gateway) -> Starlette:
     return Starlette(
         routes=routes,
         middleware=[Middleware(Door, origin=gateway.party.origins[0])],
-        exception_handlers={HTTPException: _no_such_page},
+        exception_handlers={HTTPException: _not_served},
     )
 
 
@@ -96,14 +97,7 @@ def _file(content: bytes, kind: str) -> Endpoint:
 def _working(gateway: Gateway, work: endpoints.Work) -> Callable[[Request], Awaitable[Any]]:
     async def endpoint(request: Request) -> Any:
         body = await web.body_of(request, PAGE_BODY_BYTES_MAX)
-        members = Members(parse_loose_json(body), "request")
-
-        def done() -> endpoints.Answer:
-            answer = work(gateway, members)
-            members.finish()
-            return answer
-
-        return await run_in_threadpool(done)
+        return await run_in_threadpool(work, gateway, Members(parse_loose_json(body), "request"))
 
     return endpoint
 
@@ -135,9 +129,11 @@ def refusal(error: CredproofError) -> Response:
     return JSONResponse(value, status_code=_STATUS[type(error)])
 
 
-async def _no_such_page(_request: Request, error: Exception) -> Response:
+async def _not_served(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException), "registered for no other"
     value = {"message": "there is no such page", "reason": "NO_SUCH_PAGE"}
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        value = {"message": "the method is not allowed here", "reason": "METHOD_NOT_ALLOWED"}
     return JSONResponse(value, status_code=error.status_code, headers=error.headers)
 
 

@@ -1,6 +1,7 @@
 """What the page's browser side asks for: drafts of documents, and what passkeys signed.
 
-Each takes the members of a JSON object and gives a JSON object; nothing is kept in between.
+Each takes the members of a JSON object, refuses more than it knows before it does anything, and
+gives a JSON object; nothing is kept in between.
 Formats: `docs/PROTOCOL.md`, "The consent page".
 """
 
@@ -57,7 +58,9 @@ def settings(gateway: Gateway) -> Answer:
 
 def draft_possession(gateway: Gateway, given: Members) -> Answer:
     """A proof of possession for an active provider."""
-    provider = gateway.trust().active(given.take("provider", str), "provider")
+    name = given.take("provider", str)
+    given.finish()
+    provider = gateway.trust().active(name, "provider")
     return _draft(POSSESSION, possession_claims(provider.id))
 
 
@@ -72,8 +75,9 @@ def draft_consent(gateway: Gateway, given: Members) -> Answer:
 
 def draft_revocation(gateway: Gateway, given: Members) -> Answer:
     """The revocation of a consent."""
-    parties = gateway.trust().bundle.relying_parties
-    consent = verify_consent(given.take("consent", str), parties)
+    text = given.take("consent", str)
+    given.finish()
+    consent = verify_consent(text, gateway.trust().bundle.relying_parties)
     return _draft(REVOCATION, revocation_claims(consent.id, now=int(time.time())))
 
 
@@ -99,8 +103,9 @@ def show_request(gateway: Gateway, given: Members) -> Answer:
 
 
 def _checked(gateway: Gateway, given: Members) -> CheckedRequest:
-    token, sub = given.take("request", str), gateway.sub_of(given.take("pass", str))
-    now = int(time.time())
+    token, found = given.take("request", str), given.take("pass", str)
+    given.finish()
+    sub, now = gateway.sub_of(found), int(time.time())
     return check_request(token, gateway.trust(), sub=sub, via=gateway.domain, now=now)
 
 
@@ -126,8 +131,10 @@ def take_revocation(gateway: Gateway, given: Members) -> Answer:
 
 def _signed(gateway: Gateway, kind: Kind, given: Members) -> SignedDocument:
     """The document as a passkey of this very page signed it."""
-    payload, key = given.bytes("document"), parse_jwk(given.take("key", dict))
+    payload, jwk = given.bytes("document"), given.take("key", dict)
     assertion = Members(given.take("assertion", dict), "assertion")
+    given.finish()
+    key = parse_jwk(jwk)
     names = ("authenticator_data", "client_data", "signature")
     authenticator_data, client_data, der = (assertion.bytes(name) for name in names)
     assertion.finish()

@@ -38,32 +38,50 @@ def instalments(
     what is owed, rounded half to even. `repayment` is one of the policy's: equal_instalments (the
     smallest whole payment at which the last is not larger), equal_principal, interest_first
     (interest only, all principal at the end), bullet (everything at the end, interest not
-    compounded).
+    compounded). In the first two something is due every month.
 
     Raises:
-        Malformed: `BAD_LOAN`.
+        Malformed: `BAD_LOAN`; the message begins with the argument that is wrong.
     """
-    if not (0 < amount <= INTEGER_MAX and 0 < months <= MONTHS_MAX and 0 <= rate_bp <= RATE_MAX_BP):
-        raise Malformed("BAD_LOAN", "amount, months or rate are out of range")
+    _require_range("amount", amount, 1, INTEGER_MAX)
+    _require_range("months", months, 1, MONTHS_MAX)
+    _require_range("rate_bp", rate_bp, 0, RATE_MAX_BP)
     rate = Fraction(rate_bp, 120_000)
     match repayment:
         case "equal_instalments":
-            return _annuity(amount, months, rate)
+            return _due_monthly(_annuity(amount, months, rate))
         case "equal_principal":
-            return _table(amount, rate, _shares(amount, months))
+            return _due_monthly(_table(amount, rate, _shares(amount, months)))
         case "interest_first":
             return _table(amount, rate, [0] * (months - 1) + [amount])
         case "bullet":
             empty = (Instalment(month, 0, 0, amount) for month in range(1, months))
             return (*empty, Instalment(months, amount, round(amount * rate * months), 0))
         case _:
-            raise Malformed("BAD_LOAN", "repayment is not one that a policy can offer")
+            raise Malformed("BAD_LOAN", "repayment: not one that a policy can offer")
+
+
+def _require_range(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise Malformed("BAD_LOAN", f"{name}: not from {least} to {most}")
+
+
+def _due_monthly(table: tuple[Instalment, ...]) -> tuple[Instalment, ...]:
+    if not all(row.due for row in table):
+        message = "months: in some of them nothing would be due; take fewer, or a larger amount"
+        raise Malformed("BAD_LOAN", message)
+    return table
 
 
 def _annuity(amount: int, months: int, rate: Fraction) -> tuple[Instalment, ...]:
-    due = _annuity_payment(amount, months, rate)
+    """By the smallest payment that repays; the more is paid, the less is left for the end.
+
+    Each month's interest is rounded by half a unit at most. What all of them come to at the end
+    changes the payment by half a unit at most: the smallest is the formula's, one less or one more.
+    """
+    due = _annuity_payment(amount, months, rate) - 1
     while (table := _repaid(amount, months, rate, due))[-1].due > due:
-        due += 1  # rounded interest has added up
+        due += 1
     return table
 
 
