@@ -228,6 +228,65 @@ async def test_a_call_is_by_a_key_that_signed(asking):
     await refused("NOT_PERMITTED", asking.grant(document, signer_of("stranger")))
 
 
+# -- further signatures, when the registry has changed since the consent
+
+
+def change(asking: Asking, **members: object) -> None:
+    """The lender's entry in the registry is another one now."""
+    trust = asking.core.trust
+    changed = [replace(p, **members) if p.id == "lend" else p for p in trust.bundle.participants]
+    bundle = replace(trust.bundle, participants=tuple(changed))
+    asking.core.sequencer.state.trust = replace(trust, bundle=bundle)
+
+
+def renumbered(asking: Asking) -> dict[str, object]:
+    licence = asking.core.trust.participants["lend"].licence
+    assert licence is not None
+    return {"licence": replace(licence, number="another number"), "title": "Another title"}
+
+
+async def test_a_new_key_signs_a_consent_whose_notice_would_be_another_now(asking):
+    consent_id = await asking.consent(POLICY)
+    fresh = asking.signed_consent(POLICY, signer=NEW)
+    token = await lost(asking)
+    await asking.bind(NEW, replaces=token)
+    change(asking, **renumbered(asking))
+    await asking.grant(cosigned(asking.document, NEW), NEW)
+    assert (await asking.ask(asking.question(POLICY, consent_id))).tokens
+    await refused("NOT_PERMITTED", asking.grant(fresh, NEW))
+
+
+async def test_a_new_key_signs_a_consent_one_of_whose_policies_is_out_of_force(asking):
+    other = asking.policy("2 per day")
+    consent_id = await asking.consent(POLICY, other)
+    await asking.bind(NEW)
+    trust = asking.core.trust
+    pins = [replace(p, valid_until=1) if p.ref == other.ref else p for p in trust.bundle.policies]
+    bundle = replace(trust.bundle, policies=tuple(pins))
+    asking.core.sequencer.state.trust = replace(trust, bundle=bundle)
+    await asking.grant(cosigned(asking.document, NEW), NEW)
+    assert (await asking.ask(asking.question(POLICY, consent_id))).tokens
+
+
+@pytest.mark.parametrize(
+    "ended", [{"licence": None}, {"certified": {}}, {"status": "suspended", "since": 1}]
+)
+async def test_a_consent_whose_lender_may_not_ask_any_more_takes_no_further_signature(
+    asking, ended
+):
+    await asking.consent(POLICY)
+    await asking.bind(NEW)
+    change(asking, **ended)
+    await refused("NOT_PERMITTED", asking.grant(cosigned(asking.document, NEW), NEW))
+
+
+async def test_a_consent_that_has_ended_takes_no_further_signature(asking):
+    await asking.consent(POLICY)
+    await asking.bind(NEW)
+    asking.core = replace(asking.core, clock=lambda: int(time.time()) + 91 * 86_400)
+    await refused("NOT_PERMITTED", asking.grant(cosigned(asking.document, NEW), NEW))
+
+
 # -- passkeys
 
 

@@ -148,6 +148,20 @@ def test_a_request_with_another_notice_is_refused_whichever_language_is_shown(la
     refused("OTHER_NOTICE", lambda: checked(notices=notices))
 
 
+def test_a_request_of_before_the_lender_was_renamed_blames_the_registry_not_the_lender():
+    lender = WORLD.terms().aud
+    participants = [
+        replace(p, title="Another title") if p.id == lender else p
+        for p in TRUST.bundle.participants
+    ]
+    later = replace(TRUST, bundle=replace(TRUST.bundle, participants=tuple(participants)))
+    with pytest.raises(CredproofError) as caught:
+        checked(later)
+    assert caught.value.reason == "OTHER_NOTICE"
+    for said in ("registry may have changed", "make the request anew"):
+        assert said in str(caught.value)
+
+
 def test_a_notice_of_other_terms_is_refused():
     longer = WORLD.terms(data_life_days=31)
     refused("OTHER_NOTICE", lambda: checked(notices=notice_digests(TRUST, longer)))

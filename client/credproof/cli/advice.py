@@ -61,7 +61,7 @@ NEXT: Final[Mapping[str, str]] = {
     # Consents and proofs of possession.
     "BAD_CONSENT": "have it made anew: credproof lender request, then borrower consent",
     "REQUEST_USED": "the lender makes another: credproof lender request",
-    "OTHER_NOTICE": "do not agree; the lender makes another: credproof lender request",
+    "OTHER_NOTICE": "do not agree to this one; the lender makes it anew: credproof lender request",
     "NOT_A_LINK": "put the whole link into quotation marks, from https:// to its end",
     "NO_CONSENT_YET": "run this again: it goes on waiting; or remind the borrower",
     "BAD_URL": "write https://host/path in small letters, or http://localhost:port",

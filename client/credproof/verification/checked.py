@@ -34,9 +34,11 @@ class CheckedRequest:
             shown = notice_text(self.trust, self.request.terms, text)
             if notice_digest(shown) == signed:
                 return shown
-        raise VerificationFailed(
-            "OTHER_NOTICE", "the lender signed another notice than these terms come to"
+        message = (
+            "the notice that the lender signed is not what these terms come to now: the lender's"
+            " entry in the registry may have changed since, so it should make the request anew"
         )
+        raise VerificationFailed("OTHER_NOTICE", message)
 
 
 def check_request(token: str, trust: Trust, *, sub: bytes, via: str, now: int) -> CheckedRequest:

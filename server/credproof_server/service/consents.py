@@ -17,6 +17,8 @@ from credproof.verification.consent import (
 from credproof.verification.document import SEPARATOR, join_signatures
 from credproof.verification.notice import is_genuine
 from credproof.verification.participant import BORROWER
+from credproof.verification.policy import PolicyRef
+from credproof.verification.purpose import Template
 from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
@@ -93,13 +95,16 @@ class Consents:
     def _prepare(self, token: str, caller: PublicKey) -> GrantConsent:
         trust, now = self._core.trust, self._core.clock()
         consent = verified_consent(token, trust.bundle.relying_parties)
-        if not consent.document.may_come_from(caller) or not _is_acceptable(consent, trust, now):
+        if not consent.document.may_come_from(caller):
             raise not_permitted()
         sub = consent.terms.sub
         key = self._core.vault.existing([sub]).get(sub)
         if key is None:
             raise not_permitted()
         with self._core.engine.connect() as connection:
+            known = repository.consent(connection, consent.id) is not None
+            if not (_still_stands if known else _is_acceptable)(consent, trust, now):
+                raise not_permitted()
             _fresh(connection, consent, key, trust, now)
         return GrantConsent(consent, key)
 
@@ -179,21 +184,40 @@ def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
     borrower was shown what they come to."""
     terms = consent.terms
     try:
-        trust.active(terms.aud, "lender")
-        policies = [trust.policy_in_force(ref, now) for ref in terms.policies]
-        for policy in policies:
-            consent.verify_scope(
-                sub=terms.sub,
-                lender=terms.aud,
-                via=trust.bundle.domain,
-                policy=policy,
-                at=now,
-            )
-            template = require_standing(trust, terms.aud, policy, now)
-            require_terms(template, terms, consent.not_before)
+        for ref in terms.policies:
+            require_terms(_standing(consent, ref, trust, now), terms, consent.not_before)
         return is_genuine(consent.notice, trust, terms)
     except CredproofError:
         return False  # the caller learns only that it is not permitted
+
+
+def _still_stands(consent: VerifiedConsent, trust: Trust, now: int) -> bool:
+    """Whether a consent that was taken before has not ended: under one of its policies at least,
+    its lender may ask now.
+
+    Its notice was looked at when it was taken: titles, licences and texts may have changed since.
+    """
+    for ref in consent.terms.policies:
+        try:
+            _standing(consent, ref, trust, now)
+        except CredproofError:
+            continue
+        return True
+    return False
+
+
+def _standing(consent: VerifiedConsent, ref: PolicyRef, trust: Trust, now: int) -> Template:
+    """The template that binds the consent's lender under one of its policies now.
+
+    Raises:
+        VerificationFailed: lender, service, policy or time of the consent are not allowed now.
+    """
+    terms = consent.terms
+    trust.active(terms.aud, "lender")
+    policy = trust.policy_in_force(ref, now)
+    via = trust.bundle.domain
+    consent.verify_scope(sub=terms.sub, lender=terms.aud, via=via, policy=policy, at=now)
+    return require_standing(trust, terms.aud, policy, now)
 
 
 class GrantConsent:
