@@ -33,7 +33,7 @@ from credproof.base.encoding import (
     parse_loose_json,
     tagged_hash,
 )
-from credproof.base.errors import Malformed, VerificationFailed
+from credproof.base.errors import Conflict, Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.limits import CLOCK_SKEW_S, DOCUMENT_BYTES_MAX, TRUST_BYTES_MAX, at_most
 from credproof.base.members import Members
@@ -123,7 +123,12 @@ class Home:
 
         Raises:
             Malformed: `BAD_FINGERPRINT`.
+            Conflict: `NO_SUCH_PARTICIPANT` when the trust bundle kept here names no such provider.
         """
+        known = self.trust(at=0).participants.get(provider)
+        if known is None or known.role != "provider":
+            message = "your trust bundle names no provider of this id: ask the operator for its id"
+            raise Conflict("NO_SUCH_PARTICIPANT", message)
         if not re.fullmatch(r"[0-9a-f]{32}", kid):
             raise Malformed(
                 "BAD_FINGERPRINT",

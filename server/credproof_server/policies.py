@@ -63,8 +63,11 @@ def with_pin(pins: tuple[PolicyPin, ...], pin: PolicyPin, time: int) -> tuple[Po
     none ends before now.
 
     Raises:
-        Conflict: `BACKDATED`, `POLICY_ENDED`, `NO_CHANGE`.
+        Conflict: `VERSION_TAKEN`, `BACKDATED`, `POLICY_ENDED`, `NO_CHANGE`.
     """
+    named = (pin.ref.id, pin.ref.version)
+    if any((p.ref.id, p.ref.version) == named and p.ref != pin.ref for p in pins):
+        raise Conflict("VERSION_TAKEN", "another policy of this id and version was published")
     old = next((p for p in pins if (p.ref, p.valid_from) == (pin.ref, pin.valid_from)), None)
     if pin.valid_until < time:
         raise Conflict("BACKDATED", "a policy ends now or later: what it answered before stands")

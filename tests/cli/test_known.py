@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from credproof import standard
+from credproof.verification.explain import value_text
 
 from tests.adversary.guessing import SHARE, Attacker, asking, publish_all, share
 from tests.cli.test_commands import run
@@ -41,8 +43,8 @@ def test_the_intervals_of_all_answers_are_told_for_each_borrower(running, kept):
     told = run("lender", "known", folder, home=running.world.home(LENDER))
     first, second = told.split("Borrower:")[1:]
     assert people[0][0] in first
-    assert f"{SHARE}: at least 4000, below 7000: 3 of 14 bands left, of 3 at least" in first
-    assert f"{SHARE}: below 7000: 7 of 14 bands left, of 7 at least" in second
+    assert f"{SHARE}: at least 40 %, below 70 %: 3 of 14 bands left, of 3 at least" in first
+    assert f"{SHARE}: below 70 %: 7 of 14 bands left, of 7 at least" in second
 
 
 def test_what_failed_is_of_the_one_account_when_another_answer_shows_all_of_them(running, tmp_path):
@@ -56,9 +58,22 @@ def test_what_failed_is_of_the_one_account_when_another_answer_shows_all_of_them
         (tmp_path / f"{number}.answer").write_bytes(answer.to_bytes())
     home = running.world.home(LENDER)
     told = run("lender", "known", tmp_path / "1.answer", home=home)
-    assert f"{SHARE}: anything (on one account at least 5000): 14 of 14 bands left" in told
+    assert f"{SHARE}: anything (on one account at least 50 %): 14 of 14 bands left" in told
     told = run("lender", "known", tmp_path, home=home)
-    assert f"{SHARE}: at least 5000: 9 of 14 bands left, of 1 at least" in told
+    assert f"{SHARE}: at least 50 %: 9 of 14 bands left, of 1 at least" in told
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "currency", "said"),
+    [
+        (5_000_000, "money", "TWD", "50,000.00 TWD"),
+        (5_000_000, "money", None, "5000000 minor units"),
+        (3050, "basis-points", None, "30.50 %"),
+        (3, "count", None, "3"),
+    ],
+)
+def test_values_are_told_with_their_unit(value, kind, currency, said):
+    assert value_text(value, kind, currency, standard.text("en")) == said
 
 
 def test_machines_get_the_same(running, kept):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from credproof import standard
 from credproof.base.errors import CredproofError
+from credproof.cli.advice import next_step
 from credproof.cli.app import app
 from credproof.cli.policy import moment
 from credproof.home import Home
@@ -80,6 +81,9 @@ def test_lint_refuses_a_threshold_off_the_ladder_with_exit_code_1(files):
     files[0].write_text(SHIPPED.replace("below: 8000", "below: 8001"), "utf-8")
     assert "NOT_ON_LADDER" in run("lint", files[0], code=1)
     assert json.loads(run("lint", files[0], "--json", code=1))["reason"] == "NOT_ON_LADDER"
+    told = run("lint", files[1], files[0], code=1)
+    assert f"in {files[0]}: question room: " in told
+    assert "utilisation_bp: nearest are 8000 and 9000" in told
 
 
 def test_diff_says_what_moves(files):
@@ -109,6 +113,7 @@ def test_a_policy_goes_from_one_operator_to_the_other_and_into_force(files, tmp_
     with pytest.raises(CredproofError) as caught:
         run("publish", service, proposal)
     assert caught.value.reason == "NOT_APPROVED"
+    assert "let the other one sign" in (next_step(caught.value) or "")
     assert "begin anew" in run(
         "sign", proposal, "-o", proposal, "--home", second, "--until", "2099-01-02", code=2
     )

@@ -8,9 +8,11 @@ import pytest
 import typer
 from credproof.base.errors import LimitExceeded
 from credproof.borrower import Borrower
+from credproof.cli.app import app
 from credproof.cli.requesting import _draw, _require_drawable
 from credproof.verification.consent import parse_request
 from credproof.verification.link import request_of
+from typer.testing import CliRunner
 
 from tests.cli.test_commands import run
 from tests.rpc.conftest import LENDER
@@ -31,6 +33,25 @@ def person(running):
 def asked(running, person, file, *more: object, code: int = 0) -> str:
     start = ("lender", "request", "--subject", person[0], "--policy", POLICY, "-o", file)
     return run(*start, *more, home=running.home(LENDER).folder, code=code)
+
+
+def test_who_does_not_agree_is_told_that_nothing_was_signed(running, person, tmp_path):
+    file, output = tmp_path / "a.request", tmp_path / "a.consent"
+    asked(running, person, file)
+    command = ["borrower", "consent", str(file), "-o", str(output), "--home", str(person[1])]
+    done = CliRunner().invoke(app, command, input="n\n")
+    assert done.exit_code == 1
+    assert "nothing was signed" in done.output
+    assert "NOT_AGREED" in done.output
+    assert not output.exists()
+
+
+def test_only_keys_of_providers_are_pinned(running):
+    lend = running.home(LENDER)
+    for nobody in ("nobody", LENDER):
+        told = run("lender", "pin", nobody, "0" * 32, home=lend.folder, code=2)
+        assert "NO_SUCH_PARTICIPANT" in told
+    assert "nobody" not in lend.pins()
 
 
 def test_a_request_travels_as_a_link_and_its_consent_comes_back_by_waiting(

@@ -38,6 +38,7 @@ def test_the_end_of_what_runs_can_be_moved():
     ("reason", "old", "new"),
     [
         ("NO_CHANGE", PIN, PIN),
+        ("VERSION_TAKEN", PIN, replace(PIN, ref=replace(PIN.ref, digest=bytes(32)))),
         ("BACKDATED", PIN, replace(PIN, valid_until=NOW - 1)),
         ("BACKDATED", PIN, replace(PIN, valid_from=NOW - PROPOSAL_AGE_MAX_S - 1)),
         ("POLICY_ENDED", replace(PIN, valid_until=NOW - 1), PIN),

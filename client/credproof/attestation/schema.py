@@ -315,8 +315,17 @@ def parse_condition(members: Members, claims: Mapping[str, Claim]) -> Condition:
     direction: Direction = "below" if at_least is None else "at_least"
     threshold = below if at_least is None else at_least
     assert threshold is not None
-    claim.ladder.position(direction, threshold)
+    _require_rung(members.what, name, claim.ladder, threshold)
     return Condition(name, direction, threshold)
+
+
+def _require_rung(what: str, claim: str, ladder: Ladder, threshold: int) -> None:
+    if threshold in ladder.thresholds:
+        return
+    above = ladder.rung(threshold)
+    nearest = " and ".join(map(str, ladder.thresholds[max(0, above - 1) : above + 1]))
+    message = f"{what}: its threshold is not a rung of the ladder of {claim}: nearest are {nearest}"
+    raise Malformed("NOT_ON_LADDER", message)
 
 
 def _parse_not_above(pairs: list[Any], claims: Mapping[str, Claim]) -> tuple[tuple[str, str], ...]:

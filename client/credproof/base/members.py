@@ -23,6 +23,11 @@ class Members:
         self._left = dict(value)
         self._what = what
 
+    @property
+    def what(self) -> str:
+        """What the object is, for messages."""
+        return self._what
+
     def take(self, name: str, kind: type[T]) -> T:
         """The member `name`, which must be there and of exactly this type."""
         if name not in self._left:

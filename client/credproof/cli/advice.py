@@ -46,6 +46,9 @@ NEXT: Final[Mapping[str, str]] = {
     "UNKNOWN_CLAIM": "name only claims of the schema under `claims` in the mapping",
     "OTHER_ID_SCHEME": "change the scheme of `subject` in the mapping",
     "UNKNOWN_POLICY": "ask the operator which policies are in force; revolving-standing ships",
+    "NOT_APPROVED": "operators: let the other one sign the proposal too (credproof policy sign),"
+    " then publish it; all others: do not rely on it",
+    "VERSION_TAKEN": "raise `version` in the policy's file, and let both operators sign it anew",
     # What the registry allows a lender.
     "LENDER_NOT_LICENSED": "the operator enters a licence: credproof participant licence",
     "PURPOSE_NOT_CERTIFIED": "certify it anew to the operator: credproof participant certify",

@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from credproof import borrower as sdk
+from credproof.base.errors import Refused
 from credproof.cli.output import (
     EXIT_CODES,
+    FAILED,
     HomeOption,
     out,
+    print_error,
     read_file,
     read_text,
     require_writable,
@@ -137,7 +140,9 @@ def _agree(checked: CheckedRequest, language: str, *, yes: bool) -> None:
     out.print(checked.notice(language), markup=False)
     if not yes:
         question = "同意吗？" if language == "zh" else "Do you agree?"
-        typer.confirm(question, abort=True)
+        if not typer.confirm(question):
+            print_error(Refused("NOT_AGREED", "you did not agree: nothing was signed"))
+            raise typer.Exit(FAILED)
 
 
 @app.command(epilog=EXIT_CODES)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from credproof import standard
 from credproof.base.errors import CredproofError
 from credproof.cli.output import (
     EXIT_CODES,
@@ -22,6 +24,7 @@ from credproof.cli.output import (
 from credproof.cli.verifying import answer_files
 from credproof.home import Home
 from credproof.lender import OfflineVerifier
+from credproof.verification.explain import value_text
 from credproof.verification.known import Known, Told, known, told
 from credproof.verification.meter import Cells, Interval, Named, broken, meter
 from credproof.verification.policy import Policy
@@ -47,21 +50,22 @@ def known_command(
     Verifies them first, offline. Counts what is proved, and why no better tier was granted, as if
     all figures were known, recent and unchanged; where answers contradict one another, only the
     newer ones. An interval is of every account, and where more is known of one, that is said.
-    Numbers are as on the ladder, money in minor units. Bands are the parts between neighbouring
-    rungs: how many are left, and how many are at least, whatever was answered. Exit code 1 when an
-    answer does not verify. Needs no network. Writes nothing.
+    With --json numbers are as on the ladder: money in minor units, shares in basis points. Bands
+    are the parts between neighbouring rungs: how many are left, and how many are at least, whatever
+    was answered. Exit code 1 when an answer does not verify. Needs no network. Writes nothing.
 
     \b
     Example:
       credproof lender known answers --home lend
     """
-    found = {name: known(answers) for name, answers in _by_borrower(file, Home(home)).items()}
+    answered = _by_borrower(file, Home(home))
+    found = {name: known(answers) for name, answers in answered.items()}
     if as_json:
         print_json([_known_json(name, rows) for name, rows in found.items()])
         return
     for name, rows in found.items():
         out.print(f"Borrower:  {name}", markup=False)
-        _print_known(rows)
+        _print_known(rows, _currencies(answered[name]))
 
 
 def _by_borrower(paths: Sequence[Path], home: Home) -> dict[str, Answers]:
@@ -82,17 +86,30 @@ def _by_borrower(paths: Sequence[Path], home: Home) -> dict[str, Answers]:
     return found
 
 
-def _print_known(rows: Sequence[Known]) -> None:
+def _currencies(answers: Answers) -> dict[Named, str]:
+    """The currency of each claim that was asked for in one only."""
+    found: dict[Named, set[str]] = {}
+    for question in (q for item in answers for q in item.policy.questions.values()):
+        if question.condition is not None and question.currency is not None:
+            name = (question.schema.id, question.condition.claim)
+            found.setdefault(name, set()).add(question.currency)
+    return {name: next(iter(each)) for name, each in found.items() if len(each) == 1}
+
+
+def _print_known(rows: Sequence[Known], currencies: Mapping[Named, str]) -> None:
     for row in rows:
-        some = "" if row.some == row.every else f" (on one account {_words(row.cells, row.some)})"
+        currency = currencies.get((row.schema.id, row.claim))
+        words = partial(_words, row.cells, kind=row.schema.claims[row.claim].type, money=currency)
+        some = "" if row.some == row.every else f" (on one account {words(row.some)})"
         left = f"{row.cells.bands(row.every)} of {len(row.cells.edges) - 1} bands left"
-        said = f"{_words(row.cells, row.every)}{some}: {left}, of {row.cells.narrowest} at least"
+        said = f"{words(row.every)}{some}: {left}, of {row.cells.narrowest} at least"
         out.print(f"  {row.schema.id}: {row.claim}: {said}", markup=False)
 
 
-def _words(cells: Cells, part: Interval) -> str:
-    low = f"at least {part.low}" if part.low > cells.edges[0] else ""
-    end = f"below {part.end}" if part.end < cells.edges[-1] else ""
+def _words(cells: Cells, part: Interval, *, kind: str, money: str | None) -> str:
+    text = standard.text("en")
+    low = f"at least {value_text(part.low, kind, money, text)}" if part.low > cells.edges[0] else ""
+    end = f"below {value_text(part.end, kind, money, text)}" if part.end < cells.edges[-1] else ""
     return ", ".join(filter(None, [low, end])) or "anything"
 
 

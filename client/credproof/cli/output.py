@@ -45,9 +45,10 @@ def exit_code(error: CredproofError) -> int:
     return FAILED if isinstance(error, VerificationFailed | DataLoss) else USAGE
 
 
-def print_error(error: CredproofError) -> None:
-    """Print an error in one line, and in a second one what to do about it."""
+def print_error(error: CredproofError, file: Path | None = None) -> None:
+    """Print an error, of a file if given, in one line, and in a second one what to do about it."""
     where = "" if error.step is None else f" at check {error.step}"
+    where += "" if file is None else f" in {file}"
     err.print(f"error{where}: {error.message} ({error.reason})", markup=False)
     if advice := next_step(error):
         err.print(f"next:  {advice}", markup=False)

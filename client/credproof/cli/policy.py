@@ -74,14 +74,8 @@ def lint_command(
       credproof policy lint my-policy.yaml
       credproof policy lint my-policy.yaml another.yaml
     """
-    try:
-        policies = [parse_policy(read_file(path), _schemas(home)) for path in file]
-    except CredproofError as error:
-        if as_json:
-            print_json({"ok": False, "reason": error.reason, "message": error.message})
-        else:
-            print_error(error)
-        raise typer.Exit(FAILED) from None
+    schemas = _schemas(home)
+    policies = [_linted(path, schemas, as_json) for path in file]
     found = [(policy, lint(policy)) for policy in policies]
     if as_json:
         each = [_lint_json(policy, item) for policy, item in found]
@@ -91,6 +85,18 @@ def lint_command(
     for policy, item in found:
         _print_lint(policy, item)
     print_meter(policies)
+
+
+def _linted(path: Path, schemas: Mapping[str, Schema], as_json: bool) -> Policy:
+    try:
+        return parse_policy(read_file(path), schemas)
+    except CredproofError as error:
+        if as_json:
+            told = {"reason": error.reason, "message": error.message}
+            print_json({"ok": False, "file": str(path), **told})
+        else:
+            print_error(error, path)
+        raise typer.Exit(FAILED) from None
 
 
 def _print_lint(policy: Policy, found: Lint) -> None:

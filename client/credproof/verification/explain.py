@@ -105,14 +105,21 @@ def _title(question: Question, text: Text) -> str:
 
 
 def _threshold(question: Question, condition: Condition, text: Text) -> str:
-    threshold = condition.threshold
-    match question.schema.claims[condition.claim].type:
+    kind = question.schema.claims[condition.claim].type
+    return value_text(condition.threshold, kind, question.currency, text)
+
+
+def value_text(value: int, kind: str, currency: str | None, text: Text) -> str:
+    """A value of a claim of this type with its unit; money of no known currency in minor units."""
+    match kind:
+        case "money" if currency is not None:
+            return money_text(value, currency)
         case "money":
-            return money_text(threshold, question.currency or "")
+            return f"{value} minor units"
         case "days":
-            return text.say("days", count=threshold)
+            return text.say("days", count=value)
         case "basis-points":
-            whole, rest = divmod(threshold, 100)
+            whole, rest = divmod(value, 100)
             return text.say("percent", count=f"{whole}.{rest:02d}" if rest else whole)
         case _:
-            return str(threshold)
+            return str(value)

@@ -103,7 +103,7 @@ def _parse_question(name: str, members: Members, schemas: Mapping[str, Schema]) 
 def _parse_assurance(name: str, members: Members, schema: Schema) -> Assurance:
     if schema.name != ASSURANCE:
         raise Malformed("UNPROVABLE", f"question {name}: no identity check is of this schema")
-    level = Members({"claim": "level", "at_least": members.take("level", int)}, name)
+    level = Members({"claim": "level", "at_least": members.take("level", int)}, members.what)
     assurance = Assurance(
         level=parse_condition(level, schema.claims),
         channels=members.take("channels", int),
