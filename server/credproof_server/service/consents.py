@@ -104,11 +104,14 @@ class Consents:
             there = stored_consent(connection, key, consent.id)
         if not holdings.is_bound(consent.keys):
             raise not_permitted()
-        return GrantConsent(consent, key, _further(consent, there, trust))
+        further = _further(consent, there, trust)
+        if further is not None:
+            verified_consent(further, trust.bundle.relying_parties_at(now))
+        return GrantConsent(consent, key, further)
 
     def _prepare_revocation(self, token: str, caller: PublicKey) -> RevokeConsent:
-        parties = self._core.trust.bundle.relying_parties
-        revocation = verify_revocation(token, parties)
+        bundle = self._core.trust.bundle
+        revocation = verify_revocation(token, bundle.relying_parties_at(self._core.clock()))
         if not revocation.document.may_come_from(caller):
             raise not_permitted()
         with self._core.engine.connect() as connection:
@@ -118,7 +121,7 @@ class Consents:
             key = self._core.vault.key(row.sub)
             consent = stored_consent(connection, key, row.consent_id)
         assert consent is not None, "its row was just found"
-        if not set(verified_consent(consent, parties).keys) & set(revocation.keys):
+        if not set(verified_consent(consent, bundle.relying_parties).keys) & set(revocation.keys):
             raise not_permitted()
         return RevokeConsent(revocation.consent, key)
 
