@@ -332,7 +332,8 @@ class Provider(Session):
         return token_id
 
     def _bind(self, wanted: Sequence[tuple[str, str, bytes | None]]) -> list[Bound]:
-        parties, now = self.trust.bundle.relying_parties, _now()
+        now = _now()
+        parties = self.trust.bundle.relying_parties_at(now)
         proofs = [
             verify_possession(proof, provider=self.id, now=now, parties=parties)
             for _, proof, _ in wanted

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from credproof.base.errors import Malformed
 from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, read_text
-from credproof.verification.bundle import RelyingParty
-from credproof.verification.participant import Licence, Participant
+from credproof.verification.bundle import RelyingParty, relying_party_json
+from credproof.verification.participant import NEVER, Licence, Participant
 from credproof.verification.policy import PURPOSES
 from credproof.verification.purpose import ANY, Template
 
@@ -125,24 +125,53 @@ def accept_command(
 def passkeys_command(
     folder: ServiceArgument,
     rp_id: Annotated[
-        str, typer.Argument(metavar="DOMAIN", help="The WebAuthn RP id: a domain name.")
-    ],
+        str | None, typer.Argument(metavar="[DOMAIN]", help="The WebAuthn RP id: a domain name.")
+    ] = None,
     origins: Annotated[
-        list[str], typer.Argument(metavar="ORIGIN...", help="Its pages, like https://host:port.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[ORIGIN...]", help="Its pages, like https://host:port."),
+    ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Let nothing new be signed by passkeys of DOMAIN.")
+    ] = False,
+    as_json: JsonOption = False,
     root_key: RootKeyOption = None,
 ) -> None:
-    """Let borrowers sign by passkeys of a domain, on these pages and no others.
+    """Let borrowers sign by passkeys of a domain, on these pages and no others; or list them.
 
-    Whoever serves these pages shows the borrower what is signed: it is trusted for that. Needs the
-    root key. The service may run meanwhile.
+    Whoever serves these pages shows the borrower what is signed: it is trusted for that. They count
+    from now on, in place of the domain's pages before; what was signed on those stays valid, and
+    is revoked or paused on the pages that count now. With DIR alone it lists all pages, ended ones
+    too, and writes nothing. The rest needs the root key. The service may run meanwhile.
 
     \b
-    Example:
+    Examples:
       credproof passkeys service bureau.example https://consent.bureau.example
+      credproof passkeys service
+      credproof passkeys service bureau.example --remove
     """
-    standing.set_page(folder, RelyingParty(rp_id, tuple(origins)), root_key=root_key)
-    out.print(f"Passkeys:   {rp_id} on {', '.join(origins)}")
+    if rp_id is None:
+        if remove:
+            raise typer.BadParameter("--remove takes a DOMAIN")
+        _show_pages(standing.pages(folder), as_json)
+    elif remove:
+        if origins:
+            raise typer.BadParameter("--remove takes a DOMAIN and no pages")
+        standing.end_page(folder, rp_id, root_key=root_key)
+        out.print(f"Passkeys:   {rp_id} has ended")
+    else:
+        standing.set_page(folder, RelyingParty(rp_id, tuple(origins or ())), root_key=root_key)
+        out.print(f"Passkeys:   {rp_id} on {', '.join(origins or ())}")
+
+
+def _show_pages(found: Sequence[RelyingParty], as_json: bool) -> None:
+    if as_json:
+        print_json([relying_party_json(party) for party in found])
+        return
+    for party in found:
+        begun = "always" if party.valid_from == 0 else date_text(party.valid_from)
+        ended = f", ended {date_text(party.valid_until)}" if party.valid_until < NEVER else ""
+        out.print(f"{party.id:<24}  {', '.join(party.origins)}  from {begun}{ended}")
 
 
 def bureau_command(

@@ -8,17 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
-from credproof.base.errors import Conflict
+from credproof.base.errors import Conflict, Malformed
 from credproof.base.limits import CERTIFICATION_MAX_S
+from credproof.base.url import origin_of
 from credproof.verification.acceptance import Acceptance, parse_acceptance
-from credproof.verification.bundle import RelyingParty, TrustBundle
+from credproof.verification.bundle import RelyingParty, TrustBundle, is_domain
 from credproof.verification.participant import Licence, Participant
 from credproof.verification.purpose import ANY, Template, parse_template
 from credproof.verification.trust import Trust
 
 from credproof_server.admission import change_bundle, trust_channel, with_participant
 from credproof_server.directory import ServiceDirectory, now
+
+LOCALHOST: Final = "localhost"
+"""Browsers let passkeys be used there, by plain http too."""
 
 
 def set_licence(
@@ -136,13 +141,85 @@ def set_acceptance(folder: Path, text: str, *, root_key: Path | None = None) -> 
 
 
 def set_page(folder: Path, party: RelyingParty, *, root_key: Path | None = None) -> None:
-    """Let passkeys of this party count, on these pages only; in place of what was said before."""
+    """Let passkeys of this party count from now on, on these pages only.
+
+    What was said before ends: what was signed then stays valid.
+
+    Raises:
+        Malformed: `BAD_PAGE`.
+    """
+    _require_pages(party)
 
     def changed(current: Trust) -> TrustBundle:
-        others = tuple(p for p in current.bundle.relying_parties if p.id != party.id)
-        return replace(current.bundle, relying_parties=(*others, party))
+        time = now()
+        ended = _ended(current.bundle.relying_parties, party.id, time)
+        found = (*ended, replace(party, valid_from=time))
+        return replace(current.bundle, relying_parties=found)
 
     change_bundle(ServiceDirectory(folder), changed, root_key)
+
+
+def end_page(folder: Path, rp_id: str, *, root_key: Path | None = None) -> None:
+    """Let nothing new be signed by passkeys of this party; what was signed stays valid.
+
+    Raises:
+        Conflict: `NO_SUCH_PAGE`.
+    """
+
+    def changed(current: Trust) -> TrustBundle:
+        before = current.bundle.relying_parties
+        ended = _ended(before, rp_id, now())
+        if ended == before:
+            raise Conflict("NO_SUCH_PAGE", "no passkeys of it count: see credproof passkeys DIR")
+        return replace(current.bundle, relying_parties=ended)
+
+    change_bundle(ServiceDirectory(folder), changed, root_key)
+
+
+def pages(folder: Path) -> tuple[RelyingParty, ...]:
+    """Where passkeys count and counted: by RP id, the oldest first."""
+    with trust_channel(ServiceDirectory(folder)) as channel:
+        found = channel.current().bundle.relying_parties
+    return tuple(sorted(found, key=lambda party: (party.id, party.valid_from, party.valid_until)))
+
+
+def _ended(found: Sequence[RelyingParty], rp_id: str, at: int) -> tuple[RelyingParty, ...]:
+    """The same parties, of which the one of this id is in force no more at this time.
+
+    One that began in this very second lasts for it: it may have been used.
+    """
+    return tuple(
+        replace(party, valid_until=max(party.valid_from, at - 1))
+        if party.id == rp_id and party.valid_until >= at
+        else party
+        for party in found
+    )
+
+
+def _require_pages(party: RelyingParty) -> None:
+    """What a browser would refuse too (WebAuthn level 2, sections 5.1.3 and 7.2)."""
+    labels = party.id.split(".")
+    if not is_domain(party.id) or labels[-1].isdecimal():
+        raise Malformed("BAD_PAGE", "DOMAIN is a domain name, in lower case, and no address")
+    if len(labels) == 1 and party.id != LOCALHOST:
+        raise Malformed("BAD_PAGE", "DOMAIN has a dot in it, or is localhost")
+    if not party.origins:
+        raise Malformed("BAD_PAGE", "name at least one page, like https://consent.example")
+    for origin in party.origins:
+        _require_origin(origin, party.id)
+
+
+def _require_origin(text: str, rp_id: str) -> None:
+    try:
+        found = origin_of(text)
+    except Malformed as error:
+        message = "a page is https://host or https://host:port; http on localhost only"
+        raise Malformed("BAD_PAGE", message) from error
+    if found != text:
+        raise Malformed("BAD_PAGE", "a page is scheme, host and port only, no path")
+    host = text.partition("://")[2].partition(":")[0]
+    if host != rp_id and not host.endswith(f".{rp_id}"):
+        raise Malformed("BAD_PAGE", "a page is on DOMAIN itself or on a host below it")
 
 
 def set_bureau(folder: Path, licence: Licence, *, root_key: Path | None = None) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from credproof.verification.bundle import RelyingParty
 from credproof.verification.consent import verify_consent
+from credproof.verification.participant import NEVER
 
 from tests.cli.test_commands import run
 from tests.deployment import Deployment
@@ -96,4 +98,24 @@ def test_pages_where_passkeys_count_are_named_by_the_operator(deployment):
     pages = ("https://consent.bureau.example", "https://consent.bureau.example:8443")
     run("passkeys", deployment.service, "bureau.example", *pages)
     run("passkeys", deployment.service, "bureau.example", pages[0])
-    assert trust(deployment).bundle.relying_parties == (RelyingParty("bureau.example", pages[:1]),)
+    old, new = trust(deployment).bundle.relying_parties
+    assert (old.origins, new.origins, new.valid_until) == (pages, pages[:1], NEVER)
+    assert old.valid_from <= old.valid_until <= new.valid_from
+
+    told = run("passkeys", deployment.service)
+    assert told.count("\n") == 2
+    assert told.count(", ended ") == 1
+
+
+def test_a_page_that_is_taken_back_stays_listed_as_ended(deployment):
+    run("passkeys", deployment.service, "gone.example", "https://gone.example")
+    run("passkeys", deployment.service, "gone.example", "--remove")
+    listed = json.loads(run("passkeys", deployment.service, "--json"))
+    (found,) = [party for party in listed if party["id"] == "gone.example"]
+    assert found["from"] <= found["until"] < NEVER
+    assert "NO_SUCH_PAGE" in run("passkeys", deployment.service, "gone.example", "--remove", code=2)
+
+
+def test_a_page_is_taken_back_by_its_domain_alone(deployment):
+    page = ("bureau.example", "https://bureau.example")
+    run("passkeys", deployment.service, *page, "--remove", code=2)

@@ -12,16 +12,26 @@ import pytest
 from credproof.attestation.token import parse_token
 from credproof.attestation.withdrawal import KEY_LOST, sign_withdrawal
 from credproof.base import jws
-from credproof.base.errors import CredproofError, Refused
+from credproof.base.errors import CredproofError, Malformed, Refused
 from credproof.verification.acceptance import sign_acceptance
 from credproof.verification.answer import parse_answer
 from credproof.verification.bundle import RelyingParty
-from credproof.verification.consent import sign_revocation
-from credproof.verification.document import CONSENT, join_signatures, sign_document, verify_document
+from credproof.verification.consent import sign_revocation, verify_consent
+from credproof.verification.document import (
+    CONSENT,
+    PAUSE,
+    join_signatures,
+    sign_document,
+    verify_document,
+)
+from credproof.verification.pausing import sign_pause
+from credproof_server import standing
 from credproof_server.checking import check
 from credproof_server.demo.authenticator import SoftwareAuthenticator
 from credproof_server.service.consents import Consents
 from credproof_server.service.ingest import Ingest
+from credproof_server.service.pausing import Pausing
+from credproof_server.service.requests import Requests
 from credproof_server.service.withdrawals import Withdrawals, Withdrawn
 
 from tests.deployment import DOMAIN, package, seal, statement
@@ -30,6 +40,7 @@ from tests.world import KEY_BINDING, POLICY, complete, signer_of
 
 NEW = signer_of("new phone")
 PAGE = RelyingParty("pages.example", ("https://pages.example",))
+MOVED = RelyingParty("pages.example", ("https://new.pages.example",))
 
 
 @pytest.fixture
@@ -313,6 +324,87 @@ async def test_a_passkey_of_a_page_that_the_bundle_does_not_name_counts_nothing(
     await refused(
         "UNKNOWN_RELYING_PARTY", asking.grant(asking.signed_consent(POLICY, signer=phone))
     )
+
+
+@pytest.mark.parametrize(
+    ("domain", "origins"),
+    [
+        ("bureau.example", ["http://bureau.example"]),
+        ("bureau.example", ["https://evil.example"]),
+        ("bureau.example", ["https://notbureau.example"]),
+        ("bureau.example", ["https://bureau.example", "https://bureau.example.evil.example"]),
+        ("bureau.example", ["https://bureau.example/page"]),
+        ("bureau.example", ["http://localhost:7480"]),
+        ("bureau.example", []),
+        ("com", ["https://bureau.com"]),
+        ("127.0.0.1", ["http://127.0.0.1"]),
+        ("Bureau.example", ["https://bureau.example"]),
+    ],
+)
+def test_pages_where_no_browser_would_use_the_passkey_are_refused(tmp_path, domain, origins):
+    with pytest.raises(Malformed) as caught:
+        standing.set_page(tmp_path, RelyingParty(domain, tuple(origins)))
+    assert caught.value.reason == "BAD_PAGE"
+
+
+@pytest.fixture
+async def moved(deployment) -> AsyncIterator[tuple[Asking, SoftwareAuthenticator, bytes]]:
+    """A passkey's consent, whose page then ended: the service as it stands after that."""
+    deployment.change_trust(lambda bundle: replace(bundle, relying_parties=(PAGE,)))
+    core = deployment.directory.open_core()
+    made, phone = Asking(deployment, core), SoftwareAuthenticator(PAGE.id, PAGE.origins[0])
+    await made.attest()
+    await made.bind(phone)
+    consent_id = await made.consent(POLICY, signer=phone)
+    core.close()
+    standing.set_page(deployment.service, MOVED)
+    made.core = deployment.directory.open_core()
+    yield made, phone, consent_id
+    made.core.close()
+
+
+async def test_a_consent_outlives_the_page_where_it_was_signed(moved):
+    asking, phone, consent_id = moved
+    assert (await asking.ask(asking.question(POLICY, consent_id))).tokens
+    found = verify_consent(asking.document, asking.core.trust.bundle.relying_parties)
+    waited = await Requests(asking.core).consent("lend", asking.sub, found.request)
+    assert waited.state == "ACTIVE"
+    await asking.grant(asking.document, phone)  # nothing new: the same receipt
+    report = check(asking.core_directory)
+    assert (report.damage, report.rows["consent"]) == ((), 1)
+
+
+async def test_a_consent_whose_page_has_ended_is_revoked_on_the_present_one(moved):
+    asking, phone, consent_id = moved
+    old = sign_revocation(phone, consent_id, now=int(time.time()))
+    await refused("BAD_ASSERTION", Consents(asking.core).revoke(old, NEW.public))
+
+    phone.origin = MOVED.origins[0]
+    new = sign_revocation(phone, consent_id, now=int(time.time()))
+    await Consents(asking.core).revoke(new, NEW.public)
+    await refused("CONSENT_REVOKED", asking.ask(asking.question(POLICY, consent_id)))
+
+
+async def test_a_consent_whose_page_has_ended_is_paused_on_the_present_one(moved):
+    asking, phone, consent_id = moved
+
+    async def pause() -> None:
+        said = {"jti": bytes(16), "now": int(time.time())}
+        text = sign_pause(phone, PAUSE, consent_id, **said)
+        await Pausing(asking.core).change(text, PAUSE, NEW.public)
+
+    await refused("BAD_ASSERTION", pause())
+    phone.origin = MOVED.origins[0]
+    await pause()
+    await refused("CONSENT_PAUSED", asking.ask(asking.question(POLICY, consent_id)))
+
+
+async def test_nothing_new_is_consented_to_on_a_page_that_has_ended(moved):
+    """Though it bears a time at which what is stored counts: clocks may differ."""
+    asking, phone, _ = moved
+    await refused("BAD_ASSERTION", asking.consent(POLICY, signer=phone))
+    phone.origin = MOVED.origins[0]
+    assert await asking.consent(POLICY, signer=phone)
 
 
 # -- checking

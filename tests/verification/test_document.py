@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from credproof.base import jws
 from credproof.base.encoding import b64url, canonical_json, parse_b64url, parse_json
 from credproof.base.errors import CredproofError
 from credproof.base.keys import P256_ORDER
-from credproof.base.limits import DOCUMENT_SIGNATURES_MAX
+from credproof.base.limits import CLOCK_SKEW_S, DOCUMENT_SIGNATURES_MAX
 from credproof.provider import verify_possession
 from credproof.verification.bundle import RelyingParty
 from credproof.verification.document import (
@@ -31,7 +33,8 @@ from tests.world import signer_of
 ORIGIN = "https://pages.example"
 PAGE = RelyingParty("pages.example", (ORIGIN, "https://pages.example:8443"))
 PARTIES = (RelyingParty("other.example", ("https://other.example",)), PAGE)
-CLAIMS = {"consent": "to this", "iat": 1}
+SIGNED = 1_000
+CLAIMS = {"consent": "to this", "iat": SIGNED, "nbf": SIGNED}
 PAYLOAD = canonical_json(CLAIMS)
 PHONE = SoftwareAuthenticator(PAGE.id, ORIGIN)
 
@@ -106,6 +109,42 @@ def test_a_device_that_did_not_check_the_person_signs_nothing(flags):
 def test_another_page_of_a_known_party_is_refused():
     refused("BAD_ASSERTION", asserted(SoftwareAuthenticator(PAGE.id, "https://evil.example")))
     refused("BAD_ASSERTION", asserted(SoftwareAuthenticator(PAGE.id, "http://pages.example")))
+
+
+MOVED = SoftwareAuthenticator(PAGE.id, "https://new.pages.example")
+
+
+def followed(end: int) -> tuple[RelyingParty, ...]:
+    """The page until `end`, another one of the same party from then on."""
+    return (
+        replace(PAGE, valid_until=end),
+        RelyingParty(PAGE.id, ("https://new.pages.example",), valid_from=end),
+    )
+
+
+def test_what_a_passkey_signed_while_its_page_was_in_force_stays_valid():
+    document = verify_document(asserted(), CONSENT, followed(SIGNED))
+    assert [item.rp_id for item in document.signatures] == [PAGE.id]
+    verify_document(asserted(MOVED), CONSENT, followed(SIGNED - 1))
+    verify_document(asserted(), CONSENT, [replace(PAGE, valid_until=SIGNED)])
+
+
+def test_a_document_dated_outside_the_time_of_its_page_is_refused():
+    early, late = SIGNED - CLOCK_SKEW_S - 1, SIGNED + CLOCK_SKEW_S + 1
+    refused("BAD_ASSERTION", asserted(), parties=followed(early))
+    refused("BAD_ASSERTION", asserted(MOVED), parties=followed(late))
+    refused("UNKNOWN_RELYING_PARTY", asserted(), parties=[replace(PAGE, valid_until=early)])
+    refused("UNKNOWN_RELYING_PARTY", asserted(), parties=[replace(PAGE, valid_from=late)])
+
+
+def test_clocks_that_differ_a_little_do_not_part_a_document_from_its_page():
+    verify_document(asserted(), CONSENT, followed(SIGNED - CLOCK_SKEW_S))
+    verify_document(asserted(MOVED), CONSENT, followed(SIGNED + CLOCK_SKEW_S))
+
+
+def test_a_passkeys_document_says_when_it_was_signed():
+    refused("BAD_MEMBER", asserted(payload=canonical_json({"iat": SIGNED})))
+    refused("BAD_MEMBER", asserted(payload=canonical_json({"nbf": "today"})))
 
 
 def test_a_passkey_of_another_party_is_refused():

@@ -10,8 +10,9 @@ from credproof import standard
 from credproof.attestation.schema import parse_schema
 from credproof.base.encoding import canonical_json, tagged_hash
 from credproof.base.errors import CredproofError, Malformed
+from credproof.base.members import Members
 from credproof.home import Home
-from credproof.verification.bundle import PolicyPin, RelyingParty
+from credproof.verification.bundle import PolicyPin, RelyingParty, parse_bundle
 from credproof.verification.participant import NEVER, Licence
 from credproof.verification.purpose import Template, template_for
 from credproof.verification.trust import sign_trust, verify_trust
@@ -21,6 +22,8 @@ from tests.world import NOW, POLICY, REVOLVING, World, signer_of
 
 WORLD = World()
 BANK = WORLD.participant("bank", "lender", WORLD.bank)
+PAGE = RelyingParty("pages.example", ("https://pages.example:8443",), valid_from=NOW)
+OLD_PAGE = RelyingParty("pages.example", ("https://pages.example",), 5, NOW)
 TEMPLATE = Template("bank", "REVIEW", 1, 30, 90, 30)
 
 
@@ -40,7 +43,7 @@ def test_licences_purposes_relying_parties_and_approvals_come_back_as_signed():
         "participants": (bank,),
         "policies": (WORLD.pin(POLICY, 5, NEVER),),
         "purposes": (Template("any", "REVIEW", 5, 31, 180, 366), TEMPLATE),
-        "relying_parties": (RelyingParty("pages.example", ("https://pages.example:8443",)),),
+        "relying_parties": (OLD_PAGE, PAGE),
     }
     bundle = WORLD.trust(**changes).bundle
 
@@ -48,6 +51,20 @@ def test_licences_purposes_relying_parties_and_approvals_come_back_as_signed():
     assert {name: getattr(bundle, name) for name in changes} == changes
     assert bank.licence.is_valid(NOW + 5)
     assert not bank.licence.is_valid(NOW + 6)
+
+
+def test_a_page_of_a_bundle_without_dates_is_always_in_force():
+    """As in bundles of before: pages could not end there."""
+    said = WORLD.bundle(relying_parties=(PAGE,)).to_json()
+    said["relying_parties"] = [{"id": PAGE.id, "origins": list(PAGE.origins)}]
+    found = parse_bundle(Members(said, "trust bundle"))
+    assert found.relying_parties == (RelyingParty(PAGE.id, PAGE.origins, 0, NEVER),)
+
+
+def test_new_documents_are_signed_on_pages_that_are_in_force():
+    bundle = WORLD.bundle(relying_parties=(OLD_PAGE, PAGE))
+    assert bundle.relying_parties_at(NOW - 1000) == (OLD_PAGE,)
+    assert bundle.relying_parties_at(NOW + 1) == (PAGE,)
 
 
 def test_a_template_of_its_own_binds_a_lender_before_the_one_for_any():
@@ -98,7 +115,10 @@ def test_a_package_file_comes_back_as_it_was_written():
         {"participants": (replace(BANK, certified={"CURIOSITY": NEVER}),)},
         {"relying_parties": (RelyingParty("pages.example", ()),)},
         {"relying_parties": (RelyingParty("Pages Example", ("https://pages.example",)),)},
-        {"relying_parties": (RelyingParty("pages.example", ("https://pages.example",)),) * 2},
+        {"relying_parties": (PAGE, PAGE)},
+        {"relying_parties": (PAGE, replace(OLD_PAGE, valid_until=NOW + 1))},
+        {"relying_parties": (replace(OLD_PAGE, valid_from=NOW + 1),)},
+        {"relying_parties": (replace(OLD_PAGE, valid_from=-1),)},
         {"purposes": (Template("any", "CURIOSITY", 1, 1, 1, 1),)},
         {"purposes": (Template("any", "REVIEW", 0, 1, 1, 1),)},
         {"purposes": (Template("any", "REVIEW", 1, 1, 1, 1),) * 2},

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 from credproof.base.errors import CredproofError
-from credproof.verification.answer import Reference
+from credproof.verification.answer import BindingEvidence, Reference
+from credproof.verification.bundle import RelyingParty
+from credproof.verification.consent import verify_consent
 from credproof.verification.policy import Outcome
 from credproof.verification.trust import sign_trust, verify_trust
+from credproof_server.demo.authenticator import SoftwareAuthenticator
 
 from tests.world import (
     FAIR,
@@ -174,8 +177,6 @@ def test_2_another_lenders_policy_is_refused(world):
 
 
 def with_consent(world: World, consent: str):
-    from credproof.verification.consent import verify_consent
-
     case = world.case()
     case.consent = consent
     case.answer = replace(case.answer, consent=verify_consent(consent).id)
@@ -213,6 +214,34 @@ def test_3_a_consent_other_than_the_answers_is_refused(world):
     case = world.case()
     case.answer = replace(case.answer, consent=bytes(32))
     refused(world, world.finish(case), step=3, reason="OTHER_CONSENT")
+
+
+PAGE = RelyingParty("pages.example", ("https://pages.example",))
+
+
+def under_passkey(world: World, *, at: int):
+    """An answer under a consent that a passkey signed at time `at`."""
+    phone = SoftwareAuthenticator(PAGE.id, PAGE.origins[0])
+    case, binding = world.case(), world.binding(key=phone)
+    case.consent = world.consent(signer=phone, now=at)
+    case.answer = replace(case.answer, consent=verify_consent(case.consent, [PAGE]).id)
+    disclosure, place = binding.opening.disclose("jwk").text, world.log.logged(binding.log_index)
+    case.bindings = [BindingEvidence(binding.token, disclosure, place)]
+    return world.finish(case)
+
+
+def test_3_an_answer_outlives_the_page_where_its_consent_was_signed(world):
+    bundle = under_passkey(world, at=NOW - 1000)
+    moved = RelyingParty(PAGE.id, ("https://new.pages.example",), valid_from=NOW - 500)
+    ended = replace(PAGE, valid_until=NOW - 500)
+    for parties in [(ended, moved), (ended,)]:
+        world.verify(bundle, trust=world.trust(relying_parties=parties))
+
+
+def test_3_a_consent_signed_on_a_page_that_had_ended_is_refused(world):
+    bundle = under_passkey(world, at=NOW - 300)
+    trust = world.trust(relying_parties=(replace(PAGE, valid_until=NOW - 500),))
+    refused(world, bundle, step=3, reason="UNKNOWN_RELYING_PARTY", trust=trust)
 
 
 def test_3_an_answer_without_a_binding_is_refused(world):

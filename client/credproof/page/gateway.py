@@ -76,7 +76,7 @@ class Gateway:
             VerificationFailed: `UNKNOWN_RELYING_PARTY`.
         """
         wanted = self.party
-        for party in self.trust().bundle.relying_parties:
+        for party in self.trust().bundle.relying_parties_at(int(time.time())):
             if party.id == wanted.id and set(wanted.origins) <= set(party.origins):
                 return
         message = f"passkeys of {wanted.id} do not count on {wanted.origins[0]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from credproof.attestation.oprf_key import OprfKey, parse_oprf_key
@@ -14,6 +15,7 @@ from credproof.base.keys import DatedKey
 from credproof.base.limits import CERTIFICATION_MAX_S, CLOCK_SKEW_S, TRUST_LIFE_MAX_S
 from credproof.base.members import Members
 from credproof.verification.participant import (
+    NEVER,
     Licence,
     Participant,
     byte_strings,
@@ -51,10 +53,24 @@ class PolicyPin:
 
 @dataclass(frozen=True, slots=True)
 class RelyingParty:
-    """Where passkeys may be used: the WebAuthn RP id, and the origins of its pages."""
+    """Where passkeys may be used: the WebAuthn RP id, and the origins of its pages.
+
+    In force from and until these times, in whole seconds. One that has ended stays listed: what
+    was signed on its pages stays valid.
+    """
 
     id: str
     origins: tuple[str, ...]
+    valid_from: int = 0
+    valid_until: int = NEVER
+
+    def is_in_force(self, at: int) -> bool:
+        """Whether documents that come in at time `at` may be signed on its pages."""
+        return self.valid_from <= at + CLOCK_SKEW_S and at <= self.valid_until
+
+    def may_have_signed(self, at: int) -> bool:
+        """Whether a document that bears the time `at`, by another's clock, may be of its pages."""
+        return self.valid_from - CLOCK_SKEW_S <= at <= self.valid_until + CLOCK_SKEW_S
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,10 @@ class TrustBundle:
     quorum: str = ""
     log_cosigner: str = ""
 
+    def relying_parties_at(self, at: int) -> tuple[RelyingParty, ...]:
+        """Those in force at time `at`: what is new must be signed on their pages."""
+        return tuple(party for party in self.relying_parties if party.is_in_force(at))
+
     def to_json(self) -> dict[str, Json]:
         return {
             "answer_keys": [key_json(key) for key in self.answer_keys],
@@ -101,7 +121,7 @@ class TrustBundle:
             "policies": [_pin_json(pin) for pin in self.policies],
             "purposes": [template.to_json() for template in self.purposes],
             "quorum": self.quorum,
-            "relying_parties": [_relying_party_json(item) for item in self.relying_parties],
+            "relying_parties": [relying_party_json(item) for item in self.relying_parties],
             "schemas": [b64url(digest) for digest in self.schemas],
             "sealing_keys": [b64url(key) for key in self.sealing_keys],
             "texts": [b64url(digest) for digest in self.texts],
@@ -143,7 +163,7 @@ def parse_bundle(members: Members) -> TrustBundle:
         raise Malformed("BAD_TRUST", "trust bundle lasts for too short or too long")
     if not (bundle.answer_keys and bundle.sealing_keys and bundle.oprf_keys):
         raise Malformed("BAD_TRUST", "trust bundle lacks a key of the service")
-    _require_once([party.id for party in bundle.relying_parties])
+    _require_one_at_a_time(bundle.relying_parties)
     _require_once([(item.lender, item.purpose) for item in bundle.purposes])
     _require_once([key.id for key in bundle.oprf_keys])
     _require_own_keys(bundle)
@@ -155,6 +175,14 @@ def parse_bundle(members: Members) -> TrustBundle:
 def _require_once(names: Sequence[object]) -> None:
     if len(set(names)) != len(names):
         raise Malformed("BAD_TRUST", "trust bundle says one thing twice")
+
+
+def _require_one_at_a_time(parties: Sequence[RelyingParty]) -> None:
+    """A party follows another of the same id, and begins when that has ended."""
+    ordered = sorted(parties, key=lambda party: (party.id, party.valid_from, party.valid_until))
+    for before, after in pairwise(ordered):
+        if before.id == after.id and after.valid_from < before.valid_until:
+            raise Malformed("BAD_TRUST", "two relying parties of one id are in force at once")
 
 
 def _require_own_keys(bundle: TrustBundle) -> None:
@@ -203,14 +231,28 @@ def _parse_pin(value: Any) -> PolicyPin:
     return pin
 
 
-def _relying_party_json(party: RelyingParty) -> dict[str, Json]:
-    return {"id": party.id, "origins": list(party.origins)}
+def relying_party_json(party: RelyingParty) -> dict[str, Json]:
+    """The JSON form of a relying party."""
+    return {
+        "from": party.valid_from,
+        "id": party.id,
+        "origins": list(party.origins),
+        "until": party.valid_until,
+    }
 
 
 def _parse_rp(value: Any) -> RelyingParty:
     members = Members(value, "relying party")
-    party = RelyingParty(members.take("id", str), members.strings("origins"))
+    until = members.optional("until", int)  # bundles from before parties ended lack both dates
+    party = RelyingParty(
+        id=members.take("id", str),
+        origins=members.strings("origins"),
+        valid_from=members.optional("from", int) or 0,
+        valid_until=NEVER if until is None else until,
+    )
     members.finish()
     if not is_domain(party.id) or not party.origins:
         raise Malformed("BAD_TRUST", "a relying party has a bad id or no origin")
+    if not 0 <= party.valid_from <= party.valid_until:
+        raise Malformed("BAD_TRUST", "a relying party ends before it begins")
     return party

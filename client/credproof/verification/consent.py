@@ -271,7 +271,7 @@ def consent_claims(
 def verify_consent(text: str, parties: Sequence[RelyingParty] = ()) -> VerifiedConsent:
     """A consent, verified under the keys it carries before anything is looked up.
 
-    `parties` are those whose passkeys count.
+    `parties` are those whose passkeys count, each at its time: as `verify_document`.
 
     Raises:
         Malformed: `BAD_CONSENT`, `BAD_MEMBER`, or as `verify_document`.

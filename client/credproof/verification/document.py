@@ -16,6 +16,7 @@ from credproof.base.encoding import Json, canonical_json, parse_b64url, parse_js
 from credproof.base.errors import Malformed
 from credproof.base.keys import PublicKey, Signer
 from credproof.base.limits import DOCUMENT_SIGNATURES_MAX, TOKEN_BYTES_MAX, at_most
+from credproof.base.members import Members
 from credproof.verification.bundle import RelyingParty
 from credproof.verification.passkey import parse_assertion
 
@@ -26,9 +27,13 @@ PASSKEY: Final = "+passkey"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of document: the `typ` of a JWS over it, and of an assertion."""
+    """One kind of document: the `typ` of a JWS over it, and of an assertion.
+
+    `dated` is the claim that says when it was signed.
+    """
 
     name: str
+    dated: str = "iat"
 
     @property
     def jws_type(self) -> str:
@@ -47,7 +52,7 @@ class Kind:
         return tagged_hash("passkey-challenge", self.name.encode(), payload)
 
 
-CONSENT: Final = Kind("consent")
+CONSENT: Final = Kind("consent", dated="nbf")
 REVOCATION: Final = Kind("revocation")
 PAUSE: Final = Kind("pause")
 RESUMPTION: Final = Kind("resumption")
@@ -118,8 +123,12 @@ def sign_document(signer: DocumentSigner, kind: Kind, claims: Mapping[str, Json]
 def verify_document(text: str, kind: Kind, parties: Sequence[RelyingParty]) -> SignedDocument:
     """A document, every signature verified under the key it carries.
 
+    A passkey counts on the pages of those `parties` that were in force when the document says that
+    it was signed: whoever takes it in as new gives only the parties in force now.
+
     Raises:
-        Malformed: `NO_KEY`, `NOT_ONE_DOCUMENT` for signatures over different ones or out of order,
+        Malformed: `NO_KEY`, `BAD_MEMBER` for a passkey's document without that time,
+            `NOT_ONE_DOCUMENT` for signatures over different ones or out of order,
             or as `jws.parse`, `parse_assertion`.
         VerificationFailed: `BAD_SIGNATURE`, `WRONG_KEY`, or as `Assertion.verify`.
         LimitExceeded: too many signatures, or too long.
@@ -132,9 +141,6 @@ def verify_document(text: str, kind: Kind, parties: Sequence[RelyingParty]) -> S
     kids = [signature.key.kid for signature, _, _ in verified]
     if {found for _, found, _ in verified} != {payload} or kids != sorted(set(kids)):
         raise Malformed("NOT_ONE_DOCUMENT", "signatures are of two documents, or out of order")
-    claims = parse_json(payload) if claims is None else claims
-    if not isinstance(claims, dict):
-        raise Malformed("NOT_A_JWS", "payload is not a JSON object")
     return SignedDocument(kind, payload, claims, tuple(item[0] for item in verified))
 
 
@@ -155,14 +161,24 @@ def _kid(part: str) -> str:
 
 def _verify(
     part: str, kind: Kind, parties: Sequence[RelyingParty]
-) -> tuple[Signature, bytes, Mapping[str, Any] | None]:
-    """One signature, the payload that it is over, and the claims if they are parsed already."""
+) -> tuple[Signature, bytes, Mapping[str, Any]]:
+    """One signature, the payload that it is over, and the claims in it."""
     if _is_assertion(part):
         assertion = parse_assertion(part, kind.passkey_type)
-        party = assertion.verify(kind.challenge(assertion.payload), parties)
-        return Signature(assertion.key, part, party.id), assertion.payload, None
+        claims = _claims(assertion.payload)
+        at = Members(claims, kind.name).take(kind.dated, int)
+        then = [party for party in parties if party.may_have_signed(at)]
+        rp_id = assertion.verify(kind.challenge(assertion.payload), then)
+        return Signature(assertion.key, part, rp_id), assertion.payload, claims
     parsed = jws.parse(part, kind.jws_type)
     return Signature(parsed.verify_own_key(), part), parsed.payload, parsed.claims
+
+
+def _claims(payload: bytes) -> Mapping[str, Any]:
+    claims = parse_json(payload)
+    if not isinstance(claims, dict):
+        raise Malformed("NOT_A_JWS", "payload is not a JSON object")
+    return claims
 
 
 def _is_assertion(part: str) -> bool:

@@ -47,15 +47,15 @@ class Assertion:
     payload: bytes
     signature: bytes
 
-    def verify(self, challenge: bytes, parties: Sequence[RelyingParty]) -> RelyingParty:
-        """Accept the assertion as the key's over `challenge`; gives the party whose page it was.
+    def verify(self, challenge: bytes, parties: Sequence[RelyingParty]) -> str:
+        """Accept the assertion as the key's over `challenge`; gives the RP id of its page.
 
         Raises:
             VerificationFailed: `UNKNOWN_RELYING_PARTY`, `BAD_ASSERTION` for any check of
                 WebAuthn level 2, section 7.2, that fails; `BAD_SIGNATURE` for the twin of a
                 signature.
         """
-        party = self._party(parties)
+        rp_id, origins = self._page(parties)
         r, s = (int.from_bytes(half, "big") for half in (self.signature[:32], self.signature[32:]))
         if s > P256_ORDER // 2:
             raise VerificationFailed("BAD_SIGNATURE", "signature is the twin of another")
@@ -71,21 +71,23 @@ class Assertion:
             verify_authentication_response(
                 credential=credential,
                 expected_challenge=challenge,
-                expected_rp_id=party.id,
-                expected_origin=list(party.origins),
+                expected_rp_id=rp_id,
+                expected_origin=origins,
                 credential_public_key=_cose(self.key),
                 credential_current_sign_count=0,
                 require_user_verification=True,
             )
         except (WebAuthnException, ValueError, KeyError, TypeError) as error:
             raise VerificationFailed("BAD_ASSERTION", "the passkey did not sign this") from error
-        return party
+        return rp_id
 
-    def _party(self, parties: Sequence[RelyingParty]) -> RelyingParty:
-        for party in parties:
-            if hashlib.sha256(party.id.encode()).digest() == self.authenticator_data[:32]:
-                return party
-        raise VerificationFailed("UNKNOWN_RELYING_PARTY", "the passkey is of an unknown page")
+    def _page(self, parties: Sequence[RelyingParty]) -> tuple[str, list[str]]:
+        """The RP id, and the origins of all parties of it: one may just have followed another."""
+        digest = self.authenticator_data[:32]
+        known = [p for p in parties if hashlib.sha256(p.id.encode()).digest() == digest]
+        if not known:
+            raise VerificationFailed("UNKNOWN_RELYING_PARTY", "the passkey is of an unknown page")
+        return known[0].id, [origin for party in known for origin in party.origins]
 
 
 def parse_assertion(text: str, typ: str) -> Assertion:

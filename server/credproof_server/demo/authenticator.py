@@ -25,7 +25,7 @@ class SoftwareAuthenticator:
     def __init__(self, rp_id: str, origin: str, *, flags: int = USER_PRESENT | USER_VERIFIED):
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._rp_id = rp_id
-        self._origin = origin
+        self.origin = origin
         self._flags = flags
         self.public = P256Signer(self._key).public
 
@@ -39,7 +39,7 @@ class SoftwareAuthenticator:
             {
                 "challenge": b64url(challenge),
                 "crossOrigin": False,
-                "origin": self._origin,
+                "origin": self.origin,
                 "type": "webauthn.get",
                 **said,
             }

@@ -105,12 +105,14 @@ class Consents:
             known = repository.consent(connection, consent.id) is not None
             if not (_still_stands if known else _is_acceptable)(consent, trust, now):
                 raise not_permitted()
-            _fresh(connection, consent, key, trust, now)
+            fresh = _fresh(connection, consent, key, trust, now)
+        if fresh:  # what is signed anew is signed on a page of now
+            verified_consent(fresh, trust.bundle.relying_parties_at(now))
         return GrantConsent(consent, key)
 
     def _prepare_revocation(self, token: str, caller: PublicKey) -> RevokeConsent:
-        parties = self._core.trust.bundle.relying_parties
-        revocation = verify_revocation(token, parties)
+        bundle = self._core.trust.bundle
+        revocation = verify_revocation(token, bundle.relying_parties_at(self._core.clock()))
         if not revocation.document.may_come_from(caller):
             raise not_permitted()
         with self._core.engine.connect() as connection:
@@ -120,7 +122,7 @@ class Consents:
             key = self._core.vault.key(row.sub)
             consent = stored_consent(connection, key, row.consent_id)
         assert consent is not None, "its row was just found"
-        if not set(verified_consent(consent, parties).keys) & set(revocation.keys):
+        if not set(verified_consent(consent, bundle.relying_parties).keys) & set(revocation.keys):
             raise not_permitted()
         return RevokeConsent(revocation.consent, key)
 

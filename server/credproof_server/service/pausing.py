@@ -44,8 +44,9 @@ class Pausing:
             return (await self._core.commit(command)).value
 
     def _prepare(self, text: str, kind: Kind, caller: PublicKey) -> ChangeConsent:
-        pause = verify_pause(text, kind, self._core.trust.bundle.relying_parties)
-        pause.require_fresh(self._core.clock())
+        now = self._core.clock()
+        pause = verify_pause(text, kind, self._core.trust.bundle.relying_parties_at(now))
+        pause.require_fresh(now)
         if not pause.document.may_come_from(caller):
             raise not_permitted()
         with self._core.engine.connect() as connection:
