@@ -18,7 +18,7 @@ def test_another_policy_under_the_same_id_and_version_is_not_published(running):
     twin = variant(POLICY.id, fresh="9999d")
     with pytest.raises(CredproofError) as caught:
         policies.publish(running.world.service, proposed(running.world.service, twin).to_bytes())
-    assert caught.value.reason == "BAD_TRUST"
+    assert caught.value.reason == "VERSION_TAKEN"
 
 
 def test_a_lender_that_names_the_digest_it_expects_gets_no_other(lender, running):

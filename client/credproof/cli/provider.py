@@ -318,12 +318,13 @@ def watch(
             since = f"since version {item.version}, log entry {item.log_index}"
             out.print(f"{word}   {item.key.public.kid}  {since}")
         out.print(f"Versions:  {versions}, each proved to be in the log")
-    if strange:
+    if strange and not as_json:
         err.print(
             "error: the registry lists a key in your name that you do not know\n"
             "next:  have the operator suspend you, and tell your lenders; if the key was yours"
             " once, name it by --known"
         )
+    if strange:
         raise typer.Exit(FAILED)
 
 
