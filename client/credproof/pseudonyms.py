@@ -8,8 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import grpc
 
@@ -22,6 +21,7 @@ from credproof.attestation.pseudonym import (
     begin,
     parse_subject_id,
 )
+from credproof.base.closing import Closing
 from credproof.base.errors import CredproofError, Unreachable, VerificationFailed
 from credproof.base.group import scalar_from
 from credproof.channel import TIMEOUT_S, connect_custodian, error_of, is_other_host
@@ -43,7 +43,7 @@ class Subject:
     transcript: Transcript
 
 
-class Pseudonyms:
+class Pseudonyms(Closing):
     """Turns ids into pseudonyms under the newest OPRF key. Safe to share between threads.
 
     `service` is the caller's own channel to the service; those to custodians are opened here.
@@ -54,17 +54,6 @@ class Pseudonyms:
         first, *others = self._key.shares
         self._holders: list[_Holder] = [_Holder(first, service)]
         self._holders += [_Custodian(share, home, trust.bundle.domain) for share in others]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the connections to custodians."""
