@@ -33,6 +33,7 @@ from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 from credproof.verification.anomaly import ENTRY_RAISED, Anomaly, parse_anomaly
 from credproof.verification.audit_token import sign_audit_token
+from credproof.verification.replay import Replay
 
 STATE_NAME = "audited.json"
 CHECKPOINT_NAME = "newest.checkpoint"
@@ -55,6 +56,20 @@ class RaisedAnomaly:
     log_index: int
     time: int
     anomaly: Anomaly
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """A log whose `roots` roots of the directory are all what its entries make.
+
+    The newest one has `indexes` leaves; `uncovered` changes are logged after what it covers.
+    """
+
+    checkpoint: VerifiedCheckpoint
+    roots: int
+    indexes: int
+    root: bytes
+    uncovered: int
 
 
 class Auditor(Session):
@@ -123,6 +138,31 @@ class Auditor(Session):
         replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
         replace_file(self._home.folder / CHECKPOINT_NAME, checkpoint.note)
         return report
+
+    def replay(self, progress: Progress = lambda _count: None) -> ReplayReport:
+        """Compute every root of the directory anew from the whole log, and audit the log itself.
+
+        Raises:
+            Malformed, VerificationFailed: `ROOT_DIFFERS`, `NOT_A_MEMBER` naming the entry, or as
+                `verify`.
+        """
+        checkpoint = self.checkpoint()
+        audit, replay = LogAudit(trusted=self._trusted_of(checkpoint)), Replay()
+        for page in self._pages(0, checkpoint.tree_size):
+            audit.feed_page(page)
+            for line in page:
+                replay.feed_line(line)
+            progress(len(page))
+        audit.finish(checkpoint)
+        return ReplayReport(
+            checkpoint, replay.roots, len(replay.filed), replay.root, replay.uncovered
+        )
+
+    def _trusted_of(self, checkpoint: VerifiedCheckpoint) -> AuditState:
+        """Where the last audit ended, if it was of this very origin."""
+        seen = self._seen()
+        same = seen is not None and seen.origin == checkpoint.origin
+        return self.trusted() if same else AuditState()
 
     def export(self, folder: Path, *, progress: Progress = lambda _count: None) -> Mirror:
         """Copy the log into static files (C2SP tlog-tiles), or bring a copy up to date.

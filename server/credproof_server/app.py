@@ -30,6 +30,7 @@ from grpc_reflection.v1alpha import reflection
 
 from credproof_server import tile_listener
 from credproof_server.directory import RUNNING, ServiceDirectory
+from credproof_server.log.epochs import EPOCH_S, CloseEpoch
 from credproof_server.log.state import Transaction
 from credproof_server.rpc import servicers
 from credproof_server.rpc.authorization import Listener
@@ -94,7 +95,8 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
         addresses["tiles"] = web.address_of(tiles)
     replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
     announce(addresses)
-    tasks = [asyncio.create_task(work) for work in (_watch_health(core, checks), _look(core))]
+    works = (_watch_health(core, checks), _look(core), _close_epochs(core))
+    tasks = [asyncio.create_task(work) for work in works]
     if tiles is not None:
         await web.WebServer(tile_listener.application(core), tiles).run_until(stop)
     await stop.wait()
@@ -130,6 +132,15 @@ async def _look(core: Core) -> None:
         with suppress(CredproofError):
             await looking.look()
         await asyncio.sleep(core.rules.look_every_s)
+
+
+async def _close_epochs(core: Core) -> None:
+    """Have the directory's root follow the log; what fails now is done the next time."""
+    while True:
+        await asyncio.sleep(EPOCH_S)
+        if core.sequencer.state.directory.pending:
+            with suppress(CredproofError):
+                await core.commit(CloseEpoch())
 
 
 class Nothing:

@@ -25,7 +25,14 @@ from credproof.verification.trust import Trust
 from credproof_server.admission import admission_for, participant_of, signed_bundle
 from credproof_server.authority import Authority, new_key
 from credproof_server.config import FILE_NAME, TEMPLATE, parse_config
-from credproof_server.directory import OPERATOR, OPERATORS, ROOT_KEY, ServiceDirectory, now
+from credproof_server.directory import (
+    DIRECTORY_KEY,
+    OPERATOR,
+    OPERATORS,
+    ROOT_KEY,
+    ServiceDirectory,
+    now,
+)
 from credproof_server.service.registry import PublishTrust
 from credproof_server.storage import engine as engines
 from credproof_server.storage.keystore import KEY_BYTES, KeyStore, load_key_encryption
@@ -84,6 +91,7 @@ def _make_keys(folder: Path, domain: str) -> None:
     keys.write("index", os.urandom(32))
     keys.write("sealing", os.urandom(SECRET_BYTES))
     keys.write("oprf", scalar_from(os.urandom(64)))
+    keys.write(DIRECTORY_KEY, scalar_from(os.urandom(64)))
     authority = Authority.create(domain, now())
     keys.write("authority", authority.key)
     write_private(folder / "tls" / "ca.crt", authority.certificate)
@@ -114,6 +122,7 @@ def _make_trust(directory: ServiceDirectory) -> None:
         participants=tuple(participant_of(applicant) for applicant in operators.values()),
         schemas=tuple(schema.digest for schema in schemas),
         policies=tuple(_approved(directory, policy, since) for policy in policies),
+        directory_key=public_key(keys.read(DIRECTORY_KEY)),
         purposes=standard.purposes(),
         texts=tuple(text.digest for text in texts),
     )

@@ -41,13 +41,20 @@ def report(verified: VerifiedAnswer) -> dict[str, Any]:
             "root": verified.checkpoint.root_hash.hex(),
             "log_index": verified.log_index,
         },
+        "completeness": {
+            "state": verified.completeness.state,
+            "shown": verified.completeness.shown,
+            "of": verified.completeness.of,
+        },
         "not_shown": not_shown(verified),
     }
 
 
 def not_shown(verified: VerifiedAnswer) -> list[str]:
     """What could not be checked, in words."""
-    found = ["completeness: no directory", "witnesses: none"]
+    found = ["witnesses: none"]
+    if verified.completeness.state == "not shown":
+        found.insert(0, "completeness: nothing is proved that it could be about")
     if verified.fair_use != "kept":
         found.append("fair use: the trust bundle at hand is newer than the answer")
     return found

@@ -23,6 +23,7 @@ from credproof_server.conduct.rules import Rules
 from credproof_server.config import Quotas
 from credproof_server.log.sequencer import Command, Committed, Sequencer
 from credproof_server.log.state import Clock
+from credproof_server.service.directory_key import DirectoryKey
 from credproof_server.storage.engine import usable
 from credproof_server.storage.vault import Vault
 
@@ -40,6 +41,7 @@ class ServiceKeys:
     answer: Signer
     oprf: bytes
     index: bytes
+    directory: DirectoryKey
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from credproof.verification.trust import Trust, verify_trust
 
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt
-from credproof_server.storage import repository
+from credproof_server.storage import bundles, repository
 
 ENTRY_CHANGED = "registry.changed"
 
@@ -33,7 +33,7 @@ class PublishTrust:
         """
         version = self._trust.bundle.version
         if tx.trust is not None and tx.trust.token == self._trust.token:
-            return repository.trust_index(tx.connection, version)
+            return bundles.trust_index(tx.connection, version)
         current = 0 if tx.trust is None else tx.trust.bundle.version
         if version != current + 1:
             raise Conflict(
@@ -45,7 +45,7 @@ class PublishTrust:
         fields: dict[str, object] = {"version": version}
         index = tx.append(ENTRY_CHANGED, self._actor, token.id, salt=fresh_salt(), fields=fields)
         docs = {hashlib.sha256(doc).digest(): doc for doc in self._trust.documents}
-        repository.add_trust(tx.connection, version, self._trust.token, index, docs)
+        bundles.add_trust(tx.connection, version, self._trust.token, index, docs)
         tx.trust = self._trust
         return index
 
@@ -98,6 +98,7 @@ def own_trust(core: Core, token: str, documents: Sequence[bytes]) -> Trust:
         and core.keys.answer.public in answer_keys
         and core.keys.sealing.public.data == bundle.sealing_keys[-1]
         and public_key(core.keys.oprf) == trust.oprf_key.shares[0].public
+        and core.keys.directory.public == bundle.directory_key
     ):
         raise VerificationFailed(
             "OTHER_SERVICE", "the trust bundle is of another service, or lacks a key of this one"

@@ -73,6 +73,10 @@ class KeyStore:
             self._folder / f"{name}.key", self._key_encryption.wrap(name.encode(), secret)
         )
 
+    def has(self, name: str) -> bool:
+        """Whether there is a secret of this name."""
+        return (self._folder / f"{name}.key").exists()
+
     def read(self, name: str) -> bytes:
         """The secret of this name.
 
