@@ -32,6 +32,7 @@ from credproof_server.storage.tables import (
     conflicts,
     consents,
     data_keys,
+    directory_roots,
     documents,
     ended_keys,
     entries,
@@ -58,6 +59,7 @@ _BY_LOG_INDEX: Final = (
     answers,
     refusals,
     anomalies,
+    directory_roots,
 )
 
 
