@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import grpc
-from credproof.base.encoding import date_of
+from credproof.base.encoding import b64url, date_of
 from credproof.channel import connect
 from credproof.home import Home
 from credproof.records.mapping import Record
@@ -21,6 +21,7 @@ from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
 from credproof.verification.answer import ENTRY_ATTESTATION
 from credproof_server.demo.world import PROVIDER, World
 from credproof_server.directory import ServiceDirectory, now
+from credproof_server.log.epochs import CloseEpoch
 from credproof_server.log.state import Transaction, load_state
 from credproof_server.storage.engine import MAIN
 
@@ -154,7 +155,9 @@ def _load(world: World, count: int) -> None:
                 tx = Transaction(connection, state, now())
                 for _ in range(min(COMMIT, count - start)):
                     digest = os.urandom(32)
-                    tx.append(ENTRY_ATTESTATION, PROVIDER, digest, salt=digest[:16], fields={})
+                    fields = {"index": b64url(os.urandom(32))}
+                    tx.append(ENTRY_ATTESTATION, PROVIDER, digest, salt=digest[:16], fields=fields)
+                CloseEpoch().apply(tx)
                 tx.write()
             tx.adopt()
     engine.dispose()

@@ -17,11 +17,13 @@ from credproof.attestation.pseudonym import Part, Transcript, begin, parse_subje
 from credproof.attestation.sealing import SECRET_BYTES, SealingKey
 from credproof.attestation.statement import Opening, Statement, issue
 from credproof.base import jws, oprf
-from credproof.base.encoding import canonical_json, date_of
+from credproof.base.encoding import b64url, canonical_json, date_of
 from credproof.base.group import scalar_from
 from credproof.base.keys import DatedKey, Ed25519Signer
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint
-from credproof.log.entry import GENESIS_PREV, Entry, entry_hash
+from credproof.log.directory import Leaf, subtree
+from credproof.log.directory import prove as prove_lookup
+from credproof.log.entry import GENESIS_PREV, Entry, entry_hash, parse_entry
 from credproof.log.merkle import Tree, leaf_hash
 from credproof.log.note import NoteSigner
 from credproof.verification.answer import (
@@ -30,8 +32,10 @@ from credproof.verification.answer import (
     Answer,
     AnswerBundle,
     BindingEvidence,
+    DirectoryEvidence,
     Kept,
     Logged,
+    Lookup,
     Reference,
     TokenEvidence,
     evidence_digest,
@@ -48,6 +52,17 @@ from credproof.verification.consent import (
     verify_consent,
 )
 from credproof.verification.evaluation import evaluate
+from credproof.verification.filing import (
+    ACTOR,
+    ENTRY_ROOT,
+    NOTHING,
+    Change,
+    Filed,
+    change_of,
+    element_of,
+    index_of,
+    prove_element,
+)
 from credproof.verification.grammar import parse_policy
 from credproof.verification.participant import NEVER, Licence, Participant
 from credproof.verification.policy import PURPOSES, Policy
@@ -104,7 +119,13 @@ class Log:
         self.lines: list[bytes] = []
 
     def append(
-        self, kind: str, actor: str, object_digest: bytes, *, time: int = NOW, fields=None
+        self,
+        kind: str,
+        actor: str,
+        object_digest: bytes,
+        *,
+        time: int = NOW,
+        fields: dict[str, object] | None = None,
     ) -> int:
         entry = Entry(
             seq=len(self.lines),
@@ -141,6 +162,7 @@ class Case:
     tokens: list[TokenEvidence]
     bindings: list[BindingEvidence]
     kept: Kept
+    directory: DirectoryEvidence | None = None
     evidence: bytes | None = None
     entry: dict[str, object] = field(default_factory=dict)
 
@@ -164,6 +186,8 @@ class World:
         held = zip(others, custodians, strict=True)
         shares = (Share(public, name, f"{name}.example:7445") for public, name in held)
         self.oprf_key = OprfKey((Share(service), *shares))
+        self.directory_secret = scalar_from(seed_of("directory", 64))
+        self.filed: dict[bytes, Filed] = {}
         self.sealing = SealingKey(seed_of("sealing", SECRET_BYTES))
         self.log = Log(NoteSigner(f"{DOMAIN}/log", signer_of("log")))
         self.policies = [POLICY]
@@ -190,6 +214,7 @@ class World:
             participants=participants,
             schemas=tuple(schema.digest for schema in SCHEMAS),
             policies=tuple(self.pin(policy) for policy in self.policies),
+            directory_key=oprf.public_key(self.directory_secret),
             purposes=standard.purposes(),
             texts=tuple(text.digest for text in standard.texts()),
         )
@@ -277,8 +302,47 @@ class World:
         """Sign a statement, log it, hold it."""
         opening = Opening(statement, seed_of(f"seed{statement.jti!r}"))
         token = issue(opening, signer or self.bank)
-        index = self.log.append(ENTRY_ATTESTATION, statement.issuer, jws.token_id(token))
-        return Holding(token, jws.token_id(token), index, opening)
+        place = self.place(statement)
+        fields = {"index": b64url(place)}
+        token_id = jws.token_id(token)
+        index = self.log.append(ENTRY_ATTESTATION, statement.issuer, token_id, fields=fields)
+        if token_id not in self.filed.get(place, NOTHING).members:
+            self.file(change_of(parse_entry(self.log.lines[index])))
+        return Holding(token, token_id, index, opening)
+
+    # -- the directory
+
+    def place(self, statement: Statement) -> bytes:
+        """The index where a statement is filed."""
+        element = element_of(self.directory_secret, statement.sub)
+        return index_of(element, statement.schema.digest)
+
+    def file(self, change: Change) -> None:
+        """Bring the directory up to a change."""
+        self.filed[change.index] = change.apply(self.filed.get(change.index, NOTHING))
+
+    def leaves(self) -> list[Leaf]:
+        return sorted(found.leaf(i) for i, found in self.filed.items() if found.members)
+
+    def close_epoch(self, *, time: int = NOW, covered: int | None = None) -> int:
+        """Log the root of the directory as it stands."""
+        fields = {"covered": len(self.log.lines) if covered is None else covered}
+        root = subtree(self.leaves()).hash
+        return self.log.append(ENTRY_ROOT, ACTOR, root, time=time, fields=fields)
+
+    def lookup(self, schema=REVOLVING, *, sub: bytes | None = None) -> Lookup:
+        """What the directory shows about the borrower."""
+        index = index_of(element_of(self.directory_secret, sub or self.sub), schema.digest)
+        found = self.filed.get(index, NOTHING)
+        proof = prove_lookup(self.leaves(), index)
+        return Lookup(schema.digest, proof, found.salt, tuple(sorted(found.members)))
+
+    def evidence(self, *schemas, **settings: object) -> DirectoryEvidence:
+        """An honest root, logged, and lookups of these schemas."""
+        root = self.log.logged(self.close_epoch(**settings))
+        output = prove_element(self.directory_secret, self.sub, seed_of("vrf", 64))
+        ordered = sorted(schemas or [REVOLVING], key=lambda schema: schema.digest)
+        return DirectoryEvidence(root, output, tuple(self.lookup(schema) for schema in ordered))
 
     def package(self, statement: Statement, *, signer: Ed25519Signer | None = None) -> bytes:
         """The package of a statement, as it travels sealed."""
@@ -329,7 +393,8 @@ class World:
     def case(self, values=None, *, policy: Policy = POLICY, holdings=None) -> Case:
         """An honest answer about the borrower, ready to be bent."""
         holdings = holdings or [self.hold(self.statement(values))]
-        evaluation = evaluate(policy, [holding.statement for holding in holdings], now=NOW)
+        statements = [holding.statement for holding in holdings]
+        evaluation = evaluate(policy, statements, now=NOW)
         tier = policy.tier(evaluation.outcome.tier or "")
         proved, results = prove(policy, evaluation, holdings, now=NOW)
         issuers = sorted({p.holding.statement.issuer for p in proved}) or ["bank"]
@@ -366,12 +431,16 @@ class World:
             BindingEvidence(b.token, b.opening.disclose("jwk").text, self.log.logged(b.log_index))
             for b in bindings
         ]
-        return Case(answer, consent, tokens, bound, kept)
+        asked = (policy.questions[result.question].schema for result in results)
+        used = {schema.digest: schema for schema in asked}
+        directory = self.evidence(*used.values()) if used else None
+        return Case(answer, consent, tokens, bound, kept, directory)
 
     def finish(self, case: Case, *, signer: Ed25519Signer | None = None) -> AnswerBundle:
         """Sign and log an answer, whatever it says, and prove all places in the log."""
         tokens, bindings = tuple(case.tokens), tuple(case.bindings)
-        evidence = case.evidence or evidence_digest(case.consent, tokens, bindings)
+        directory = case.directory
+        evidence = case.evidence or evidence_digest(case.consent, tokens, bindings, directory)
         token = sign_answer(signer or self.answerer, replace(case.answer, evidence=evidence))
         entry = {"kind": ENTRY_ANSWER, "actor": "lend", "object_digest": jws.token_id(token)}
         entry["fields"] = self.entry_fields(case.answer)
@@ -386,6 +455,8 @@ class World:
             logged=self.log.logged(index),
             checkpoint=self.log.checkpoint(),
             kept=case.kept,
+            directory=directory
+            and replace(directory, root=self.log.logged(directory.root.log_index)),
         )
 
     def entry_fields(self, answer: Answer) -> dict[str, object]:

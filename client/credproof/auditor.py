@@ -55,6 +55,7 @@ from credproof.verification.anomaly import (
 from credproof.verification.answer import SALT_BYTES, Reference
 from credproof.verification.audit_token import sign_audit_token
 from credproof.verification.log_rules import Finding
+from credproof.verification.replay import Replay
 from credproof.witnessing import Witnessing
 
 WITNESSED_NAME = "witnessed.checkpoint"
@@ -96,6 +97,20 @@ class RaisedAnomaly:
         if is_over or anomaly.participants != (parse_lifted(lifting),):
             return self
         return replace(self, lifted_index=lifting.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """A log whose `roots` roots of the directory are all what its entries make.
+
+    The newest one has `indexes` leaves; `uncovered` changes are logged after what it covers.
+    """
+
+    checkpoint: VerifiedCheckpoint
+    roots: int
+    indexes: int
+    root: bytes
+    uncovered: int
 
 
 class Auditor(Session):
@@ -278,6 +293,21 @@ class Auditor(Session):
                 evidence.add_entry(log_index, "logged", line, proof)
         says = f"{len(findings)} rules between entries are broken"
         return evidence.finish("RULE_BROKEN", says, RULES)
+
+    def replay(
+        self, audited: VerifiedCheckpoint, progress: Progress = lambda _count: None
+    ) -> ReplayReport:
+        """Compute every root of the directory anew from the log that `verify` has just audited.
+
+        Raises:
+            Malformed, VerificationFailed: `ROOT_DIFFERS`, `NOT_A_MEMBER` naming the entry.
+        """
+        replay = Replay()
+        with self.index() as index:
+            for line in islice(index.lines(), audited.tree_size):
+                replay.feed_line(line)
+                progress(1)
+        return ReplayReport(audited, replay.roots, len(replay.filed), replay.root, replay.uncovered)
 
     def export(self, folder: Path, *, progress: Progress = lambda _count: None) -> Mirror:
         """Copy the log into static files (C2SP tlog-tiles), or bring a copy up to date.

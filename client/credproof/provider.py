@@ -19,12 +19,14 @@ from credproof.attestation.sealing import Route
 from credproof.attestation.withdrawal import KEY_LOST, sign_withdrawal
 from credproof.base.encoding import b64url
 from credproof.base.errors import Conflict, Malformed, VerificationFailed
-from credproof.base.limits import CHAIN_HEADS_MAX, CLOCK_SKEW_S
+from credproof.base.limits import BATCH_ITEMS_MAX, CHAIN_HEADS_MAX, CLOCK_SKEW_S
 from credproof.base.members import Members
+from credproof.base.vrf import Output
 from credproof.channel import call
+from credproof.filed import verify_filed
 from credproof.history import fetch_history
 from credproof.home import Home
-from credproof.log.checkpoint import VerifiedCheckpoint
+from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.pseudonyms import Pseudonyms
 from credproof.records.mapping import Record
 from credproof.records.outbox import Outbox
@@ -38,6 +40,7 @@ from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
 from credproof.verification.bundle import RelyingParty
 from credproof.verification.document import POSSESSION, Signature, verify_document
 from credproof.verification.registry import ListedKey, keys_of
+from credproof.wire import answer as answer_wire
 
 KEY_BINDING = "key-binding/1"
 POSSESSION_AGE_MAX_S = 600
@@ -256,6 +259,25 @@ class Provider(Session):
             raise Malformed("UNKNOWN_RUN", "no attestation of such a run counts: see provider runs")
         tokens = [(item.account, item.token_id) for item in items]
         return self._withdraw(tokens, reason, [])
+
+    def self_check(self, progress: Progress = lambda _count: None) -> int:
+        """Verify that all that was accepted is filed where it belongs; gives how many there are.
+
+        Raises:
+            VerificationFailed: as `verify_filed`, and of checkpoints.
+        """
+        checked, last, key = 0, -1, self.trust.log_key
+        while items := self._outbox.accepted(last, BATCH_ITEMS_MAX):
+            request = pb.ShowFiledRequest(token_ids=[item.token_id for item in items])
+            reply = call(self._attestations.ShowFiled, request)
+            checkpoint = verify_checkpoint(reply.checkpoint, key.name, [key])
+            for item, shown in zip(items, reply.items, strict=True):
+                output = Output(shown.element, shown.proof)
+                before, logged = self._outbox.before(item), answer_wire.logged(shown.logged)
+                verify_filed(item, before, logged, output, checkpoint, self.trust)
+            checked, last = checked + len(items), max(item.log_index or 0 for item in items)
+            progress(len(items))
+        return checked
 
     def _withdraw(
         self, tokens: Sequence[tuple[str, bytes]], reason: str, refused: list[NotWithdrawn]

@@ -30,6 +30,7 @@ from grpc_reflection.v1alpha import reflection
 
 from credproof_server import tile_listener
 from credproof_server.directory import RUNNING, ServiceDirectory
+from credproof_server.log.epochs import EPOCH_S, CloseEpoch
 from credproof_server.log.state import Transaction
 from credproof_server.rpc import servicers
 from credproof_server.rpc.authorization import Listener
@@ -96,8 +97,8 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
         addresses["tiles"] = web.address_of(tiles)
     replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
     announce(addresses)
-    work = (_watch_health(core, checks), _look(core), _publish(core))
-    tasks = [asyncio.create_task(each) for each in work]
+    works = (_watch_health(core, checks), _look(core), _publish(core), _close_epochs(core))
+    tasks = [asyncio.create_task(work) for work in works]
     if tiles is not None:
         await web.WebServer(tile_listener.application(core), tiles).run_until(stop)
     await stop.wait()
@@ -141,6 +142,15 @@ async def _publish(core: Core) -> None:
         with suppress(CredproofError, OSError):
             await asyncio.to_thread(core.published.publish)
         await asyncio.sleep(PUBLISH_S)
+
+
+async def _close_epochs(core: Core) -> None:
+    """Have the directory's root follow the log; what fails now is done the next time."""
+    while True:
+        await asyncio.sleep(EPOCH_S)
+        if core.sequencer.state.directory.pending:
+            with suppress(CredproofError):
+                await core.commit(CloseEpoch())
 
 
 class Nothing:

@@ -18,23 +18,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from credproof.base.errors import Conflict, DataLoss, Malformed
+from credproof.base.errors import Conflict, DataLoss, Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.note import NoteSigner
 from credproof.verification.anomaly import ENTRY_LIFTED
+from credproof.verification.filing import ENTRY_WITHDRAWN
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
 from credproof_server.config import FILE_NAME, load_config
 from credproof_server.directory import HIGH_WATER, OPERATOR, ServiceDirectory, locked
+from credproof_server.log.directory_state import changes_from, load_top
+from credproof_server.log.epochs import write_changes
 from credproof_server.log.high_water import HighWater
 from credproof_server.row_checks import ROWS
 from credproof_server.service.consents import ENTRY_REVOKED
-from credproof_server.service.withdrawals import ENTRY_WITHDRAWN
 from credproof_server.storage import engine as engines
-from credproof_server.storage import observations, repository, transfer
+from credproof_server.storage import leaves, observations, repository, transfer
 from credproof_server.storage.keystore import KEK_VARIABLE, KeyStore, load_key_encryption
 
 LOG_FILE: Final = "log.db"
@@ -205,11 +207,28 @@ def refill(directory: ServiceDirectory, file: Path) -> Restored:
         ):
             size, _ = transfer.size_and_root(target)
             _require_reaching(rows, size)
+            before = leaves.newest_root(target)
             transfer.import_rows(rows, target, size)
+            _refile(target, before.covered if before else 0)
             _require_sound(directory, target)
     finally:
         source.dispose()
     return state(directory)
+
+
+def _refile(target: Connection, covered: int) -> None:
+    """Bring the directory from what its root covered to what the newest one covers."""
+    newest = leaves.newest_root(target)
+    if newest is None or newest.covered <= covered:
+        return
+    top = load_top(target)
+    try:
+        changes = changes_from(target, covered, newest.covered)
+        root = top.root_with(write_changes(target, top, changes))
+    except VerificationFailed as error:
+        raise DataLoss("EXPORT_DIFFERS", "the export is not of this log") from error
+    if root != newest.root:
+        raise DataLoss("EXPORT_DIFFERS", "the export is not of this log")
 
 
 def state(directory: ServiceDirectory) -> Restored:

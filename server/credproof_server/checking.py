@@ -14,18 +14,20 @@ from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.merkle import leaf_hash
 from credproof.verification.anomaly import ENTRY_LIFTED
+from credproof.verification.filing import ENTRY_WITHDRAWN, NOTHING, Filed
+from credproof.verification.replay import Replay
 from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
 
 from credproof_server import row_checks
 from credproof_server.directory import HIGH_WATER, ServiceDirectory
+from credproof_server.log.directory_state import load_top
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.state import load_trust
 from credproof_server.row_checks import Context, RowCheck, differs
 from credproof_server.service.consents import ENTRY_REVOKED
-from credproof_server.service.withdrawals import ENTRY_WITHDRAWN
 from credproof_server.storage import engine as engines
-from credproof_server.storage import observations, repository
+from credproof_server.storage import leaves, observations, repository
 from credproof_server.storage.vault import DataKey, Vault
 
 Progress = Callable[[int], None]
@@ -91,6 +93,7 @@ class _Check:
 
     def run(self, directory: ServiceDirectory) -> CheckReport:
         entries, indexes = self._log(directory)
+        is_whole = not self.damage
         rows = {
             what: self._table(what, verify, indexes[kind])
             for what, (kind, verify) in row_checks.ROWS.items()
@@ -102,6 +105,7 @@ class _Check:
         self._missing("anomaly", set(indexes[ENTRY_LIFTED]) - lifted)
         for index in repository.wrongly_current(self.connection):
             self.damage.append(Damage.of("attestation", index, differs()))
+        rows["directory leaf"] = self._directory() if is_whole else 0
         self._unlogged()
         return CheckReport(entries, rows, tuple(self.damage))
 
@@ -149,6 +153,29 @@ class _Check:
                 self.damage.append(Damage.of(what, row.log_index, error))
             except Exception:  # whatever a row makes of our code: it is not what we wrote
                 self.damage.append(Damage.of(what, row.log_index, differs()))
+
+    def _directory(self) -> int:
+        """Compute the directory anew from the log; gives how many of its leaves are stored."""
+        replay = Replay()
+        try:
+            for line in repository.all_lines(self.connection):
+                replay.feed_line(line)
+            if load_top(self.connection).root != replay.root:
+                raise DataLoss("LOG_DAMAGED", "stored directory is not what the log makes of it")
+        except CredproofError as error:
+            self.damage.append(Damage.of("directory", UNLOGGED, error))
+        return self._leaves(dict(replay.filed))
+
+    def _leaves(self, filed: dict[bytes, Filed]) -> int:
+        count = 0
+        for page in leaves.all_leaves(self.connection):
+            for row in page:
+                self._one("directory leaf", row_checks.leaf, (row, filed.pop(row.place, NOTHING)))
+            count += len(page)
+        if filed:
+            error = DataLoss("ROW_MISSING", "leaves of the directory are not stored")
+            self.damage.append(Damage.of("directory", UNLOGGED, error))
+        return count
 
     def _unlogged(self) -> None:
         """Rows that no entry of the log speaks of."""

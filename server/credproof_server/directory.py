@@ -37,6 +37,7 @@ from credproof_server.log.high_water import HighWater
 from credproof_server.log.published import Published
 from credproof_server.log.sequencer import Sequencer
 from credproof_server.service.core import Core, ServiceKeys
+from credproof_server.service.directory_key import DirectoryKey
 from credproof_server.storage import engine as engines
 from credproof_server.storage import transfer
 from credproof_server.storage.keystore import KeyStore, load_key_encryption
@@ -51,6 +52,7 @@ WITNESSED: Final = "witnessed"
 LOG_COSIGNER: Final = "log-ml-dsa-44"
 """The name of the log's ML-DSA-44 key, a seed of 32 bytes; not every log has one."""
 RUNNING: Final = "running.json"
+DIRECTORY_KEY: Final = "directory"
 ORIGIN_MARK: Final = "new-origin.json"
 """There while the log gets a new origin: nothing may be signed before that is done."""
 
@@ -160,6 +162,7 @@ class ServiceDirectory:
             answer=Ed25519Signer(self.keys.read("answer")),
             oprf=self.keys.read("oprf"),
             index=self.keys.read("index"),
+            directory=DirectoryKey(self.keys.read(DIRECTORY_KEY)),
         )
 
     def rules(self) -> Rules:
@@ -196,7 +199,7 @@ class ServiceDirectory:
         """The service without its network. The caller must hold the lock, and close it.
 
         Raises:
-            Conflict: `UPGRADE_NEEDED`, `ORIGIN_UNFINISHED`.
+            Conflict: `UPGRADE_NEEDED`, `ORIGIN_UNFINISHED`, `NO_DIRECTORY`.
             Malformed: bad rules of misuse, as `rules`.
             DataLoss: `LOG_BEHIND`, `LOG_FORKED`, `LOG_DAMAGED`, `NO_HIGH_WATER`, a missing key;
                 witnesses are asked too, and one that does not answer is passed over.
@@ -211,8 +214,18 @@ class ServiceDirectory:
         """As `open_core`, while the log gets a new origin."""
         return self._open(is_new_origin=True)
 
+    def _require_directory(self) -> None:
+        """What was logged without its place in the directory cannot be shown to be complete."""
+        if not self.keys.has(DIRECTORY_KEY):
+            raise Conflict(
+                "NO_DIRECTORY",
+                "this service was made before there was a directory, or its key is lost: put"
+                " keys/directory.key back, or make a new service with credproof init",
+            )
+
     def _open(self, *, is_new_origin: bool = False) -> Core:
         rules = self.rules()
+        self._require_directory()
         main, vault = self.engine(engines.MAIN), self.engine(engines.VAULT)
         high_water = HighWater(self.folder / HIGH_WATER)
         root = self.root()

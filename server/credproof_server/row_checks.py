@@ -21,6 +21,7 @@ from credproof.verification.answer_entry import parse_given
 from credproof.verification.consent import verify_consent
 from credproof.verification.details import VERDICTS
 from credproof.verification.document import PAUSE, RESUMPTION, Kind
+from credproof.verification.filing import ENTRY_ROOT, ENTRY_WITHDRAWN, Filed, parse_root
 from credproof.verification.pausing import verify_pause
 from credproof.verification.registry import ENTRY_CHANGED
 from credproof.verification.trust import Trust
@@ -47,6 +48,7 @@ from credproof_server.service.core import chain_id
 from credproof_server.service.holdings import open_package
 from credproof_server.service.opening import open_detail
 from credproof_server.service.unsealing import reason_of
+from credproof_server.storage.leaves import leaf_row
 from credproof_server.storage.vault import DataKey
 
 
@@ -95,7 +97,7 @@ def attestation(row: Row[Any], context: Context) -> None:
     if (entry.object, entry.actor, row.chain_id) != (token.id, token.issuer, filed):
         raise differs()
     if row.withdrawn_index is not None:
-        fields = context.entry(row.withdrawn_index, withdrawals.ENTRY_WITHDRAWN).fields
+        fields = context.entry(row.withdrawn_index, ENTRY_WITHDRAWN).fields
         if parse_b64url(str(fields.get("token"))) != token.id:
             raise differs()
 
@@ -103,7 +105,7 @@ def attestation(row: Row[Any], context: Context) -> None:
 def withdrawal(row: Row[Any], context: Context) -> None:
     """The provider's signed withdrawal is the one that was logged."""
     found = parse_withdrawal(row.token.decode("ascii"))
-    entry = context.entry(row.log_index, withdrawals.ENTRY_WITHDRAWN)
+    entry = context.entry(row.log_index, ENTRY_WITHDRAWN)
     if (entry.object, found.token, entry.actor) != (found.jws.id, row.token_id, found.issuer):
         raise differs()
 
@@ -287,6 +289,20 @@ def unsealed_detail(row: Row[Any], context: Context) -> None:
         raise differs()
 
 
+def directory_root(row: Row[Any], context: Context) -> None:
+    """A root of the directory is the one that was logged."""
+    found = parse_root(context.entry(row.log_index, ENTRY_ROOT))
+    if (found.root, found.covered) != (row.root, row.covered):
+        raise differs()
+
+
+def leaf(row: Row[Any], filed: Filed) -> None:
+    """A leaf of the directory is what the log makes of it."""
+    bucket = int.from_bytes(row.place[:2], "big")
+    if leaf_row(bucket, row.place, filed) != dict(row._mapping):
+        raise differs()
+
+
 def document(digest: object, content: bytes) -> None:
     """A document stands under its digest."""
     if digest != hashlib.sha256(content).digest():
@@ -303,7 +319,7 @@ def evaluation(participant: object, day: object, count: object) -> None:
 RowCheck = Callable[[Row[Any], Context], None]
 ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "attestation": (ENTRY_ATTESTATION, attestation),
-    "withdrawal": (withdrawals.ENTRY_WITHDRAWN, withdrawal),
+    "withdrawal": (ENTRY_WITHDRAWN, withdrawal),
     "ended key": (withdrawals.ENTRY_KEY_ENDED, ended_key),
     "conflict": (ingest.ENTRY_CONFLICT, conflict),
     "consent": (consents.ENTRY_GRANTED, consent),
@@ -317,5 +333,6 @@ ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "unseal approval": (ENTRY_APPROVED, unseal_approval),
     "unseal refusal": (ENTRY_DECLINED, unseal_refusal),
     "unsealed detail": (ENTRY_UNSEALED, unsealed_detail),
+    "directory root": (ENTRY_ROOT, directory_root),
 }
 """What is stored: the kind of log entry that each row belongs to, and how it is checked."""

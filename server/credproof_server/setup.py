@@ -26,6 +26,7 @@ from credproof_server.admission import admission_for, participant_of, signed_bun
 from credproof_server.authority import Authority, new_key
 from credproof_server.config import FILE_NAME, TEMPLATE, parse_config
 from credproof_server.directory import (
+    DIRECTORY_KEY,
     LOG_COSIGNER,
     OPERATOR,
     OPERATORS,
@@ -100,6 +101,7 @@ def _make_keys(folder: Path, domain: str, *, ml_dsa: bool) -> None:
     keys.write("index", os.urandom(32))
     keys.write("sealing", os.urandom(SECRET_BYTES))
     keys.write("oprf", scalar_from(os.urandom(64)))
+    keys.write(DIRECTORY_KEY, scalar_from(os.urandom(64)))
     authority = Authority.create(domain, now())
     keys.write("authority", authority.key)
     write_private(folder / "tls" / "ca.crt", authority.certificate)
@@ -130,6 +132,7 @@ def _make_trust(directory: ServiceDirectory) -> None:
         participants=tuple(participant_of(applicant) for applicant in operators.values()),
         schemas=tuple(schema.digest for schema in schemas),
         policies=tuple(_approved(directory, policy, since) for policy in policies),
+        directory_key=public_key(keys.read(DIRECTORY_KEY)),
         purposes=standard.purposes(),
         texts=tuple(text.digest for text in texts),
         log_cosigner=directory.log_cosigner_vkey(),

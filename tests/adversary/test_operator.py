@@ -15,6 +15,7 @@ from credproof.verification.answer import (
     ENTRY_ATTESTATION,
     Answer,
     AnswerBundle,
+    DirectoryEvidence,
     evidence_digest,
     parse_answer,
 )
@@ -63,6 +64,8 @@ def relogged(world: World, bundle: AnswerBundle, index: int) -> AnswerBundle:
             replace(b, logged=world.log.logged(b.logged.log_index)) for b in bundle.bindings
         ),
         logged=world.log.logged(index),
+        directory=bundle.directory
+        and replace(bundle.directory, root=world.log.logged(bundle.directory.root.log_index)),
         checkpoint=world.log.checkpoint(),
     )
 
@@ -111,13 +114,34 @@ def test_the_digest_of_the_evidence_notices_every_part():
     world = World()
     case = world.case()
     tokens, bindings = tuple(case.tokens), tuple(case.bindings)
-    whole = evidence_digest(case.consent, tokens, bindings)
-    proofs = tokens[0].proofs
+    shown, proofs = case.directory, tokens[0].proofs
+    whole = evidence_digest(case.consent, tokens, bindings, shown)
     for changed in (
-        evidence_digest(case.consent + "x", tokens, bindings),
-        evidence_digest(case.consent, (), bindings),
-        evidence_digest(case.consent, tokens, ()),
-        evidence_digest(case.consent, (replace(tokens[0], proofs=proofs[:-1]),), bindings),
-        evidence_digest(case.consent, (replace(tokens[0], proofs=proofs[::-1]),), bindings),
+        evidence_digest(case.consent + "x", tokens, bindings, shown),
+        evidence_digest(case.consent, (), bindings, shown),
+        evidence_digest(case.consent, tokens, (), shown),
+        evidence_digest(case.consent, (replace(tokens[0], proofs=proofs[:-1]),), bindings, shown),
+        evidence_digest(case.consent, (replace(tokens[0], proofs=proofs[::-1]),), bindings, shown),
+        *(evidence_digest(case.consent, tokens, bindings, changed) for changed in _bent(shown)),
     ):
         assert whole != changed
+
+
+def _bent(shown: DirectoryEvidence) -> list[DirectoryEvidence | None]:
+    (lookup,) = shown.lookups
+    proof = lookup.proof
+    lookups = (
+        replace(lookup, schema=bytes(32)),
+        replace(lookup, salt=bytes(15)),
+        replace(lookup, members=()),
+        replace(lookup, proof=replace(proof, leaf=None)),
+        replace(lookup, proof=replace(proof, siblings=proof.siblings[:-1])),
+    )
+    return [
+        None,
+        replace(shown, root=replace(shown.root, line=b"")),
+        replace(shown, output=replace(shown.output, element=bytes(32))),
+        replace(shown, output=replace(shown.output, proof=bytes(64))),
+        replace(shown, lookups=()),
+        *(replace(shown, lookups=(changed,)) for changed in lookups),
+    ]

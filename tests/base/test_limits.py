@@ -26,6 +26,7 @@ from credproof.base.yaml import parse_yaml
 from credproof.log.entry import parse_entry
 from credproof.log.merkle import verify_inclusion
 from credproof.log.note import parse_note
+from credproof.v1 import answer_pb2 as answer_pb
 from credproof.v1 import attestation_service_pb2 as attestation_pb
 from credproof.v1 import audit_service_pb2 as audit_pb
 from credproof.v1 import verification_service_pb2 as verification_pb
@@ -91,6 +92,14 @@ def call_after(seconds: int) -> None:
     call = {"service": DOMAIN, "method": "/a/b", "body": b""}
     token = sign_call(WORLD.borrower, now=NOW, nonce=bytes(16), **call)
     verify_call(token, now=NOW + seconds, **call)
+
+
+def root_of_age(seconds: int) -> None:
+    """An answer on a directory root of this age."""
+    world = World()
+    case = world.case()
+    case.directory = world.evidence(time=NOW - seconds)
+    world.verify(world.finish(case))
 
 
 def envelope(*, age: int = 0, **changes: Any) -> None:
@@ -274,6 +283,15 @@ TABLE: dict[str, tuple[Present, str]] = {
     ),
     "OPRF_SHARES_MAX": (
         lambda n: parse_oprf_key({"shares": [Share(bytes(32)).to_json()] * n}),
+        "LIMIT_EXCEEDED",
+    ),
+    "DIRECTORY_AGE_MAX_S": (root_of_age, "STALE_ROOT"),
+    "DIRECTORY_DEPTH_MAX": (
+        lambda n: check(answer_pb.DirectoryLookup(siblings=[b""] * n)),
+        "LIMIT_EXCEEDED",
+    ),
+    "DIRECTORY_MEMBERS_MAX": (
+        lambda n: check(answer_pb.DirectoryLookup(members=[b""] * n)),
         "LIMIT_EXCEEDED",
     ),
     "EVIDENCE_TOKENS_MAX": (many_tokens, "LIMIT_EXCEEDED"),

@@ -145,7 +145,7 @@ def test_a_kept_answer_verifies_and_says_what_was_proved_and_by_whom(answered):
 
     assert "Nothing overdue now" in told
     assert "bank (key pinned by you)" in told
-    assert "completeness: no directory" in told
+    assert "yes, 1 of 1 current attestations shown" in told
 
 
 def test_the_json_of_a_verified_answer_has_the_shipped_schema(answered):

@@ -24,6 +24,7 @@ from credproof.verification.grammar import parse_policy
 from credproof.verification.notice import notice_digest, notice_digests, notice_text, text_in
 from credproof.verification.participant import NEVER
 from credproof.verification.policy import Policy
+from credproof_server.log.epochs import CloseEpoch
 from credproof_server.service.answering import Ask, Settle
 from credproof_server.service.consents import Consents
 from credproof_server.service.core import Core
@@ -130,6 +131,7 @@ class Asking:
 
     def draft(self, question: Ask):
         """The answer as it stands before the sequencer decides."""
+        self.core.sequencer.submit(CloseEpoch()).result()
         (draft,) = Verify(self.core)._prepare([question])
         return draft
 

@@ -13,6 +13,7 @@ from credproof.verification.answer_entry import Asked, GivenEntry, RefusedEntry
 from credproof.verification.entry_rules import RULES
 from credproof.verification.log_rules import LogRules
 from credproof.verification.policy import PolicyRef
+from credproof.verification.root_rules import DIRECTORY, WAITING_MAX
 
 from tests.world import NOW, POLICY, World, seed_of
 
@@ -64,7 +65,7 @@ class Script:
     ) -> Script:
         ref, purpose = changes.get("ref", policy.ref), changes.get("purpose", policy.purpose)
         asked = Asked(ref, purpose, bytes(32), bytes(32))
-        entry = GivenEntry(asked, digest, "REFER", bytes(32), bytes(32))
+        entry = GivenEntry(asked, digest, changes.get("outcome", "REFER"), bytes(32), bytes(32))
         return self.add("answer.given", actor, TOKEN, time, **entry.fields())
 
     def refusal(self, reason: str, consent: bytes | None = None) -> Script:
@@ -76,7 +77,15 @@ class Script:
         return self.add("anomaly.raised", actor, TOKEN, time, **anomaly.fields())
 
     def withdrawn(self, token: bytes = TOKEN, actor: str = "bank", reason: str = "error") -> Script:
-        return self.add("attestation.withdrawn", actor, reason=reason, token=b64url(token))
+        fields = {"index": b64url(OTHER), "reason": reason, "token": b64url(token)}
+        return self.add("attestation.withdrawn", actor, **fields)
+
+    def accepted(self, token: bytes = TOKEN, *, actor: str = "bank", time: int = 0) -> Script:
+        return self.add("attestation.accepted", actor, token, time, index=b64url(OTHER))
+
+    def root(self, covered: int | None = None, *, actor: str = "service", time: int = 0) -> Script:
+        covered = len(self.world.log.lines) if covered is None else covered
+        return self.add("directory.root", actor, OTHER, time, covered=covered)
 
     def trust(self, entry):
         version = entry.fields["version"]
@@ -103,7 +112,7 @@ def script() -> Script:
 
 
 def test_an_honest_log_breaks_no_rule(script):
-    script.add("attestation.accepted", "bank").consent("granted").answer()
+    script.accepted().root().consent("granted").answer(time=180, outcome="TIER")
     script.add("attestation.conflict", "bank", OTHER, accepted=b64url(TOKEN))
     script.consent("signed").consent("paused").consent("paused").refusal("CONSENT_PAUSED", CONSENT)
     script.consent("resumed").consent("revoked").consent("signed").refusal("NOT_PERMITTED")
@@ -117,6 +126,7 @@ def test_an_honest_log_breaks_no_rule(script):
 
 def test_every_kind_that_the_rules_know_is_one_that_a_service_writes():
     from credproof_server import new_origin
+    from credproof_server.log import epochs
     from credproof_server.service import (
         answering,
         consents,
@@ -130,12 +140,38 @@ def test_every_kind_that_the_rules_know_is_one_that_a_service_writes():
     )
 
     rooms = (answering, consents, ingest, pausing, raising, registry, withdrawals, searching)
-    rooms = (*rooms, unsealing, new_origin)
+    rooms = (*rooms, unsealing, new_origin, epochs)
     written = {vars(room)[name] for room in rooms for name in vars(room) if name[:6] == "ENTRY_"}
     assert written == set(RULES)
 
 
 BROKEN = {
+    "a root for more than was logged": (lambda s: s.root(99), ("BAD_ROOT", 1, ())),
+    "a root by another": (lambda s: s.root(actor="operator-1"), ("BAD_ROOT", 1, ())),
+    "a root that covers less": (
+        lambda s: s.accepted().root().root(1),
+        ("ROOT_WENT_BACK", 3, (2,)),
+    ),
+    "a root that leaves an old attestation out": (
+        lambda s: s.accepted().root(1, time=61),
+        ("ROOT_BEHIND", 2, (1,)),
+    ),
+    "a root that leaves an old withdrawal out": (
+        lambda s: s.accepted().root().withdrawn().root(2, time=61),
+        ("ROOT_BEHIND", 4, (3,)),
+    ),
+    "a root that covers a part of what is old": (
+        lambda s: s.accepted().accepted(OTHER).root(2, time=61),
+        ("ROOT_BEHIND", 3, (2,)),
+    ),
+    "a tier without a root": (
+        lambda s: s.consent("granted").answer(outcome="TIER"),
+        ("ANSWER_WITHOUT_ROOT", 2, ()),
+    ),
+    "a tier long after a root": (
+        lambda s: s.root().consent("granted").answer(outcome="TIER", time=181),
+        ("ANSWER_WITHOUT_ROOT", 3, (1,)),
+    ),
     "answer without consent": (
         lambda s: s.answer(),
         ("ANSWER_WITHOUT_CONSENT", 1, ()),
@@ -196,11 +232,11 @@ BROKEN = {
         ("CHANGED_AFTER_REVOCATION", 3, (1, 2)),
     ),
     "accepted twice": (
-        lambda s: s.add("attestation.accepted", "bank").add("attestation.accepted", "bank"),
+        lambda s: s.accepted().accepted(),
         ("ACCEPTED_TWICE", 2, (1,)),
     ),
     "accepted of a lender": (
-        lambda s: s.add("attestation.accepted", "lend"),
+        lambda s: s.accepted(actor="lend"),
         ("WRONG_ACTOR", 1, ()),
     ),
     "conflict with nothing": (
@@ -209,16 +245,16 @@ BROKEN = {
     ),
     "withdrawn, never accepted": (lambda s: s.withdrawn(), ("WITHDRAWN_UNKNOWN", 1, ())),
     "withdrawn twice": (
-        lambda s: s.add("attestation.accepted", "bank").withdrawn().withdrawn(),
+        lambda s: s.accepted().withdrawn().withdrawn(),
         ("WITHDRAWN_TWICE", 3, (1, 2)),
     ),
     "withdrawn by another": (
-        lambda s: s.add("attestation.accepted", "bank").withdrawn(actor="other-bank"),
+        lambda s: s.accepted().withdrawn(actor="other-bank"),
         ("WRONG_ACTOR", 2, (1,)),
     ),
     "a key ended alone": (lambda s: s.add("key.ended", "bank"), ("KEY_ENDED_ALONE", 1, ())),
     "a lost key goes on": (
-        lambda s: s.add("attestation.accepted", "bank").withdrawn(reason="key-lost").changed(),
+        lambda s: s.accepted().withdrawn(reason="key-lost").changed(),
         ("KEY_NOT_ENDED", 3, (2,)),
     ),
     "a version left out": (lambda s: s.changed(by=2), ("REGISTRY_VERSION", 1, ())),
@@ -283,12 +319,28 @@ def test_a_throttle_that_ended_or_was_lifted_forbids_nothing(script):
 
 def test_before_any_registry_nothing_can_be_judged(script):
     script.world.log = replace_log(script)
-    script.add("attestation.accepted", "bank")
+    script.accepted()
     assert script.found() == [("NO_REGISTRY", 0, ())]
 
 
 def replace_log(script: Script):
     return type(script.world.log)(script.world.log.signer)
+
+
+@pytest.mark.parametrize("page", [1, 1000])
+def test_a_root_may_leave_out_what_came_within_a_minute(script, page):
+    script.accepted().root(1, time=60).accepted(OTHER, time=60).root(2, time=61)
+    script.root(time=62).root(time=3600)
+    assert script.found(page) == []
+
+
+def test_what_waits_for_a_root_that_never_comes_takes_bounded_room(script):
+    for second in range(300):
+        script.accepted(seed_of(f"token {second}"), time=second)
+    memory = Memory()
+    LogRules(memory, script.trust).feed_page([parse_entry(line) for line in script.world.log.lines])
+    waiting = parse_json(memory.kept[DIRECTORY])["waiting"]
+    assert (len(waiting), waiting[0][:2], waiting[-1][2]) == (WAITING_MAX, [NOW, 1], 300)
 
 
 def test_a_version_that_nobody_can_show_ends_the_audit(script):

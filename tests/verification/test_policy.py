@@ -16,7 +16,7 @@ from credproof.verification.proving import prove_tier
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.world import FAIR, GOOD, NOW, POLICY, POOR, World
+from tests.world import FAIR, GOOD, NOW, POLICY, POOR, REVOLVING, World
 
 WORLD = World()
 
@@ -83,9 +83,13 @@ def test_too_few_sources_are_incomplete():
     assert Outcome("INCOMPLETE", reasons=("FEW_SOURCES",)) == outcome(GOOD, policy=two)
 
 
-def test_required_completeness_is_incomplete_as_long_as_there_is_no_directory():
+def test_required_completeness_is_incomplete_where_others_may_not_be_looked_at():
     strict = WORLD.add_policy("complete", completeness="required")
-    assert Outcome("INCOMPLETE", reasons=("NOT_COMPLETE",)) == outcome(GOOD, policy=strict)
+    assert Outcome("TIER", "A") == outcome(GOOD, policy=strict)
+    hidden = evaluate(strict, [WORLD.statement(GOOD)], now=NOW, incomplete=[REVOLVING.digest])
+    assert Outcome("INCOMPLETE", reasons=("NOT_COMPLETE",)) == hidden.outcome
+    reported = evaluate(POLICY, [WORLD.statement(GOOD)], now=NOW, incomplete=[REVOLVING.digest])
+    assert Outcome("TIER", "A") == reported.outcome
 
 
 def test_any_is_satisfied_by_one_attestation_and_proved_on_one():

@@ -46,7 +46,7 @@ def test_an_honest_answer_verifies(world, values, outcome):
     assert outcome == (verified.outcome.kind, verified.outcome.tier)
     assert [source.provider for source in verified.sources] == ["bank"]
     assert all(source.pinned for source in verified.sources)
-    assert verified.completeness == "not shown"
+    assert verified.completeness.state == ("complete" if verified.answer.results else "not shown")
 
 
 def test_an_unknown_value_is_incomplete_and_never_a_decline(world):

@@ -402,16 +402,5 @@ def test_8_an_entry_at_another_index_than_it_says_is_refused(world):
     refused(world, replace(bundle, **places), step=8, reason="OTHER_ENTRY")
 
 
-# -- 9: directory
-
-
-def test_9_a_tier_under_a_policy_that_requires_completeness_is_refused(world):
-    strict = world.add_policy("complete", completeness="required")
-    case = world.case()
-    case.consent = world.consent()
-    case.answer = replace(case.answer, policy=strict.ref)
-    refused(world, world.finish(case), step=9, reason="NOT_COMPLETE")
-
-
 def test_the_schema_of_the_samples_is_the_shipped_one():
     assert REVOLVING.id == "consumer-revolving/1"

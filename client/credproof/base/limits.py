@@ -98,6 +98,11 @@ TREE_PROOF_HASHES_MAX: Final = 63
 """Hashes of one inclusion or consistency proof: the tree has fewer than 2**63 leaves."""
 DIRECTORY_DEPTH_MAX: Final = 256
 """Hashes of one lookup proof: an index has so many bits."""
+DIRECTORY_MEMBERS_MAX: Final = 4096
+"""Current attestations of one schema about one borrower that a lookup names: 128 KiB of ids."""
+DIRECTORY_AGE_MAX_S: Final = 60
+"""How much older than an answer the root may be that it rests on: for so long at most could an
+operator hide what is new."""
 QUORUM_RECORDS_MAX: Final = 128
 """Logs, or witnesses and groups, of one quorum file; C2SP asks for at least 32 of each."""
 

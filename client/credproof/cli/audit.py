@@ -95,6 +95,42 @@ def _print_report(report: AuditReport) -> None:
     out.print("Verified:    signature, hash chain, times, Merkle tree, rules between entries")
 
 
+@app.command(epilog=EXIT_CODES)
+def replay(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
+    """Compute every root of the directory anew from the log: is anything left out of it?
+
+    Verifies what is new as audit verify does, then compares each logged root, from the first
+    entry on, with what the entries before it make. A root that differs is named with its entry
+    (ROOT_DIFFERS). Holds the directory in memory: about 1 KB for each borrower and schema. Needs
+    the service. Writes what audit verify writes.
+
+    \b
+    Example:
+      credproof audit replay --home audit
+    """
+    with Auditor.open(home) as auditor:
+        with progress_bar("verifying", None, hidden=as_json) as advance:
+            audited = auditor.verify(progress=advance).checkpoint
+        with progress_bar("replaying", audited.tree_size, hidden=as_json) as advance:
+            report = auditor.replay(audited, advance)
+    if as_json:
+        print_json(
+            {
+                "origin": report.checkpoint.origin,
+                "size": report.checkpoint.tree_size,
+                "roots": report.roots,
+                "indexes": report.indexes,
+                "root": report.root.hex(),
+                "uncovered": report.uncovered,
+            }
+        )
+        return
+    out.print(f"Log:         {report.checkpoint.origin}, {report.checkpoint.tree_size} entries")
+    out.print(f"Roots:       {report.roots}, each what the entries before it make")
+    out.print(f"Directory:   {report.indexes} leaves, root {report.root.hex()}")
+    out.print(f"Uncovered:   {report.uncovered} changes after the newest root")
+
+
 def _print_witnesses(
     witnesses: tuple[VerifiedCheckpoint, Witnessed] | None, *, asked: bool
 ) -> None:

@@ -203,6 +203,10 @@ def _print_verified(verified: VerifiedAnswer) -> None:
         out.print(f"Signed by:  {source.provider} ({how})")
     place = f"entry {verified.log_index} of {verified.checkpoint.tree_size}"
     out.print(f"Logged:     {verified.checkpoint.origin}, {place}")
+    found = verified.completeness
+    if found.state != "not shown":
+        shown = f"{found.shown} of {found.of} current attestations shown"
+        out.print(f"Complete:   {'yes' if found.state == 'complete' else 'in part'}, {shown}")
     out.print(f"Witness:    {witness_text(verified.witnesses)}", markup=False)
     for told in not_shown(verified):
         out.print(f"Not shown:  {told}")

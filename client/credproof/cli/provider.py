@@ -275,6 +275,28 @@ def accept(
     out.print(f"Written:   {output} (send it to the operator)")
 
 
+@app.command("self-check", epilog=EXIT_CODES)
+def self_check(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
+    """Verify that the service filed all of your attestations where they belong.
+
+    Of every accepted item of your outbox the log entry is fetched: it must be in the log, name the
+    directory's place of the very borrower, and say which attestation it replaces. That the
+    directory holds what the entries say is what an auditor computes (audit replay). You learn
+    nothing of attestations by others. Needs the service and the outbox. Writes nothing.
+
+    \b
+    Example:
+      credproof provider self-check --home bank
+    """
+    bar = progress_bar("checking", None, hidden=as_json)
+    with Provider.open(home) as provider, bar as advance:
+        checked = provider.self_check(advance)
+    if as_json:
+        print_json({"checked": checked})
+        return
+    out.print(f"filed right {checked:>8}")
+
+
 @app.command(epilog=EXIT_CODES)
 def fingerprint(home: HomeOption = Path()) -> None:
     """Print your signing key's fingerprint, for lenders to pin.

@@ -46,6 +46,7 @@ class Subtree(NamedTuple):
 
 
 EMPTY: Final = Subtree(ABSENT)
+NO_PLACES: Final[Mapping[int, Subtree]] = {}
 
 
 def join(left: Subtree, right: Subtree) -> Subtree:
@@ -168,14 +169,30 @@ class Top:
 
     def update(self, buckets: Mapping[int, Subtree]) -> None:
         """Put new buckets in place; each place above them is computed once."""
-        first = 1 << self.bits
-        for number, found in buckets.items():
-            self._put(first + number, found)
-        dirty = {first + number >> 1 for number in buckets}
+        self.put(self.changed(buckets))
+
+    def changed(
+        self, buckets: Mapping[int, Subtree], before: Mapping[int, Subtree] = NO_PLACES
+    ) -> Mapping[int, Subtree]:
+        """All places that new buckets change, and those changed `before` that are not put yet."""
+        places = {(1 << self.bits) + number: found for number, found in buckets.items()}
+        dirty = {place >> 1 for place in places}
+        places = {**before, **places}
         while dirty - {0}:
             for place in dirty:
-                self._put(place, join(self._at(2 * place), self._at(2 * place + 1)))
+                left, right = (places.get(p) or self._at(p) for p in (2 * place, 2 * place + 1))
+                places[place] = join(left, right)
             dirty = {place >> 1 for place in dirty if place > 1}
+        return places
+
+    def put(self, places: Mapping[int, Subtree]) -> None:
+        """Put places in place that `changed` gave."""
+        for place, found in places.items():
+            self._put(place, found)
+
+    def root_with(self, places: Mapping[int, Subtree]) -> bytes:
+        """The root once these places are put."""
+        return places[1].hash if 1 in places else self.root
 
     def path(self, index: bytes) -> tuple[bytes, ...]:
         """The siblings of an index from the root down, as far as there is more than one leaf."""

@@ -55,6 +55,8 @@ _KEPT = f"{_SELECT} WHERE schema_id = ? AND account = ? AND state != 'rejected'"
 _NEWEST = f"{_KEPT} ORDER BY seq DESC LIMIT 1"
 _NEWEST_OF_DAY = f"{_KEPT} AND as_of = ? ORDER BY seq DESC LIMIT 1"
 _OF_RUN = f"{_SELECT} WHERE run = ? AND state = 'accepted' ORDER BY number"
+_ACCEPTED = f"{_SELECT} WHERE state = 'accepted' AND log_index > ? ORDER BY log_index LIMIT ?"
+_BEFORE = f"{_KEPT} AND seq = ?"
 _RUNS = "SELECT run, schema_id, state, count(*) FROM items GROUP BY run, schema_id, state"
 _WITHDRAW = (
     "UPDATE items SET state = 'withdrawn', reason = ? WHERE token_id = ? AND state = 'accepted'"
@@ -151,6 +153,15 @@ class Outbox(Closing):
         with _transaction(self._db):
             self._db.executemany(_REJECT, [(reason, token_id) for token_id, reason in refusals])
             self._db.executemany(_ADD, [_added(item) for item in instead])
+
+    def accepted(self, after: int, limit: int) -> list[Item]:
+        """Accepted items whose log index is above `after`, in the order of the log."""
+        return self._items(_ACCEPTED, after, limit)
+
+    def before(self, item: Item) -> Item | None:
+        """The item before this one in its chain, if it is known."""
+        found = self._items(_BEFORE, item.schema_id, item.account, item.seq - 1)
+        return found[0] if found else None
 
     def of_run(self, run: str) -> list[Item]:
         """The accepted items of a run."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63redproof/v1/answer.proto\x12\x0c\x63redproof.v1\"\xf4\x01\n\x0c\x41nswerBundle\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x0f\n\x07\x63onsent\x18\x02 \x01(\t\x12+\n\x06tokens\x18\x03 \x03(\x0b\x32\x1b.credproof.v1.TokenEvidence\x12/\n\x08\x62indings\x18\x04 \x03(\x0b\x32\x1d.credproof.v1.BindingEvidence\x12)\n\x06logged\x18\x05 \x01(\x0b\x32\x19.credproof.v1.LoggedEntry\x12\x12\n\ncheckpoint\x18\x06 \x01(\x0c\x12&\n\x04kept\x18\x07 \x01(\x0b\x32\x18.credproof.v1.KeptRecord\"v\n\rTokenEvidence\x12\r\n\x05token\x18\x01 \x01(\t\x12+\n\x06proofs\x18\x02 \x03(\x0b\x32\x1b.credproof.v1.QuestionProof\x12)\n\x06logged\x18\x03 \x01(\x0b\x32\x19.credproof.v1.LoggedEntry\"/\n\rQuestionProof\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"_\n\x0f\x42indingEvidence\x12\r\n\x05token\x18\x01 \x01(\t\x12\x12\n\ndisclosure\x18\x02 \x01(\t\x12)\n\x06logged\x18\x03 \x01(\x0b\x32\x19.credproof.v1.LoggedEntry\">\n\x0bLoggedEntry\x12\x0c\n\x04line\x18\x01 \x01(\x0c\x12\x11\n\tlog_index\x18\x02 \x01(\x03\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\"\xd1\x01\n\nKeptRecord\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x12\n\nrequest_id\x18\x02 \x01(\x0c\x12\x33\n\x0e\x63\x61se_reference\x18\x03 \x01(\x0b\x32\x1b.credproof.v1.KeptReference\x12\x34\n\x0fstaff_reference\x18\x04 \x01(\x0b\x32\x1b.credproof.v1.KeptReference\x12\x35\n\ntranscript\x18\x05 \x01(\x0b\x32!.credproof.v1.PseudonymTranscript\"+\n\rKeptReference\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04salt\x18\x02 \x01(\x0c\"t\n\x13PseudonymTranscript\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\r\n\x05\x62lind\x18\x03 \x01(\x0c\x12*\n\x05parts\x18\x04 \x03(\x0b\x32\x1b.credproof.v1.PseudonymPart\"9\n\rPseudonymPart\x12\x19\n\x11\x65valuated_element\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63redproof/v1/answer.proto\x12\x0c\x63redproof.v1\"\xa8\x02\n\x0c\x41nswerBundle\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x0f\n\x07\x63onsent\x18\x02 \x01(\t\x12+\n\x06tokens\x18\x03 \x03(\x0b\x32\x1b.credproof.v1.TokenEvidence\x12/\n\x08\x62indings\x18\x04 \x03(\x0b\x32\x1d.credproof.v1.BindingEvidence\x12)\n\x06logged\x18\x05 \x01(\x0b\x32\x19.credproof.v1.LoggedEntry\x12\x12\n\ncheckpoint\x18\x06 \x01(\x0c\x12&\n\x04kept\x18\x07 \x01(\x0b\x32\x18.credproof.v1.KeptRecord\x12\x32\n\tdirectory\x18\x08 \x01(\x0b\x32\x1f.credproof.v1.DirectoryEvidence\"v\n\rTokenEvidence\x12\r\n\x05token\x18\x01 \x01(\t\x12+\n\x06proofs\x18\x02 \x03(\x0b\x32\x1b.credproof.v1.QuestionProof\x12)\n\x06logged\x18\x03 \x01(\x0b\x32\x19.credproof.v1.LoggedEntry\"/\n\rQuestionProof\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"_\n\x0f\x42indingEvidence\x12\r\n\x05token\x18\x01 \x01(\t\x12\x12\n\ndisclosure\x18\x02 \x01(\t\x12)\n\x06logged\x18\x03 \x01(\x0b\x32\x19.credproof.v1.LoggedEntry\">\n\x0bLoggedEntry\x12\x0c\n\x04line\x18\x01 \x01(\x0c\x12\x11\n\tlog_index\x18\x02 \x01(\x03\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\"\x8c\x01\n\x11\x44irectoryEvidence\x12\'\n\x04root\x18\x01 \x01(\x0b\x32\x19.credproof.v1.LoggedEntry\x12\x0f\n\x07\x65lement\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x01(\x0c\x12.\n\x07lookups\x18\x04 \x03(\x0b\x32\x1d.credproof.v1.DirectoryLookup\"\x84\x01\n\x0f\x44irectoryLookup\x12\x15\n\rschema_digest\x18\x01 \x01(\x0c\x12)\n\x04leaf\x18\x02 \x01(\x0b\x32\x1b.credproof.v1.DirectoryLeaf\x12\x10\n\x08siblings\x18\x03 \x03(\x0c\x12\x0c\n\x04salt\x18\x04 \x01(\x0c\x12\x0f\n\x07members\x18\x05 \x03(\x0c\"-\n\rDirectoryLeaf\x12\r\n\x05index\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"\xd1\x01\n\nKeptRecord\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x12\n\nrequest_id\x18\x02 \x01(\x0c\x12\x33\n\x0e\x63\x61se_reference\x18\x03 \x01(\x0b\x32\x1b.credproof.v1.KeptReference\x12\x34\n\x0fstaff_reference\x18\x04 \x01(\x0b\x32\x1b.credproof.v1.KeptReference\x12\x35\n\ntranscript\x18\x05 \x01(\x0b\x32!.credproof.v1.PseudonymTranscript\"+\n\rKeptReference\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04salt\x18\x02 \x01(\x0c\"t\n\x13PseudonymTranscript\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\r\n\x05\x62lind\x18\x03 \x01(\x0c\x12*\n\x05parts\x18\x04 \x03(\x0b\x32\x1b.credproof.v1.PseudonymPart\"9\n\rPseudonymPart\x12\x19\n\x11\x65valuated_element\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,21 +32,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'credproof.v1.answer_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ANSWERBUNDLE']._serialized_start=44
-  _globals['_ANSWERBUNDLE']._serialized_end=288
-  _globals['_TOKENEVIDENCE']._serialized_start=290
-  _globals['_TOKENEVIDENCE']._serialized_end=408
-  _globals['_QUESTIONPROOF']._serialized_start=410
-  _globals['_QUESTIONPROOF']._serialized_end=457
-  _globals['_BINDINGEVIDENCE']._serialized_start=459
-  _globals['_BINDINGEVIDENCE']._serialized_end=554
-  _globals['_LOGGEDENTRY']._serialized_start=556
-  _globals['_LOGGEDENTRY']._serialized_end=618
-  _globals['_KEPTRECORD']._serialized_start=621
-  _globals['_KEPTRECORD']._serialized_end=830
-  _globals['_KEPTREFERENCE']._serialized_start=832
-  _globals['_KEPTREFERENCE']._serialized_end=875
-  _globals['_PSEUDONYMTRANSCRIPT']._serialized_start=877
-  _globals['_PSEUDONYMTRANSCRIPT']._serialized_end=993
-  _globals['_PSEUDONYMPART']._serialized_start=995
-  _globals['_PSEUDONYMPART']._serialized_end=1052
+  _globals['_ANSWERBUNDLE']._serialized_end=340
+  _globals['_TOKENEVIDENCE']._serialized_start=342
+  _globals['_TOKENEVIDENCE']._serialized_end=460
+  _globals['_QUESTIONPROOF']._serialized_start=462
+  _globals['_QUESTIONPROOF']._serialized_end=509
+  _globals['_BINDINGEVIDENCE']._serialized_start=511
+  _globals['_BINDINGEVIDENCE']._serialized_end=606
+  _globals['_LOGGEDENTRY']._serialized_start=608
+  _globals['_LOGGEDENTRY']._serialized_end=670
+  _globals['_DIRECTORYEVIDENCE']._serialized_start=673
+  _globals['_DIRECTORYEVIDENCE']._serialized_end=813
+  _globals['_DIRECTORYLOOKUP']._serialized_start=816
+  _globals['_DIRECTORYLOOKUP']._serialized_end=948
+  _globals['_DIRECTORYLEAF']._serialized_start=950
+  _globals['_DIRECTORYLEAF']._serialized_end=995
+  _globals['_KEPTRECORD']._serialized_start=998
+  _globals['_KEPTRECORD']._serialized_end=1207
+  _globals['_KEPTREFERENCE']._serialized_start=1209
+  _globals['_KEPTREFERENCE']._serialized_end=1252
+  _globals['_PSEUDONYMTRANSCRIPT']._serialized_start=1254
+  _globals['_PSEUDONYMTRANSCRIPT']._serialized_end=1370
+  _globals['_PSEUDONYMPART']._serialized_start=1372
+  _globals['_PSEUDONYMPART']._serialized_end=1429
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,7 @@ class AnswerBundle(_message.Message):
     LOGGED_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     KEPT_FIELD_NUMBER: _builtins.int
+    DIRECTORY_FIELD_NUMBER: _builtins.int
     answer: _builtins.str
     """The answer: a compact JWS by the service."""
     consent: _builtins.str
@@ -55,6 +56,10 @@ class AnswerBundle(_message.Message):
     def kept(self) -> Global___KeptRecord:
         """Added by the lender; never sent."""
 
+    @_builtins.property
+    def directory(self) -> Global___DirectoryEvidence:
+        """What the directory says; there exactly when a question is proved."""
+
     def __init__(
         self,
         *,
@@ -65,10 +70,11 @@ class AnswerBundle(_message.Message):
         logged: Global___LoggedEntry | None = ...,
         checkpoint: _builtins.bytes = ...,
         kept: Global___KeptRecord | None = ...,
+        directory: Global___DirectoryEvidence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["kept", b"kept", "logged", b"logged"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "kept", b"kept", "logged", b"logged"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bindings", b"bindings", "checkpoint", b"checkpoint", "consent", b"consent", "kept", b"kept", "logged", b"logged", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bindings", b"bindings", "checkpoint", b"checkpoint", "consent", b"consent", "directory", b"directory", "kept", b"kept", "logged", b"logged", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -186,6 +192,109 @@ class LoggedEntry(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LoggedEntry: _TypeAlias = LoggedEntry  # noqa: Y015
+
+@_typing.final
+class DirectoryEvidence(_message.Message):
+    """That the attestations used are all current ones of their schemas."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROOT_FIELD_NUMBER: _builtins.int
+    ELEMENT_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    LOOKUPS_FIELD_NUMBER: _builtins.int
+    element: _builtins.bytes
+    """What the verifiable random function gives for the borrower. Exactly 32 bytes."""
+    proof: _builtins.bytes
+    """The DLEQ proof of it under the pinned directory key. Exactly 64 bytes."""
+    @_builtins.property
+    def root(self) -> Global___LoggedEntry:
+        """The entry that logs the directory's root."""
+
+    @_builtins.property
+    def lookups(self) -> _containers.RepeatedCompositeFieldContainer[Global___DirectoryLookup]:
+        """One for each schema used, in the order of their digests."""
+
+    def __init__(
+        self,
+        *,
+        root: Global___LoggedEntry | None = ...,
+        element: _builtins.bytes = ...,
+        proof: _builtins.bytes = ...,
+        lookups: _abc.Iterable[Global___DirectoryLookup] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["root", b"root"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["element", b"element", "lookups", b"lookups", "proof", b"proof", "root", b"root"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DirectoryEvidence: _TypeAlias = DirectoryEvidence  # noqa: Y015
+
+@_typing.final
+class DirectoryLookup(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_DIGEST_FIELD_NUMBER: _builtins.int
+    LEAF_FIELD_NUMBER: _builtins.int
+    SIBLINGS_FIELD_NUMBER: _builtins.int
+    SALT_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    schema_digest: _builtins.bytes
+    """Exactly 32 bytes."""
+    salt: _builtins.bytes
+    """The salt of the entry that last changed the set. 16 bytes; empty without members."""
+    @_builtins.property
+    def leaf(self) -> Global___DirectoryLeaf:
+        """The leaf at the end of the path; not there when there is none."""
+
+    @_builtins.property
+    def siblings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Sibling hashes from the root down, 32 bytes each."""
+
+    @_builtins.property
+    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Ids of the attestations' tokens, sorted, 32 bytes each."""
+
+    def __init__(
+        self,
+        *,
+        schema_digest: _builtins.bytes = ...,
+        leaf: Global___DirectoryLeaf | None = ...,
+        siblings: _abc.Iterable[_builtins.bytes] | None = ...,
+        salt: _builtins.bytes = ...,
+        members: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["leaf", b"leaf"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leaf", b"leaf", "members", b"members", "salt", b"salt", "schema_digest", b"schema_digest", "siblings", b"siblings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DirectoryLookup: _TypeAlias = DirectoryLookup  # noqa: Y015
+
+@_typing.final
+class DirectoryLeaf(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    index: _builtins.bytes
+    """Both exactly 32 bytes."""
+    value: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        index: _builtins.bytes = ...,
+        value: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DirectoryLeaf: _TypeAlias = DirectoryLeaf  # noqa: Y015
 
 @_typing.final
 class KeptRecord(_message.Message):

@@ -22,39 +22,46 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from credproof.v1 import answer_pb2 as credproof_dot_v1_dot_answer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&credproof/v1/attestation_service.proto\x12\x0c\x63redproof.v1\"1\n\x19SubmitAttestationsRequest\x12\x14\n\x0csealed_batch\x18\x01 \x01(\x0c\"]\n\x1aSubmitAttestationsResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.credproof.v1.SubmitResult\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"l\n\x0cSubmitResult\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x15.credproof.v1.ReceiptH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.credproof.v1.ItemErrorH\x00\x42\x08\n\x06result\";\n\x07Receipt\x12\x10\n\x08token_id\x18\x01 \x01(\x0c\x12\x0b\n\x03sub\x18\x02 \x01(\x0c\x12\x11\n\tlog_index\x18\x03 \x01(\x03\"H\n\tItemError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\x04step\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x07\n\x05_step\"2\n\x1bWithdrawAttestationsRequest\x12\x13\n\x0bwithdrawals\x18\x01 \x03(\t\"M\n\x1cWithdrawAttestationsResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.credproof.v1.WithdrawResult\"v\n\x0eWithdrawResult\x12\x30\n\x07receipt\x18\x01 \x01(\x0b\x32\x1d.credproof.v1.WithdrawReceiptH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.credproof.v1.ItemErrorH\x00\x42\x08\n\x06result\"6\n\x0fWithdrawReceipt\x12\x10\n\x08token_id\x18\x01 \x01(\x0c\x12\x11\n\tlog_index\x18\x02 \x01(\x03\"@\n\x15ListChainHeadsRequest\x12\x15\n\rschema_digest\x18\x01 \x01(\x0c\x12\x10\n\x08\x61\x63\x63ounts\x18\x02 \x03(\t\"@\n\x16ListChainHeadsResponse\x12&\n\x05heads\x18\x01 \x03(\x0b\x32\x17.credproof.v1.ChainHead\";\n\tChainHead\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x10\n\x08token_id\x18\x03 \x01(\x0c\x32\xb6\x03\n\x12\x41ttestationService\x12g\n\x12SubmitAttestations\x12\'.credproof.v1.SubmitAttestationsRequest\x1a(.credproof.v1.SubmitAttestationsResponse\x12k\n\x12StreamAttestations\x12\'.credproof.v1.SubmitAttestationsRequest\x1a(.credproof.v1.SubmitAttestationsResponse(\x01\x30\x01\x12[\n\x0eListChainHeads\x12#.credproof.v1.ListChainHeadsRequest\x1a$.credproof.v1.ListChainHeadsResponse\x12m\n\x14WithdrawAttestations\x12).credproof.v1.WithdrawAttestationsRequest\x1a*.credproof.v1.WithdrawAttestationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&credproof/v1/attestation_service.proto\x12\x0c\x63redproof.v1\x1a\x19\x63redproof/v1/answer.proto\"%\n\x10ShowFiledRequest\x12\x11\n\ttoken_ids\x18\x01 \x03(\x0c\"V\n\x11ShowFiledResponse\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.credproof.v1.FiledAttestation\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"]\n\x10\x46iledAttestation\x12)\n\x06logged\x18\x01 \x01(\x0b\x32\x19.credproof.v1.LoggedEntry\x12\x0f\n\x07\x65lement\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x01(\x0c\"1\n\x19SubmitAttestationsRequest\x12\x14\n\x0csealed_batch\x18\x01 \x01(\x0c\"]\n\x1aSubmitAttestationsResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.credproof.v1.SubmitResult\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"l\n\x0cSubmitResult\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x15.credproof.v1.ReceiptH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.credproof.v1.ItemErrorH\x00\x42\x08\n\x06result\";\n\x07Receipt\x12\x10\n\x08token_id\x18\x01 \x01(\x0c\x12\x0b\n\x03sub\x18\x02 \x01(\x0c\x12\x11\n\tlog_index\x18\x03 \x01(\x03\"H\n\tItemError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\x04step\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x07\n\x05_step\"2\n\x1bWithdrawAttestationsRequest\x12\x13\n\x0bwithdrawals\x18\x01 \x03(\t\"M\n\x1cWithdrawAttestationsResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.credproof.v1.WithdrawResult\"v\n\x0eWithdrawResult\x12\x30\n\x07receipt\x18\x01 \x01(\x0b\x32\x1d.credproof.v1.WithdrawReceiptH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.credproof.v1.ItemErrorH\x00\x42\x08\n\x06result\"6\n\x0fWithdrawReceipt\x12\x10\n\x08token_id\x18\x01 \x01(\x0c\x12\x11\n\tlog_index\x18\x02 \x01(\x03\"@\n\x15ListChainHeadsRequest\x12\x15\n\rschema_digest\x18\x01 \x01(\x0c\x12\x10\n\x08\x61\x63\x63ounts\x18\x02 \x03(\t\"@\n\x16ListChainHeadsResponse\x12&\n\x05heads\x18\x01 \x03(\x0b\x32\x17.credproof.v1.ChainHead\";\n\tChainHead\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x10\n\x08token_id\x18\x03 \x01(\x0c\x32\x84\x04\n\x12\x41ttestationService\x12g\n\x12SubmitAttestations\x12\'.credproof.v1.SubmitAttestationsRequest\x1a(.credproof.v1.SubmitAttestationsResponse\x12k\n\x12StreamAttestations\x12\'.credproof.v1.SubmitAttestationsRequest\x1a(.credproof.v1.SubmitAttestationsResponse(\x01\x30\x01\x12[\n\x0eListChainHeads\x12#.credproof.v1.ListChainHeadsRequest\x1a$.credproof.v1.ListChainHeadsResponse\x12m\n\x14WithdrawAttestations\x12).credproof.v1.WithdrawAttestationsRequest\x1a*.credproof.v1.WithdrawAttestationsResponse\x12L\n\tShowFiled\x12\x1e.credproof.v1.ShowFiledRequest\x1a\x1f.credproof.v1.ShowFiledResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'credproof.v1.attestation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUBMITATTESTATIONSREQUEST']._serialized_start=56
-  _globals['_SUBMITATTESTATIONSREQUEST']._serialized_end=105
-  _globals['_SUBMITATTESTATIONSRESPONSE']._serialized_start=107
-  _globals['_SUBMITATTESTATIONSRESPONSE']._serialized_end=200
-  _globals['_SUBMITRESULT']._serialized_start=202
-  _globals['_SUBMITRESULT']._serialized_end=310
-  _globals['_RECEIPT']._serialized_start=312
-  _globals['_RECEIPT']._serialized_end=371
-  _globals['_ITEMERROR']._serialized_start=373
-  _globals['_ITEMERROR']._serialized_end=445
-  _globals['_WITHDRAWATTESTATIONSREQUEST']._serialized_start=447
-  _globals['_WITHDRAWATTESTATIONSREQUEST']._serialized_end=497
-  _globals['_WITHDRAWATTESTATIONSRESPONSE']._serialized_start=499
-  _globals['_WITHDRAWATTESTATIONSRESPONSE']._serialized_end=576
-  _globals['_WITHDRAWRESULT']._serialized_start=578
-  _globals['_WITHDRAWRESULT']._serialized_end=696
-  _globals['_WITHDRAWRECEIPT']._serialized_start=698
-  _globals['_WITHDRAWRECEIPT']._serialized_end=752
-  _globals['_LISTCHAINHEADSREQUEST']._serialized_start=754
-  _globals['_LISTCHAINHEADSREQUEST']._serialized_end=818
-  _globals['_LISTCHAINHEADSRESPONSE']._serialized_start=820
-  _globals['_LISTCHAINHEADSRESPONSE']._serialized_end=884
-  _globals['_CHAINHEAD']._serialized_start=886
-  _globals['_CHAINHEAD']._serialized_end=945
-  _globals['_ATTESTATIONSERVICE']._serialized_start=948
-  _globals['_ATTESTATIONSERVICE']._serialized_end=1386
+  _globals['_SHOWFILEDREQUEST']._serialized_start=83
+  _globals['_SHOWFILEDREQUEST']._serialized_end=120
+  _globals['_SHOWFILEDRESPONSE']._serialized_start=122
+  _globals['_SHOWFILEDRESPONSE']._serialized_end=208
+  _globals['_FILEDATTESTATION']._serialized_start=210
+  _globals['_FILEDATTESTATION']._serialized_end=303
+  _globals['_SUBMITATTESTATIONSREQUEST']._serialized_start=305
+  _globals['_SUBMITATTESTATIONSREQUEST']._serialized_end=354
+  _globals['_SUBMITATTESTATIONSRESPONSE']._serialized_start=356
+  _globals['_SUBMITATTESTATIONSRESPONSE']._serialized_end=449
+  _globals['_SUBMITRESULT']._serialized_start=451
+  _globals['_SUBMITRESULT']._serialized_end=559
+  _globals['_RECEIPT']._serialized_start=561
+  _globals['_RECEIPT']._serialized_end=620
+  _globals['_ITEMERROR']._serialized_start=622
+  _globals['_ITEMERROR']._serialized_end=694
+  _globals['_WITHDRAWATTESTATIONSREQUEST']._serialized_start=696
+  _globals['_WITHDRAWATTESTATIONSREQUEST']._serialized_end=746
+  _globals['_WITHDRAWATTESTATIONSRESPONSE']._serialized_start=748
+  _globals['_WITHDRAWATTESTATIONSRESPONSE']._serialized_end=825
+  _globals['_WITHDRAWRESULT']._serialized_start=827
+  _globals['_WITHDRAWRESULT']._serialized_end=945
+  _globals['_WITHDRAWRECEIPT']._serialized_start=947
+  _globals['_WITHDRAWRECEIPT']._serialized_end=1001
+  _globals['_LISTCHAINHEADSREQUEST']._serialized_start=1003
+  _globals['_LISTCHAINHEADSREQUEST']._serialized_end=1067
+  _globals['_LISTCHAINHEADSRESPONSE']._serialized_start=1069
+  _globals['_LISTCHAINHEADSRESPONSE']._serialized_end=1133
+  _globals['_CHAINHEAD']._serialized_start=1135
+  _globals['_CHAINHEAD']._serialized_end=1194
+  _globals['_ATTESTATIONSERVICE']._serialized_start=1197
+  _globals['_ATTESTATIONSERVICE']._serialized_end=1713
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,11 @@ class AttestationServiceStub:
                 request_serializer=credproof_dot_v1_dot_attestation__service__pb2.WithdrawAttestationsRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_attestation__service__pb2.WithdrawAttestationsResponse.FromString,
                 _registered_method=True)
+        self.ShowFiled = channel.unary_unary(
+                '/credproof.v1.AttestationService/ShowFiled',
+                request_serializer=credproof_dot_v1_dot_attestation__service__pb2.ShowFiledRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_attestation__service__pb2.ShowFiledResponse.FromString,
+                _registered_method=True)
 
 
 class AttestationServiceServicer:
@@ -98,6 +103,14 @@ class AttestationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ShowFiled(self, request, context):
+        """Shows where attestations were filed: their log entries, and the element of their borrowers.
+        The caller MUST be the active provider that attested; it sees its own only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AttestationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -120,6 +133,11 @@ def add_AttestationServiceServicer_to_server(servicer, server):
                     servicer.WithdrawAttestations,
                     request_deserializer=credproof_dot_v1_dot_attestation__service__pb2.WithdrawAttestationsRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_attestation__service__pb2.WithdrawAttestationsResponse.SerializeToString,
+            ),
+            'ShowFiled': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowFiled,
+                    request_deserializer=credproof_dot_v1_dot_attestation__service__pb2.ShowFiledRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_attestation__service__pb2.ShowFiledResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -231,6 +249,33 @@ class AttestationService:
             '/credproof.v1.AttestationService/WithdrawAttestations',
             credproof_dot_v1_dot_attestation__service__pb2.WithdrawAttestationsRequest.SerializeToString,
             credproof_dot_v1_dot_attestation__service__pb2.WithdrawAttestationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowFiled(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.AttestationService/ShowFiled',
+            credproof_dot_v1_dot_attestation__service__pb2.ShowFiledRequest.SerializeToString,
+            credproof_dot_v1_dot_attestation__service__pb2.ShowFiledResponse.FromString,
             options,
             channel_credentials,
             insecure,

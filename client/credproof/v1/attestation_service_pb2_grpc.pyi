@@ -54,6 +54,10 @@ class AttestationServiceStub:
     reply is there, no answer is given that rests on them. Withdrawing again gives the same
     receipt. The caller MUST be the active provider that attested.
     """
+    ShowFiled: _grpc.UnaryUnaryMultiCallable[_attestation_service_pb2.ShowFiledRequest, _attestation_service_pb2.ShowFiledResponse]
+    """Shows where attestations were filed: their log entries, and the element of their borrowers.
+    The caller MUST be the active provider that attested; it sees its own only.
+    """
 
 @_typing.type_check_only
 class AttestationServiceAsyncStub(AttestationServiceStub):
@@ -80,6 +84,10 @@ class AttestationServiceAsyncStub(AttestationServiceStub):
     """Takes attestations back, 1 to 128 at once. Each item succeeds or fails by itself. Once the
     reply is there, no answer is given that rests on them. Withdrawing again gives the same
     receipt. The caller MUST be the active provider that attested.
+    """
+    ShowFiled: _aio.UnaryUnaryMultiCallable[_attestation_service_pb2.ShowFiledRequest, _attestation_service_pb2.ShowFiledResponse]  # type: ignore[assignment]
+    """Shows where attestations were filed: their log entries, and the element of their borrowers.
+    The caller MUST be the active provider that attested; it sees its own only.
     """
 
 class AttestationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -128,6 +136,16 @@ class AttestationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes attestations back, 1 to 128 at once. Each item succeeds or fails by itself. Once the
         reply is there, no answer is given that rests on them. Withdrawing again gives the same
         receipt. The caller MUST be the active provider that attested.
+        """
+
+    @_abc_1.abstractmethod
+    def ShowFiled(
+        self,
+        request: _attestation_service_pb2.ShowFiledRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_attestation_service_pb2.ShowFiledResponse, _abc.Awaitable[_attestation_service_pb2.ShowFiledResponse]]:
+        """Shows where attestations were filed: their log entries, and the element of their borrowers.
+        The caller MUST be the active provider that attested; it sees its own only.
         """
 
 def add_AttestationServiceServicer_to_server(servicer: AttestationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -17,6 +17,8 @@ from credproof.base.jws import Jws
 from credproof.base.keys import Signer
 from credproof.base.limits import REFERENCE_CHARS_MAX, at_most
 from credproof.base.members import Members
+from credproof.base.vrf import Output
+from credproof.log.directory import LookupProof
 from credproof.verification.policy import (
     REASONS,
     Outcome,
@@ -74,6 +76,31 @@ class BindingEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """What the directory holds for the borrower under one schema: token ids (sorted) and salt.
+
+    Without attestations both are empty, and the proof shows that there is no leaf.
+    """
+
+    schema: bytes
+    proof: LookupProof
+    salt: bytes
+    members: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryEvidence:
+    """A logged root of the directory, the borrower's element, and a lookup for each schema used.
+
+    Lookups are in the order of the schemas' digests.
+    """
+
+    root: Logged
+    output: Output
+    lookups: tuple[Lookup, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """A lender's own reference (case, staff) that the service knows only as a salted digest."""
 
@@ -112,15 +139,33 @@ class AnswerBundle:
     logged: Logged
     checkpoint: bytes
     kept: Kept | None = None
+    directory: DirectoryEvidence | None = None
 
 
 def evidence_digest(
-    consent: str, tokens: tuple[TokenEvidence, ...], bindings: tuple[BindingEvidence, ...]
+    consent: str,
+    tokens: tuple[TokenEvidence, ...],
+    bindings: tuple[BindingEvidence, ...],
+    directory: DirectoryEvidence | None,
 ) -> bytes:
     """The digest over everything that the answer uses, in order; signed in the answer."""
     used = [_frame_token(item) for item in tokens]
     bound = [frame((item.token.encode(), item.disclosure.encode())) for item in bindings]
-    return tagged_hash("evidence", consent.encode(), frame(used), frame(bound))
+    shown = _frame_directory(directory) if directory else b""
+    return tagged_hash("evidence", consent.encode(), frame(used), frame(bound), shown)
+
+
+def _frame_directory(directory: DirectoryEvidence) -> bytes:
+    output = directory.output
+    lookups = [_frame_lookup(item) for item in directory.lookups]
+    return frame((directory.root.line, output.element, output.proof, frame(lookups)))
+
+
+def _frame_lookup(item: Lookup) -> bytes:
+    leaf = item.proof.leaf
+    end = frame((leaf.index, leaf.value)) if leaf else b""
+    siblings, members = frame(item.proof.siblings), frame(item.members)
+    return frame((item.schema, end, siblings, item.salt, members))
 
 
 def _frame_token(item: TokenEvidence) -> bytes:

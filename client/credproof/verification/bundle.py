@@ -11,6 +11,7 @@ from typing import Any
 from credproof.attestation.oprf_key import OprfKey, parse_oprf_key
 from credproof.base.encoding import Json, b64url
 from credproof.base.errors import Malformed
+from credproof.base.group import parse_element
 from credproof.base.keys import DatedKey
 from credproof.base.limits import CERTIFICATION_MAX_S, CLOCK_SKEW_S, TRUST_LIFE_MAX_S
 from credproof.base.members import Members
@@ -81,6 +82,7 @@ class TrustBundle:
     `bureau` is the operator's licence as a credit bureau, `texts` are digests of notice templates.
     `quorum` is the text of a C2SP tlog-policy file, `log_cosigner` the vkey of the log's own
     ML-DSA-44 key; empty where there is none.
+    `directory_key` (32 bytes) is the public key that places in the directory follow from.
     """
 
     domain: str
@@ -94,6 +96,7 @@ class TrustBundle:
     participants: tuple[Participant, ...]
     schemas: tuple[bytes, ...]
     policies: tuple[PolicyPin, ...]
+    directory_key: bytes
     old_logs: tuple[str, ...] = ()
     bureau: Licence | None = None
     relying_parties: tuple[RelyingParty, ...] = ()
@@ -110,6 +113,7 @@ class TrustBundle:
         return {
             "answer_keys": [key_json(key) for key in self.answer_keys],
             "bureau": licence_json(self.bureau),
+            "directory_key": b64url(self.directory_key),
             "domain": self.domain,
             "exp": self.expires_at,
             "iat": self.issued_at,
@@ -133,7 +137,7 @@ def parse_bundle(members: Members) -> TrustBundle:
     """A bundle, taken apart strictly.
 
     Raises:
-        Malformed: `BAD_MEMBER`, `BAD_TRUST`.
+        Malformed: `BAD_MEMBER`, `BAD_TRUST`, `BAD_ELEMENT`.
     """
     bundle = TrustBundle(
         domain=members.take("domain", str),
@@ -147,6 +151,7 @@ def parse_bundle(members: Members) -> TrustBundle:
         participants=tuple(parse_participant(p) for p in records(members, "participants")),
         schemas=byte_strings(members, "schemas"),
         policies=tuple(_parse_pin(pin) for pin in records(members, "policies")),
+        directory_key=parse_element(members.bytes("directory_key", 32)),
         old_logs=members.strings("old_logs"),
         bureau=parse_licence(members.nullable("bureau", dict)),
         relying_parties=tuple(_parse_rp(item) for item in records(members, "relying_parties")),

@@ -25,9 +25,11 @@ from credproof.verification.answer_entry import (
     parse_refused,
 )
 from credproof.verification.details import ENTRY_GRANTED
+from credproof.verification.filing import ENTRY_ROOT, ENTRY_WITHDRAWN
 from credproof.verification.participant import BORROWER, SERVICE
 from credproof.verification.policy import Cap, Policy
 from credproof.verification.registry import ENTRY_CHANGED, parse_changed
+from credproof.verification.root_rules import change, require_root, root
 from credproof.verification.rule_state import BrokenRule, State, Thing, named, throttle_of
 from credproof.verification.unsealing import (
     ENTRY_APPROVED,
@@ -37,7 +39,6 @@ from credproof.verification.unsealing import (
 )
 
 ENTRY_CONFLICT: Final = "attestation.conflict"
-ENTRY_WITHDRAWN: Final = "attestation.withdrawn"
 ENTRY_KEY_ENDED: Final = "key.ended"
 ENTRY_SIGNED: Final = "consent.signed"
 ENTRY_REVOKED: Final = "consent.revoked"
@@ -50,6 +51,7 @@ ENTRY_SEARCHED: Final = "audit.searched"
 
 
 def _accepted(state: State, entry: Entry) -> None:
+    change(state, entry)
     name = named("attestation", entry.object)
     known = state.get(name)
     if known is not None:
@@ -72,8 +74,10 @@ def _conflict(state: State, entry: Entry) -> None:
 def _withdrawn(state: State, entry: Entry) -> None:
     members = Members(entry.fields, entry.kind)
     members.take("reason", str)
+    members.bytes("index", 32)
     name = named("attestation", members.bytes("token", 32))
     members.finish()
+    change(state, entry)
     known = state.get(name)
     if known is None:
         raise BrokenRule("WITHDRAWN_UNKNOWN", "what is withdrawn was never accepted")
@@ -181,6 +185,7 @@ def _given(state: State, entry: Entry) -> None:
         raise BrokenRule("ANSWER_OTHER_LENDER", "two lenders under one consent", *others)
     _require_policy(state, entry, given, (known["at"], *places), count)
     _require_free(state, entry)
+    require_root(state, entry, given)
 
 
 def _count(state: State, name: str, given: GivenEntry, entry: Entry) -> tuple[int, list[int]]:
@@ -298,6 +303,7 @@ RULES: Final[Mapping[str, Rule]] = {
     ENTRY_CONFLICT: _conflict,
     ENTRY_WITHDRAWN: _withdrawn,
     ENTRY_KEY_ENDED: _key_ended,
+    ENTRY_ROOT: root,
     ENTRY_GRANTED: _granted,
     ENTRY_SIGNED: _signed,
     ENTRY_REVOKED: _revoked,

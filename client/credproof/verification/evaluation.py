@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from credproof.attestation.statement import Statement
@@ -22,14 +22,22 @@ class Evaluation:
     failing: str | None = None
 
 
-def evaluate(policy: Policy, statements: Sequence[Statement], *, now: int) -> Evaluation:
+def evaluate(
+    policy: Policy,
+    statements: Sequence[Statement],
+    *,
+    now: int,
+    incomplete: Collection[bytes] = (),
+) -> Evaluation:
     """Answer a policy over all current attestations of one borrower.
+
+    `incomplete` are digests of schemas of which there are others that may not be looked at.
 
     The outcome is the best tier all of whose questions are YES; REFER when every tier has a
     NO; INCOMPLETE when only an UNKNOWN stands in the way: never a decline.
     """
     found = {
-        name: _over_all(policy, question, statements, now)
+        name: _over_all(policy, question, statements, now, incomplete)
         for name, question in policy.questions.items()
     }
     verdicts = {name: verdict for name, (verdict, _) in found.items()}
@@ -51,12 +59,16 @@ def _failing(policy: Policy, verdicts: Mapping[str, Verdict]) -> str | None:
 
 
 def _over_all(
-    policy: Policy, question: Question, statements: Sequence[Statement], now: int
+    policy: Policy,
+    question: Question,
+    statements: Sequence[Statement],
+    now: int,
+    incomplete: Collection[bytes],
 ) -> tuple[Verdict, Reason | None]:
     asked = [s for s in statements if s.schema.digest == question.schema.digest]
     if not asked:
         return "UNKNOWN", "ABSENT"
-    if policy.completeness == "required":
+    if policy.completeness == "required" and question.schema.digest in incomplete:
         return "UNKNOWN", "NOT_COMPLETE"
     if len({statement.issuer for statement in asked}) < policy.sources_min:
         return "UNKNOWN", "FEW_SOURCES"

@@ -13,6 +13,7 @@ from typing import Any
 from credproof.base.errors import Malformed
 from credproof.log.entry import Entry
 from credproof.verification.entry_rules import ENTRY_KEY_ENDED, RULES, ends_a_key
+from credproof.verification.root_rules import DIRECTORY
 from credproof.verification.rule_state import (
     LAST,
     BrokenRule,
@@ -92,6 +93,7 @@ def _broken(state: State, entry: Entry) -> Finding | None:
 def _names(entry: Entry) -> Iterator[str]:
     """The names of what an entry may be about; what is not spelled as a digest is never found."""
     fields = entry.fields
+    yield DIRECTORY
     yield named("attestation", entry.object)
     yield named("consent", entry.object)
     yield named("unsealing", entry.object)

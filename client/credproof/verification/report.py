@@ -44,6 +44,11 @@ def report(verified: VerifiedAnswer) -> dict[str, Any]:
             "log_index": verified.log_index,
         },
         "witness": witness_report(verified.witnesses),
+        "completeness": {
+            "state": verified.completeness.state,
+            "shown": verified.completeness.shown,
+            "of": verified.completeness.of,
+        },
         "not_shown": not_shown(verified),
     }
 
@@ -64,7 +69,9 @@ def witness_text(found: Witnessed) -> str:
 
 def not_shown(verified: VerifiedAnswer) -> list[str]:
     """What could not be checked, in words."""
-    found = ["completeness: no directory"]
+    found = []
+    if verified.completeness.state == "not shown":
+        found.append("completeness: nothing is proved that it could be about")
     if verified.witnesses.state != "reached":
         found.append(f"witness: {verified.witnesses.state}")
     if verified.fair_use != "kept":

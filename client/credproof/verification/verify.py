@@ -12,7 +12,7 @@ number of the check that failed in `step`. Nothing here touches disk, network or
     6  the outcome follows from the results
     7  the borrower asked about: the kept OPRF transcript gives the answer's `sub`
     8  log: checkpoint, witnesses; inclusion of the answer, of each token and of each binding
-    9  directory: not shown (no directory exists yet), and said so in the result
+    9  directory: nothing left out, and what is shown is current; the result says how complete
 
 A result names whether it was verified *now* (on receipt) or *as of the answer's time*.
 """
@@ -35,7 +35,6 @@ from credproof.base.limits import ANSWER_AGE_MAX_S, CLOCK_SKEW_S, EVIDENCE_TOKEN
 from credproof.log.checkpoint import VerifiedCheckpoint, origin_of, verify_checkpoint
 from credproof.log.cosignature import cosigned
 from credproof.log.entry import Entry, parse_entry
-from credproof.log.merkle import leaf_hash, verify_inclusion
 from credproof.log.note import VerifierKey
 from credproof.log.witnessed import Witnessed, witnessed
 from credproof.verification.answer import (
@@ -45,13 +44,14 @@ from credproof.verification.answer import (
     AnswerBundle,
     BindingEvidence,
     Kept,
-    Logged,
     TokenEvidence,
     evidence_digest,
     parse_answer,
 )
 from credproof.verification.answer_entry import parse_given
+from credproof.verification.completeness import Completeness, check_directory
 from credproof.verification.consent import VerifiedConsent, verify_consent
+from credproof.verification.inclusion import included
 from credproof.verification.outcome import check_outcome, check_proofs
 from credproof.verification.policy import Outcome, Policy
 from credproof.verification.purpose import Template
@@ -104,7 +104,7 @@ class VerifiedAnswer:
     log_index: int
     fair_use: Literal["kept", "not shown"]
     witnesses: Witnessed
-    completeness: Literal["not shown"] = "not shown"
+    completeness: Completeness
 
     @property
     def outcome(self) -> Outcome:
@@ -150,7 +150,7 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
         _check_entry(bundle.logged.line, answer, policy)
         witnesses = _check_witnesses(bundle.checkpoint, policy, trust, expected)
     with step(9):
-        _check_directory(policy, answer)
+        completeness = check_directory(bundle, answer, policy, tokens, trust, checkpoint)
     return VerifiedAnswer(
         answer=answer,
         policy=policy,
@@ -160,6 +160,7 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
         log_index=bundle.logged.log_index,
         fair_use="not shown" if template is None else "kept",
         witnesses=witnesses,
+        completeness=completeness,
     )
 
 
@@ -198,7 +199,7 @@ def _check_answer(
         "ANSWER_TOO_OLD": expected.mode == "as-of-answer"
         or answer.issued_at >= expected.now - ANSWER_AGE_MAX_S,
         "OTHER_EVIDENCE": answer.evidence
-        == evidence_digest(bundle.consent, bundle.tokens, bundle.bindings),
+        == evidence_digest(bundle.consent, bundle.tokens, bundle.bindings, bundle.directory),
     }
     for reason, holds in checks.items():
         if not holds:
@@ -331,7 +332,7 @@ def _check_subject(kept: Kept, answer: Answer, trust: Trust) -> None:
         raise VerificationFailed("OTHER_SUBJECT", "answer is about another borrower")
 
 
-# -- 8 and 9: log and directory -----------------------------------------------
+# -- 8: the log ---------------------------------------------------------------
 
 
 def _check_log(
@@ -345,13 +346,13 @@ def _check_log(
 ) -> VerifiedCheckpoint:
     key = _log_key(bundle.checkpoint, trust, mode)
     checkpoint = verify_checkpoint(bundle.checkpoint, key.name, [key])
-    entry = _included(bundle.logged, checkpoint)
+    entry = included(bundle.logged, checkpoint)
     _match(entry, ENTRY_ANSWER, answer.lender, answer_id)
     if abs(entry.time - answer.issued_at) > CLOCK_SKEW_S:
         raise VerificationFailed("OTHER_ENTRY", "answer was logged at another time")
     logged = [*(item.logged for item in bundle.tokens), *(item.logged for item in bundle.bindings)]
     for place, token in zip(logged, used, strict=True):
-        seen = _included(place, checkpoint)
+        seen = included(place, checkpoint)
         _match(seen, ENTRY_ATTESTATION, token.issuer, token.id)
         # A thief of an old key can date a token back, but not its place in the log.
         sources.key(token).verify_valid_at(seen.time)
@@ -383,25 +384,6 @@ def _log_key(note: bytes, trust: Trust, mode: Mode) -> VerifierKey:
     return old.get(origin_of(note), trust.log_key)
 
 
-def _included(logged: Logged, checkpoint: VerifiedCheckpoint) -> Entry:
-    verify_inclusion(
-        leaf_hash(logged.line),
-        logged.log_index,
-        checkpoint.tree_size,
-        logged.hashes,
-        checkpoint.root_hash,
-    )
-    entry = parse_entry(logged.line)
-    if entry.seq != logged.log_index:
-        raise VerificationFailed("OTHER_ENTRY", "entry stands at another place than it says")
-    return entry
-
-
 def _match(entry: Entry, kind: str, actor: str, object_digest: bytes) -> None:
     if (entry.kind, entry.actor, entry.object) != (kind, actor, object_digest):
         raise VerificationFailed("OTHER_ENTRY", "log entry is about something else")
-
-
-def _check_directory(policy: Policy, answer: Answer) -> None:
-    if policy.completeness == "required" and answer.outcome.kind == "TIER":
-        raise VerificationFailed("NOT_COMPLETE", "policy requires completeness, which is not shown")

@@ -8,12 +8,16 @@ from google.protobuf.message import DecodeError
 from credproof.attestation.pseudonym import Part, Transcript
 from credproof.base.errors import Malformed
 from credproof.base.limits import ANSWER_FILE_BYTES_MAX, at_most
+from credproof.base.vrf import Output
+from credproof.log.directory import Leaf, LookupProof
 from credproof.v1 import answer_pb2 as pb
 from credproof.verification.answer import (
     AnswerBundle,
     BindingEvidence,
+    DirectoryEvidence,
     Kept,
     Logged,
+    Lookup,
     Proof,
     Reference,
     TokenEvidence,
@@ -56,9 +60,10 @@ def to_proto(bundle: AnswerBundle) -> pb.AnswerBundle:
         consent=bundle.consent,
         tokens=[_token_to_proto(item) for item in bundle.tokens],
         bindings=[_binding_to_proto(item) for item in bundle.bindings],
-        logged=_logged_to_proto(bundle.logged),
+        logged=logged_to_proto(bundle.logged),
         checkpoint=bundle.checkpoint,
         kept=None if bundle.kept is None else _kept_to_proto(bundle.kept),
+        directory=None if bundle.directory is None else _directory_to_proto(bundle.directory),
     )
 
 
@@ -74,38 +79,72 @@ def from_proto(message: pb.AnswerBundle) -> AnswerBundle:
         consent=message.consent,
         tokens=tuple(_token(item) for item in message.tokens),
         bindings=tuple(_binding(item) for item in message.bindings),
-        logged=_logged(message.logged),
+        logged=logged(message.logged),
         checkpoint=message.checkpoint,
         kept=_kept(message.kept) if message.HasField("kept") else None,
+        directory=_directory(message.directory) if message.HasField("directory") else None,
     )
 
 
 def _token_to_proto(item: TokenEvidence) -> pb.TokenEvidence:
     proofs = [pb.QuestionProof(question=p.question, data=p.data) for p in item.proofs]
-    return pb.TokenEvidence(token=item.token, proofs=proofs, logged=_logged_to_proto(item.logged))
+    return pb.TokenEvidence(token=item.token, proofs=proofs, logged=logged_to_proto(item.logged))
 
 
 def _token(message: pb.TokenEvidence) -> TokenEvidence:
     proofs = tuple(Proof(item.question, item.data) for item in message.proofs)
-    return TokenEvidence(message.token, proofs, _logged(message.logged))
+    return TokenEvidence(message.token, proofs, logged(message.logged))
 
 
 def _binding_to_proto(item: BindingEvidence) -> pb.BindingEvidence:
     return pb.BindingEvidence(
-        token=item.token, disclosure=item.disclosure, logged=_logged_to_proto(item.logged)
+        token=item.token, disclosure=item.disclosure, logged=logged_to_proto(item.logged)
     )
 
 
 def _binding(message: pb.BindingEvidence) -> BindingEvidence:
-    return BindingEvidence(message.token, message.disclosure, _logged(message.logged))
+    return BindingEvidence(message.token, message.disclosure, logged(message.logged))
 
 
-def _logged_to_proto(logged: Logged) -> pb.LoggedEntry:
+def logged_to_proto(logged: Logged) -> pb.LoggedEntry:
+    """An entry's place in the log as a message."""
     return pb.LoggedEntry(line=logged.line, log_index=logged.log_index, hashes=logged.hashes)
 
 
-def _logged(message: pb.LoggedEntry) -> Logged:
+def logged(message: pb.LoggedEntry) -> Logged:
+    """An entry's place in the log out of a message."""
     return Logged(message.line, message.log_index, tuple(message.hashes))
+
+
+def _directory_to_proto(item: DirectoryEvidence) -> pb.DirectoryEvidence:
+    return pb.DirectoryEvidence(
+        root=logged_to_proto(item.root),
+        element=item.output.element,
+        proof=item.output.proof,
+        lookups=[_lookup_to_proto(lookup) for lookup in item.lookups],
+    )
+
+
+def _directory(message: pb.DirectoryEvidence) -> DirectoryEvidence:
+    lookups = tuple(_lookup(item) for item in message.lookups)
+    return DirectoryEvidence(logged(message.root), Output(message.element, message.proof), lookups)
+
+
+def _lookup_to_proto(lookup: Lookup) -> pb.DirectoryLookup:
+    leaf = lookup.proof.leaf
+    return pb.DirectoryLookup(
+        schema_digest=lookup.schema,
+        leaf=pb.DirectoryLeaf(index=leaf.index, value=leaf.value) if leaf else None,
+        siblings=lookup.proof.siblings,
+        salt=lookup.salt,
+        members=lookup.members,
+    )
+
+
+def _lookup(message: pb.DirectoryLookup) -> Lookup:
+    leaf = Leaf(message.leaf.index, message.leaf.value) if message.HasField("leaf") else None
+    proof = LookupProof(leaf, tuple(message.siblings))
+    return Lookup(message.schema_digest, proof, message.salt, tuple(message.members))
 
 
 def _kept_to_proto(kept: Kept) -> pb.KeptRecord:

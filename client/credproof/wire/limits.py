@@ -21,6 +21,7 @@ LIMITS: Final[dict[str, int]] = {
     "ListChainHeadsRequest.schema_digest": 32,
     "ListChainHeadsRequest.accounts": limits.CHAIN_HEADS_MAX,
     "WithdrawAttestationsRequest.withdrawals": limits.BATCH_ITEMS_MAX,
+    "ShowFiledRequest.token_ids": limits.BATCH_ITEMS_MAX,
     "EvaluatePseudonymsRequest.key_id": 32,
     "EvaluatePseudonymsRequest.blinded_elements": limits.BATCH_ITEMS_MAX,
     "GrantConsentRequest.consent": limits.TOKEN_BYTES_MAX,
@@ -62,6 +63,15 @@ LIMITS: Final[dict[str, int]] = {
     "BindingEvidence.disclosure": limits.TOKEN_BYTES_MAX,
     "LoggedEntry.line": limits.ENTRY_BYTES_MAX,
     "LoggedEntry.hashes": limits.TREE_PROOF_HASHES_MAX,
+    "DirectoryEvidence.element": 32,
+    "DirectoryEvidence.proof": 64,
+    "DirectoryEvidence.lookups": limits.POLICY_QUESTIONS_MAX,
+    "DirectoryLookup.schema_digest": 32,
+    "DirectoryLookup.siblings": limits.DIRECTORY_DEPTH_MAX,
+    "DirectoryLookup.salt": 16,
+    "DirectoryLookup.members": limits.DIRECTORY_MEMBERS_MAX,
+    "DirectoryLeaf.index": 32,
+    "DirectoryLeaf.value": 32,
     "KeptRecord.nonce": 32,
     "KeptRecord.request_id": 16,
     "KeptReference.text": limits.REFERENCE_CHARS_MAX,
@@ -78,9 +88,12 @@ LIMITS: Final[dict[str, int]] = {
 ITEM_LIMITS: Final[dict[str, int]] = {
     "ListChainHeadsRequest.accounts": limits.ACCOUNT_CHARS_MAX,
     "WithdrawAttestationsRequest.withdrawals": limits.TOKEN_BYTES_MAX,
+    "ShowFiledRequest.token_ids": 32,
     "EvaluatePseudonymsRequest.blinded_elements": 32,
     "TrustPackage.documents": limits.DOCUMENT_BYTES_MAX,
     "LoggedEntry.hashes": 32,
+    "DirectoryLookup.siblings": 32,
+    "DirectoryLookup.members": 32,
 }
 """The size of each item of a list of texts or byte strings."""
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from credproof.base.errors import DataLoss, Malformed
 from credproof.base.keys import PublicKey
+from credproof.log.directory import NO_PLACES, Subtree, Top
 from credproof.log.entry import ChainPosition, Entry, entry_hash, parse_entry
 from credproof.log.merkle import Tree, leaf_hash
+from credproof.verification.filing import Change, change_of
 from credproof.verification.trust import Trust, verify_trust
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
+from credproof_server.log.directory_state import DirectoryState, Epoch, load_directory
 from credproof_server.storage import repository
 from credproof_server.storage.tables import commits, documents, entries, trust_bundles
 
@@ -26,14 +30,21 @@ class Clock(Protocol):
 
 
 class LogState:
-    """Tree, chain position and trust. Written by the sequencer's thread alone.
+    """Tree, chain position, trust, directory. Written by the sequencer's thread alone.
 
-    Other threads may read `tree` for sizes that are committed, and `trust`.
+    Other threads may read `tree` for sizes that are committed, `trust` and `directory`.
     """
 
-    def __init__(self, tree: Tree, position: ChainPosition, trust: Trust | None) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        position: ChainPosition,
+        trust: Trust | None,
+        directory: DirectoryState | None = None,
+    ) -> None:
         self.tree = tree
         self.position = position
+        self.directory = directory or DirectoryState()
         self._trust = trust
 
     @property
@@ -56,6 +67,18 @@ class LogState:
         return self._trust is not None
 
 
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """The epochs that a commit closes: how many changes they cover, and what they make."""
+
+    covered: int
+    epoch: Epoch | None
+    places: Mapping[int, Subtree]
+
+
+Mark = tuple[int, int, ChainPosition, Trust | None, _Closed]
+
+
 class Transaction:
     """One commit in the making; used inside the sequencer's thread only.
 
@@ -68,6 +91,8 @@ class Transaction:
         self._state = state
         self._position = state.position
         self._lines: list[bytes] = []
+        self._changes = list(state.directory.pending)
+        self._closed = _Closed(0, state.directory.epoch, NO_PLACES)
         self.trust: Trust | None = state.trust if state.has_trust else None
 
     def append(
@@ -91,19 +116,56 @@ class Transaction:
             fields=fields,
             prev=at.last_hash,
         )
-        line = entry.to_line()
+        line, change = entry.to_line(), change_of(entry)
         self._lines.append(line)
+        self._changes += [change] if change else []
         self._position = ChainPosition(at.size + 1, entry_hash(line), self.time)
         return at.size
 
-    def mark(self) -> tuple[int, ChainPosition, Trust | None]:
+    def mark(self) -> Mark:
         """What `rewind` needs to forget all that came after."""
-        return len(self._lines), self._position, self.trust
+        counts = len(self._lines), len(self._changes)
+        return *counts, self._position, self.trust, self._closed
 
-    def rewind(self, mark: tuple[int, ChainPosition, Trust | None]) -> None:
+    def rewind(self, mark: Mark) -> None:
         """Forget what came after `mark`."""
-        count, self._position, self.trust = mark
-        del self._lines[count:]
+        lines, changes, self._position, self.trust, self._closed = mark
+        del self._lines[lines:], self._changes[changes:]
+
+    # -- the directory
+
+    @property
+    def size(self) -> int:
+        """How many entries there are, with those of this commit."""
+        return self._position.size
+
+    @property
+    def changes(self) -> list[Change]:
+        """What changes in the directory since its newest root, in the order of the log."""
+        return self._changes[self._closed.covered :]
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """The newest root of the directory."""
+        return self._closed.epoch
+
+    @property
+    def top(self) -> Top:
+        """The topmost levels of the directory as they are committed."""
+        return self._state.directory.top
+
+    @property
+    def places(self) -> Mapping[int, Subtree]:
+        """What this commit changes in them so far."""
+        return self._closed.places
+
+    def line(self, index: int) -> bytes:
+        """An entry that this commit has added."""
+        return self._lines[index - self._state.position.size]
+
+    def close_epoch(self, epoch: Epoch, places: Mapping[int, Subtree]) -> None:
+        """`epoch` covers all changes so far; it makes these places of the topmost levels."""
+        self._closed = _Closed(len(self._changes), epoch, places)
 
     def write(self) -> None:
         """Write the entries, then size and root: the last step before the commit."""
@@ -123,6 +185,7 @@ class Transaction:
     def adopt(self) -> None:
         """The commit succeeded: what it made is now the state."""
         self._state.position = self._position
+        self._state.directory.adopt(self.places, self.epoch, self.changes)
         if self.trust is not None:
             self._state.trust = self.trust
 
@@ -135,13 +198,14 @@ def load_state(connection: Connection, root: PublicKey) -> LogState:
     """The state that the database holds; the stored root must be the recomputed one.
 
     Raises:
-        DataLoss: `LOG_DAMAGED` when entries are missing or the root differs.
+        DataLoss: `LOG_DAMAGED` when entries are missing or a root differs.
     """
     tree = Tree()
     leaves = connection.execute(select(entries.c.leaf).order_by(entries.c.log_index)).scalars()
     tree.extend(list(leaves))
     _verify_root(connection, tree)
-    return LogState(tree, _position(connection, tree.size), load_trust(connection, root))
+    position = _position(connection, tree.size)
+    return LogState(tree, position, load_trust(connection, root), load_directory(connection))
 
 
 def _verify_root(connection: Connection, tree: Tree) -> None:
@@ -178,7 +242,5 @@ def load_trust(connection: Connection, root: PublicKey) -> Trust | None:
 
 def _require_newest(connection: Connection, log_index: int) -> None:
     """No bundle may be logged after the newest stored: who was suspended would be back."""
-    later = func.instr(entries.c.line, REGISTRY_CHANGED) > 0
-    query = select(entries.c.log_index).where(entries.c.log_index > log_index, later).limit(1)
-    if connection.execute(query).first() is not None:
+    if repository.logged_after(connection, log_index, REGISTRY_CHANGED):
         raise DataLoss("LOG_DAMAGED", "a trust bundle that was logged is not stored")

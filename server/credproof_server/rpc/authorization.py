@@ -20,6 +20,7 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
         _V1 + "AttestationService/StreamAttestations": frozenset({"provider"}),
         _V1 + "AttestationService/ListChainHeads": frozenset({"provider"}),
         _V1 + "AttestationService/WithdrawAttestations": frozenset({"provider"}),
+        _V1 + "AttestationService/ShowFiled": frozenset({"provider"}),
         _EVALUATE: _WHO_IDENTIFY,
         _V1 + "VerificationService/Ask": frozenset({"lender"}),
         _V1 + "VerificationService/BatchAsk": frozenset({"lender"}),

@@ -36,6 +36,7 @@ from credproof_server.service.answering import Ask
 from credproof_server.service.audit import Audit
 from credproof_server.service.consents import Consents
 from credproof_server.service.core import Core
+from credproof_server.service.filing import Filing
 from credproof_server.service.ingest import BatchResult, Ingest, Receipt, Result
 from credproof_server.service.pausing import Pausing
 from credproof_server.service.pseudonyms import Evaluator
@@ -55,6 +56,7 @@ class AttestationServicer(attestation_service_pb2_grpc.AttestationServiceService
     def __init__(self, core: Core) -> None:
         self._ingest = Ingest(core)
         self._withdrawals = Withdrawals(core)
+        self._filing = Filing(core)
 
     async def SubmitAttestations(  # noqa: N802 - the name of the RPC
         self, request: attestation_pb.SubmitAttestationsRequest, context: Context
@@ -86,6 +88,20 @@ class AttestationServicer(attestation_service_pb2_grpc.AttestationServiceService
         return attestation_pb.WithdrawAttestationsResponse(
             results=[_withdraw_result(item) for item in results]
         )
+
+    async def ShowFiled(  # noqa: N802
+        self, request: attestation_pb.ShowFiledRequest, context: Context
+    ) -> attestation_pb.ShowFiledResponse:
+        shown = await self._filing.show(caller().id, request.token_ids)
+        items = [
+            attestation_pb.FiledAttestation(
+                logged=answer_wire.logged_to_proto(item.logged),
+                element=item.output.element,
+                proof=item.output.proof,
+            )
+            for item in shown.items
+        ]
+        return attestation_pb.ShowFiledResponse(items=items, checkpoint=shown.checkpoint)
 
 
 def _withdraw_result(item: Withdrawn | CredproofError) -> attestation_pb.WithdrawResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from credproof.verification.answer import (
     evidence_digest,
     sign_answer,
 )
+from credproof.verification.completeness import schemas_used
 from credproof.verification.consent import VerifiedConsent
 from credproof.verification.evaluation import Evaluation, evaluate
 from credproof.verification.policy import Policy
@@ -34,6 +36,7 @@ from credproof_server.service.consents import (
 from credproof_server.service.core import Core
 from credproof_server.service.fair_use import require_fair, require_open
 from credproof_server.service.holdings import Holdings, jwk_disclosure, open_holdings
+from credproof_server.service.lookups import Lookups
 from credproof_server.service.verified import verified_consent
 from credproof_server.storage import repository
 from credproof_server.storage.vault import DataKey
@@ -52,6 +55,7 @@ class Drafting:
         )
         self._ended = repository.ended_keys_of(connection, subs)
         self._signatures = repository.signatures_under(connection, self._consents)
+        self._lookups = Lookups(core, connection)
 
     def draft(self, ask: Ask) -> Draft:
         """The answer before it is logged.
@@ -60,6 +64,7 @@ class Drafting:
             Refused: `NOT_PERMITTED` for every cause before a valid consent, but for what the
                 registry says of the lender: as `require_open`. After it: `CONSENT_EXPIRED`,
                 `CONSENT_REVOKED`, `CONSENT_PAUSED`, and as `require_fair`.
+            Conflict: `SNAPSHOT_CHANGED` until an epoch of the directory is closed.
             DataLoss: a stored row is damaged.
         """
         now, trust = self._core.clock(), self._core.trust
@@ -75,17 +80,27 @@ class Drafting:
         holdings = open_holdings(self._rows[ask.sub], self._ended[ask.sub], key, trust, now)
         allowed = _under_consent(holdings, consent, trust)
         require_fair(template, consent)
-        evaluation = evaluate(policy, [h.statement for h in allowed], now=now)
+        current = _by_schema(self._rows[ask.sub])
+        hidden = _incomplete(current, allowed)
+        statements = [holding.statement for holding in allowed]
+        evaluation = evaluate(policy, statements, now=now, incomplete=hidden)
         proved, results = prove(policy, evaluation, allowed, now=now)
+        used = schemas_used(policy, results)
+        directory = (
+            self._lookups.evidence(ask.sub, {s: current[s] for s in used}, now) if used else None
+        )
         bindings = _bindings(holdings, consent, proved, trust)
         tokens = tuple(TokenEvidence(p.holding.token, p.proofs, _place(p.holding)) for p in proved)
-        answer = self._sign(ask, token, evaluation, policy, tokens, bindings, results, now)
+        digest = evidence_digest(token, tokens, bindings, directory)
+        answer = self._sign(ask, evaluation, policy, results, digest, now)
         return Draft(
             ask=ask,
             issued_at=now,
             trust_version=trust.bundle.version,
             answer=answer,
-            bundle=AnswerBundle(answer, token, tokens, bindings, Logged(b"", 0, ()), b""),
+            bundle=AnswerBundle(
+                answer, token, tokens, bindings, Logged(b"", 0, ()), b"", directory=directory
+            ),
             policy=policy,
             once=consent.terms.mode == "once",
             expires_at=consent.terms.expires_at,
@@ -106,12 +121,10 @@ class Drafting:
     def _sign(
         self,
         ask: Ask,
-        consent: str,
         evaluation: Evaluation,
         policy: Policy,
-        tokens: tuple[TokenEvidence, ...],
-        bindings: tuple[BindingEvidence, ...],
         results: tuple[QuestionResult, ...],
+        evidence: bytes,
         now: int,
     ) -> str:
         tier = policy.tier(evaluation.outcome.tier or "")
@@ -129,7 +142,7 @@ class Drafting:
             outcome=evaluation.outcome,
             offer=tier.offer if tier else {},
             results=results,
-            evidence=evidence_digest(consent, tokens, bindings),
+            evidence=evidence,
         )
         return sign_answer(self._core.keys.answer, answer)
 
@@ -154,6 +167,22 @@ def _under_consent(holdings: Holdings, consent: VerifiedConsent, trust: Trust) -
     issuers = {holding.statement.issuer for holding in holdings.attestations}
     opened = {name for name in issuers if holdings.binding(name, consent.keys, trust)}
     return [h for h in holdings.attestations if h.statement.issuer in opened]
+
+
+def _by_schema(rows: Sequence[Row[Any]]) -> Mapping[bytes, set[bytes]]:
+    """The ids of a borrower's current tokens by schema."""
+    found = defaultdict[bytes, set[bytes]](set)
+    for row in rows:
+        found[row.schema_digest].add(row.token_id)
+    return found
+
+
+def _incomplete(
+    current: Mapping[bytes, set[bytes]], allowed: Sequence[Holding]
+) -> frozenset[bytes]:
+    """The schemas of which there are current attestations that may not be looked at."""
+    opened = {holding.token_id for holding in allowed}
+    return frozenset(schema for schema, tokens in current.items() if not tokens <= opened)
 
 
 def _bindings(

@@ -66,6 +66,7 @@ class Prepared:
 
     package: Package
     chain_id: bytes
+    index: bytes
     sealed: bytes
 
 
@@ -185,7 +186,8 @@ class Ingest:
             message = "the borrower's data was erased: nothing more is kept about them"
             return Refused("SUBJECT_ERASED", message, step=8)
         chain_id = self._core.chain_id(token.issuer, token.schema_digest, package.account)
-        return Prepared(package, chain_id, key.seal(ROW, token.id, package.data))
+        index = self._core.keys.directory.index(token.sub, token.schema_digest)
+        return Prepared(package, chain_id, index, key.seal(ROW, token.id, package.data))
 
 
 def active_provider(trust: Trust, provider: str) -> Participant:
@@ -349,9 +351,12 @@ class _Writing:
         return found
 
     def _add(self, item: Prepared) -> Receipt:
-        token = item.package.token
+        token, head = item.package.token, self._heads.get(item.chain_id)
+        fields: dict[str, object] = {"index": b64url(item.index)}
+        if head is not None and not head.withdrawn:
+            fields["replaces"] = b64url(head.token_id)
         index = self._tx.append(
-            ENTRY_ATTESTATION, self._provider, token.id, salt=fresh_salt(), fields={}
+            ENTRY_ATTESTATION, self._provider, token.id, salt=fresh_salt(), fields=fields
         )
         self._supersede(item.chain_id)
         self._heads[item.chain_id] = Head(item.package.seq, token.id, token.sub)

@@ -28,6 +28,7 @@ class Given:
         """Where all that it shows is in the log."""
         places = [item.logged for item in self.bundle.tokens]
         places += [item.logged for item in self.bundle.bindings]
+        places += [self.bundle.directory.root] if self.bundle.directory else []
         return (self.log_index, *(place.log_index for place in places))
 
 
@@ -49,16 +50,24 @@ class Publishing:
             DataLoss: `ROW_DIFFERS`: serving what differs from its logged digest.
         """
         bundle, size = given.bundle, given.tree_size
+        directory = bundle.directory
         published = replace(
             bundle,
             tokens=tuple(replace(i, logged=self._logged(i.logged, size)) for i in bundle.tokens),
             bindings=tuple(
                 replace(i, logged=self._logged(i.logged, size)) for i in bundle.bindings
             ),
+            directory=directory and replace(directory, root=self._logged(directory.root, size)),
             logged=self._logged(Logged(b"", given.log_index, ()), size),
             checkpoint=self._notes[size],
         )
         _require_logged(published)
+        if (
+            directory
+            and published.directory
+            and directory.root.line != published.directory.root.line
+        ):
+            raise DataLoss("ROW_DIFFERS", "a stored row differs from its logged digest")
         return published
 
     def _logged(self, place: Logged, size: int) -> Logged:

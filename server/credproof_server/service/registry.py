@@ -15,7 +15,7 @@ from credproof.verification.trust import Trust, pinned_documents, verify_trust
 
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt
-from credproof_server.storage import repository
+from credproof_server.storage import bundles, repository
 from credproof_server.storage.evaluations import has_pseudonyms
 
 
@@ -46,13 +46,13 @@ class PublishTrust:
         fields: dict[str, object] = {"version": version}
         index = tx.append(ENTRY_CHANGED, self._actor, token.id, salt=fresh_salt(), fields=fields)
         docs = {hashlib.sha256(doc).digest(): doc for doc in self._trust.documents}
-        repository.add_trust(tx.connection, version, self._trust.token, index, docs)
+        bundles.add_trust(tx.connection, version, self._trust.token, index, docs)
         tx.trust = self._trust
         return index
 
 
 def _index(tx: Transaction, version: int) -> int:
-    row = repository.trust_version(tx.connection, version)
+    row = bundles.trust_version(tx.connection, version)
     assert row is not None, "it is in force"
     return int(row.log_index)
 
@@ -98,7 +98,7 @@ class Registry:
 
     def _version(self, number: int, size: int) -> Version:
         with self._core.engine.connect() as connection:
-            row = repository.trust_version(connection, number)
+            row = bundles.trust_version(connection, number)
             if row is None or row.log_index >= size:
                 raise Malformed("NO_SUCH_VERSION", "the log names no such version")
             documents = [content for _, content in repository.all_documents(connection)]
@@ -135,6 +135,7 @@ def own_trust(core: Core, token: str, documents: Sequence[bytes]) -> Trust:
         and core.keys.answer.public in answer_keys
         and core.keys.sealing.public.data == bundle.sealing_keys[-1]
         and public_key(core.keys.oprf) == trust.oprf_key.shares[0].public
+        and core.keys.directory.public == bundle.directory_key
     ):
         raise VerificationFailed(
             "OTHER_SERVICE", "the trust bundle is of another service, or lacks a key of this one"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from credproof.base.errors import Conflict, CredproofError, Refused
@@ -14,6 +15,7 @@ from credproof.wire import answer as wire
 from credproof.wire.ask import Result
 from sqlalchemy import Connection, Row
 
+from credproof_server.log.epochs import CloseEpoch
 from credproof_server.log.sequencer import Committed
 from credproof_server.service.answering import ROW, Ask, Draft, Settle, Settled, answer_name
 from credproof_server.service.core import REFUSAL_LATENCY_S, Core
@@ -25,6 +27,9 @@ from credproof_server.storage import observations, repository
 
 ITEM_LATENCY_S: Final = 0.01
 """What each further question adds to the bucket of a batch, in seconds: more than it costs."""
+
+EPOCHS_MAX: Final = 3
+"""How often an epoch is closed for a question whose borrower changes all the time."""
 
 Prepared = Draft | Given | CredproofError
 """A new answer, the one that was given to this very request before, or why there is none."""
@@ -70,7 +75,7 @@ class Verify:
 
     async def _answer(self, asks: Sequence[Ask]) -> list[Result]:
         core = self._core
-        prepared = await core.in_thread(lambda: self._prepare(asks))
+        prepared = await self._prepare_covered(asks)
         undecided = [
             (ask, item)
             for ask, item in zip(asks, prepared, strict=True)
@@ -80,6 +85,21 @@ class Verify:
         if undecided:
             decided = _decided(prepared, await core.commit(Settle(core.rules, undecided)))
         return await core.in_thread(lambda: self._publish(asks, decided))
+
+    async def _prepare_covered(self, asks: Sequence[Ask]) -> list[Prepared]:
+        """As `_prepare`; what the directory does not cover yet is prepared again once it does."""
+        core = self._core
+        prepared = await core.in_thread(lambda: self._prepare(asks))
+        for _ in range(EPOCHS_MAX):
+            again = [i for i, item in enumerate(prepared) if _is_uncovered(item)]
+            if not again:
+                break
+            await core.commit(CloseEpoch())
+            some = [asks[i] for i in again]
+            fresh = await core.in_thread(partial(self._prepare, some))
+            for i, item in zip(again, fresh, strict=True):
+                prepared[i] = item
+        return prepared
 
     def _prepare(self, asks: Sequence[Ask]) -> list[Prepared]:
         with self._core.engine.connect() as connection:
@@ -123,6 +143,10 @@ class Verify:
             return self._again(connection, row, ask)
         except CredproofError as error:
             return error
+
+
+def _is_uncovered(item: Prepared) -> bool:
+    return isinstance(item, Conflict) and item.reason == "SNAPSHOT_CHANGED"
 
 
 def _decided(

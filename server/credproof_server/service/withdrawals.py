@@ -16,17 +16,18 @@ from credproof.base.errors import (
 )
 from credproof.base.keys import PublicKey
 from credproof.base.limits import BATCH_ITEMS_MAX, at_most
+from credproof.verification.filing import ENTRY_WITHDRAWN
 from credproof.verification.participant import Participant
 from credproof.verification.trust import Trust
 from credproof.verification.verify import KEY_BINDING
 
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt
+from credproof_server.service.directory_key import DirectoryKey
 from credproof_server.service.holdings import bound_key, open_row
 from credproof_server.service.ingest import active_provider
 from credproof_server.storage import repository
 
-ENTRY_WITHDRAWN = "attestation.withdrawn"
 ENTRY_KEY_ENDED = "key.ended"
 
 
@@ -67,7 +68,8 @@ class Withdrawals:
         at_most(len(tokens), BATCH_ITEMS_MAX, "withdrawals")
         caller = active_provider(self._core.trust, provider)
         read = await self._core.in_thread(lambda: [self._read(text, caller) for text in tokens])
-        return (await self._core.commit(WithdrawBatch(provider, read))).value
+        batch = WithdrawBatch(provider, read, self._core.keys.directory)
+        return (await self._core.commit(batch)).value
 
     def _read(self, text: str, caller: Participant) -> Prepared | CredproofError:
         try:
@@ -101,8 +103,11 @@ def _verify(withdrawal: Withdrawal, caller: Participant, trust: Trust, now: int)
 class WithdrawBatch:
     """Decides each withdrawal, marks the attestation, keeps the signature and logs it."""
 
-    def __init__(self, provider: str, items: Sequence[Prepared | CredproofError]) -> None:
+    def __init__(
+        self, provider: str, items: Sequence[Prepared | CredproofError], key: DirectoryKey
+    ) -> None:
         self._provider = provider
+        self._key = key
         self._items = items
 
     def apply(self, tx: Transaction) -> tuple[Result, ...]:
@@ -128,13 +133,14 @@ class WithdrawBatch:
             _verify(item, caller, tx.trust, tx.time)
         except CredproofError as error:
             return error
-        index = self._mark(tx, item)
+        index = self._mark(tx, item, self._key.index(row.sub, row.schema_digest))
         if prepared.lost is not None:
             self._end_key(tx, row.sub, prepared.lost)
         return Withdrawn(item.token, index)
 
-    def _mark(self, tx: Transaction, item: Withdrawal) -> int:
-        fields: dict[str, object] = {"reason": item.reason, "token": b64url(item.token)}
+    def _mark(self, tx: Transaction, item: Withdrawal, place: bytes) -> int:
+        told = {"reason": item.reason, "token": b64url(item.token)}
+        fields: dict[str, object] = {"index": b64url(place), **told}
         index = tx.append(
             ENTRY_WITHDRAWN, self._provider, item.jws.id, salt=fresh_salt(), fields=fields
         )

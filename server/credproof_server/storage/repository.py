@@ -30,6 +30,7 @@ from credproof_server.storage.tables import (
     commits,
     conflicts,
     consents,
+    directory_roots,
     documents,
     ended_keys,
     entries,
@@ -101,6 +102,14 @@ def lines_at(connection: Connection, indexes: Sequence[int]) -> Mapping[int, byt
     return {row.log_index: row.line for row in rows}
 
 
+def logged_after(connection: Connection, log_index: int, text: bytes) -> bool:
+    """Whether a line after this one holds a text."""
+    later = entries.c.log_index > log_index, func.instr(entries.c.line, text) > 0
+    return (
+        connection.execute(select(entries.c.log_index).where(*later).limit(1)).first() is not None
+    )
+
+
 _ADD_ENTRIES, _ADD_COMMIT = insert(entries), insert(commits)
 
 
@@ -120,28 +129,6 @@ def commit_covering(connection: Connection, log_index: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-# -- trust --------------------------------------------------------------------
-
-
-def add_trust(
-    connection: Connection, version: int, token: str, log_index: int, docs: Mapping[bytes, bytes]
-) -> None:
-    """Keep a trust bundle, and those of its documents that are new."""
-    row = {"version": version, "token": token.encode("ascii"), "log_index": log_index}
-    connection.execute(insert(trust_bundles), [row])
-    query = select(documents.c.digest).where(documents.c.digest.in_(list(docs)))
-    known = set(connection.execute(query).scalars())
-    fresh = [{"digest": d, "content": c} for d, c in docs.items() if d not in known]
-    if fresh:
-        connection.execute(insert(documents), fresh)
-
-
-def trust_version(connection: Connection, version: int) -> Row[Any] | None:
-    """The row of this version of the trust bundle."""
-    query = select(trust_bundles).where(trust_bundles.c.version == version)
-    return connection.execute(query).first()
-
-
 # -- attestations -------------------------------------------------------------
 
 
@@ -152,6 +139,7 @@ class Head:
     seq: int
     token_id: bytes
     sub: bytes
+    withdrawn: bool = False
 
 
 _ACCEPTED = select(attestations.c.token_id, attestations.c.sub, attestations.c.log_index).where(
@@ -167,21 +155,21 @@ def accepted(
     return {row.token_id: row for row in rows}
 
 
-_CHAIN_HEADS = select(
-    attestations.c.chain_id, attestations.c.seq, attestations.c.token_id, attestations.c.sub
-).where(attestations.c.chain_id.in_(_each("chain_ids")), attestations.c.current.is_(True))
+_a = attestations.c
+_CHAIN_HEADS = select(_a.chain_id, _a.seq, _a.token_id, _a.sub, _a.withdrawn_index).where(
+    _a.chain_id.in_(_each("chain_ids")), _a.current.is_(True)
+)
 
 
 def chain_heads(connection: Connection, chain_ids: Sequence[bytes]) -> Mapping[bytes, Head]:
     """The heads of these chains, where they have one."""
     rows = connection.execute(_CHAIN_HEADS, {"chain_ids": chain_ids})
-    return {row.chain_id: Head(row.seq, row.token_id, row.sub) for row in rows}
+    return {r.chain_id: Head(r.seq, r.token_id, r.sub, r.withdrawn_index is not None) for r in rows}
 
 
 def token_with_seq(connection: Connection, chain_id: bytes, seq: int) -> bytes | None:
     """The accepted token that has this place in a chain."""
-    a = attestations.c
-    query = select(a.token_id).where(a.chain_id == chain_id, a.seq == seq)
+    query = select(_a.token_id).where(_a.chain_id == chain_id, _a.seq == seq)
     return connection.execute(query).scalar()
 
 
@@ -281,10 +269,10 @@ def _by_subject(rows: Iterable[Any], take: Callable[[Row[Any]], T]) -> Mapping[b
 def wrongly_current(connection: Connection) -> Sequence[int]:
     """The log indexes of attestations that are marked as the newest of their chain and are not,
     or the other way round."""
-    a, other = attestations.c, attestations.alias()
-    newest = select(func.max(other.c.seq)).where(other.c.chain_id == a.chain_id)
-    query = select(a.log_index).where(a.current != (a.seq == newest.scalar_subquery()))
-    return connection.execute(query.order_by(a.log_index)).scalars().all()
+    other = attestations.alias()
+    newest = select(func.max(other.c.seq)).where(other.c.chain_id == _a.chain_id)
+    query = select(_a.log_index).where(_a.current != (_a.seq == newest.scalar_subquery()))
+    return connection.execute(query.order_by(_a.log_index)).scalars().all()
 
 
 # -- whole tables, for checking -------------------------------------------------
@@ -311,6 +299,7 @@ _TABLES = {
     "unseal approval": _decided(approves=True),
     "unseal refusal": _decided(approves=False),
     "unsealed detail": unsealed_details,
+    "directory root": directory_roots,
 }
 
 

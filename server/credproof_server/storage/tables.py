@@ -252,6 +252,37 @@ unsealed_details = Table(
 )
 """To whom the detail of a request was given."""
 
+directory_leaves = Table(
+    "directory_leaves",
+    metadata,
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("place", LargeBinary(32), primary_key=True),
+    Column("value", LargeBinary(32), nullable=False),
+    Column("salt", LargeBinary(16), nullable=False),
+    Column("members", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The directory as of its newest root: each index (`place`) with the token ids at it, joined, and
+the salt of the entry that last changed them. `bucket` is the number that its first bits make."""
+
+directory_buckets = Table(
+    "directory_buckets",
+    metadata,
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    Column("is_leaf", Boolean, nullable=False),
+)
+"""The hash over each bucket of leaves, and whether it is that of one leaf."""
+
+directory_roots = Table(
+    "directory_roots",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("covered", _Index, nullable=False),
+)
+"""The logged roots of the directory; each covers the first `covered` entries."""
+
 data_keys = Table(
     "data_keys",
     vault_metadata,

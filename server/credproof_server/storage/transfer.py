@@ -32,6 +32,7 @@ from credproof_server.storage.tables import (
     conflicts,
     consents,
     data_keys,
+    directory_roots,
     documents,
     ended_keys,
     entries,
@@ -64,6 +65,7 @@ _BY_LOG_INDEX: Final = (
     unsealings,
     unseal_decisions,
     unsealed_details,
+    directory_roots,
 )
 
 

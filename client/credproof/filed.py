@@ -1,0 +1,47 @@
+"""Whether the service filed a provider's attestations where they belong.
+
+Each entry must be in the log, name the place of the very borrower, and say which attestation
+it replaces. That roots follow from entries is what auditors compute anew.
+"""
+
+from __future__ import annotations
+
+from credproof.base.errors import VerificationFailed
+from credproof.base.vrf import Output
+from credproof.log.checkpoint import VerifiedCheckpoint
+from credproof.records.outbox import Item
+from credproof.verification.answer import ENTRY_ATTESTATION, Logged
+from credproof.verification.filing import change_of, index_of, verify_element
+from credproof.verification.inclusion import included
+from credproof.verification.trust import Trust
+
+
+def verify_filed(
+    item: Item,
+    before: Item | None,
+    logged: Logged,
+    output: Output,
+    checkpoint: VerifiedCheckpoint,
+    trust: Trust,
+) -> None:
+    """Accept that an attestation is filed as it must be; `before` is the one of `seq` - 1.
+
+    Raises:
+        Malformed, VerificationFailed: `OTHER_ENTRY`, `OTHER_INDEX`, `NOT_REPLACED`,
+            `BAD_INCLUSION_PROOF`, `BAD_DLEQ_PROOF`.
+    """
+    entry = included(logged, checkpoint)
+    if (entry.kind, entry.object) != (ENTRY_ATTESTATION, item.token_id):
+        raise VerificationFailed("OTHER_ENTRY", "log entry is about something else")
+    verify_element(trust.bundle.directory_key, item.sub, output)
+    change = change_of(entry)
+    place = index_of(output.element, trust.schema(item.schema_id).digest)
+    if change is None or change.index != place:
+        raise VerificationFailed(
+            "OTHER_INDEX", f"entry {entry.seq} files an attestation of yours somewhere else"
+        )
+    stands = before.token_id if before and before.state == "accepted" else None
+    if before is not None and change.leaves != stands:
+        raise VerificationFailed(
+            "NOT_REPLACED", f"entry {entry.seq} does not replace the attestation before it"
+        )

@@ -1,0 +1,62 @@
+"""What the directory shows about a borrower, as of one moment of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from credproof.base.errors import Conflict
+from credproof.log.directory import Leaf, LookupProof, bounds, prove
+from credproof.verification.answer import DirectoryEvidence, Logged, Lookup
+from sqlalchemy import Connection
+
+from credproof_server.log.epochs import REFRESH_S
+from credproof_server.service.core import Core
+from credproof_server.storage import leaves
+
+
+class Lookups:
+    """Proves what stands in the directory under its newest root."""
+
+    def __init__(self, core: Core, connection: Connection) -> None:
+        self._key = core.keys.directory
+        self._connection = connection
+        self._state = core.sequencer.state.directory
+        self._newest = leaves.newest_root(connection)
+
+    def evidence(
+        self, sub: bytes, current: Mapping[bytes, Collection[bytes]], now: int
+    ) -> DirectoryEvidence:
+        """The lookups of a borrower; `current` are the token ids that count now, by schema.
+
+        Raises:
+            Conflict: `SNAPSHOT_CHANGED` when the newest root is too old or does not cover them:
+                an epoch must be closed.
+        """
+        epoch, newest = self._state.epoch, self._newest
+        if epoch is None or newest is None or epoch.root.log_index != newest.log_index:
+            raise not_covered()
+        if epoch.root.time < now - REFRESH_S:
+            raise not_covered()
+        lookups = tuple(self._lookup(sub, schema, current[schema]) for schema in sorted(current))
+        root = Logged(epoch.line, epoch.root.log_index, ())
+        return DirectoryEvidence(root, self._key.prove(sub), lookups)
+
+    def _lookup(self, sub: bytes, schema: bytes, current: Collection[bytes]) -> Lookup:
+        """One lookup, whose members must be what counts now."""
+        index = self._key.index(sub, schema)
+        path = self._newest and self._state.path(index, self._newest.log_index)
+        if path is None:
+            raise not_covered()
+        first, last = (self._state.top.bucket(bound) for bound in bounds(index, len(path)))
+        rows = leaves.between(self._connection, first, last)
+        below = prove([Leaf(row.place, row.value) for row in rows], index, len(path))
+        found = next((row for row in rows if row.place == index), None)
+        members = leaves.members_of(found.members) if found else ()
+        if set(members) != set(current):
+            raise not_covered()
+        proof = LookupProof(below.leaf, path + below.siblings)
+        return Lookup(schema, proof, found.salt if found else b"", tuple(sorted(members)))
+
+
+def not_covered() -> Conflict:
+    return Conflict("SNAPSHOT_CHANGED", "attestations changed meanwhile: ask again")

@@ -1,0 +1,283 @@
+"""The directory of a service: epochs, what answers show of it, and what a restart finds."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from credproof import home as homes
+from credproof.attestation.withdrawal import sign_withdrawal
+from credproof.base.encoding import b64url
+from credproof.base.errors import Conflict, DataLoss, Refused
+from credproof.base.keys import Ed25519Signer
+from credproof.log.entry import parse_entry
+from credproof.verification.answer import ENTRY_ATTESTATION
+from credproof.verification.filing import ENTRY_ROOT, index_of, verify_element
+from credproof.verification.replay import Replay
+from credproof_server.admission import participant_of, signed_bundle
+from credproof_server.checking import check
+from credproof_server.directory import DIRECTORY_KEY
+from credproof_server.log import epochs
+from credproof_server.log.epochs import CloseEpoch
+from credproof_server.service.filing import Filing
+from credproof_server.service.ingest import Ingest
+from credproof_server.service.registry import PublishTrust
+from credproof_server.service.withdrawals import Withdrawals
+from credproof_server.storage import leaves, repository
+
+from tests.deployment import DOMAIN, package, seal, statement
+from tests.service.asking import Asking
+from tests.world import GOOD, POLICY, REVOLVING
+
+
+@pytest.fixture
+async def asking(deployment, core) -> Asking:
+    made = Asking(deployment, core)
+    await made.attest()
+    return made
+
+
+async def answered(asking: Asking, policy=POLICY):
+    consent_id = await asking.consent(policy)
+    return await asking.ask(asking.question(policy, consent_id))
+
+
+def lines(core) -> list[bytes]:
+    with core.engine.connect() as connection:
+        return list(repository.all_lines(connection))
+
+
+def roots(core) -> list[int]:
+    """How much each root covers that is in the log."""
+    entries = [parse_entry(line) for line in lines(core)]
+    return [entry.fields["covered"] for entry in entries if entry.kind == ENTRY_ROOT]
+
+
+def replayed(core) -> Replay:
+    replay = Replay()
+    for line in lines(core):
+        replay.feed_line(line)
+    return replay
+
+
+def tell_apart(core, sub: bytes) -> tuple[bytes, ...]:
+    """The members that the directory holds for a borrower's figures."""
+    index = core.keys.directory.index(sub, REVOLVING.digest)
+    with core.engine.connect() as connection:
+        bucket = core.sequencer.state.directory.top.bucket(index)
+        rows = leaves.in_buckets(connection, [bucket])
+    return next((leaves.members_of(row.members) for row in rows if row.place == index), ())
+
+
+async def test_a_question_closes_the_epoch_at_once(core, asking):
+    assert roots(core) == []
+
+    bundle = await answered(asking)
+
+    (covered,) = roots(core)
+    assert covered > max(item.logged.log_index for item in bundle.tokens)
+    assert bundle.directory.root.log_index < bundle.logged.log_index
+
+
+async def test_an_answer_shows_the_borrowers_place_and_all_that_is_there(core, asking):
+    bundle = await answered(asking)
+
+    evidence, (lookup,) = bundle.directory, bundle.directory.lookups
+    verify_element(core.trust.bundle.directory_key, asking.sub, evidence.output)
+    entry = parse_entry(bundle.tokens[0].logged.line)
+    index = index_of(evidence.output.element, REVOLVING.digest)
+    assert (entry.kind, entry.fields["index"]) == (ENTRY_ATTESTATION, b64url(index))
+    assert [asking.newest] == list(lookup.members)
+    assert lookup.schema == REVOLVING.digest
+
+
+async def test_a_second_question_needs_no_second_root(core, asking):
+    await answered(asking)
+    await answered(asking)
+
+    assert len(roots(core)) == 1
+
+
+async def test_an_old_root_is_not_good_for_an_answer(core, asking, monkeypatch):
+    await answered(asking)
+    monkeypatch.setattr(epochs, "REFRESH_S", 0)
+    monkeypatch.setattr("credproof_server.service.lookups.REFRESH_S", -1)
+    with pytest.raises(Conflict) as caught:
+        await answered(asking)
+
+    assert caught.value.reason == "SNAPSHOT_CHANGED"
+    assert len(roots(core)) > 1
+
+
+async def test_the_next_attestation_takes_the_place_of_the_one_before(core, asking):
+    first = asking.newest
+    await asking.attest(seq=2)
+    await core.commit(CloseEpoch())
+
+    assert (asking.newest,) == tell_apart(core, asking.sub)
+    replaced = [parse_entry(line).fields.get("replaces") for line in lines(core)]
+    assert b64url(first) in replaced
+
+
+async def test_a_withdrawal_takes_the_attestation_out_and_the_next_one_replaces_nothing(
+    core, asking
+):
+    await withdraw(core, asking)
+    await core.commit(CloseEpoch())
+    assert tell_apart(core, asking.sub) == ()
+
+    await asking.attest(seq=2)
+    await core.commit(CloseEpoch())
+    assert (asking.newest,) == tell_apart(core, asking.sub)
+    assert "replaces" not in parse_entry(lines(core)[-2]).fields
+    assert replayed(core).root == core.sequencer.state.directory.top.root
+
+
+async def withdraw(core, asking) -> None:
+    told = {"issuer": "bank", "service": DOMAIN, "reason": "error", "now": core.clock()}
+    signed = sign_withdrawal(asking.bank, token=asking.newest, **told)
+    await Withdrawals(core).withdraw("bank", [signed])
+
+
+async def test_another_providers_account_makes_an_answer_partial_or_incomplete(
+    deployment, core, asking
+):
+    signer = admit_another(deployment, core)
+    strict = asking.policy("1 per month", completeness="required")
+    assert len((await answered(asking, strict)).tokens) == 1
+    await attest_elsewhere(core, signer)
+
+    bundle = await answered(asking)
+
+    assert (len(bundle.tokens), len(bundle.directory.lookups[0].members)) == (1, 2)
+    other = asking.policy("2 per month", completeness="required")
+    refused = await answered(asking, other)
+    assert (refused.tokens, refused.directory) == ((), None)
+
+
+async def attest_elsewhere(core, signer: Ed25519Signer) -> None:
+    made = package(statement(GOOD, issuer="other", account="elsewhere"), signer)
+    sealed = seal(core.trust, [made], provider="other")
+    (result,) = (await Ingest(core).submit("other", sealed)).results
+    assert not isinstance(result, Exception), result
+
+
+def admit_another(deployment, core) -> Ed25519Signer:
+    """Admit a provider to a service whose core is open; gives its signer."""
+    made = homes.enrol(
+        deployment.folder / "other", role="provider", participant_id="other", title="Other"
+    )
+    applicant = homes.verify_enrolment(made, now=core.clock())
+    bundle = core.trust.bundle
+    fresh = participant_of(applicant, bundle.schemas)
+    people = (*bundle.participants, fresh)
+    changed = replace(bundle, participants=people, version=bundle.version + 1)
+    trust = signed_bundle(deployment.directory.root_signer(), changed, core.trust.documents)
+    core.sequencer.submit(PublishTrust("operator", trust)).result()
+    return homes.signing_key(deployment.folder / "other")
+
+
+async def test_epochs_and_changes_in_one_commit_are_all_covered(core, asking):
+    futures = [core.sequencer.submit(CloseEpoch())]
+    for i in range(3):
+        await asking.submit([package(statement(account=f"more-{i}"), asking.bank)])
+        futures.append(core.sequencer.submit(CloseEpoch()))
+    for future in futures:
+        future.result()
+
+    assert not core.sequencer.state.directory.pending
+    assert len(tell_apart(core, asking.sub)) == 4
+    assert replayed(core).roots == len(roots(core))
+
+
+async def test_a_restart_goes_on_where_the_directory_stood(deployment, core, asking):
+    await core.commit(CloseEpoch())
+    await asking.attest(seq=2)
+    top, pending = core.sequencer.state.directory.top.root, core.sequencer.state.directory.pending
+    assert len(pending) == 1
+    core.close()
+
+    again = deployment.directory.open_core()
+    try:
+        state = again.sequencer.state.directory
+        assert (state.top.root, state.pending) == (top, pending)
+        await again.commit(CloseEpoch())
+        assert replayed(again).root == again.sequencer.state.directory.top.root
+        assert (asking.newest,) == tell_apart(again, asking.sub)
+    finally:
+        again.close()
+
+
+def behind_the_back(deployment, change: str) -> None:
+    with closing(sqlite3.connect(deployment.service / "log.db")) as database, database:
+        database.execute(change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM directory_roots",
+        "UPDATE directory_roots SET root = zeroblob(32)",
+        "UPDATE directory_roots SET covered = 1",
+        "UPDATE directory_buckets SET hash = zeroblob(32)",
+        "DELETE FROM directory_buckets",
+    ],
+)
+async def test_nothing_is_served_on_a_damaged_directory(deployment, core, asking, change):
+    await core.commit(CloseEpoch())
+    core.close()
+    behind_the_back(deployment, change)
+
+    with pytest.raises(DataLoss) as caught:
+        deployment.directory.open_core()
+    assert caught.value.reason == "LOG_DAMAGED"
+    assert check(deployment.directory).damage
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE directory_leaves SET members = zeroblob(32)",
+        "UPDATE directory_leaves SET value = zeroblob(32)",
+        "UPDATE directory_leaves SET salt = zeroblob(16)",
+        "UPDATE directory_leaves SET bucket = bucket + 1",
+        "DELETE FROM directory_leaves",
+    ],
+)
+async def test_a_changed_leaf_is_found(deployment, core, asking, change):
+    await core.commit(CloseEpoch())
+    assert check(deployment.directory).damage == ()
+    behind_the_back(deployment, change)
+
+    assert {"ROW_DIFFERS", "ROW_MISSING"} & {d.reason for d in check(deployment.directory).damage}
+
+
+async def test_a_leaf_that_is_not_what_the_log_says_stops_the_epoch(deployment, core, asking):
+    await core.commit(CloseEpoch())
+    behind_the_back(deployment, "DELETE FROM directory_leaves")
+    await asking.attest(seq=2)
+
+    with pytest.raises(DataLoss) as caught:
+        await core.commit(CloseEpoch())
+    assert caught.value.reason == "LOG_DAMAGED"
+
+
+def test_a_service_of_before_there_was_a_directory_is_not_served(deployment):
+    (deployment.service / "keys" / f"{DIRECTORY_KEY}.key").unlink()
+
+    with pytest.raises(Conflict) as caught:
+        deployment.directory.open_core()
+    assert caught.value.reason == "NO_DIRECTORY"
+
+
+async def test_a_provider_is_shown_its_own_attestations_only(deployment, core, asking):
+    (found,) = (await Filing(core).show("bank", [asking.newest])).items
+    assert parse_entry(found.logged.line).object == asking.newest
+    admit_another(deployment, core)
+
+    for provider, token in (("other", asking.newest), ("bank", bytes(32))):
+        with pytest.raises(Refused) as caught:
+            await Filing(core).show(provider, [token])
+        assert caught.value.reason == "NO_SUCH_ATTESTATION"
