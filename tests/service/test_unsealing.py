@@ -60,13 +60,20 @@ def asking(made, opened) -> Asking:
 
 @pytest.fixture(scope="module")
 def answered(asking) -> int:
-    """The log index of an answer; the consent's is the one before."""
+    """The log index of an answer."""
     return asyncio.run(answer(asking))
 
 
 async def answer(asking: Asking) -> int:
     await asking.ask(asking.question(POLICY, await asking.consent(POLICY)))
     return asking.core.sequencer.head.tree_size - 1
+
+
+def consented(core: Core) -> int:
+    """The log index of the newest consent."""
+    with core.engine.connect() as connection:
+        entries = [parse_entry(line) for line in repository.all_lines(connection)]
+    return max(entry.seq for entry in entries if entry.kind == "consent.granted")
 
 
 @pytest.fixture
@@ -122,9 +129,10 @@ async def test_the_signed_answer_and_the_consent_are_details_too(office, answere
     given = await office.open(await office.approved(answered, "answer"))
     _, answer = parse_answer(given.opening.content.decode("ascii"))
     assert answer.outcome.tier == "A"
-    consent = await office.open(await office.approved(answered - 1, "consent"))
+    granted = consented(office.core)
+    consent = await office.open(await office.approved(granted, "consent"))
     assert parse_json(consent.opening.content)["terms"]["aud"] == "lend"
-    verify_detail(entry_at(office.core, answered - 1), "consent", consent.opening)
+    verify_detail(entry_at(office.core, granted), "consent", consent.opening)
 
 
 async def test_each_of_the_two_is_logged_once_and_a_third_gets_nothing(office, answered):
@@ -321,10 +329,11 @@ async def test_verdicts_that_were_not_kept_then_are_told_as_that(office, made, a
 async def test_after_erasure_a_detail_is_told_as_erased(office, made, answered):
     """The last test of this module: whoever is erased stays so."""
     request, waiting = await office.approved(answered), await office.ask(answered)
+    granted = consented(office.core)
     size = office.core.sequencer.head.tree_size
     with behind_the_back(made, "vault.db") as database:
         database.execute("UPDATE data_keys SET erased = 1, wrapped = x''")
-    for step in (office.open(request), office.ask(answered), office.ask(answered - 1, "consent")):
+    for step in (office.open(request), office.ask(answered), office.ask(granted, "consent")):
         assert await reason_of(step) == "DETAIL_ERASED"
     assert office.core.sequencer.head.tree_size == size
     listed = {item.log_index: item for item in await Unsealing(office.core).listed(0)}
