@@ -43,7 +43,12 @@ from credproof.verification.document import (
     verify_document,
 )
 from credproof.verification.grammar import parse_policy
-from credproof.verification.participant import NEVER
+from credproof.verification.participant import (
+    NEVER,
+    FormerAcceptance,
+    parse_participant,
+    participant_json,
+)
 from credproof.verification.passkey import format_assertion, parse_assertion
 from credproof.verification.pausing import sign_pause, verify_pause
 from credproof.verification.policy import PolicyRef
@@ -122,6 +127,12 @@ def binders(count: int) -> None:
     parse_acceptance(
         sign_acceptance(WORLD.bank, provider="bank", domain=DOMAIN, binders=names, now=NOW)
     )
+
+
+def former_acceptances(count: int) -> None:
+    former = (FormerAcceptance("", 0, 0),) * count
+    said = WORLD.participant("bank", "provider", WORLD.bank, former_acceptances=former)
+    parse_participant(participant_json(said))
 
 
 def unseal_for(seconds: int) -> None:
@@ -272,6 +283,7 @@ TABLE: dict[str, tuple[Present, str]] = {
     "CONSENT_POLICIES_MAX": (consent_to, "LIMIT_EXCEEDED"),
     "APPROVALS_MAX": (approvals, "LIMIT_EXCEEDED"),
     "BINDERS_MAX": (binders, "LIMIT_EXCEEDED"),
+    "FORMER_ACCEPTANCES_MAX": (former_acceptances, "LIMIT_EXCEEDED"),
     "DOCUMENT_SIGNATURES_MAX": (signatures, "LIMIT_EXCEEDED"),
     "AUTHENTICATOR_DATA_BYTES_MAX": (
         lambda n: parse_assertion(assertion(authenticator_data=n), CONSENT.passkey_type),

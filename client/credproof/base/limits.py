@@ -75,6 +75,8 @@ APPROVALS_MAX: Final = 8
 """Operators who approve one policy; two must."""
 BINDERS_MAX: Final = 32
 """Others whose key bindings one provider accepts."""
+FORMER_ACCEPTANCES_MAX: Final = 128
+"""Acceptances that one provider took back or replaced: ten years of one a month."""
 DOCUMENT_SIGNATURES_MAX: Final = 8
 """Keys that sign one document of a borrower: one per device or provider."""
 OPRF_SHARES_MAX: Final = 8
