@@ -47,6 +47,23 @@ def test_lint_shows_bits_per_question_and_in_all(files):
     assert found["asked_bits"] > len({item["claim"] for item in found["claims"]})
 
 
+@pytest.mark.parametrize(
+    ("name", "english", "chinese"),
+    [
+        ("completeness", "no attestation of what is asked was left out", "没有遗漏"),
+        ("witness", "enough witnesses have cosigned the log", "见证方联署"),
+    ],
+)
+def test_lint_and_explain_say_what_a_policy_demands_of_an_answer(files, name, english, chinese):
+    assert "Demands" not in run("lint", files[0])
+    assert english not in run("explain", files[0], "--language", "en")
+    files[0].write_text(f"{SHIPPED}\n{name}: required\n", "utf-8")
+    assert english in run("lint", files[0])
+    assert json.loads(run("lint", files[0], "--json"))["demands"] == [name]
+    assert english in run("explain", files[0], "--language", "en")
+    assert chinese in run("explain", files[0])
+
+
 def test_lint_says_how_exactly_several_policies_together_can_tell_a_claim(files):
     told = run("lint", *files)
     assert "utilisation_bp: 4 cells on 14 bands, the narrowest has 1" in told

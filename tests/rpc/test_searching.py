@@ -13,6 +13,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from credproof import auditor as auditor_module
 from credproof.base.encoding import parse_b64url
 from credproof.base.errors import Refused
 from credproof.channel import call
@@ -21,6 +22,7 @@ from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 from credproof.verification.answer import Reference
 from credproof.verification.answer_entry import parse_given
+from credproof.verification.log_rules import Finding
 from credproof.wire import answer as answer_wire
 
 from tests.cli.test_commands import run
@@ -165,6 +167,21 @@ def test_an_answer_gets_a_page_from_the_auditors_home_alone(asked, tmp_path):
     (tmp_path / "b.answer").write_bytes(answer_wire.to_bytes(broken))
     run("audit", "evidence", tmp_path / "b.answer", "--home", away, code=1)
     assert "FAILED" in (tmp_path / "b.html").read_text()
+
+
+def test_evidence_of_many_findings_has_the_first_entries_up_to_its_limit(
+    running, asked, monkeypatch
+):
+    monkeypatch.setattr(auditor_module, "EVIDENCE_ENTRIES_MAX", 3)
+    with running.world.auditor() as auditor:
+        for count in (3, 4):
+            findings = [Finding("RULE", index, "broken") for index in range(count)]
+            files = auditor.finding_evidence(findings)
+            entries = [name for name in files if name.endswith(".logged.json")]
+            assert sorted(entries) == [f"entry-{index}.logged.json" for index in range(3)]
+            assert len(json.loads(files["findings.json"])) == count
+    monkeypatch.undo()
+    assert auditor_module.EVIDENCE_ENTRIES_MAX == 1000
 
 
 def test_before_anything_was_verified_a_search_says_what_to_do(tmp_path):

@@ -19,8 +19,9 @@ from credproof.verification.answer_entry import parse_given
 from credproof.verification.details import verify_detail
 from credproof.verification.log_rules import LogRules
 from credproof_server.checking import check
-from credproof_server.service import telling, unsealing
+from credproof_server.service import searching, telling, unsealing
 from credproof_server.service.core import Core
+from credproof_server.service.searching import Searching
 from credproof_server.service.telling import Telling
 from credproof_server.service.unsealing import Unsealing
 from credproof_server.storage import people, repository
@@ -274,6 +275,19 @@ async def test_pages_and_lists_are_cut_at_their_limit(office, asking, answered, 
     assert [row.log_index for row in told] == given[1:]
     monkeypatch.undo()
     assert (unsealing.UNSEALINGS_PAGE_MAX, telling.UNSEALED_TOLD_MAX) == (100, 1000)
+
+
+@pytest.mark.parametrize("over", [0, 1])
+async def test_a_search_for_a_person_tells_the_newest_entries_up_to_its_limit(
+    office, asking, answered, monkeypatch, over
+):
+    await office.open(await office.approved(answered))
+    seek = Searching(office.core).person
+    every = (await seek("office", asking.sub, WHY.digest)).log_indexes
+    monkeypatch.setattr(searching, "PERSON_ENTRIES_MAX", len(every) - over)
+    assert (await seek("office", asking.sub, WHY.digest)).log_indexes == every[over:]
+    monkeypatch.undo()
+    assert searching.PERSON_ENTRIES_MAX == 10_000
 
 
 async def test_the_log_of_all_this_breaks_no_rule_and_every_row_is_whole(office, made, answered):

@@ -121,6 +121,7 @@ NEXT: Final[Mapping[str, str]] = {
     "UNSEALING_FORGED": "do not act on it: keep the log as it is, and ask the auditor it names",
     "AUDIT_BUSY": "wait until the other credproof audit command has ended",
     "INDEX_DAMAGED": "delete audit.db, and run credproof audit verify: it is made anew",
+    "NOTHING_VERIFIED": "credproof audit follow --home HOME",
     "BAD_MONTH": "write it like --month 2026-11",
     "OUTBOX_BUSY": "wait until the other credproof provider command has ended",
     **dict.fromkeys(("LOG_DAMAGED", "DATABASE_DAMAGED", "KEY_MISSING", "NO_TRUST"), _RESTORE),

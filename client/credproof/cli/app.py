@@ -14,7 +14,14 @@ from typer.main import get_command
 from credproof import __version__
 from credproof.base.errors import CredproofError
 from credproof.cli import audit, borrower, lender, participant, policy, provider
-from credproof.cli.output import EXIT_CODES, USAGE, err, exit_code, print_error
+from credproof.cli.output import (
+    EXIT_CODES,
+    USAGE,
+    err,
+    exit_code,
+    print_error,
+    print_error_json,
+)
 
 INTERRUPTED = 130
 """The exit code of what Ctrl-C ended, as shells have it."""
@@ -41,6 +48,9 @@ PAGE_COMMANDS = {
 }
 PLUGINS = {"server": SERVER_COMMANDS, "page": PAGE_COMMANDS}
 """What plugs in by entry point: by the extra that it needs, which has the entry point's name."""
+
+WRONG_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
+"""What typer raises for whatever cannot be read from a command line; it has no public name."""
 
 app = typer.Typer(
     name="credproof",
@@ -70,7 +80,7 @@ def root(
     operator's commands take the service's directory.
 
     An error is one line with its reason in capital letters; where it helps, a second line, next:,
-    says what to do.
+    says what to do. With --json it is one JSON object on stderr: reason, message, advice.
     """
 
 
@@ -111,16 +121,33 @@ for _extra, _commands in PLUGINS.items():
 
 def main() -> None:
     """The entry point of the `credproof` script."""
+    as_json = "--json" in sys.argv[1:]
     try:
-        get_command(app)(standalone_mode=True)
+        sys.exit(get_command(app)(standalone_mode=not as_json))
     except CredproofError as error:
-        print_error(error)
+        print_error(error, as_json=as_json)
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except (OSError, sqlite3.Error) as error:
-        err.print(f"error: {_told(error)}", markup=False)
+        _print_told("SYSTEM_ERROR", _told(error), None, as_json=as_json)
         sys.exit(USAGE)
+    except WRONG_USAGE as error:  # as JSON only: else typer itself has told it
+        _print_told("WRONG_USAGE", _usage(error), "see the command's --help", as_json=True)
+        sys.exit(USAGE)
+
+
+def _print_told(reason: str, message: str, advice: str | None, *, as_json: bool) -> None:
+    if as_json:
+        print_error_json({"reason": reason, "message": message, "advice": advice})
+    else:
+        err.print(f"error: {message}", markup=False)
+
+
+def _usage(error: Exception) -> str:
+    """What typer says of wrong usage, without the lines that show how it is done."""
+    told = getattr(error, "format_message", lambda: str(error))
+    return str(told())
 
 
 def _told(error: OSError | sqlite3.Error) -> str:

@@ -30,7 +30,8 @@ from credproof.verification.checked import CheckedRequest
 from credproof.verification.link import is_link, request_of
 
 app = typer.Typer(
-    help="For borrowers: see who asks, consent, pause, revoke. 借款人:查看请求、授权、暂停、撤回。",
+    help="For borrowers: see who asks, consent, pause, revoke."
+    " 借款人：查看请求、授权、暂停、撤回。",
     no_args_is_help=True,
 )
 LanguageOption = Annotated[
@@ -180,7 +181,7 @@ def pause(
 
     The lender is told that it is paused (CONSENT_PAUSED). Its end stays as it is. Answers given
     before stay with the lender. Needs the service, and a key that signed the consent and counts.
-    Writes nothing. 暂停授权:返回即生效,可随时恢复。
+    Writes nothing. 暂停授权：返回即生效，可随时恢复。
 
     \b
     Example:
@@ -254,4 +255,4 @@ def unsealed(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
         what = _DETAILS.get(item.detail, plain(item.detail))
         out.print(f"{when}  {plain(item.auditor)}: {what}", markup=False)
         out.print(f"    log entry 日志条目 {item.entry_index}; given 调阅记录 {item.log_index}")
-    out.print(f"Unsealed 已调阅:  {len(found)}")
+    out.print(f"Unsealed 已调阅：{len(found)}")

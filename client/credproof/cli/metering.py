@@ -16,8 +16,8 @@ from credproof.cli.output import (
     FAILED,
     HomeOption,
     JsonOption,
-    err,
     out,
+    print_error,
     print_json,
     read_file,
 )
@@ -58,7 +58,7 @@ def known_command(
     Example:
       credproof lender known answers --home lend
     """
-    answered = _by_borrower(file, Home(home))
+    answered = _by_borrower(file, Home(home), as_json=as_json)
     found = {name: known(answers) for name, answers in answered.items()}
     if as_json:
         print_json([_known_json(name, rows) for name, rows in found.items()])
@@ -68,7 +68,7 @@ def known_command(
         _print_known(rows, _currencies(answered[name]))
 
 
-def _by_borrower(paths: Sequence[Path], home: Home) -> dict[str, Answers]:
+def _by_borrower(paths: Sequence[Path], home: Home, *, as_json: bool) -> dict[str, Answers]:
     """The answers that verify, by the id of whom they are about; exits when one does not."""
     verifier = OfflineVerifier(home)
     found: dict[str, Answers] = {}
@@ -77,7 +77,7 @@ def _by_borrower(paths: Sequence[Path], home: Home) -> dict[str, Answers]:
         try:
             verified = verifier.verify(data)
         except CredproofError as error:
-            err.print(f"{path}: error: {error.message} ({error.reason})", markup=False)
+            print_error(error, path, as_json=as_json)
             raise typer.Exit(FAILED) from None
         bundle = answer_wire.parse(data)
         assert bundle.kept is not None, "an answer without it does not verify"

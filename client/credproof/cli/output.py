@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +35,12 @@ HomeOption = Annotated[
         help="Your directory with keys and trust; `.` is the current directory.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines, nothing else.")]
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print JSON for machines, nothing else; an error is JSON too, on stderr."
+    ),
+]
 
 
 def exit_code(error: CredproofError) -> int:
@@ -45,13 +50,26 @@ def exit_code(error: CredproofError) -> int:
     return FAILED if isinstance(error, VerificationFailed | DataLoss) else USAGE
 
 
-def print_error(error: CredproofError, file: Path | None = None) -> None:
-    """Print an error, of a file if given, in one line, and in a second one what to do about it."""
+def print_error(error: CredproofError, file: Path | None = None, *, as_json: bool = False) -> None:
+    """Print an error, of a file if given, in one line, and in a second one what to do about it.
+
+    As JSON it is one object in one line, with `reason`, `message` and `advice`.
+    """
+    if as_json:
+        told = {"reason": error.reason, "message": error.message, "advice": next_step(error)}
+        more = {"step": error.step, "file": None if file is None else str(file)}
+        print_error_json(told | {name: value for name, value in more.items() if value is not None})
+        return
     where = "" if error.step is None else f" at check {error.step}"
     where += "" if file is None else f" in {file}"
     err.print(f"error{where}: {error.message} ({error.reason})", markup=False)
     if advice := next_step(error):
         err.print(f"next:  {advice}", markup=False)
+
+
+def print_error_json(told: Mapping[str, Any]) -> None:
+    """One JSON object in one line on stderr, where no result stands."""
+    sys.stderr.write(json.dumps(told, ensure_ascii=False) + "\n")
 
 
 def print_json(value: Any) -> None:

@@ -30,7 +30,7 @@ from credproof.cli.output import (
 from credproof.home import Home
 from credproof.verification.bundle import PolicyPin
 from credproof.verification.diff import policy_diff
-from credproof.verification.explain import policy_text, untouched
+from credproof.verification.explain import demands, demands_text, policy_text, untouched
 from credproof.verification.grammar import parse_policy
 from credproof.verification.lint import Lint, lint
 from credproof.verification.participant import NEVER
@@ -67,7 +67,9 @@ def lint_command(
     cell is what no answer cuts. Refuses what cannot be proved: thresholds off the ladder
     (NOT_ON_LADDER, NO_LADDER), claims that may not be shown (UNPROVABLE), fields that no decision
     about credit may rest on (PROTECTED_FIELD), and a policy that asks more exactly than it
-    promises under narrowest (BELOW_NARROWEST). Exit code 1 when one is refused. Needs no network.
+    promises under narrowest (BELOW_NARROWEST). Says what a policy demands of an answer itself: that
+    nothing was left out (completeness), that witnesses cosigned (witness). Exit code 1 when one is
+    refused. Needs no network.
 
     \b
     Examples:
@@ -110,6 +112,8 @@ def _print_lint(policy: Policy, found: Lint) -> None:
     out.print(
         f"One answer:     {found.told_bits:.2f} bits, by its outcome and what its proofs disclose"
     )
+    for line in demands_text(policy, "en").splitlines():
+        out.print(f"Demands:        {line}")
 
 
 def _lint_json(policy: Policy, found: Lint) -> dict[str, object]:
@@ -128,6 +132,7 @@ def _lint_json(policy: Policy, found: Lint) -> dict[str, object]:
         ],
         "asked_bits": round(found.asked_bits, 3),
         "told_bits": round(found.told_bits, 3),
+        "demands": list(demands(policy)),
     }
 
 
@@ -164,7 +169,9 @@ def explain_command(
 ) -> None:
     """Tell in plain words what a policy proves, and what it does not touch.
 
-    The same words stand in the notice that a borrower reads. Needs no network.
+    The same words stand in the notice that a borrower reads. What it demands of an answer itself
+    (that nothing was left out, that witnesses cosigned) follows; no notice has that. Needs no
+    network.
 
     \b
     Example:
@@ -177,6 +184,8 @@ def explain_command(
     rest = text.words["separator"].join(untouched([found], language)) or text.words["nothing"]
     typer.echo(text.say("known"))
     typer.echo(text.say("rest", untouched=rest))
+    if told := demands_text(found, language):
+        typer.echo(told)
 
 
 def _end(text: str) -> int:

@@ -19,7 +19,8 @@ from credproof.auditing.monthly import Report, parse_month, report
 from credproof.auditing.searching import COLUMNS, Found, Query, search
 from credproof.auditor import INDEX_NAME, Auditor
 from credproof.base.encoding import b64url, parse_json
-from credproof.cli.output import USAGE, HomeOption, JsonOption, err, out, plain, print_json
+from credproof.base.errors import Conflict
+from credproof.cli.output import HomeOption, JsonOption, out, plain, print_json
 from credproof.verification.answer import Reference
 
 TimeOption = Annotated[
@@ -118,8 +119,7 @@ def _of_person(home: Path, why: str | None) -> frozenset[int]:
 
 def _index(home: Path) -> Index:
     if not (home / INDEX_NAME).exists():
-        err.print("error: nothing was verified here yet\nnext:  credproof audit follow --home HOME")
-        raise typer.Exit(USAGE)
+        raise Conflict("NOTHING_VERIFIED", "nothing was verified in this home yet")
     return Index(home / INDEX_NAME)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from credproof.attestation.ladder import Condition
 from credproof.attestation.schema import Schema
@@ -34,6 +35,32 @@ def policy_text(policy: Policy, text: Text) -> str:
         caps=text.say("caps", count=policy.cap.count, period=period),
         fresh=text.say("fresh", days=policy.fresh_days),
     ).rstrip()
+
+
+_DEMANDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "completeness": {
+        "en": "No tier unless the answer shows that no attestation of what is asked was left out.",
+        "zh": "答复须证明没有遗漏所询问的任何数据，否则不授予任何等级。",
+    },
+    "witness": {
+        "en": "An answer counts only once enough witnesses have cosigned the log it stands in.",
+        "zh": "答复所在的日志须经足够多的见证方联署，答复方才有效。",
+    },
+}
+"""What a policy may demand of an answer, beside what it asks about a person."""
+
+
+def demands(policy: Policy) -> tuple[str, ...]:
+    """The names of what a policy demands of an answer: `completeness`, `witness`."""
+    return tuple(name for name in _DEMANDS if getattr(policy, name) == "required")
+
+
+def demands_text(policy: Policy, language: str) -> str:
+    """The same in words, a line each (`en` or `zh`).
+
+    A notice does not have them: they protect lenders, and open nothing about a borrower.
+    """
+    return "\n".join(_DEMANDS[name][language] for name in demands(policy))
 
 
 def _narrowest_text(item: Narrowest, text: Text) -> str:
