@@ -371,7 +371,8 @@ class World:
         `bound` are bindings by provider and `consent` a consent that are there already; `no` tells
         one question from another.
         """
-        holdings = holdings or [self.hold(self.statement(values))]
+        if holdings is None:
+            holdings = [self.hold(self.statement(values))]
         statements = [holding.statement for holding in holdings]
         evaluation = evaluate(policy, statements, now=self.now)
         tier = policy.tier(evaluation.outcome.tier or "")

@@ -1,7 +1,8 @@
 """Whether the service filed a provider's attestations where they belong.
 
 A receipt must name the very borrower. Each entry must be in the log, name the place of that
-borrower, and say which attestation it replaces. That roots follow from entries is what auditors compute anew.
+borrower, and say which attestation it replaces. That roots follow from entries is what auditors
+compute anew.
 """
 
 from __future__ import annotations
