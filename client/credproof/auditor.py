@@ -22,6 +22,7 @@ from credproof.auditing.evidence import RULES, Evidence, findings_json
 from credproof.auditing.following import Following, Seen
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
+from credproof.auditing.unsealing import Unsealings
 from credproof.base.encoding import canonical_json
 from credproof.base.errors import Conflict, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_ENTRIES_MAX
@@ -236,6 +237,12 @@ class Auditor(Session):
     def index(self) -> Index:
         """What was verified so far, to search in; close it after use."""
         return Index(self._home.folder / INDEX_NAME)
+
+    @contextmanager
+    def unsealings(self) -> Iterator[Unsealings]:
+        """What auditors asked to unseal, as the log that was verified last says."""
+        with self.index() as index:
+            yield Unsealings(self._home, self._channel, self.trust, index)
 
     def history(self) -> History:
         """The history of the registry, of which what is new is fetched."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,7 @@ _GRANT = "/credproof.v1.ConsentService/GrantConsent"
 _REVOKE = "/credproof.v1.ConsentService/RevokeConsent"
 _PAUSE = "/credproof.v1.ConsentService/PauseConsent"
 _RESUME = "/credproof.v1.ConsentService/ResumeConsent"
+_UNSEALED = "/credproof.v1.ConsentService/ListUnsealed"
 _TRUST = "/credproof.v1.RegistryService/GetTrustBundle"
 PASS_NAME = "pass.json"  # noqa: S105 - a file name
 
@@ -78,6 +80,18 @@ class Pass:
                 "sub": b64url(self.sub),
             }
         )
+
+
+@dataclass(frozen=True, slots=True)
+class UnsealedDetail:
+    """A detail of a log entry about a borrower that an auditor was given, as the log entry at
+    `log_index` says; `time` is in whole seconds."""
+
+    log_index: int
+    time: int
+    auditor: str
+    entry_index: int
+    detail: str
 
 
 def make_pass(home: Home, sub: bytes) -> Pass:
@@ -298,6 +312,19 @@ class Borrower:
         """
         request = pb.ResumeConsentRequest(resumption=self._change(RESUMPTION, consent))
         return int(self._caller.call(_RESUME, request, pb.ResumeConsentResponse).log_index)
+
+    def unsealed(self) -> Sequence[UnsealedDetail]:
+        """Which details about this borrower auditors were given, in the order of the log.
+
+        Raises:
+            Refused: no provider binds this key for the borrower now; a passkey signs no calls.
+        """
+        request = pb.ListUnsealedRequest(sub=self._pass.sub)
+        reply = self._caller.call(_UNSEALED, request, pb.ListUnsealedResponse)
+        return [
+            UnsealedDetail(d.log_index, d.time, d.auditor, d.entry_index, d.detail)
+            for d in reply.details
+        ]
 
     def _change(self, kind: Kind, consent: str) -> str:
         jti, now = secrets.token_bytes(JTI_BYTES), int(time.time())

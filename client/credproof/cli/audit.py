@@ -12,7 +12,7 @@ import typer
 from credproof.auditing.evidence import findings_json
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
 from credproof.base.encoding import parse_own_json
-from credproof.cli import searching
+from credproof.cli import searching, unsealing
 from credproof.cli.following import follow, print_findings
 from credproof.cli.output import (
     EXIT_CODES,
@@ -38,6 +38,11 @@ app.command(epilog=EXIT_CODES)(follow)
 app.command(epilog=EXIT_CODES)(evidence)
 app.command("search", epilog=EXIT_CODES)(searching.find)
 app.command("report", epilog=EXIT_CODES)(searching.monthly)
+app.command(epilog=EXIT_CODES)(unsealing.unseal)
+app.command(epilog=EXIT_CODES)(unsealing.unseals)
+app.command(epilog=EXIT_CODES)(unsealing.approve)
+app.command(epilog=EXIT_CODES)(unsealing.decline)
+app.command("open", epilog=EXIT_CODES)(unsealing.open_detail)
 
 
 @app.command(epilog=EXIT_CODES)

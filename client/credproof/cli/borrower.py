@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +15,11 @@ from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
     HomeOption,
+    JsonOption,
     out,
+    plain,
     print_error,
+    print_json,
     read_file,
     read_text,
     require_writable,
@@ -216,3 +221,35 @@ def revoke(
     """
     index = sdk.Borrower.open(home).revoke(read_text(given))
     out.print(f"Revoked, log entry {index}. 已撤回。")
+
+
+_DETAILS = {
+    "answer": "an answer about you 关于您的答复",
+    "verdicts": "what the questions about you came to 关于您的各项问题的结论",
+    "consent": "a consent of yours 您的授权书",
+}
+"""Details of log entries in the words of those whom they are about."""
+
+
+@app.command(epilog=EXIT_CODES)
+def unsealed(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
+    """List which details about you auditors were given, each by two of them for a reason.
+
+    The service tells it: compare with the log through an auditor you know. The newest 1,000 are
+    listed. Needs the service, and a key that a provider binds for you now. Writes nothing.
+    查看审计员调阅过哪些关于您的详情（每次须两名审计员同意并说明理由）。
+
+    \b
+    Example:
+      credproof borrower unsealed --home me
+    """
+    found = sdk.Borrower.open(home).unsealed()
+    if as_json:
+        print_json([asdict(item) for item in found])
+        return
+    for item in found:
+        when = dt.datetime.fromtimestamp(item.time, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+        what = _DETAILS.get(item.detail, plain(item.detail))
+        out.print(f"{when}  {plain(item.auditor)}: {what}", markup=False)
+        out.print(f"    log entry 日志条目 {item.entry_index}; given 调阅记录 {item.log_index}")
+    out.print(f"Unsealed 已调阅:  {len(found)}")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"credproof/v1/consent_service.proto\x12\x0c\x63redproof.v1\"&\n\x13GrantConsentRequest\x12\x0f\n\x07\x63onsent\x18\x01 \x01(\t\"=\n\x14GrantConsentResponse\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\x11\n\tlog_index\x18\x02 \x01(\x03\"*\n\x14RevokeConsentRequest\x12\x12\n\nrevocation\x18\x01 \x01(\t\"*\n\x15RevokeConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"$\n\x13PauseConsentRequest\x12\r\n\x05pause\x18\x01 \x01(\t\")\n\x14PauseConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"*\n\x14ResumeConsentRequest\x12\x12\n\nresumption\x18\x01 \x01(\t\"*\n\x15ResumeConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x32\xf2\x02\n\x0e\x43onsentService\x12U\n\x0cGrantConsent\x12!.credproof.v1.GrantConsentRequest\x1a\".credproof.v1.GrantConsentResponse\x12X\n\rRevokeConsent\x12\".credproof.v1.RevokeConsentRequest\x1a#.credproof.v1.RevokeConsentResponse\x12U\n\x0cPauseConsent\x12!.credproof.v1.PauseConsentRequest\x1a\".credproof.v1.PauseConsentResponse\x12X\n\rResumeConsent\x12\".credproof.v1.ResumeConsentRequest\x1a#.credproof.v1.ResumeConsentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"credproof/v1/consent_service.proto\x12\x0c\x63redproof.v1\"&\n\x13GrantConsentRequest\x12\x0f\n\x07\x63onsent\x18\x01 \x01(\t\"=\n\x14GrantConsentResponse\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\x11\n\tlog_index\x18\x02 \x01(\x03\"*\n\x14RevokeConsentRequest\x12\x12\n\nrevocation\x18\x01 \x01(\t\"*\n\x15RevokeConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"$\n\x13PauseConsentRequest\x12\r\n\x05pause\x18\x01 \x01(\t\")\n\x14PauseConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"*\n\x14ResumeConsentRequest\x12\x12\n\nresumption\x18\x01 \x01(\t\"*\n\x15ResumeConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"\"\n\x13ListUnsealedRequest\x12\x0b\n\x03sub\x18\x01 \x01(\x0c\"E\n\x14ListUnsealedResponse\x12-\n\x07\x64\x65tails\x18\x01 \x03(\x0b\x32\x1c.credproof.v1.UnsealedDetail\"g\n\x0eUnsealedDetail\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x12\x0c\n\x04time\x18\x02 \x01(\x03\x12\x0f\n\x07\x61uditor\x18\x03 \x01(\t\x12\x13\n\x0b\x65ntry_index\x18\x04 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t2\xc9\x03\n\x0e\x43onsentService\x12U\n\x0cGrantConsent\x12!.credproof.v1.GrantConsentRequest\x1a\".credproof.v1.GrantConsentResponse\x12X\n\rRevokeConsent\x12\".credproof.v1.RevokeConsentRequest\x1a#.credproof.v1.RevokeConsentResponse\x12U\n\x0cPauseConsent\x12!.credproof.v1.PauseConsentRequest\x1a\".credproof.v1.PauseConsentResponse\x12X\n\rResumeConsent\x12\".credproof.v1.ResumeConsentRequest\x1a#.credproof.v1.ResumeConsentResponse\x12U\n\x0cListUnsealed\x12!.credproof.v1.ListUnsealedRequest\x1a\".credproof.v1.ListUnsealedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +47,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESUMECONSENTREQUEST']._serialized_end=366
   _globals['_RESUMECONSENTRESPONSE']._serialized_start=368
   _globals['_RESUMECONSENTRESPONSE']._serialized_end=410
-  _globals['_CONSENTSERVICE']._serialized_start=413
-  _globals['_CONSENTSERVICE']._serialized_end=783
+  _globals['_LISTUNSEALEDREQUEST']._serialized_start=412
+  _globals['_LISTUNSEALEDREQUEST']._serialized_end=446
+  _globals['_LISTUNSEALEDRESPONSE']._serialized_start=448
+  _globals['_LISTUNSEALEDRESPONSE']._serialized_end=517
+  _globals['_UNSEALEDDETAIL']._serialized_start=519
+  _globals['_UNSEALEDDETAIL']._serialized_end=622
+  _globals['_CONSENTSERVICE']._serialized_start=625
+  _globals['_CONSENTSERVICE']._serialized_end=1082
 # @@protoc_insertion_point(module_scope)

@@ -56,6 +56,11 @@ class ConsentServiceStub:
                 request_serializer=credproof_dot_v1_dot_consent__service__pb2.ResumeConsentRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_consent__service__pb2.ResumeConsentResponse.FromString,
                 _registered_method=True)
+        self.ListUnsealed = channel.unary_unary(
+                '/credproof.v1.ConsentService/ListUnsealed',
+                request_serializer=credproof_dot_v1_dot_consent__service__pb2.ListUnsealedRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_consent__service__pb2.ListUnsealedResponse.FromString,
+                _registered_method=True)
 
 
 class ConsentServiceServicer:
@@ -97,6 +102,14 @@ class ConsentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUnsealed(self, request, context):
+        """Tells which details about a borrower were unsealed for auditors. The call MUST be signed by a key
+        that a provider binds for this borrower now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConsentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -119,6 +132,11 @@ def add_ConsentServiceServicer_to_server(servicer, server):
                     servicer.ResumeConsent,
                     request_deserializer=credproof_dot_v1_dot_consent__service__pb2.ResumeConsentRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_consent__service__pb2.ResumeConsentResponse.SerializeToString,
+            ),
+            'ListUnsealed': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnsealed,
+                    request_deserializer=credproof_dot_v1_dot_consent__service__pb2.ListUnsealedRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_consent__service__pb2.ListUnsealedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -231,6 +249,33 @@ class ConsentService:
             '/credproof.v1.ConsentService/ResumeConsent',
             credproof_dot_v1_dot_consent__service__pb2.ResumeConsentRequest.SerializeToString,
             credproof_dot_v1_dot_consent__service__pb2.ResumeConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnsealed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.ConsentService/ListUnsealed',
+            credproof_dot_v1_dot_consent__service__pb2.ListUnsealedRequest.SerializeToString,
+            credproof_dot_v1_dot_consent__service__pb2.ListUnsealedResponse.FromString,
             options,
             channel_credentials,
             insecure,
