@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from credproof import standard
 from credproof.cli import app as commands
-from typer.main import get_command
+from credproof.cli.parts import TEXTS, load
 
 
 def with_json() -> list[tuple[str, ...]]:
@@ -21,7 +21,8 @@ def with_json() -> list[tuple[str, ...]]:
         if any("--json" in getattr(item, "opts", ()) for item in command.params):
             yield words
 
-    return sorted(walk(get_command(commands.app), ()))
+    loaded = {name: part for text in TEXTS for name, part in load(text).items()}
+    return sorted(words for name, part in loaded.items() for words in walk(part, (name,)))
 
 
 def fails(monkeypatch, capsys, *words: object) -> tuple[int, dict]:

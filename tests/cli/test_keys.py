@@ -8,7 +8,7 @@ import pytest
 from credproof.verification.consent import verify_consent
 from credproof.verification.participant import NEVER
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.deployment import Deployment
 from tests.rpc.conftest import LENDER, PROVIDER, running  # noqa: F401
 

@@ -63,6 +63,10 @@ def test_a_provider_verifies_that_all_of_it_is_filed_where_it_belongs(running):
         corrected = replace(record, values={**GOOD, "used_amount": 3_000_000})
         assert provider.submit([corrected], schema_id="consumer-revolving/1").accepted == 1
         assert before == provider.self_check() > 0, "one was withdrawn, one came"
+    with running.world.auditor() as auditor:
+        auditor.verify()
+        with auditor.index() as index:
+            assert index.findings() == [], "the withdrawal is in the log as its provider signed it"
 
 
 LIES = {

@@ -25,7 +25,7 @@ from credproof.verification.answer_entry import parse_given
 from credproof.verification.log_rules import Finding
 from credproof.wire import answer as answer_wire
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.rpc.conftest import AUDITOR, LENDER
 
 

@@ -24,6 +24,7 @@ from credproof.cli.output import (
     progress_bar,
 )
 from credproof.cli.packaging import evidence
+from credproof.cli.parts import GROUPS
 from credproof.home import Home
 from credproof.log.audit import AuditReport
 from credproof.log.checkpoint import VerifiedCheckpoint
@@ -32,7 +33,7 @@ from credproof.log.witnessed import Witnessed
 from credproof.verification.log_rules import Finding
 from credproof.verification.report import witness_report, witness_text
 
-app = typer.Typer(help="For compliance officers: verify the log, read it.", no_args_is_help=True)
+app = typer.Typer(help=GROUPS["audit"], no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
 app.command(epilog=EXIT_CODES)(evidence)
 app.command("search", epilog=EXIT_CODES)(searching.find)

@@ -25,15 +25,12 @@ from credproof.cli.output import (
     require_writable,
     write_file,
 )
+from credproof.cli.parts import GROUPS
 from credproof.home import replace_file
 from credproof.verification.checked import CheckedRequest
 from credproof.verification.link import is_link, request_of
 
-app = typer.Typer(
-    help="For borrowers: see who asks, consent, pause, revoke."
-    " 借款人：查看请求、授权、暂停、撤回。",
-    no_args_is_help=True,
-)
+app = typer.Typer(help=GROUPS["borrower"], no_args_is_help=True)
 LanguageOption = Annotated[
     str, typer.Option("--language", "-l", help="Of what is shown: zh (Chinese) or en.")
 ]

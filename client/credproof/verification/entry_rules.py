@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from credproof.attestation.withdrawal import KEY_LOST
+from credproof.attestation.withdrawal import KEY_LOST, parse_withdrawal
 from credproof.base.encoding import b64url, date_of
-from credproof.base.errors import VerificationFailed
+from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.limits import CLOCK_SKEW_S, FINDING_ENTRIES_MAX
 from credproof.base.members import Members
 from credproof.log.continued import ENTRY_CONTINUED, parse_continued
@@ -73,11 +73,12 @@ def _conflict(state: State, entry: Entry) -> None:
 
 def _withdrawn(state: State, entry: Entry) -> None:
     members = Members(entry.fields, entry.kind)
-    members.take("reason", str)
+    reason, signed = members.take("reason", str), members.take("signed", str)
     members.bytes("index", 32)
-    name = named("attestation", members.bytes("token", 32))
+    token = members.bytes("token", 32)
     members.finish()
     change(state, entry)
+    name = named("attestation", token)
     known = state.get(name)
     if known is None:
         raise BrokenRule("WITHDRAWN_UNKNOWN", "what is withdrawn was never accepted")
@@ -87,6 +88,23 @@ def _withdrawn(state: State, entry: Entry) -> None:
     state.learn(name, withdrawn=entry.seq)
     if known["by"] != entry.actor:
         raise BrokenRule("WRONG_ACTOR", "another's attestation is withdrawn", known["at"])
+    if not _is_signed(state, entry, signed, (token, reason)):
+        message = "an attestation is withdrawn that its provider did not sign off"
+        raise BrokenRule("WITHDRAWN_UNSIGNED", message, known["at"])
+
+
+def _is_signed(state: State, entry: Entry, signed: str, said: tuple[bytes, str]) -> bool:
+    """Whether this is the withdrawal that the entry names, by a key of the provider then."""
+    provider = state.trust.participants.get(entry.actor)
+    try:
+        found = parse_withdrawal(signed)
+        key = provider.key(found.jws.kid) if provider else None
+        if key is None or (found.jws.id, found.token, found.reason) != (entry.object, *said):
+            return False
+        found.verify(key, caller=entry.actor, service=state.trust.bundle.domain, now=entry.time)
+    except (Malformed, VerificationFailed):
+        return False
+    return True
 
 
 def _key_ended(state: State, entry: Entry) -> None:
