@@ -80,7 +80,7 @@ SERVER_ROOMS = {
     "tile_listener": Room("service", f"{GRPC} {SQL} {USERS}"),
     "app": Room("log service rpc directory tile_listener", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
-    "quorums": Room("log directory admission", f"{SQL} {USERS}"),
+    "quorums": Room("log service directory admission", f"{SQL} {USERS}"),
     "standing": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "policies": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "setup": Room("config authority storage service directory admission", f"{SQL} {USERS}"),

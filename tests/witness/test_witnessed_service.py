@@ -205,6 +205,15 @@ def test_everybody_gets_the_newest_witnessed_checkpoint_and_auditors_keep_it(sce
     assert "quorum reached at" in told.stdout
 
 
+def test_a_copy_has_the_checkpoint_that_witnesses_cosigned_but_never_goes_back(scene, tmp_path):
+    quorum = scene.trust().quorum
+    with scene.world.auditor() as auditor:
+        copied = auditor.export(tmp_path).checkpoint
+        assert quorum.is_reached(cosigned((tmp_path / "checkpoint").read_bytes(), quorum.keys))
+        assert copied.tree_size == verify_size(scene, (tmp_path / "checkpoint").read_bytes())
+        assert auditor._to_copy(copied.tree_size + 10**6).note == auditor.checkpoint().note
+
+
 def forked(scene: Scene, bundle):
     """The answer as a service shows it that has another first entry for this lender alone."""
     with scene.world.auditor() as auditor:
