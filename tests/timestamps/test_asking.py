@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from credproof.base.errors import CredproofError
@@ -178,10 +179,10 @@ def test_an_authority_whose_clock_is_not_ours_stamps_nothing_that_is_kept(scene,
     assert len(scene.rows()) == kept
 
 
-def test_a_dead_authority_hinders_no_other_and_no_commit(scene, caplog):
-    dead = Asked(scene.certificates.trusted(), "http://127.0.0.1:1/")
-    dead = Asked(type(dead.authority)("dead", dead.authority.certificates), dead.url)
-    scene.begin(dead)
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", None], ids=["dead", "without TLS"])
+def test_an_authority_that_is_not_there_hinders_no_other_and_no_commit(scene, caplog, url):
+    authority = replace(scene.certificates.trusted(), name="dead")
+    scene.begin(Asked(authority, url or scene.served.url.replace("http:", "https:")))
     size = scene.grow()
     scene.stamp()
     told = [json.loads(message) for message in caplog.messages]
