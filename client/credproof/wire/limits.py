@@ -48,6 +48,7 @@ LIMITS: Final[dict[str, int]] = {
     "OpenDetailRequest.request_id": 32,
     "ListUnsealedRequest.sub": 32,
     "LiftThrottleRequest.participant": 40,
+    "ListTimestampsRequest.after_authority": 40,
     "TrustPackage.bundle": limits.TRUST_BYTES_MAX,
     "TrustPackage.documents": limits.TRUST_RECORDS_MAX,
     "AnswerBundle.answer": limits.TOKEN_BYTES_MAX,

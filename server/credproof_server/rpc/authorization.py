@@ -34,6 +34,7 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
         _V1 + "AuditService/OpenDetail": frozenset({"auditor"}),
         _V1 + "AuditService/GetInclusionProof": _ALL,
         _V1 + "AuditService/GetConsistencyProof": _ALL,
+        _V1 + "AuditService/ListTimestamps": frozenset({"auditor", "operator"}),
         _V1 + "RegistryService/GetTrustBundle": _ALL | {"custodian"},
         _V1 + "RegistryService/GetTrustVersion": frozenset({"auditor", "provider"}),
         _V1 + "RegistryService/PublishTrustBundle": frozenset({"operator"}),

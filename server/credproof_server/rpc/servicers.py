@@ -328,6 +328,23 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         hashes = self._audit.consistency_proof(request.old_tree_size, request.new_tree_size)
         return audit_pb.GetConsistencyProofResponse(hashes=hashes)
 
+    async def ListTimestamps(  # noqa: N802
+        self, request: audit_pb.ListTimestampsRequest, context: Context
+    ) -> audit_pb.ListTimestampsResponse:
+        if request.after_size < 0:
+            raise Malformed("BAD_RANGE", "after_size is negative")
+        rows = await self._audit.timestamps(request.after_size, request.after_authority)
+        found = [
+            audit_pb.CheckpointTimestamp(
+                tree_size=row.tree_size,
+                authority=row.authority,
+                checkpoint=row.note,
+                response=row.response,
+            )
+            for row in rows
+        ]
+        return audit_pb.ListTimestampsResponse(timestamps=found)
+
 
 def _unsealing(item: Listed) -> audit_pb.Unsealing:
     why = item.reason
