@@ -314,8 +314,11 @@ class World:
 
     def place(self, statement: Statement) -> bytes:
         """The index where a statement is filed."""
-        element = element_of(self.directory_secret, statement.sub)
-        return index_of(element, statement.schema.digest)
+        return index_of(self.element(statement.sub), statement.schema.digest)
+
+    def element(self, sub: bytes | None = None) -> bytes:
+        """The element of the borrower, or of somebody else."""
+        return element_of(self.directory_secret, sub or self.sub)
 
     def file(self, change: Change) -> None:
         """Bring the directory up to a change."""
@@ -332,7 +335,7 @@ class World:
 
     def lookup(self, schema=REVOLVING, *, sub: bytes | None = None) -> Lookup:
         """What the directory shows about the borrower."""
-        index = index_of(element_of(self.directory_secret, sub or self.sub), schema.digest)
+        index = index_of(self.element(sub), schema.digest)
         found = self.filed.get(index, NOTHING)
         proof = prove_lookup(self.leaves(), index)
         return Lookup(schema.digest, proof, found.salt, tuple(sorted(found.members)))
@@ -392,7 +395,7 @@ class World:
 
     def case(self, values=None, *, policy: Policy = POLICY, holdings=None) -> Case:
         """An honest answer about the borrower, ready to be bent."""
-        holdings = holdings or [self.hold(self.statement(values))]
+        holdings = [self.hold(self.statement(values))] if holdings is None else holdings
         statements = [holding.statement for holding in holdings]
         evaluation = evaluate(policy, statements, now=NOW)
         tier = policy.tier(evaluation.outcome.tier or "")
@@ -433,6 +436,7 @@ class World:
         ]
         asked = (policy.questions[result.question].schema for result in results)
         used = {schema.digest: schema for schema in asked}
+        used |= {schema.digest: schema for schema in SCHEMAS if schema.digest in evaluation.absent}
         directory = self.evidence(*used.values()) if used else None
         return Case(answer, consent, tokens, bound, kept, directory)
 
