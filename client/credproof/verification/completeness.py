@@ -89,7 +89,7 @@ def check_directory(
     places = [(token, item.logged) for token, item in zip(tokens, bundle.tokens, strict=True)]
     for lookup in evidence.lookups:
         shown = {t.id: place for t, place in places if t.schema_digest == lookup.schema}
-        _check_lookup(lookup, index_of(evidence.output.element, lookup.schema), shown, root)
+        check_lookup(lookup, index_of(evidence.output.element, lookup.schema), shown, root)
     if absence:
         return _absence(evidence.lookups, policy)
     found = _completeness(evidence.lookups, answer, policy, tokens)
@@ -134,9 +134,19 @@ def _check_root(
     return root
 
 
-def _check_lookup(
+def check_lookup(
     lookup: Lookup, index: bytes, shown: Mapping[bytes, Logged], root: LoggedRoot
 ) -> None:
+    """Accept that a lookup tells all that is current, and that what is shown is part of it.
+
+    `shown` are the entries of what is shown, by token id; that they are in the log is another
+    check.
+
+    Raises:
+        Malformed: `BAD_MEMBER`.
+        VerificationFailed: `NOT_COVERED`, `OTHER_INDEX`, `BAD_LOOKUP_PROOF`, `OTHER_MEMBERS`,
+            `NOT_CURRENT`.
+    """
     for token_id, place in shown.items():
         if place.log_index >= root.covered:
             raise VerificationFailed("NOT_COVERED", "directory root does not cover a token shown")
