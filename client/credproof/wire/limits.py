@@ -28,6 +28,8 @@ LIMITS: Final[dict[str, int]] = {
     "RevokeConsentRequest.revocation": limits.TOKEN_BYTES_MAX,
     "PauseConsentRequest.pause": limits.TOKEN_BYTES_MAX,
     "ResumeConsentRequest.resumption": limits.TOKEN_BYTES_MAX,
+    "ShowHeldRequest.sub": 32,
+    "ShowHeldRequest.schema_digest": 32,
     "GetConsentRequest.request": 32,
     "GetConsentRequest.sub": 32,
     "AskRequest.request_id": 16,

@@ -49,6 +49,7 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
         _V1 + "ConsentService/PauseConsent": frozenset({"borrower"}),
         _V1 + "ConsentService/ResumeConsent": frozenset({"borrower"}),
         _V1 + "ConsentService/ListUnsealed": frozenset({"borrower"}),
+        _V1 + "ConsentService/ShowHeld": frozenset({"borrower"}),
         _V1 + "RegistryService/GetTrustBundle": frozenset({"borrower"}),
         "/grpc.health.v1.Health/Check": ANYONE,
         "/grpc.health.v1.Health/Watch": ANYONE,

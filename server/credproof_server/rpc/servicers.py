@@ -44,6 +44,7 @@ from credproof_server.service.raising import Throttles
 from credproof_server.service.registry import Registry
 from credproof_server.service.requests import Requests
 from credproof_server.service.searching import Searching
+from credproof_server.service.showing import Showing
 from credproof_server.service.telling import Telling
 from credproof_server.service.unsealing import Listed, Unsealing
 from credproof_server.service.verify import Verify
@@ -151,6 +152,7 @@ class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
         self._consents = Consents(core)
         self._pausing = Pausing(core)
         self._telling = Telling(core)
+        self._showing = Showing(core)
 
     async def GrantConsent(  # noqa: N802
         self, request: consent_pb.GrantConsentRequest, context: Context
@@ -190,6 +192,19 @@ class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
         rows = await self._telling.unsealed(_exactly(request.sub, 32, "sub"), key)
         details = [consent_pb.UnsealedDetail(**row._mapping) for row in rows]
         return consent_pb.ListUnsealedResponse(details=details)
+
+    async def ShowHeld(  # noqa: N802
+        self, request: consent_pb.ShowHeldRequest, context: Context
+    ) -> consent_pb.ShowHeldResponse:
+        key, sub = caller().key, _exactly(request.sub, 32, "sub")
+        assert key is not None, "only borrowers are let in here"
+        schema = _exactly(request.schema_digest, 32, "schema_digest")
+        shown = await self._showing.show(sub, schema, key)
+        return consent_pb.ShowHeldResponse(
+            directory=answer_wire.directory_to_proto(shown.directory),
+            tokens=[answer_wire.token_to_proto(item) for item in shown.tokens],
+            checkpoint=shown.checkpoint,
+        )
 
     async def _change(self, text: str, kind: Kind) -> int:
         key = caller().key
