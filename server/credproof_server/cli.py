@@ -33,6 +33,7 @@ from credproof_server import (
     registry_cli,
     rules_cli,
     setup,
+    timestamps_cli,
 )
 from credproof_server import new_origin as new_origins
 from credproof_server.checking import CheckReport, check
@@ -72,6 +73,7 @@ def register(root: typer.Typer) -> None:
     witness_cli.register(root)
     quorum_cli.register(root)
     rules_cli.register(root)
+    timestamps_cli.register(root)
 
 
 def init_command(
@@ -289,10 +291,10 @@ def _print_check(report: CheckReport, *, as_json: bool) -> None:
         counts = {"entries": report.entries, "rows": dict(report.rows)}
         print_json({"ok": not damage, **counts, "damage": damage})
         return
-    out.print(f"entries       {report.entries:>8}")
+    out.print(f"{'entries':<18}{report.entries:>8}")
     for what, count in report.rows.items():
-        name = "anomalies" if what == "anomaly" else f"{what}s"
-        out.print(f"{name:<14}{count:>8}")
+        name = {"anomaly": "anomalies", "directory leaf": "directory leaves"}.get(what, f"{what}s")
+        out.print(f"{name:<18}{count:>8}")
     for item in damage:
         where = f"{item['what']} {item['log_index']}"
         err.print(f"damaged: {where}: {item['message']} ({item['reason']})", markup=False)

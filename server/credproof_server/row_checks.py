@@ -14,7 +14,10 @@ from credproof.base.encoding import b64url, parse_b64url
 from credproof.base.errors import DataLoss
 from credproof.base.jws import TRUST, parse, token_id
 from credproof.base.limits import TRUST_BYTES_MAX
+from credproof.log.checkpoint import parse_checkpoint
 from credproof.log.entry import Entry, parse_entry
+from credproof.log.note import parse_note
+from credproof.log.timestamp import require_of
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
 from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION, Answer, parse_answer
 from credproof.verification.answer_entry import parse_given
@@ -313,6 +316,16 @@ def evaluation(participant: object, day: object, count: object) -> None:
     """A row of the meter holds what can be counted."""
     sound = isinstance(participant, str) and isinstance(day, str) and isinstance(count, int)
     if not sound or not re.fullmatch(r"\d{4}-\d\d-\d\d", str(day)) or int(str(count)) < 0:
+        raise differs()
+
+
+def timestamp(row: Row[Any], roots: Mapping[int, bytes]) -> None:
+    """A timestamp is of a note, and that of a root that was committed."""
+    if not (isinstance(row.note, bytes) and isinstance(row.response, bytes)):
+        raise differs()
+    seen = parse_checkpoint(parse_note(row.note).text)
+    require_of(row.response, row.note)
+    if seen.tree_size != row.tree_size or roots.get(seen.tree_size) != seen.root_hash:
         raise differs()
 
 

@@ -35,6 +35,15 @@ CERTIFICATION_MAX_S: Final = 366 * 24 * 3600
 TRUST_LIFE_MAX_S: Final = 400 * 24 * 3600
 """Longest life of a trust bundle: a verifier that hears nothing for longer must stop."""
 
+TIMESTAMP_TOLERANCE_S: Final = 180
+"""How far a timestamp and the times of entries may disagree: two honest clocks, and a minute to
+ask for it."""
+TIMESTAMP_GAP_S: Final = 7200
+"""How long an entry may wait for a timestamp before an auditor is told: twice the longest time
+between two requests."""
+TIMESTAMP_EVERY_MAX_S: Final = 3600
+"""Longest time between two requests for timestamps."""
+
 METER_DAYS: Final = 401
 """How long an answer counts in the meter, in days: all that rest on one attestation do, for none
 lives that long."""
@@ -92,6 +101,12 @@ ANOMALY_EVIDENCE_MAX: Final = 32
 """Entries that one raised anomaly names: enough to see the pattern, the log holds the rest."""
 NOTE_SIGNATURES_MAX: Final = 64
 """Signature lines of one note; C2SP asks a verifier to accept at least 16."""
+TIMESTAMP_AUTHORITIES_MAX: Final = 8
+"""Timestamp authorities that a service asks, or that an auditor trusts."""
+TIMESTAMPS_PAGE_MAX: Final = 64
+"""Timestamps in one page: together with their checkpoints they stay under one message."""
+CERTIFICATES_MAX: Final = 16
+"""Certificates that one timestamp authority is trusted by."""
 TRUST_RECORDS_MAX: Final = 10_000
 """Keys, participants or documents in one trust bundle."""
 JSON_DEPTH_MAX: Final = 32
@@ -128,6 +143,10 @@ DOCUMENT_BYTES_MAX: Final = 262_144
 TRUST_BYTES_MAX: Final = 3 * 1024 * 1024
 """A trust bundle with its documents; a gRPC message stays under 4 MiB."""
 NOTE_BYTES_MAX: Final = 131_072
+TIMESTAMP_BYTES_MAX: Final = 32_768
+"""One timestamp (RFC 3161) with the certificates in it: public ones have about six thousand."""
+CERTIFICATES_BYTES_MAX: Final = 131_072
+"""One file of certificates in PEM."""
 QUORUM_FILE_BYTES_MAX: Final = 1024 * 1024
 """One tlog-policy file: a hundred ML-DSA keys and room for comments."""
 WITNESS_BODY_BYTES_MAX: Final = NOTE_BYTES_MAX + 4096

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from credproof import borrower as sdk
-from credproof.base.errors import Refused
+from credproof.base.errors import Malformed, Refused
+from credproof.cli.held import WORDS, held_lines, held_report
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
@@ -253,3 +254,29 @@ def unsealed(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
         out.print(f"{when}  {plain(item.auditor)}: {what}", markup=False)
         out.print(f"    log entry 日志条目 {item.entry_index}; given 调阅记录 {item.log_index}")
     out.print(f"Unsealed 已调阅：{len(found)}")
+
+
+@app.command("self-check", epilog=EXIT_CODES)
+def self_check(
+    home: HomeOption = Path(),
+    language: LanguageOption = "zh",
+    as_json: JsonOption = False,
+) -> None:
+    """Verify what the service holds about you: by whom, of what kind, how old. 核对关于您的记录。
+
+    Each attestation is signed by its provider, filed as yours, and none is left out. You see those
+    of the providers for whom your key counts; of others how many there are. Shows no figures: no
+    key but the service's opens them. Needs the service. Writes nothing.
+
+    \b
+    Example:
+      credproof borrower self-check --language en --home me
+    """
+    if language not in WORDS:
+        raise Malformed("BAD_LANGUAGE", "nothing is told in this language: take zh or en")
+    found = sdk.Borrower.open(home).self_check()
+    if as_json:
+        print_json(held_report(found))
+    else:
+        for line in held_lines(found, language):
+            out.print(plain(line), markup=False)

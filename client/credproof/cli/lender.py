@@ -205,7 +205,9 @@ def _print_verified(verified: VerifiedAnswer) -> None:
     place = f"entry {verified.log_index} of {verified.checkpoint.tree_size}"
     out.print(f"Logged:     {verified.checkpoint.origin}, {place}")
     found = verified.completeness
-    if found.state != "not shown":
+    for schema in found.absent:
+        out.print(f"Absent:     {schema}, no attestation of it about this borrower")
+    if found.state in ("complete", "partial"):
         shown = f"{found.shown} of {found.of} current attestations shown"
         out.print(f"Complete:   {'yes' if found.state == 'complete' else 'in part'}, {shown}")
     out.print(f"Witness:    {witness_text(verified.witnesses)}", markup=False)

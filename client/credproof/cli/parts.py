@@ -40,6 +40,7 @@ SERVER_COMMANDS: Final = {
     "passkeys": "Let borrowers sign by passkeys of a domain, on its pages.",
     "quorum": "Say which witnesses count for the log.",
     "rules": "What counts as misuse, and what follows.",
+    "timestamps": "Show who stamps the log's checkpoints, and how far they are.",
     "check": "Check that everything stored is what was logged.",
     "upgrade": "Bring a service's databases to this version.",
     "backup": "Copy a service, in two parts that are kept apart.",

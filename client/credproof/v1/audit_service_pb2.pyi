@@ -460,3 +460,79 @@ class GetConsistencyProofResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetConsistencyProofResponse: _TypeAlias = GetConsistencyProofResponse  # noqa: Y015
+
+@_typing.final
+class ListTimestampsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_SIZE_FIELD_NUMBER: _builtins.int
+    AFTER_AUTHORITY_FIELD_NUMBER: _builtins.int
+    after_size: _builtins.int
+    """Those that come after this size and, of this size, after this authority."""
+    after_authority: _builtins.str
+    def __init__(
+        self,
+        *,
+        after_size: _builtins.int = ...,
+        after_authority: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_authority", b"after_authority", "after_size", b"after_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTimestampsRequest: _TypeAlias = ListTimestampsRequest  # noqa: Y015
+
+@_typing.final
+class ListTimestampsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIMESTAMPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def timestamps(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckpointTimestamp]:
+        """Empty at the end."""
+
+    def __init__(
+        self,
+        *,
+        timestamps: _abc.Iterable[Global___CheckpointTimestamp] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["timestamps", b"timestamps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTimestampsResponse: _TypeAlias = ListTimestampsResponse  # noqa: Y015
+
+@_typing.final
+class CheckpointTimestamp(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TREE_SIZE_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    tree_size: _builtins.int
+    authority: _builtins.str
+    """The name that the service has for who stamped it."""
+    checkpoint: _builtins.bytes
+    """The C2SP signed note whose text was stamped."""
+    response: _builtins.bytes
+    """The response of RFC 3161 section 2.4.2, in DER."""
+    def __init__(
+        self,
+        *,
+        tree_size: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        checkpoint: _builtins.bytes = ...,
+        response: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "checkpoint", b"checkpoint", "response", b"response", "tree_size", b"tree_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckpointTimestamp: _TypeAlias = CheckpointTimestamp  # noqa: Y015

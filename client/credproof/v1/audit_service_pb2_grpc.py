@@ -80,6 +80,11 @@ class AuditServiceStub:
                 request_serializer=credproof_dot_v1_dot_audit__service__pb2.GetConsistencyProofRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_audit__service__pb2.GetConsistencyProofResponse.FromString,
                 _registered_method=True)
+        self.ListTimestamps = channel.unary_unary(
+                '/credproof.v1.AuditService/ListTimestamps',
+                request_serializer=credproof_dot_v1_dot_audit__service__pb2.ListTimestampsRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_audit__service__pb2.ListTimestampsResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
@@ -155,6 +160,14 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTimestamps(self, request, context):
+        """Gives timestamps of checkpoints (RFC 3161) in order of size and authority, at most 64 at once.
+        The caller MUST be an active auditor or operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -202,6 +215,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.GetConsistencyProof,
                     request_deserializer=credproof_dot_v1_dot_audit__service__pb2.GetConsistencyProofRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_audit__service__pb2.GetConsistencyProofResponse.SerializeToString,
+            ),
+            'ListTimestamps': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTimestamps,
+                    request_deserializer=credproof_dot_v1_dot_audit__service__pb2.ListTimestampsRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_audit__service__pb2.ListTimestampsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -448,6 +466,33 @@ class AuditService:
             '/credproof.v1.AuditService/GetConsistencyProof',
             credproof_dot_v1_dot_audit__service__pb2.GetConsistencyProofRequest.SerializeToString,
             credproof_dot_v1_dot_audit__service__pb2.GetConsistencyProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTimestamps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.AuditService/ListTimestamps',
+            credproof_dot_v1_dot_audit__service__pb2.ListTimestampsRequest.SerializeToString,
+            credproof_dot_v1_dot_audit__service__pb2.ListTimestampsResponse.FromString,
             options,
             channel_credentials,
             insecure,

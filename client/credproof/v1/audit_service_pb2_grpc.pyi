@@ -63,6 +63,10 @@ class AuditServiceStub:
     """Gives an inclusion proof. The caller MUST be an active participant."""
     GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetConsistencyProofRequest, _audit_service_pb2.GetConsistencyProofResponse]
     """Gives a consistency proof. The caller MUST be an active participant."""
+    ListTimestamps: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListTimestampsRequest, _audit_service_pb2.ListTimestampsResponse]
+    """Gives timestamps of checkpoints (RFC 3161) in order of size and authority, at most 64 at once.
+    The caller MUST be an active auditor or operator.
+    """
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -99,6 +103,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Gives an inclusion proof. The caller MUST be an active participant."""
     GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetConsistencyProofRequest, _audit_service_pb2.GetConsistencyProofResponse]  # type: ignore[assignment]
     """Gives a consistency proof. The caller MUST be an active participant."""
+    ListTimestamps: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListTimestampsRequest, _audit_service_pb2.ListTimestampsResponse]  # type: ignore[assignment]
+    """Gives timestamps of checkpoints (RFC 3161) in order of size and authority, at most 64 at once.
+    The caller MUST be an active auditor or operator.
+    """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads the audit log."""
@@ -186,5 +194,15 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.GetConsistencyProofResponse, _abc.Awaitable[_audit_service_pb2.GetConsistencyProofResponse]]:
         """Gives a consistency proof. The caller MUST be an active participant."""
+
+    @_abc_1.abstractmethod
+    def ListTimestamps(
+        self,
+        request: _audit_service_pb2.ListTimestampsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ListTimestampsResponse, _abc.Awaitable[_audit_service_pb2.ListTimestampsResponse]]:
+        """Gives timestamps of checkpoints (RFC 3161) in order of size and authority, at most 64 at once.
+        The caller MUST be an active auditor or operator.
+        """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

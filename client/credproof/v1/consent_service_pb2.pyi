@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from credproof.v1 import answer_pb2 as _answer_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -17,6 +18,62 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class ShowHeldRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUB_FIELD_NUMBER: _builtins.int
+    SCHEMA_DIGEST_FIELD_NUMBER: _builtins.int
+    sub: _builtins.bytes
+    """The borrower's pseudonym. Exactly 32 bytes."""
+    schema_digest: _builtins.bytes
+    """Exactly 32 bytes."""
+    def __init__(
+        self,
+        *,
+        sub: _builtins.bytes = ...,
+        schema_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["schema_digest", b"schema_digest", "sub", b"sub"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowHeldRequest: _TypeAlias = ShowHeldRequest  # noqa: Y015
+
+@_typing.final
+class ShowHeldResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTORY_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    checkpoint: _builtins.bytes
+    """The checkpoint under which all inclusion proofs stand; a C2SP signed note."""
+    @_builtins.property
+    def directory(self) -> _answer_pb2.DirectoryEvidence:
+        """The one lookup, whose members are all that is current."""
+
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedCompositeFieldContainer[_answer_pb2.TokenEvidence]:
+        """The attestations that are shown, in the order of the log; without proofs."""
+
+    def __init__(
+        self,
+        *,
+        directory: _answer_pb2.DirectoryEvidence | None = ...,
+        tokens: _abc.Iterable[_answer_pb2.TokenEvidence] | None = ...,
+        checkpoint: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "directory", b"directory", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowHeldResponse: _TypeAlias = ShowHeldResponse  # noqa: Y015
 
 @_typing.final
 class GrantConsentRequest(_message.Message):

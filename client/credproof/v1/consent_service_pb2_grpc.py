@@ -61,6 +61,11 @@ class ConsentServiceStub:
                 request_serializer=credproof_dot_v1_dot_consent__service__pb2.ListUnsealedRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_consent__service__pb2.ListUnsealedResponse.FromString,
                 _registered_method=True)
+        self.ShowHeld = channel.unary_unary(
+                '/credproof.v1.ConsentService/ShowHeld',
+                request_serializer=credproof_dot_v1_dot_consent__service__pb2.ShowHeldRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_consent__service__pb2.ShowHeldResponse.FromString,
+                _registered_method=True)
 
 
 class ConsentServiceServicer:
@@ -110,6 +115,16 @@ class ConsentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ShowHeld(self, request, context):
+        """Shows what is current about a borrower under one schema, as the directory has it.
+        The caller MUST sign the call with a key that a provider binds for this borrower now;
+        otherwise PERMISSION_DENIED, whatever the cause. It is shown the attestations of those
+        providers for whom the key counts; of others only how many there are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConsentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -137,6 +152,11 @@ def add_ConsentServiceServicer_to_server(servicer, server):
                     servicer.ListUnsealed,
                     request_deserializer=credproof_dot_v1_dot_consent__service__pb2.ListUnsealedRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_consent__service__pb2.ListUnsealedResponse.SerializeToString,
+            ),
+            'ShowHeld': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowHeld,
+                    request_deserializer=credproof_dot_v1_dot_consent__service__pb2.ShowHeldRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_consent__service__pb2.ShowHeldResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -276,6 +296,33 @@ class ConsentService:
             '/credproof.v1.ConsentService/ListUnsealed',
             credproof_dot_v1_dot_consent__service__pb2.ListUnsealedRequest.SerializeToString,
             credproof_dot_v1_dot_consent__service__pb2.ListUnsealedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowHeld(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.ConsentService/ShowHeld',
+            credproof_dot_v1_dot_consent__service__pb2.ShowHeldRequest.SerializeToString,
+            credproof_dot_v1_dot_consent__service__pb2.ShowHeldResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,12 @@ class ConsentServiceStub:
     """Tells which details about a borrower were unsealed for auditors. The call MUST be signed by a key
     that a provider binds for this borrower now.
     """
+    ShowHeld: _grpc.UnaryUnaryMultiCallable[_consent_service_pb2.ShowHeldRequest, _consent_service_pb2.ShowHeldResponse]
+    """Shows what is current about a borrower under one schema, as the directory has it.
+    The caller MUST sign the call with a key that a provider binds for this borrower now;
+    otherwise PERMISSION_DENIED, whatever the cause. It is shown the attestations of those
+    providers for whom the key counts; of others only how many there are.
+    """
 
 @_typing.type_check_only
 class ConsentServiceAsyncStub(ConsentServiceStub):
@@ -84,6 +90,12 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     ListUnsealed: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.ListUnsealedRequest, _consent_service_pb2.ListUnsealedResponse]  # type: ignore[assignment]
     """Tells which details about a borrower were unsealed for auditors. The call MUST be signed by a key
     that a provider binds for this borrower now.
+    """
+    ShowHeld: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.ShowHeldRequest, _consent_service_pb2.ShowHeldResponse]  # type: ignore[assignment]
+    """Shows what is current about a borrower under one schema, as the directory has it.
+    The caller MUST sign the call with a key that a provider binds for this borrower now;
+    otherwise PERMISSION_DENIED, whatever the cause. It is shown the attestations of those
+    providers for whom the key counts; of others only how many there are.
     """
 
 class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -140,6 +152,18 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consent_service_pb2.ListUnsealedResponse, _abc.Awaitable[_consent_service_pb2.ListUnsealedResponse]]:
         """Tells which details about a borrower were unsealed for auditors. The call MUST be signed by a key
         that a provider binds for this borrower now.
+        """
+
+    @_abc_1.abstractmethod
+    def ShowHeld(
+        self,
+        request: _consent_service_pb2.ShowHeldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_service_pb2.ShowHeldResponse, _abc.Awaitable[_consent_service_pb2.ShowHeldResponse]]:
+        """Shows what is current about a borrower under one schema, as the directory has it.
+        The caller MUST sign the call with a key that a provider binds for this borrower now;
+        otherwise PERMISSION_DENIED, whatever the cause. It is shown the attestations of those
+        providers for whom the key counts; of others only how many there are.
         """
 
 def add_ConsentServiceServicer_to_server(servicer: ConsentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

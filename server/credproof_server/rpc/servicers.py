@@ -44,6 +44,7 @@ from credproof_server.service.raising import Throttles
 from credproof_server.service.registry import Registry
 from credproof_server.service.requests import Requests
 from credproof_server.service.searching import Searching
+from credproof_server.service.showing import Showing
 from credproof_server.service.telling import Telling
 from credproof_server.service.unsealing import Listed, Unsealing
 from credproof_server.service.verify import Verify
@@ -151,6 +152,7 @@ class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
         self._consents = Consents(core)
         self._pausing = Pausing(core)
         self._telling = Telling(core)
+        self._showing = Showing(core)
 
     async def GrantConsent(  # noqa: N802
         self, request: consent_pb.GrantConsentRequest, context: Context
@@ -190,6 +192,19 @@ class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
         rows = await self._telling.unsealed(_exactly(request.sub, 32, "sub"), key)
         details = [consent_pb.UnsealedDetail(**row._mapping) for row in rows]
         return consent_pb.ListUnsealedResponse(details=details)
+
+    async def ShowHeld(  # noqa: N802
+        self, request: consent_pb.ShowHeldRequest, context: Context
+    ) -> consent_pb.ShowHeldResponse:
+        key, sub = caller().key, _exactly(request.sub, 32, "sub")
+        assert key is not None, "only borrowers are let in here"
+        schema = _exactly(request.schema_digest, 32, "schema_digest")
+        shown = await self._showing.show(sub, schema, key)
+        return consent_pb.ShowHeldResponse(
+            directory=answer_wire.directory_to_proto(shown.directory),
+            tokens=[answer_wire.token_to_proto(item) for item in shown.tokens],
+            checkpoint=shown.checkpoint,
+        )
 
     async def _change(self, text: str, kind: Kind) -> int:
         key = caller().key
@@ -327,6 +342,23 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> audit_pb.GetConsistencyProofResponse:
         hashes = self._audit.consistency_proof(request.old_tree_size, request.new_tree_size)
         return audit_pb.GetConsistencyProofResponse(hashes=hashes)
+
+    async def ListTimestamps(  # noqa: N802
+        self, request: audit_pb.ListTimestampsRequest, context: Context
+    ) -> audit_pb.ListTimestampsResponse:
+        if request.after_size < 0:
+            raise Malformed("BAD_RANGE", "after_size is negative")
+        rows = await self._audit.timestamps(request.after_size, request.after_authority)
+        found = [
+            audit_pb.CheckpointTimestamp(
+                tree_size=row.tree_size,
+                authority=row.authority,
+                checkpoint=row.note,
+                response=row.response,
+            )
+            for row in rows
+        ]
+        return audit_pb.ListTimestampsResponse(timestamps=found)
 
 
 def _unsealing(item: Listed) -> audit_pb.Unsealing:

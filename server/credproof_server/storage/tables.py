@@ -283,6 +283,17 @@ directory_roots = Table(
 )
 """The logged roots of the directory; each covers the first `covered` entries."""
 
+timestamps = Table(
+    "timestamps",
+    metadata,
+    Column("tree_size", _Index, primary_key=True, autoincrement=False),
+    Column("authority", String(40), primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+)
+"""Timestamps (RFC 3161) of signed checkpoints, as they came and verified."""
+
 data_keys = Table(
     "data_keys",
     vault_metadata,

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "m0009"
-down_revision = "m0007"
+down_revision = "m0008"
 
 _Index = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
