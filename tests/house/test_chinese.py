@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent.parent
 PLACES = ("client/credproof", "server/credproof_server")
 SUFFIXES = {".py", ".yaml", ".json", ".html", ".js"}
 HAN = "[\\u4e00-\\u9fff]"
-HALF_WIDTH = re.compile(rf"{HAN}[(,;:!?]|[(]{HAN}|{HAN}[)]")
+HALF_WIDTH = re.compile(rf"{HAN}[(,;:!?]|[(,;:]{HAN}|{HAN}[)]")
 
 
 def test_no_text_mixes_half_width_marks_into_chinese():

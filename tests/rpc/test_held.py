@@ -59,8 +59,8 @@ def told(person, *options: str):
 
 def test_the_command_tells_it_in_chinese_and_english(person):
     chinese, english = told(person).output, told(person, "-l", "en").output
-    assert "已核实:显示 2 条,未显示 0 条" in chinese
-    assert f"{PROVIDER},数据截至" in chinese
+    assert "已核实：显示 2 条，未显示 0 条" in chinese
+    assert f"{PROVIDER}，数据截至" in chinese
     assert "Verified: 2 shown, 0 not shown; nothing else is current about you" in english
     assert f"{PROVIDER}, data of" in english
     assert "(identity-assurance/1)\n  nothing" in english

@@ -18,10 +18,10 @@ WORDS: Final = {
     },
     "zh": {
         "none": "没有",
-        "held": "{provider},数据截至 {as_of},日志第 {log_index} 条",
-        "others": "另有 {others} 条,来自未认可此密钥的机构:请未在此列出的机构绑定您的密钥",
-        "total": "已核实:显示 {count} 条,未显示 {others} 条;"
-        "截至日志第 {root} 条,再无关于您的当前记录。",
+        "held": "{provider}，数据截至 {as_of}，日志第 {log_index} 条",
+        "others": "另有 {others} 条，来自未认可此密钥的机构：请未在此列出的机构绑定您的密钥",
+        "total": "已核实：显示 {count} 条，未显示 {others} 条；"
+        "截至日志第 {root} 条，再无关于您的当前记录。",
     },
 }
 
