@@ -92,4 +92,4 @@ def test_an_answer_that_does_not_verify_implies_nothing(running, kept, tmp_path)
     data[data.index(b"eyJ") + 400] ^= 1
     (tmp_path / "bent.answer").write_bytes(data)
     told = run("lender", "known", tmp_path, home=running.world.home(LENDER), code=1)
-    assert "bent.answer: error" in told
+    assert "bent.answer: signature does not verify (BAD_SIGNATURE)" in told
