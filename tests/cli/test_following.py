@@ -17,13 +17,19 @@ from credproof_server.service.core import fresh_salt
 from tests.cli.command import run
 
 
-@pytest.fixture
-def world(tmp_path) -> World:
-    made = World(tmp_path)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> World:
+    """One to copy."""
+    made = World(tmp_path_factory.mktemp("following"))
     made.make()
     with made.served():
         made.populate()
     return made
+
+
+@pytest.fixture
+def world(made, tmp_path) -> World:
+    return made.copy(tmp_path / "world")
 
 
 class Whisper:
