@@ -20,11 +20,9 @@ from credproof.base import jws, oprf
 from credproof.base.encoding import b64url, canonical_json, date_of
 from credproof.base.group import scalar_from
 from credproof.base.keys import DatedKey, Ed25519Signer
-from credproof.log.checkpoint import Checkpoint, sign_checkpoint
 from credproof.log.directory import Leaf, subtree
 from credproof.log.directory import prove as prove_lookup
-from credproof.log.entry import GENESIS_PREV, Entry, entry_hash, parse_entry
-from credproof.log.merkle import Tree, leaf_hash
+from credproof.log.entry import parse_entry
 from credproof.log.note import NoteSigner
 from credproof.verification.answer import (
     ENTRY_ANSWER,
@@ -34,7 +32,6 @@ from credproof.verification.answer import (
     BindingEvidence,
     DirectoryEvidence,
     Kept,
-    Logged,
     Lookup,
     Reference,
     TokenEvidence,
@@ -71,7 +68,8 @@ from credproof.verification.proving import Holding, prove
 from credproof.verification.trust import Trust, sign_trust, verify_trust
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
 
-NOW = 1_790_000_000
+from tests.ledger import NOW, Log
+
 DOMAIN = "world.example"
 SUBJECT = "ref:somebody"
 OPERATORS = ("operator-1", "operator-2")
@@ -108,49 +106,6 @@ def signer_of(name: str) -> Ed25519Signer:
 def complete(schema, values):
     """The values with every other claim unknown."""
     return dict.fromkeys(schema.claims) | values
-
-
-class Log:
-    """An honest log in memory."""
-
-    def __init__(self, signer: NoteSigner) -> None:
-        self.signer = signer
-        self.tree = Tree()
-        self.lines: list[bytes] = []
-
-    def append(
-        self,
-        kind: str,
-        actor: str,
-        object_digest: bytes,
-        *,
-        time: int = NOW,
-        fields: dict[str, object] | None = None,
-    ) -> int:
-        entry = Entry(
-            seq=len(self.lines),
-            time=time,
-            kind=kind,
-            actor=actor,
-            object=object_digest,
-            salt=bytes(16),
-            fields=fields or {},
-            prev=entry_hash(self.lines[-1]) if self.lines else GENESIS_PREV,
-        )
-        return self.add(entry.to_line())
-
-    def add(self, line: bytes) -> int:
-        self.lines.append(line)
-        self.tree.append(leaf_hash(line))
-        return len(self.lines) - 1
-
-    def logged(self, index: int) -> Logged:
-        proof = self.tree.inclusion_proof(index, self.tree.size)
-        return Logged(self.lines[index], index, proof)
-
-    def checkpoint(self) -> bytes:
-        checkpoint = Checkpoint(self.signer.name, self.tree.size, self.tree.root())
-        return sign_checkpoint(checkpoint, [self.signer])
 
 
 @dataclass
@@ -192,6 +147,11 @@ class World:
         self.log = Log(NoteSigner(f"{DOMAIN}/log", signer_of("log")))
         self.policies = [POLICY]
         self.sub, self.transcript = self.identify(SUBJECT)
+
+    @property
+    def now(self) -> int:
+        """The time by the log's clock."""
+        return self.log.now
 
     # -- trust
 
@@ -298,12 +258,18 @@ class World:
         )
         return replace(statement, **changes)
 
-    def hold(self, statement: Statement, *, signer: Ed25519Signer | None = None) -> Holding:
-        """Sign a statement, log it, hold it."""
+    def hold(
+        self,
+        statement: Statement,
+        *,
+        signer: Ed25519Signer | None = None,
+        replaces: bytes | None = None,
+    ) -> Holding:
+        """Sign a statement, log it, hold it; `replaces` is the id of the token before it."""
         opening = Opening(statement, seed_of(f"seed{statement.jti!r}"))
         token = issue(opening, signer or self.bank)
         place = self.place(statement)
-        fields = {"index": b64url(place)}
+        fields = {"index": b64url(place)} | ({"replaces": b64url(replaces)} if replaces else {})
         token_id = jws.token_id(token)
         index = self.log.append(ENTRY_ATTESTATION, statement.issuer, token_id, fields=fields)
         if token_id not in self.filed.get(place, NOTHING).members:
@@ -314,8 +280,11 @@ class World:
 
     def place(self, statement: Statement) -> bytes:
         """The index where a statement is filed."""
-        element = element_of(self.directory_secret, statement.sub)
-        return index_of(element, statement.schema.digest)
+        return index_of(self.element(statement.sub), statement.schema.digest)
+
+    def element(self, sub: bytes | None = None) -> bytes:
+        """The element of the borrower, or of somebody else."""
+        return element_of(self.directory_secret, sub or self.sub)
 
     def file(self, change: Change) -> None:
         """Bring the directory up to a change."""
@@ -324,7 +293,7 @@ class World:
     def leaves(self) -> list[Leaf]:
         return sorted(found.leaf(i) for i, found in self.filed.items() if found.members)
 
-    def close_epoch(self, *, time: int = NOW, covered: int | None = None) -> int:
+    def close_epoch(self, *, time: int | None = None, covered: int | None = None) -> int:
         """Log the root of the directory as it stands."""
         fields = {"covered": len(self.log.lines) if covered is None else covered}
         root = subtree(self.leaves()).hash
@@ -332,7 +301,7 @@ class World:
 
     def lookup(self, schema=REVOLVING, *, sub: bytes | None = None) -> Lookup:
         """What the directory shows about the borrower."""
-        index = index_of(element_of(self.directory_secret, sub or self.sub), schema.digest)
+        index = index_of(self.element(sub), schema.digest)
         found = self.filed.get(index, NOTHING)
         proof = prove_lookup(self.leaves(), index)
         return Lookup(schema.digest, proof, found.salt, tuple(sorted(found.members)))
@@ -390,19 +359,33 @@ class World:
 
     # -- answers
 
-    def case(self, values=None, *, policy: Policy = POLICY, holdings=None) -> Case:
-        """An honest answer about the borrower, ready to be bent."""
-        holdings = holdings or [self.hold(self.statement(values))]
+    def case(
+        self,
+        values=None,
+        *,
+        policy: Policy = POLICY,
+        holdings=None,
+        bound=None,
+        consent=None,
+        no: str = "",
+    ) -> Case:
+        """An honest answer about the borrower, ready to be bent.
+
+        `bound` are bindings by provider and `consent` a consent that are there already; `no` tells
+        one question from another.
+        """
+        if holdings is None:
+            holdings = [self.hold(self.statement(values))]
         statements = [holding.statement for holding in holdings]
-        evaluation = evaluate(policy, statements, now=NOW)
+        evaluation = evaluate(policy, statements, now=self.now)
         tier = policy.tier(evaluation.outcome.tier or "")
-        proved, results = prove(policy, evaluation, holdings, now=NOW)
+        proved, results = prove(policy, evaluation, holdings, now=self.now)
         issuers = sorted({p.holding.statement.issuer for p in proved}) or ["bank"]
-        bindings = [self.binding(issuer=issuer) for issuer in issuers]
-        consent = self.consent()
+        bindings = [(bound or {}).get(issuer) or self.binding(issuer=issuer) for issuer in issuers]
+        consent = consent or self.consent()
         kept = Kept(
-            nonce=seed_of("nonce"),
-            request_id=seed_of("request", 16),
+            nonce=seed_of("nonce" + no),
+            request_id=seed_of("request" + no, 16),
             case=Reference("case-1", seed_of("case", 16)),
             staff=Reference("staff-1", seed_of("staff", 16)),
             transcript=self.transcript,
@@ -411,7 +394,7 @@ class World:
             domain=DOMAIN,
             lender="lend",
             nonce=kept.nonce,
-            issued_at=NOW,
+            issued_at=self.now,
             request_id=kept.request_id,
             case=kept.case.digest,
             staff=kept.staff.digest,
@@ -433,6 +416,7 @@ class World:
         ]
         asked = (policy.questions[result.question].schema for result in results)
         used = {schema.digest: schema for schema in asked}
+        used |= {schema.digest: schema for schema in SCHEMAS if schema.digest in evaluation.absent}
         directory = self.evidence(*used.values()) if used else None
         return Case(answer, consent, tokens, bound, kept, directory)
 
@@ -470,7 +454,7 @@ class World:
         """Verify as the lender that pinned the bank's key."""
         expected = Expectations(
             lender="lend",
-            now=NOW + 5,
+            now=self.now + 5,
             mode="now",
             pins={"bank": frozenset({self.bank.public.kid})},
         )

@@ -24,6 +24,7 @@ from credproof.auditing.history import History
 from credproof.auditing.index import Index
 from credproof.auditing.stamping import StampReport, add_evidence, fetch, judge
 from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
+from credproof.auditing.unsealing import Unsealings
 from credproof.base.encoding import canonical_json
 from credproof.base.errors import Conflict, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_ENTRIES_MAX
@@ -271,6 +272,12 @@ class Auditor(Session):
     def index(self) -> Index:
         """What was verified so far, to search in; close it after use."""
         return Index(self._home.folder / INDEX_NAME)
+
+    @contextmanager
+    def unsealings(self) -> Iterator[Unsealings]:
+        """What auditors asked to unseal, as the log that was verified last says."""
+        with self.index() as index:
+            yield Unsealings(self._home, self._channel, self.trust, index)
 
     def history(self) -> History:
         """The history of the registry, of which what is new is fetched."""

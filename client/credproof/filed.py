@@ -1,12 +1,13 @@
 """Whether the service filed a provider's attestations where they belong.
 
-Each entry must be in the log, name the place of the very borrower, and say which attestation
-it replaces. That roots follow from entries is what auditors compute anew.
+A receipt must name the very borrower. Each entry must be in the log, name the place of that
+borrower, and say which attestation it replaces. That roots follow from entries is what auditors
+compute anew.
 """
 
 from __future__ import annotations
 
-from credproof.base.errors import VerificationFailed
+from credproof.base.errors import DataLoss, VerificationFailed
 from credproof.base.vrf import Output
 from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.records.outbox import Item
@@ -14,6 +15,16 @@ from credproof.verification.answer import ENTRY_ATTESTATION, Logged
 from credproof.verification.filing import change_of, index_of, verify_element
 from credproof.verification.inclusion import included
 from credproof.verification.trust import Trust
+
+
+def require_own(item: Item, token_id: bytes, sub: bytes) -> None:
+    """Accept a receipt as that of this very item.
+
+    Raises:
+        DataLoss: `MISFILED`.
+    """
+    if (token_id, sub) != (item.token_id, item.sub):
+        raise DataLoss("MISFILED", "the service filed an attestation under another borrower")
 
 
 def verify_filed(

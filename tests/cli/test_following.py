@@ -14,7 +14,7 @@ from credproof_server.demo.world import AUDITOR, World
 from credproof_server.directory import ServiceDirectory
 from credproof_server.service.core import fresh_salt
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ CLIENT_ROOMS = {
     "pseudonyms": Room(f"{CORE} v1 home channel"),
     "witnessing": Room(f"{CORE} v1 wire channel"),
     "filed": Room(f"{CORE} records"),
-    "submission": Room(f"{KIT} pseudonyms"),
+    "submission": Room(f"{KIT} pseudonyms filed"),
     "provider": Room(f"{KIT} pseudonyms submission filed"),
     "lender": Room(f"{KIT} pseudonyms witnessing"),
     "borrower": Room(KIT),

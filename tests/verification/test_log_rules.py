@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
+from credproof.attestation.withdrawal import sign_withdrawal
+from credproof.base import jws
 from credproof.base.encoding import b64url, canonical_json, parse_json
 from credproof.base.errors import VerificationFailed
 from credproof.log.entry import parse_entry
@@ -15,7 +18,7 @@ from credproof.verification.log_rules import LogRules
 from credproof.verification.policy import PolicyRef
 from credproof.verification.root_rules import DIRECTORY, WAITING_MAX
 
-from tests.world import NOW, POLICY, World, seed_of
+from tests.world import DOMAIN, NOW, POLICY, World, seed_of, signer_of
 
 CONSENT, OTHER, TOKEN = seed_of("consent"), seed_of("other consent"), seed_of("token")
 DAY_S = 86_400
@@ -76,9 +79,22 @@ class Script:
         anomaly = Anomaly("burst", 1, TOKEN, names or ("lend",), 60, {}, (), throttle)
         return self.add("anomaly.raised", actor, TOKEN, time, **anomaly.fields())
 
-    def withdrawn(self, token: bytes = TOKEN, actor: str = "bank", reason: str = "error") -> Script:
-        fields = {"index": b64url(OTHER), "reason": reason, "token": b64url(token)}
-        return self.add("attestation.withdrawn", actor, **fields)
+    def withdrawn(
+        self,
+        token: bytes = TOKEN,
+        actor: str = "bank",
+        reason: str = "error",
+        *,
+        by: str = "bank",
+        signed: Mapping[str, object] = MappingProxyType({}),
+        **changes,
+    ) -> Script:
+        """A withdrawal that `by` signed; `signed` is what that says otherwise than its entry."""
+        said = {"issuer": actor, "service": DOMAIN, "token": token, "reason": reason, "now": NOW}
+        text = changes.get("text", sign_withdrawal(signer_of(by), **{**said, **signed}))
+        told = {"index": b64url(OTHER), "reason": reason, "signed": text, "token": b64url(token)}
+        digest = changes.get("digest", jws.token_id(text))
+        return self.add("attestation.withdrawn", actor, digest, **told)
 
     def accepted(self, token: bytes = TOKEN, *, actor: str = "bank", time: int = 0) -> Script:
         return self.add("attestation.accepted", actor, token, time, index=b64url(OTHER))
@@ -135,11 +151,12 @@ def test_every_kind_that_the_rules_know_is_one_that_a_service_writes():
         raising,
         registry,
         searching,
+        unsealing,
         withdrawals,
     )
 
     rooms = (answering, consents, ingest, pausing, raising, registry, withdrawals, searching)
-    rooms = (*rooms, new_origin, epochs)
+    rooms = (*rooms, unsealing, new_origin, epochs)
     written = {vars(room)[name] for room in rooms for name in vars(room) if name[:6] == "ENTRY_"}
     assert written == set(RULES)
 
@@ -241,6 +258,31 @@ BROKEN = {
     "conflict with nothing": (
         lambda s: s.add("attestation.conflict", "bank", accepted=b64url(TOKEN)),
         ("CONFLICT_UNKNOWN", 1, ()),
+    ),
+    "withdrawn, signed by the operator": (
+        lambda s: s.accepted().withdrawn(by="operator-1"),
+        ("WITHDRAWN_UNSIGNED", 2, (1,)),
+    ),
+    **{
+        f"withdrawn, and another {name} was signed": (
+            lambda s, said={name: value}: s.accepted().withdrawn(signed=said),
+            ("WITHDRAWN_UNSIGNED", 2, (1,)),
+        )
+        for name, value in {
+            "issuer": "other-bank",
+            "service": "other.example",
+            "token": OTHER,
+            "reason": "closed",
+            "now": NOW - 2 * DAY_S,
+        }.items()
+    },
+    "withdrawn, and no signature is there": (
+        lambda s: s.accepted().withdrawn(text="signed"),
+        ("WITHDRAWN_UNSIGNED", 2, (1,)),
+    ),
+    "withdrawn, and the signature is of another withdrawal": (
+        lambda s: s.accepted().withdrawn(digest=OTHER),
+        ("WITHDRAWN_UNSIGNED", 2, (1,)),
     ),
     "withdrawn, never accepted": (lambda s: s.withdrawn(), ("WITHDRAWN_UNKNOWN", 1, ())),
     "withdrawn twice": (

@@ -28,6 +28,8 @@ ANSWER_AGE_MAX_S: Final = 600
 """How old an answer may be when it is verified as received now."""
 AUDIT_TOKEN_LIFE_MAX_S: Final = 24 * 3600
 """Longest life of an audit token: whoever finds it in a file reads the log that long."""
+UNSEAL_LIFE_MAX_S: Final = 7 * 24 * 3600
+"""How long a request to unseal a detail stays open: a week, then its reason is looked at anew."""
 CERTIFICATION_MAX_S: Final = 366 * 24 * 3600
 """How far ahead a lender certifies a purpose: a year, then it says anew what it asks for."""
 TRUST_LIFE_MAX_S: Final = 400 * 24 * 3600
@@ -59,6 +61,12 @@ FINDING_ENTRIES_MAX: Final = 32
 """Earlier log entries that a broken rule names: enough to show it, whatever was done how often."""
 PERSON_ENTRIES_MAX: Final = 10_000
 """Log entries about one person in one search: more than a life brings, and a reply that fits."""
+UNSEALINGS_PENDING_MAX: Final = 16
+"""Undecided requests of one auditor to unseal a detail: more, and nobody looks at each."""
+UNSEALINGS_PAGE_MAX: Final = 100
+"""Requests to unseal a detail in one page."""
+UNSEALED_TOLD_MAX: Final = 1000
+"""Details given to auditors that a borrower is told of at once, the newest of them."""
 EVIDENCE_ENTRIES_MAX: Final = 1000
 """Log entries in one package of evidence: a directory that a person can still look through."""
 ENTRIES_PAGE_MAX: Final = 1000
@@ -76,6 +84,8 @@ APPROVALS_MAX: Final = 8
 """Operators who approve one policy; two must."""
 BINDERS_MAX: Final = 32
 """Others whose key bindings one provider accepts."""
+FORMER_ACCEPTANCES_MAX: Final = 128
+"""Acceptances that one provider took back or replaced: ten years of one a month."""
 DOCUMENT_SIGNATURES_MAX: Final = 8
 """Keys that sign one document of a borrower: one per device or provider."""
 OPRF_SHARES_MAX: Final = 8

@@ -12,7 +12,7 @@ import typer
 from credproof.auditing.evidence import findings_json
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
 from credproof.base.encoding import parse_own_json
-from credproof.cli import searching, stamps
+from credproof.cli import searching, stamps, unsealing
 from credproof.cli.following import follow, print_findings
 from credproof.cli.output import (
     EXIT_CODES,
@@ -24,6 +24,7 @@ from credproof.cli.output import (
     progress_bar,
 )
 from credproof.cli.packaging import evidence
+from credproof.cli.parts import GROUPS
 from credproof.cli.stamps import print_stamps, stamps_json
 from credproof.home import Home
 from credproof.log.audit import AuditReport
@@ -33,12 +34,17 @@ from credproof.log.witnessed import Witnessed
 from credproof.verification.log_rules import Finding
 from credproof.verification.report import witness_report, witness_text
 
-app = typer.Typer(help="For compliance officers: verify the log, read it.", no_args_is_help=True)
+app = typer.Typer(help=GROUPS["audit"], no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
 app.command(epilog=EXIT_CODES)(evidence)
 app.add_typer(stamps.app, name="authority")
 app.command("search", epilog=EXIT_CODES)(searching.find)
 app.command("report", epilog=EXIT_CODES)(searching.monthly)
+app.command(epilog=EXIT_CODES)(unsealing.unseal)
+app.command(epilog=EXIT_CODES)(unsealing.unseals)
+app.command(epilog=EXIT_CODES)(unsealing.approve)
+app.command(epilog=EXIT_CODES)(unsealing.decline)
+app.command("open", epilog=EXIT_CODES)(unsealing.open_detail)
 
 
 @app.command(epilog=EXIT_CODES)

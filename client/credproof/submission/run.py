@@ -11,8 +11,8 @@ from typing import Final
 
 from credproof.attestation.package import Package, parse_package
 from credproof.attestation.schema import Schema
-from credproof.base.errors import DataLoss
 from credproof.base.limits import BATCH_ITEMS_MAX
+from credproof.filed import require_own
 from credproof.records.mapping import Record
 from credproof.records.outbox import Item, Outbox
 from credproof.records.reader import RejectedRow
@@ -120,10 +120,7 @@ class Run:
 
     def _settle_receipts(self, pairs: Sequence[tuple[Item, pb.Receipt]]) -> None:
         for item, receipt in pairs:
-            if (receipt.token_id, receipt.sub) != (item.token_id, item.sub):
-                raise DataLoss(
-                    "MISFILED", "the service filed an attestation under another borrower"
-                )
+            require_own(item, receipt.token_id, receipt.sub)
         self._outbox.mark_accepted([(item.token_id, r.log_index) for item, r in pairs])
         self.tally.accepted += self._count_ours(item for item, _ in pairs)
 

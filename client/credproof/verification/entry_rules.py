@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from credproof.attestation.withdrawal import KEY_LOST
+from credproof.attestation.withdrawal import KEY_LOST, parse_withdrawal
 from credproof.base.encoding import b64url, date_of
-from credproof.base.errors import VerificationFailed
+from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.limits import CLOCK_SKEW_S, FINDING_ENTRIES_MAX
 from credproof.base.members import Members
 from credproof.log.continued import ENTRY_CONTINUED, parse_continued
 from credproof.log.entry import Entry
+from credproof.verification import unseal_rules
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
 from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION
 from credproof.verification.answer_entry import (
@@ -23,16 +24,22 @@ from credproof.verification.answer_entry import (
     parse_given,
     parse_refused,
 )
+from credproof.verification.details import ENTRY_GRANTED
 from credproof.verification.filing import ENTRY_ROOT, ENTRY_WITHDRAWN
 from credproof.verification.participant import BORROWER, SERVICE
 from credproof.verification.policy import Cap, Policy
 from credproof.verification.registry import ENTRY_CHANGED, parse_changed
 from credproof.verification.root_rules import change, require_root, root
 from credproof.verification.rule_state import BrokenRule, State, Thing, named, throttle_of
+from credproof.verification.unsealing import (
+    ENTRY_APPROVED,
+    ENTRY_ASKED,
+    ENTRY_DECLINED,
+    ENTRY_UNSEALED,
+)
 
 ENTRY_CONFLICT: Final = "attestation.conflict"
 ENTRY_KEY_ENDED: Final = "key.ended"
-ENTRY_GRANTED: Final = "consent.granted"
 ENTRY_SIGNED: Final = "consent.signed"
 ENTRY_REVOKED: Final = "consent.revoked"
 ENTRY_PAUSED: Final = "consent.paused"
@@ -66,11 +73,12 @@ def _conflict(state: State, entry: Entry) -> None:
 
 def _withdrawn(state: State, entry: Entry) -> None:
     members = Members(entry.fields, entry.kind)
-    members.take("reason", str)
+    reason, signed = members.take("reason", str), members.take("signed", str)
     members.bytes("index", 32)
-    name = named("attestation", members.bytes("token", 32))
+    token = members.bytes("token", 32)
     members.finish()
     change(state, entry)
+    name = named("attestation", token)
     known = state.get(name)
     if known is None:
         raise BrokenRule("WITHDRAWN_UNKNOWN", "what is withdrawn was never accepted")
@@ -80,6 +88,23 @@ def _withdrawn(state: State, entry: Entry) -> None:
     state.learn(name, withdrawn=entry.seq)
     if known["by"] != entry.actor:
         raise BrokenRule("WRONG_ACTOR", "another's attestation is withdrawn", known["at"])
+    if not _is_signed(state, entry, signed, (token, reason)):
+        message = "an attestation is withdrawn that its provider did not sign off"
+        raise BrokenRule("WITHDRAWN_UNSIGNED", message, known["at"])
+
+
+def _is_signed(state: State, entry: Entry, signed: str, said: tuple[bytes, str]) -> bool:
+    """Whether this is the withdrawal that the entry names, by a key of the provider then."""
+    provider = state.trust.participants.get(entry.actor)
+    try:
+        found = parse_withdrawal(signed)
+        key = provider.key(found.jws.kid) if provider else None
+        if key is None or (found.jws.id, found.token, found.reason) != (entry.object, *said):
+            return False
+        found.verify(key, caller=entry.actor, service=state.trust.bundle.domain, now=entry.time)
+    except (Malformed, VerificationFailed):
+        return False
+    return True
 
 
 def _key_ended(state: State, entry: Entry) -> None:
@@ -309,5 +334,9 @@ RULES: Final[Mapping[str, Rule]] = {
     ENTRY_LIFTED: _lifted,
     ENTRY_CONTINUED: _continued,
     ENTRY_SEARCHED: _searched,
+    ENTRY_ASKED: unseal_rules.asked,
+    ENTRY_APPROVED: unseal_rules.decided,
+    ENTRY_DECLINED: unseal_rules.decided,
+    ENTRY_UNSEALED: unseal_rules.unsealed,
 }
 """The rule of each kind of entry; a kind that is not here is reported as unknown."""

@@ -139,7 +139,7 @@ class WithdrawBatch:
         return Withdrawn(item.token, index)
 
     def _mark(self, tx: Transaction, item: Withdrawal, place: bytes) -> int:
-        told = {"reason": item.reason, "token": b64url(item.token)}
+        told = {"reason": item.reason, "signed": item.jws.token, "token": b64url(item.token)}
         fields: dict[str, object] = {"index": b64url(place), **told}
         index = tx.append(
             ENTRY_WITHDRAWN, self._provider, item.jws.id, salt=fresh_salt(), fields=fields

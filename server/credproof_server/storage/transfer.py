@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from credproof_server.storage.repository import add_evaluations
+from credproof_server.storage.evaluations import add_evaluations
 from credproof_server.storage.tables import (
     activity,
     anomalies,
@@ -43,6 +43,9 @@ from credproof_server.storage.tables import (
     signatures,
     timestamps,
     trust_bundles,
+    unseal_decisions,
+    unsealed_details,
+    unsealings,
     withdrawals,
 )
 
@@ -60,6 +63,9 @@ _BY_LOG_INDEX: Final = (
     answers,
     refusals,
     anomalies,
+    unsealings,
+    unseal_decisions,
+    unsealed_details,
     directory_roots,
 )
 

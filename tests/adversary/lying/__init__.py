@@ -1,0 +1,1 @@
+"""A server in memory that can lie, and parties who look at what it tells them."""
