@@ -47,6 +47,8 @@ AT_THE_START = {
 ERRORS = ("EIO", "ENOSPC")
 START_EVERY = 16
 """Each so manieth round the fault comes while the killed service starts again."""
+ROUNDS_MAX = 20
+"""So many rounds for each fault at the most."""
 WAIT_S = 0.6
 """How long a fault is waited for, in seconds: some calls are rare."""
 TOLD = ("COMMIT_FAILED", "STORAGE_FAILED", "DATABASE_DAMAGED")
@@ -202,6 +204,7 @@ def break_calls(
             rounds = 0
             while found.count < injections:
                 rounds += 1
+                assert rounds < ROUNDS_MAX * injections, "faults do not come"
                 chance, starts = random.Random(f"{seed} {rounds}"), rounds % START_EVERY == 0
                 fault = Fault.chosen(chance, AT_THE_START if starts else TARGETS)
                 (breaker.while_it_starts if starts else breaker.while_it_runs)(fault)
