@@ -55,7 +55,7 @@ def ml_dsa_command(folder: ServiceArgument, root_key: RootKeyOption = None) -> N
       credproof quorum ml-dsa service
     """
     vkey = quorums.add_ml_dsa(folder, root_key=root_key)
-    out.print(f"ML-DSA-44:  {vkey}", markup=False)
+    out.print(f"ML-DSA-44:  {vkey}", markup=False, soft_wrap=True)
 
 
 @app.command("show", epilog=EXIT_CODES)

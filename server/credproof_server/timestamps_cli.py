@@ -71,7 +71,8 @@ def timestamps_command(
         print_json([_json(item) for item in found])
         return
     if not found:
-        out.print("Nobody is asked: name authorities under [timestamps] in credproof.toml")
+        told = "Nobody is asked: name authorities under [timestamps] in credproof.toml"
+        out.print(told, markup=False)
     for item in found:
         out.print(f"{item.name}: {_text(item)}", markup=False)
 

@@ -17,13 +17,19 @@ from credproof_server.service.core import fresh_salt
 from tests.cli.command import run
 
 
-@pytest.fixture
-def world(tmp_path) -> World:
-    made = World(tmp_path)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> World:
+    """One to copy."""
+    made = World(tmp_path_factory.mktemp("following"))
     made.make()
     with made.served():
         made.populate()
     return made
+
+
+@pytest.fixture
+def world(made, tmp_path) -> World:
+    return made.copy(tmp_path / "world")
 
 
 class Whisper:
@@ -72,6 +78,28 @@ def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
     assert "RULE_BROKEN" in (folder / "README.txt").read_text()
 
 
+def test_with_an_interval_it_looks_again_and_again_until_it_is_interrupted(world):
+    home = world.home(AUDITOR)
+    words = ["audit", "follow", "--interval", "1", "--json", "--home", str(home)]
+    command = [sys.executable, "-m", "credproof.cli.app", *words]
+    with world.served(), subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = [json.loads(read_object(process.stdout)) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    assert [item["reason"] for item in told] == ["", ""]
+    assert told[1]["read"] == told[1]["size"] - told[0]["size"]
+
+
+def read_object(stream) -> bytes:
+    """One JSON object, which ends with a line of its own."""
+    lines = []
+    while not lines or lines[-1] != b"}\n":
+        lines.append(stream.readline())
+        assert lines[-1], "it ended"
+    return b"".join(lines)
+
+
 def test_a_forked_log_is_told_with_its_files(world, tmp_path):
     """The auditor holds a checkpoint, signed by the real key, of a log that is not there."""
     home = world.home(AUDITOR)
@@ -85,26 +113,3 @@ def test_a_forked_log_is_told_with_its_files(world, tmp_path):
     (folder,) = (tmp_path / "fork").iterdir()
     assert (folder / "seen.checkpoint").read_bytes() == note
     assert (folder / "add-checkpoint.request").read_text().startswith("old 2\n")
-
-
-def test_with_an_interval_it_looks_again_and_again_until_it_is_interrupted(world):
-    home = world.home(AUDITOR)
-    words = ["audit", "follow", "--interval", "1", "--json", "--home", str(home)]
-    command = [sys.executable, "-m", "credproof.cli.app", *words]
-    with world.served(), subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        told = [json.loads(read_object(process.stdout)) for _ in range(2)]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-    assert [item["reason"] for item in told] == ["", ""]
-    assert told[0]["read"] == told[0]["size"]
-    assert told[1]["read"] == told[1]["size"] - told[0]["size"]
-
-
-def read_object(stream) -> bytes:
-    """One JSON object, which ends with a line of its own."""
-    lines = []
-    while not lines or lines[-1] != b"}\n":
-        lines.append(stream.readline())
-        assert lines[-1], "it ended"
-    return b"".join(lines)

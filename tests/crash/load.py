@@ -32,6 +32,9 @@ T = TypeVar("T")
 class Client(threading.Thread):
     """Works until told to stop, then finishes what it began."""
 
+    passing: tuple[type[CredproofError], ...] = (Unreachable,)
+    """After these it asks again."""
+
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(daemon=True)
         self.ledger = ledger
@@ -53,7 +56,7 @@ class Client(threading.Thread):
         while True:
             try:
                 return ask()
-            except Unreachable:
+            except self.passing:
                 self.ledger.interrupted()
                 time.sleep(0.05)
 
@@ -67,11 +70,14 @@ class Submitter(Client):
         self._signer, self._trust = home.signer, home.trust(at=0)
         self._stub = AttestationServiceStub(connect(home))
         self._heads = {f"{name}-{i}": (0, bytes(32)) for i in range(ACCOUNTS)}
+        self._sub = statement().sub
 
     def work(self) -> None:
         packages, ids = [], []
         for account, (seq, prev) in self._heads.items():
-            made = statement(issuer=PROVIDER, account=account, seq=seq + 1, prev=prev)
+            made = statement(
+                issuer=PROVIDER, account=account, seq=seq + 1, prev=prev, sub=self._sub
+            )
             opening = Opening(made, os.urandom(32))
             token = issue(opening, self._signer)
             packages.append(pack(token, opening))
@@ -91,6 +97,15 @@ class Submitter(Client):
             self._heads[account] = (self._heads[account][0] + 1, token_id)
         key = self._trust.log_key
         self.ledger.checkpoint(verify_checkpoint(reply.checkpoint, key.name, [key]))
+
+
+class Newcomers(Submitter):
+    """Each batch is about a person whom nobody knew: it takes a new data key."""
+
+    def work(self) -> None:
+        self._sub = os.urandom(32)
+        self._heads = {self._sub.hex()[:16]: (0, bytes(32))}
+        super().work()
 
 
 class Asker(Client):

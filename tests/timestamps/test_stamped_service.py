@@ -138,6 +138,8 @@ def test_an_operator_sees_how_far_the_authorities_are(scene, monkeypatch):
     shown = json.loads(scene.run("timestamps", scene.world.service, "--json"))
     assert shown[0]["size"] == found.tree_size
     assert f"{found.tree_size} entries, stamped at" in scene.run("timestamps", scene.world.service)
+    monkeypatch.setattr(timestamps_cli, "shown", lambda _: [])
+    assert "under [timestamps] in" in scene.run("timestamps", scene.world.service)
     late = replace(found, waiting=3, since=1_700_000_000)
     monkeypatch.setattr(timestamps_cli, "shown", lambda _: [late])
     assert "NO TIMESTAMP SINCE 2023-11-14" in scene.run("timestamps", scene.world.service)

@@ -53,13 +53,16 @@ def _connected(parts: SplitResult) -> Iterator[http.client.HTTPConnection]:
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     raw = socket.create_connection((host, port), TIMEOUT_S)
     guard = raw.dup()  # ends the connection whatever wraps it
-    timer = threading.Timer(DEADLINE_S, _shut, [guard])
+    is_late = threading.Event()
+    timer = threading.Timer(DEADLINE_S, _shut, [guard, is_late])
     timer.daemon = True
     timer.start()
     connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
     try:
         connection.sock = raw if parts.scheme == "http" else _wrapped(raw, host)
         yield connection
+        if is_late.is_set():
+            raise TimeoutError("cut off: what came may look whole")
     finally:
         timer.cancel()
         connection.close()
@@ -71,7 +74,8 @@ def _wrapped(raw: socket.socket, host: str) -> ssl.SSLSocket:
     return ssl.create_default_context().wrap_socket(raw, server_hostname=host)
 
 
-def _shut(guard: socket.socket) -> None:
+def _shut(guard: socket.socket, is_late: threading.Event) -> None:
+    is_late.set()
     with suppress(OSError):
         guard.shutdown(socket.SHUT_RDWR)
 
