@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -59,7 +59,11 @@ def follow(
     """
     while True:
         told = _look(home, quiet=as_json)
-        where = None if evidence is None or not told.files else _write(evidence, told)
+        where = (
+            None
+            if evidence is None or not told.files
+            else write_files(evidence, told.reason, told.files)
+        )
         _tell(told, where, as_json=as_json)
         if told.findings:
             with Index(home / INDEX_NAME) as index:
@@ -104,12 +108,12 @@ def _look(home: Path, *, quiet: bool) -> Told:
     return Told(FAILED if findings else OK, report, findings, files=files)
 
 
-def _write(folder: Path, told: Told) -> Path:
+def write_files(folder: Path, reason: str, files: Mapping[str, bytes]) -> Path:
     """Evidence into a directory of its own, named for the time and what it is."""
     now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
-    where = folder / f"{now}-{told.reason}"
+    where = folder / f"{now}-{reason}"
     try:
-        write(where, told.files or {})
+        write(where, files)
     except OSError as error:
         raise typer.BadParameter(f"cannot write {where}: {error.strerror}") from error
     return where
