@@ -280,8 +280,11 @@ class World:
 
     def place(self, statement: Statement) -> bytes:
         """The index where a statement is filed."""
-        element = element_of(self.directory_secret, statement.sub)
-        return index_of(element, statement.schema.digest)
+        return index_of(self.element(statement.sub), statement.schema.digest)
+
+    def element(self, sub: bytes | None = None) -> bytes:
+        """The element of the borrower, or of somebody else."""
+        return element_of(self.directory_secret, sub or self.sub)
 
     def file(self, change: Change) -> None:
         """Bring the directory up to a change."""
@@ -298,7 +301,7 @@ class World:
 
     def lookup(self, schema=REVOLVING, *, sub: bytes | None = None) -> Lookup:
         """What the directory shows about the borrower."""
-        index = index_of(element_of(self.directory_secret, sub or self.sub), schema.digest)
+        index = index_of(self.element(sub), schema.digest)
         found = self.filed.get(index, NOTHING)
         proof = prove_lookup(self.leaves(), index)
         return Lookup(schema.digest, proof, found.salt, tuple(sorted(found.members)))
@@ -413,6 +416,7 @@ class World:
         ]
         asked = (policy.questions[result.question].schema for result in results)
         used = {schema.digest: schema for schema in asked}
+        used |= {schema.digest: schema for schema in SCHEMAS if schema.digest in evaluation.absent}
         directory = self.evidence(*used.values()) if used else None
         return Case(answer, consent, tokens, bound, kept, directory)
 

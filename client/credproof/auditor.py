@@ -22,6 +22,9 @@ from credproof.auditing.evidence import DIRECTORY, RULES, Evidence, LogFault, fi
 from credproof.auditing.following import Following, Seen
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
+from credproof.auditing.stamping import StampReport, add_evidence, fetch, judge
+from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
+from credproof.auditing.unsealing import Unsealings
 from credproof.base.encoding import canonical_json
 from credproof.base.errors import Conflict, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_ENTRIES_MAX
@@ -36,7 +39,7 @@ from credproof.log.checkpoint import (
 )
 from credproof.log.entry import Entry, parse_entry
 from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
-from credproof.log.note import parse_note
+from credproof.log.note import VerifierKey, parse_note
 from credproof.log.proof import TlogProof
 from credproof.log.witnessed import Witnessed
 from credproof.mirror import Mirror
@@ -200,6 +203,39 @@ class Auditor(Session):
             replace_file(self._home.folder / WITNESSED_NAME, found[0].note)
         return found
 
+    def timestamps(self, audited: VerifiedCheckpoint) -> StampReport:
+        """Keep the timestamps of the log that `verify` has just audited, and judge them.
+
+        Only those of authorities that this home trusts count. What contradicts the times of entries
+        is no error: `findings` has it.
+
+        Raises:
+            VerificationFailed: `TIMESTAMP_NOT_OF_LOG`.
+        """
+        bundle, folder = self.trust.bundle, self._home.folder
+        keys = [VerifierKey.parse(vkey) for vkey in (bundle.log_vkey, *bundle.old_logs)]
+        with Stamps(folder) as stamps, self.index() as index:
+            fetch(stamps, self, audited, keys)
+            return judge(stamps, index, Authorities(folder), audited, int(time.time()))
+
+    def stamps(self, after: tuple[int, str]) -> Iterator[Sequence[KeptStamp]]:
+        """What the service gives as timestamps after a size and an authority; nothing is verified.
+
+        Raises:
+            VerificationFailed: `TIMESTAMP_NOT_OF_LOG` when they are not in order.
+        """
+        while True:
+            request = pb.ListTimestampsRequest(after_size=after[0], after_authority=after[1])
+            page = call(self._stub.ListTimestamps, request).timestamps
+            found = [KeptStamp(s.tree_size, s.authority, s.checkpoint, s.response) for s in page]
+            if not found:
+                return
+            places = [(stamp.tree_size, stamp.authority) for stamp in found]
+            if sorted({after, *places}) != [after, *places]:
+                raise VerificationFailed("TIMESTAMP_NOT_OF_LOG", "timestamps are out of order")
+            yield found
+            after = places[-1]
+
     def _verify_anew(
         self, checkpoint: VerifiedCheckpoint, moved: Seen | None, progress: Progress
     ) -> AuditReport:
@@ -236,6 +272,12 @@ class Auditor(Session):
     def index(self) -> Index:
         """What was verified so far, to search in; close it after use."""
         return Index(self._home.folder / INDEX_NAME)
+
+    @contextmanager
+    def unsealings(self) -> Iterator[Unsealings]:
+        """What auditors asked to unseal, as the log that was verified last says."""
+        with self.index() as index:
+            yield Unsealings(self._home, self._channel, self.trust, index)
 
     def history(self) -> History:
         """The history of the registry, of which what is new is fetched."""
@@ -282,6 +324,8 @@ class Auditor(Session):
                 line = index.line(log_index)
                 assert line is not None, "a finding names entries that were read"
                 self._add_logged(evidence, log_index, line, checkpoint)
+            with Stamps(self._home.folder) as stamps:
+                add_evidence(evidence, stamps, index, findings)
         says = f"{len(findings)} rules between entries are broken"
         return evidence.finish("RULE_BROKEN", says, RULES)
 
@@ -323,12 +367,16 @@ class Auditor(Session):
     def export(self, folder: Path, *, progress: Progress = lambda _count: None) -> Mirror:
         """Copy the log into static files (C2SP tlog-tiles), or bring a copy up to date.
 
+        Timestamps are copied too, each held against the copied log and its checkpoint; whoever
+        reads them verifies who signed them.
+
         Raises:
             DataLoss: `MIRROR_DAMAGED` when the copy there is not whole.
-            VerificationFailed: `TREE_MISMATCH`, `ENTRIES_MISSING`, `LOG_SHRANK`.
+            VerificationFailed: `TREE_MISMATCH`, `ENTRIES_MISSING`, `LOG_SHRANK`,
+                `TIMESTAMP_NOT_OF_LOG`.
         """
-        checkpoint = self.checkpoint()
         mirror = Mirror(folder, self.trust.log_key)
+        checkpoint = self._to_copy(mirror.size)
         if mirror.size > checkpoint.tree_size:
             raise VerificationFailed("LOG_SHRANK", "the log is shorter than its copy")
         lines = self.lines(mirror.size, checkpoint.tree_size)
@@ -336,7 +384,17 @@ class Auditor(Session):
             mirror.add(page)
             progress(len(page))
         mirror.finish(checkpoint)
+        for stamps in self.stamps((mirror.stamped, "")):
+            for stamp in stamps:
+                if stamp.tree_size <= checkpoint.tree_size:
+                    mirror.add_timestamp(stamp.authority, stamp.note, stamp.response)
         return mirror
+
+    def _to_copy(self, size: int) -> VerifiedCheckpoint:
+        """The newest checkpoint that witnesses cosigned; the log's own where there is none, or
+        where a copy of this size goes further."""
+        found = Witnessing(self._channel, self.trust).newest()
+        return found[0] if found and found[0].tree_size >= size else self.checkpoint()
 
     def _seen(self) -> Seen | None:
         """The checkpoint of the last audit, as it was verified then."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
+from credproof.attestation.schema import Schema
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
 from credproof.base.errors import CredproofError, Malformed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
@@ -42,15 +44,19 @@ from credproof.verification.document import (
     join_signatures,
     sign_document,
 )
+from credproof.verification.held import Held, ShownHeld, verify_held
 from credproof.verification.notice import notice_digest
 from credproof.verification.pausing import sign_pause
 from credproof.verification.trust import Trust
+from credproof.wire import answer as answer_wire
 from credproof.wire import trust as trust_wire
 
 _GRANT = "/credproof.v1.ConsentService/GrantConsent"
 _REVOKE = "/credproof.v1.ConsentService/RevokeConsent"
 _PAUSE = "/credproof.v1.ConsentService/PauseConsent"
 _RESUME = "/credproof.v1.ConsentService/ResumeConsent"
+_UNSEALED = "/credproof.v1.ConsentService/ListUnsealed"
+_SHOW_HELD = "/credproof.v1.ConsentService/ShowHeld"
 _TRUST = "/credproof.v1.RegistryService/GetTrustBundle"
 PASS_NAME = "pass.json"  # noqa: S105 - a file name
 
@@ -78,6 +84,18 @@ class Pass:
                 "sub": b64url(self.sub),
             }
         )
+
+
+@dataclass(frozen=True, slots=True)
+class UnsealedDetail:
+    """A detail of a log entry about a borrower that an auditor was given, as the log entry at
+    `log_index` says; `time` is in whole seconds."""
+
+    log_index: int
+    time: int
+    auditor: str
+    entry_index: int
+    detail: str
 
 
 def make_pass(home: Home, sub: bytes) -> Pass:
@@ -298,6 +316,40 @@ class Borrower:
         """
         request = pb.ResumeConsentRequest(resumption=self._change(RESUMPTION, consent))
         return int(self._caller.call(_RESUME, request, pb.ResumeConsentResponse).log_index)
+
+    def unsealed(self) -> Sequence[UnsealedDetail]:
+        """Which details about this borrower auditors were given, in the order of the log.
+
+        Raises:
+            Refused: no provider binds this key for the borrower now; a passkey signs no calls.
+        """
+        request = pb.ListUnsealedRequest(sub=self._pass.sub)
+        reply = self._caller.call(_UNSEALED, request, pb.ListUnsealedResponse)
+        return [
+            UnsealedDetail(d.log_index, d.time, d.auditor, d.entry_index, d.detail)
+            for d in reply.details
+        ]
+
+    def self_check(self) -> tuple[Held, ...]:
+        """What is current about this borrower, verified, for each schema that the service knows.
+
+        Raises:
+            Refused: `NOT_PERMITTED` when no provider binds the key that signs calls.
+            CredproofError: as `verify_held`.
+        """
+        trust = self.trust()
+        schemas = sorted(trust.schemas.values(), key=lambda schema: schema.id)
+        return tuple(self._held(schema, trust) for schema in schemas)
+
+    def _held(self, schema: Schema, trust: Trust) -> Held:
+        request = pb.ShowHeldRequest(sub=self._pass.sub, schema_digest=schema.digest)
+        reply = self._caller.call(_SHOW_HELD, request, pb.ShowHeldResponse)
+        shown = ShownHeld(
+            directory=answer_wire.directory(reply.directory),
+            tokens=tuple(answer_wire.token(item) for item in reply.tokens),
+            checkpoint=reply.checkpoint,
+        )
+        return verify_held(shown, schema, trust, sub=self._pass.sub, now=int(time.time()))
 
     def _change(self, kind: Kind, consent: str) -> str:
         jti, now = secrets.token_bytes(JTI_BYTES), int(time.time())

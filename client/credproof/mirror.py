@@ -1,7 +1,8 @@
 """A copy of the log as static files (C2SP tlog-tiles), for other people's tools.
 
 The folder holds `checkpoint` and below `tile/` hash tiles and entry bundles. The checkpoint is
-written last: what it covers is there, whenever the copying was interrupted.
+written last: what it covers is there, whenever the copying was interrupted. Below `timestamps/`
+is a folder for each checkpoint that was stamped: its note, its text, and the timestamps of that.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from credproof.base.errors import DataLoss, VerificationFailed
-from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.base.errors import DataLoss, Malformed, VerificationFailed
+from credproof.log.checkpoint import VerifiedCheckpoint, parse_checkpoint, verify_checkpoint
 from credproof.log.merkle import Tree, leaf_hash
-from credproof.log.note import VerifierKey
+from credproof.log.note import VerifierKey, parse_note
 from credproof.log.tiles import (
     WIDTH,
     Tile,
@@ -23,8 +24,10 @@ from credproof.log.tiles import (
     parse_hashes,
     tiles,
 )
+from credproof.log.timestamp import is_authority_name, require_of, stamped_text
 
 CHECKPOINT = "checkpoint"
+TIMESTAMPS = "timestamps"
 
 
 class Mirror:
@@ -100,6 +103,34 @@ class Mirror:
         new.replace(self._folder / CHECKPOINT)
         self._forget(fresh)
         self.checkpoint = checkpoint
+
+    @property
+    def stamped(self) -> int:
+        """The largest size that it has a timestamp of."""
+        names = [path.name for path in (self._folder / TIMESTAMPS).glob("*")]
+        return max((int(name) for name in names if name.isdecimal()), default=0)
+
+    def add_timestamp(self, authority: str, note: bytes, response: bytes) -> None:
+        """Write a timestamp of a checkpoint that is part of the copied log, and the checkpoint.
+
+        Raises:
+            VerificationFailed: `TIMESTAMP_NOT_OF_LOG`.
+        """
+        try:
+            require_of(response, note)
+            seen = parse_checkpoint(parse_note(note).text)
+            if not is_authority_name(authority) or seen.tree_size > self.size:
+                raise VerificationFailed("TIMESTAMP_NOT_OF_LOG", "it is filed wrongly")
+            if seen.root_hash != self._tree.root(seen.tree_size):
+                raise VerificationFailed("TIMESTAMP_NOT_OF_LOG", "it has another root")
+        except (Malformed, VerificationFailed) as error:
+            message = "the service gives a timestamp that is not of this log"
+            raise VerificationFailed("TIMESTAMP_NOT_OF_LOG", message) from error
+        folder = self._folder / TIMESTAMPS / str(seen.tree_size)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CHECKPOINT).write_bytes(note)
+        (folder / f"{CHECKPOINT}.text").write_bytes(stamped_text(note))
+        (folder / f"{authority}.tsr").write_bytes(response)
 
     def _write(self, tile: Tile, data: bytes) -> None:
         path = self._folder / tile.path

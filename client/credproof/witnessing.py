@@ -94,13 +94,13 @@ class Witnessing:
             if to.tree_size < before.tree_size:
                 return None
             self.require_continued(bundle.checkpoint, to)
-        shown = bundle.directory
+        directory = bundle.directory
         return replace(
             bundle,
+            directory=directory and replace(directory, root=self._proved(directory.root, to)),
             logged=self._proved(bundle.logged, to),
             tokens=tuple(replace(i, logged=self._proved(i.logged, to)) for i in bundle.tokens),
             bindings=tuple(replace(i, logged=self._proved(i.logged, to)) for i in bundle.bindings),
-            directory=shown and replace(shown, root=self._proved(shown.root, to)),
             checkpoint=to.note,
         )
 

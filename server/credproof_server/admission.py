@@ -197,17 +197,19 @@ def change_bundle(
     `documents` are new ones that it pins.
     """
     with trust_channel(directory) as channel:
-        current, time = channel.current(), now()
-        bundle = replace(
-            change(current),
-            version=current.bundle.version + 1,
-            issued_at=time,
-            expires_at=time + TRUST_LIFE_S,
-        )
+        current = channel.current()
+        bundle = renewed(change(current))
         known = tuple(dict.fromkeys((*current.documents, *documents)))
         trust = signed_bundle(directory.root_signer(root_key), bundle, known)
         channel.publish(trust)
     return trust
+
+
+def renewed(bundle: TrustBundle) -> TrustBundle:
+    """A bundle that was changed, as the next version, dated anew."""
+    time = now()
+    version = bundle.version + 1
+    return replace(bundle, version=version, issued_at=time, expires_at=time + TRUST_LIFE_S)
 
 
 def signed_bundle(root: Ed25519Signer, bundle: TrustBundle, documents: tuple[bytes, ...]) -> Trust:

@@ -49,6 +49,8 @@ HEALTH_S: Final = 1.0
 """How often the health that is told is looked at again, in seconds."""
 PUBLISH_S: Final = 1.0
 """How often witnesses are asked about a log that grew, in seconds."""
+STAMP_S: Final = 1.0
+"""How often it is looked whether a timestamp authority is due, in seconds."""
 SERVICES: Final[Mapping[Listener, tuple[str, ...]]] = {
     "participants": (
         "AttestationService",
@@ -97,7 +99,13 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
         addresses["tiles"] = web.address_of(tiles)
     replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
     announce(addresses)
-    works = (_watch_health(core, checks), _look(core), _publish(core), _close_epochs(core))
+    works = (
+        _watch_health(core, checks),
+        _look(core),
+        _publish(core),
+        _stamp(core),
+        _close_epochs(core),
+    )
     tasks = [asyncio.create_task(work) for work in works]
     if tiles is not None:
         await web.WebServer(tile_listener.application(core), tiles).run_until(stop)
@@ -142,6 +150,13 @@ async def _publish(core: Core) -> None:
         with suppress(CredproofError, OSError):
             await asyncio.to_thread(core.published.publish)
         await asyncio.sleep(PUBLISH_S)
+
+
+async def _stamp(core: Core) -> None:
+    """Have timestamp authorities stamp; who fails is asked again, and keeps nobody waiting."""
+    while True:
+        await asyncio.to_thread(core.timestamping.stamp)
+        await asyncio.sleep(STAMP_S)
 
 
 async def _close_epochs(core: Core) -> None:

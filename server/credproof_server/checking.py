@@ -27,7 +27,7 @@ from credproof_server.log.state import load_trust
 from credproof_server.row_checks import Context, RowCheck, differs
 from credproof_server.service.consents import ENTRY_REVOKED
 from credproof_server.storage import engine as engines
-from credproof_server.storage import leaves, observations, repository
+from credproof_server.storage import leaves, observations, repository, stamps
 from credproof_server.storage.vault import DataKey, Vault
 
 Progress = Callable[[int], None]
@@ -183,6 +183,9 @@ class _Check:
             self._one("document", row_checks.document, document)
         for evaluation in repository.all_evaluations(self.connection):
             self._one("evaluation", row_checks.evaluation, evaluation)
+        roots = repository.roots(self.connection)
+        for row in stamps.all_stamps(self.connection):
+            self._one("timestamp", row_checks.timestamp, (row, roots))
 
     def _one(self, what: str, verify: Callable[..., None], row: Sequence[Any]) -> None:
         try:

@@ -33,6 +33,7 @@ from credproof_server import (
     registry_cli,
     rules_cli,
     setup,
+    timestamps_cli,
 )
 from credproof_server import new_origin as new_origins
 from credproof_server.checking import CheckReport, check
@@ -72,6 +73,7 @@ def register(root: typer.Typer) -> None:
     witness_cli.register(root)
     quorum_cli.register(root)
     rules_cli.register(root)
+    timestamps_cli.register(root)
 
 
 def init_command(

@@ -7,9 +7,17 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from credproof.base.errors import Malformed
+from credproof.base.limits import (
+    TIMESTAMP_AUTHORITIES_MAX,
+    TIMESTAMP_EVERY_MAX_S,
+    URL_CHARS_MAX,
+    at_most,
+)
 from credproof.base.members import Members
+from credproof.log.timestamp import is_authority_name, is_policy
 from credproof.verification.bundle import is_domain
 
 FILE_NAME: Final = "credproof.toml"
@@ -34,6 +42,27 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
+class TimestampSource:
+    """A timestamp authority: where it is asked, by which file of certificates it is believed.
+
+    The file lies in the service's directory. `policy` is an OID; empty if any will do.
+    """
+
+    name: str
+    url: str
+    certificates: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamps:
+    """Who is asked for timestamps of checkpoints, and how many seconds lie between requests."""
+
+    every_s: int = 600
+    authorities: tuple[TimestampSource, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceConfig:
     """All settings. Addresses are `host:port`: port 0 takes a free one, empty listens nowhere."""
 
@@ -47,6 +76,7 @@ class ServiceConfig:
     quotas: Quotas
     misuse_rules: str = ""
     """The file with the rules of misuse, in the service's directory; empty means what ships."""
+    timestamps: Timestamps = Timestamps()
 
 
 def load_config(folder: Path) -> ServiceConfig:
@@ -102,10 +132,57 @@ def _parse(value: dict[str, Any]) -> ServiceConfig:
             quotas.take("lender_evaluations_per_day", int),
         ),
         misuse_rules=misuse.optional("rules", str) or "",
+        timestamps=_timestamps(top.optional("timestamps", dict)),
     )
     for members in (top, storage, quotas, misuse):
         members.finish()
     return config
+
+
+def _timestamps(value: dict[str, Any] | None) -> Timestamps:
+    if value is None:
+        return Timestamps()
+    members = Members(value, "timestamps")
+    every = members.take("every", int)
+    sources = members.optional("authorities", list) or []
+    members.finish()
+    at_most(len(sources), TIMESTAMP_AUTHORITIES_MAX, "timestamp authorities")
+    found = tuple(_source(item) for item in sources)
+    if not 1 <= every <= TIMESTAMP_EVERY_MAX_S:
+        message = f"every of timestamps is from 1 to {TIMESTAMP_EVERY_MAX_S} seconds"
+        raise Malformed("BAD_CONFIG", message)
+    if len({source.name for source in found}) != len(found):
+        raise Malformed("BAD_CONFIG", "two timestamp authorities have one name")
+    return Timestamps(every, found)
+
+
+def _source(value: Any) -> TimestampSource:
+    members = Members(value, "timestamp authority")
+    source = TimestampSource(
+        name=members.take("name", str),
+        url=members.take("url", str),
+        certificates=members.take("certificates", str),
+        policy=members.optional("policy", str) or "",
+    )
+    members.finish()
+    if not is_authority_name(source.name):
+        message = "a timestamp authority has a name of a-z, 0-9 and hyphens, at most 40 of them"
+        raise Malformed("BAD_CONFIG", message)
+    if not _is_url(source.url):
+        raise Malformed("BAD_CONFIG", "the url of a timestamp authority is http:// or https://")
+    if not is_policy(source.policy):
+        raise Malformed("BAD_CONFIG", "the policy of a timestamp authority is an OID like 1.2.3")
+    return source
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        has_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    fits = len(text) <= URL_CHARS_MAX and text.isascii() and text.isprintable()
+    return fits and has_port and parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 TEMPLATE: Final = """\
@@ -144,5 +221,18 @@ lender_evaluations_per_day = 1000000
 # A file with rules of misuse in this directory; empty means those that ship. Print them with
 # credproof rules show, check your own with credproof rules lint.
 rules = ""
+
+[timestamps]
+# Seconds between two requests to one timestamp authority (RFC 3161), at most 3600. It is asked
+# about the newest checkpoint, and only when the log has grown: see credproof timestamps.
+every = 600
+
+# One block for each authority; certificates are a PEM file in this directory: those of its
+# issuers, up to a root. With a policy (an OID), only timestamps under it are taken.
+# [[timestamps.authorities]]
+# name = "one"
+# url = "http://timestamps.example/"
+# certificates = "one.pem"
+# policy = ""
 """
 """What `credproof init` writes."""

@@ -27,19 +27,21 @@ from credproof.base.errors import Conflict, DataLoss, Malformed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.log.cosignature import MlDsaCosigner
 from credproof.log.note import NoteSigner
+from credproof.log.timestamp import TimestampAuthority, parse_certificates
 from sqlalchemy import Engine
 
 from credproof_server.authority import Authority
 from credproof_server.conduct.rules import Rules, parse_rules
-from credproof_server.config import ServiceConfig, load_config
+from credproof_server.config import ServiceConfig, TimestampSource, load_config
 from credproof_server.log import witnesses
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.published import Published
 from credproof_server.log.sequencer import Sequencer
+from credproof_server.log.timestamps import Asked, Timestamping
 from credproof_server.service.core import Core, ServiceKeys
 from credproof_server.service.directory_key import DirectoryKey
 from credproof_server.storage import engine as engines
-from credproof_server.storage import transfer
+from credproof_server.storage import stamps, transfer
 from credproof_server.storage.keystore import KeyStore, load_key_encryption
 from credproof_server.storage.vault import Vault
 
@@ -181,6 +183,26 @@ class ServiceDirectory:
         except Malformed as error:
             raise type(error)(error.reason, f"{name}: {error.message}") from error
 
+    def timestamp_authorities(self) -> tuple[Asked, ...]:
+        """Who is asked for timestamps, each with the certificates that it is believed by.
+
+        Raises:
+            Malformed: `NO_CERTIFICATES`, or as `parse_certificates`; the message names the file.
+        """
+        return tuple(self._authority(source) for source in self.config.timestamps.authorities)
+
+    def _authority(self, source: TimestampSource) -> Asked:
+        name = source.certificates
+        try:
+            certificates = parse_certificates((self.folder / name).read_bytes())
+        except OSError as error:
+            message = f"cannot read the certificates of a timestamp authority in {name}"
+            raise Malformed("NO_CERTIFICATES", message) from error
+        except Malformed as error:
+            raise type(error)(error.reason, f"{name}: {error.message}") from error
+        authority = TimestampAuthority(source.name, certificates, source.policy)
+        return Asked(authority, source.url)
+
     def log_signer(self) -> NoteSigner:
         return NoteSigner(self.config.log_origin, Ed25519Signer(self.keys.read("log")))
 
@@ -200,7 +222,7 @@ class ServiceDirectory:
 
         Raises:
             Conflict: `UPGRADE_NEEDED`, `ORIGIN_UNFINISHED`, `NO_DIRECTORY`.
-            Malformed: bad rules of misuse, as `rules`.
+            Malformed: bad rules of misuse, as `rules`; as `timestamp_authorities`.
             DataLoss: `LOG_BEHIND`, `LOG_FORKED`, `LOG_DAMAGED`, `NO_HIGH_WATER`, a missing key;
                 witnesses are asked too, and one that does not answer is passed over.
         """
@@ -224,7 +246,7 @@ class ServiceDirectory:
             )
 
     def _open(self, *, is_new_origin: bool = False) -> Core:
-        rules = self.rules()
+        rules, asked = self.rules(), self.timestamp_authorities()
         self._require_directory()
         main, vault = self.engine(engines.MAIN), self.engine(engines.VAULT)
         high_water = HighWater(self.folder / HIGH_WATER)
@@ -243,12 +265,16 @@ class ServiceDirectory:
                 is_new_origin=is_new_origin,
                 before_signing=lambda state: witnesses.refuse_behind(state, key),
             )
+            with main.connect() as connection:
+                stamped = stamps.newest(connection)
         kept = HighWater(self.folder / WITNESSED)
+        every_s = self.config.timestamps.every_s
         return Core(
             engine=main,
             vault=Vault(vault, self.key_encryption),
             sequencer=sequencer,
             published=Published(kept, sequencer, key, self.log_cosigner(), now),
+            timestamping=Timestamping(sequencer, asked, every_s, stamped, now),
             keys=self.service_keys(),
             root=root,
             quotas=self.config.quotas,

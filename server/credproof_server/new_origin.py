@@ -18,9 +18,9 @@ from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.continued import ENTRY_CONTINUED, continued_fields
 from credproof.log.note import VerifierKey
 
-from credproof_server.admission import TRUST_LIFE_S, signed_bundle
+from credproof_server.admission import renewed, signed_bundle
 from credproof_server.config import FILE_NAME
-from credproof_server.directory import HIGH_WATER, OPERATOR, ORIGIN_MARK, ServiceDirectory, now
+from credproof_server.directory import HIGH_WATER, OPERATOR, ORIGIN_MARK, ServiceDirectory
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt
@@ -104,18 +104,16 @@ def _publish(
     directory: ServiceDirectory, core: Core, old_key: VerifierKey, root_key: Path | None
 ) -> None:
     """A trust bundle that names the new origin, and keeps the old one."""
-    bundle, time = core.trust.bundle, now()
+    bundle = core.trust.bundle
     fresh = str(directory.log_signer().verifier_key)
     if bundle.log_vkey == fresh:
         return
     changed = replace(
         bundle,
-        version=bundle.version + 1,
-        issued_at=time,
-        expires_at=time + TRUST_LIFE_S,
         log_vkey=fresh,
         log_cosigner=directory.log_cosigner_vkey(),
         old_logs=(*bundle.old_logs, str(old_key)),
     )
-    trust = signed_bundle(directory.root_signer(root_key), changed, core.trust.documents)
+    root, documents = directory.root_signer(root_key), core.trust.documents
+    trust = signed_bundle(root, renewed(changed), documents)
     core.sequencer.submit(PublishTrust(OPERATOR, trust)).result()

@@ -42,6 +42,22 @@ def set_command(
     out.print("Quorum:     in force")
 
 
+@app.command("ml-dsa", epilog=EXIT_CODES)
+def ml_dsa_command(folder: ServiceArgument, root_key: RootKeyOption = None) -> None:
+    """Let the log sign what it publishes by ML-DSA-44 (FIPS 204) too, from now on.
+
+    Makes the key and a trust bundle that names it: what init --ml-dsa does at the start. Stop the
+    service first; checkpoints have the new signature once it runs again. It counts for no quorum.
+    Needs the root key.
+
+    \b
+    Example:
+      credproof quorum ml-dsa service
+    """
+    vkey = quorums.add_ml_dsa(folder, root_key=root_key)
+    out.print(f"ML-DSA-44:  {vkey}", markup=False)
+
+
 @app.command("show", epilog=EXIT_CODES)
 def show_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
     """Show the log's key, the quorum file in force, and what was witnessed last.

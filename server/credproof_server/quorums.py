@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from credproof.base.errors import Malformed
+from credproof.base.errors import Conflict, Malformed
 from credproof.channel import connect
 from credproof.home import Home
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
@@ -15,9 +16,10 @@ from credproof.log.witnessed import Witnessed, witnessed
 from credproof.verification.trust import Trust
 from credproof.witnessing import Witnessing
 
-from credproof_server.admission import change_bundle, trust_channel
-from credproof_server.directory import OPERATOR, WITNESSED, ServiceDirectory
+from credproof_server.admission import change_bundle, renewed, signed_bundle, trust_channel
+from credproof_server.directory import LOG_COSIGNER, OPERATOR, WITNESSED, ServiceDirectory
 from credproof_server.log.high_water import HighWater
+from credproof_server.service.registry import PublishTrust
 
 Cosigned = tuple[VerifiedCheckpoint, Witnessed]
 """A checkpoint, and what witnesses say of it."""
@@ -46,6 +48,30 @@ def set_quorum(folder: Path, data: bytes, *, root_key: Path | None = None) -> No
         parse_quorum(data)
     directory = ServiceDirectory(folder)
     change_bundle(directory, lambda current: replace(current.bundle, quorum=text), root_key)
+
+
+def add_ml_dsa(folder: Path, *, root_key: Path | None = None) -> str:
+    """Give a service that does not run an ML-DSA-44 key for its log; gives its vkey.
+
+    Interrupted at any moment, it may be repeated.
+
+    Raises:
+        Conflict: `IN_USE`; `HAS_ML_DSA` when there is nothing to do.
+        Malformed: `NO_ROOT_KEY`, `OTHER_ROOT_KEY`.
+    """
+    directory = ServiceDirectory(folder)
+    root = directory.root_signer(root_key)  # before anything is made
+    with directory.locked():
+        if not directory.keys.has(LOG_COSIGNER):
+            directory.keys.write(LOG_COSIGNER, os.urandom(32))
+        vkey = directory.log_cosigner_vkey()
+        with closing(directory.open_core()) as core:
+            if core.trust.bundle.log_cosigner == vkey:
+                raise Conflict("HAS_ML_DSA", "the log signs by ML-DSA-44 already")
+            bundle = renewed(replace(core.trust.bundle, log_cosigner=vkey))
+            trust = signed_bundle(root, bundle, core.trust.documents)
+            core.sequencer.submit(PublishTrust(OPERATOR, trust)).result()
+    return vkey
 
 
 def shown(folder: Path) -> Shown:

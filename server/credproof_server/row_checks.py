@@ -14,16 +14,29 @@ from credproof.base.encoding import b64url, parse_b64url
 from credproof.base.errors import DataLoss
 from credproof.base.jws import TRUST, parse, token_id
 from credproof.base.limits import TRUST_BYTES_MAX
+from credproof.log.checkpoint import parse_checkpoint
 from credproof.log.entry import Entry, parse_entry
+from credproof.log.note import parse_note
+from credproof.log.timestamp import require_of
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
 from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION, Answer, parse_answer
 from credproof.verification.answer_entry import parse_given
 from credproof.verification.consent import verify_consent
+from credproof.verification.details import VERDICTS
 from credproof.verification.document import PAUSE, RESUMPTION, Kind
 from credproof.verification.filing import ENTRY_ROOT, ENTRY_WITHDRAWN, Filed, parse_root
 from credproof.verification.pausing import verify_pause
 from credproof.verification.registry import ENTRY_CHANGED
 from credproof.verification.trust import Trust
+from credproof.verification.unseal_rules import parse_asked, parse_decided, parse_unsealed
+from credproof.verification.unsealing import (
+    ENTRY_APPROVED,
+    ENTRY_ASKED,
+    ENTRY_DECLINED,
+    ENTRY_UNSEALED,
+    parse_unseal_decision,
+    parse_unseal_request,
+)
 from credproof.wire import answer as answer_wire
 from sqlalchemy import Row
 
@@ -36,6 +49,8 @@ from credproof_server.service import (
 )
 from credproof_server.service.core import chain_id
 from credproof_server.service.holdings import open_package
+from credproof_server.service.opening import open_detail
+from credproof_server.service.unsealing import reason_of
 from credproof_server.storage.leaves import leaf_row
 from credproof_server.storage.vault import DataKey
 
@@ -184,6 +199,8 @@ def answer(row: Row[Any], context: Context) -> None:
     told = (said.request_id, asked.digest, said.consent, said.policy.digest, said.sub)
     if (*filed, row.time) != (*told, entry.time):
         raise differs()
+    if row.verdicts is not None:
+        open_detail(entry, VERDICTS, row, context.key(row.sub))
 
 
 def _require_said(entry: Entry, said: Answer, context: Context) -> None:
@@ -225,6 +242,56 @@ def anomaly(row: Row[Any], context: Context) -> None:
         raise differs()
 
 
+def unsealing(row: Row[Any], context: Context) -> None:
+    """A request to unseal is the one that was logged, and its reason opens and is its own."""
+    found, entry = (
+        parse_unseal_request(row.request.decode("ascii")),
+        context.entry(row.log_index, ENTRY_ASKED),
+    )
+    said = parse_asked(entry)
+    asked = (found.id, found.auditor, found.log_index, found.detail, found.until)
+    filed = (row.request_id, row.auditor, row.entry_index, row.detail, row.until)
+    logged = (entry.object, entry.actor, said.log_index, said.detail, said.until)
+    key = context.key(row.sub)
+    if not asked == filed == logged or key.tag(entry.salt) != said.tag:
+        raise differs()
+    if not reason_of(row, key).digest == found.reason == said.reason:
+        raise differs()
+
+
+def unseal_approval(row: Row[Any], context: Context) -> None:
+    """What a second auditor approved of is what was logged."""
+    _decision(row, context.entry(row.log_index, ENTRY_APPROVED))
+
+
+def unseal_refusal(row: Row[Any], context: Context) -> None:
+    """What a second auditor declined is what was logged."""
+    _decision(row, context.entry(row.log_index, ENTRY_DECLINED))
+
+
+def _decision(row: Row[Any], entry: Entry) -> None:
+    found = parse_unseal_decision(row.decision.decode("ascii"))
+    filed = (row.request_id, row.auditor, row.approves)
+    if filed != (found.request, found.auditor, found.approves):
+        raise differs()
+    if (entry.object, entry.actor, parse_decided(entry)) != (
+        found.jws.id,
+        row.auditor,
+        row.request_id,
+    ):
+        raise differs()
+
+
+def unsealed_detail(row: Row[Any], context: Context) -> None:
+    """To whom a detail was given is what was logged."""
+    entry = context.entry(row.log_index, ENTRY_UNSEALED)
+    filed = (row.request_id, row.auditor, row.time)
+    if filed != (entry.object, entry.actor, entry.time):
+        raise differs()
+    if context.key(row.sub).tag(entry.salt) != parse_unsealed(entry).tag:
+        raise differs()
+
+
 def directory_root(row: Row[Any], context: Context) -> None:
     """A root of the directory is the one that was logged."""
     found = parse_root(context.entry(row.log_index, ENTRY_ROOT))
@@ -252,6 +319,16 @@ def evaluation(participant: object, day: object, count: object) -> None:
         raise differs()
 
 
+def timestamp(row: Row[Any], roots: Mapping[int, bytes]) -> None:
+    """A timestamp is of a note, and that of a root that was committed."""
+    if not (isinstance(row.note, bytes) and isinstance(row.response, bytes)):
+        raise differs()
+    seen = parse_checkpoint(parse_note(row.note).text)
+    require_of(row.response, row.note)
+    if seen.tree_size != row.tree_size or roots.get(seen.tree_size) != seen.root_hash:
+        raise differs()
+
+
 RowCheck = Callable[[Row[Any], Context], None]
 ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "attestation": (ENTRY_ATTESTATION, attestation),
@@ -265,6 +342,10 @@ ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "answer": (ENTRY_ANSWER, answer),
     "trust bundle": (ENTRY_CHANGED, trust_bundle),
     "anomaly": (ENTRY_RAISED, anomaly),
+    "unsealing": (ENTRY_ASKED, unsealing),
+    "unseal approval": (ENTRY_APPROVED, unseal_approval),
+    "unseal refusal": (ENTRY_DECLINED, unseal_refusal),
+    "unsealed detail": (ENTRY_UNSEALED, unsealed_detail),
     "directory root": (ENTRY_ROOT, directory_root),
 }
 """What is stored: the kind of log entry that each row belongs to, and how it is checked."""

@@ -15,7 +15,7 @@ from credproof.base.limits import CERTIFICATION_MAX_S
 from credproof.base.url import origin_of
 from credproof.verification.acceptance import Acceptance, parse_acceptance
 from credproof.verification.bundle import RelyingParty, TrustBundle, is_domain
-from credproof.verification.participant import Licence, Participant
+from credproof.verification.participant import FormerAcceptance, Licence, Participant
 from credproof.verification.purpose import ANY, Template, parse_template
 from credproof.verification.trust import Trust
 
@@ -125,6 +125,8 @@ def _others(found: Sequence[Template], lender: str, purpose: str) -> tuple[Templ
 def set_acceptance(folder: Path, text: str, *, root_key: Path | None = None) -> Acceptance:
     """Enter a provider's own word about whose key bindings count for it; gives what it says.
 
+    What it said before ends, and stays listed: answers of then rest on it.
+
     Raises:
         Conflict: `NO_SUCH_PARTICIPANT`.
         CredproofError: it is not that provider's own word, or names a binder who is unknown.
@@ -134,10 +136,23 @@ def set_acceptance(folder: Path, text: str, *, root_key: Path | None = None) -> 
     def changed(current: Trust) -> TrustBundle:
         if acceptance.provider not in current.participants:
             raise _unknown()
-        return with_participant(current, acceptance.provider, acceptance=text)
+        former = _former(current, acceptance.provider, text, now())
+        changes = {"acceptance": text, "former_acceptances": former}
+        return with_participant(current, acceptance.provider, **changes)
 
     change_bundle(ServiceDirectory(folder), changed, root_key)
     return acceptance
+
+
+def _former(current: Trust, provider: str, text: str, at: int) -> tuple[FormerAcceptance, ...]:
+    """What a provider accepted before this time, the present word too if another follows it."""
+    listed = current.participants[provider]
+    former, ending = listed.former_acceptances, current.acceptances.get(provider)
+    if ending is None or not ending.binders or listed.acceptance == text:
+        return former
+    begun = max(ending.issued_at, *(item.valid_until for item in former), 0)
+    since = min(begun, at)
+    return (*former, FormerAcceptance(listed.acceptance, since, max(since, at - 1)))
 
 
 def set_page(folder: Path, party: RelyingParty, *, root_key: Path | None = None) -> None:

@@ -34,10 +34,11 @@ def test_it_is_answered_while_the_bureau_is_licensed_and_not_afterwards(running,
         subject = lender.subject(subject_id)
         request = lender.request(subject, policy_id=policy, mode="continuing")
         consent = borrower.consent(borrower.check(request), language="zh")
+        begun = now()
         kept = lender.ask(subject, policy_id=policy, consent=consent)
         assert kept.verified.outcome.tier == "A"
 
-        publish(running, licensed(now() - 1))
+        publish(running, licensed(begun - 1))
         with pytest.raises(Refused) as caught:
             lender.ask(subject, policy_id=policy, consent=consent)
         assert caught.value.reason == "ROUTE_NOT_LICENSED"

@@ -20,7 +20,7 @@ from credproof_server.demo.world import AUDITOR, PROVIDER, World
 from credproof_server.directory import ServiceDirectory
 
 from tests.adversary.misuse import RULES, Rogue, evidence, raised, raised_in_time, refusals
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.deployment import watch
 from tests.rpc.conftest import Running
 from tests.rpc.registry import add_policy

@@ -38,6 +38,14 @@ def test_its_consent_opens_none_of_the_other_providers_attestations(stage: Stage
     assert (told.kind, told.reasons, kept.bundle.tokens) == ("INCOMPLETE", ("ABSENT",), ())
 
 
+def test_its_key_sees_none_of_the_other_providers_attestations(stage: Stage, eve):
+    """It sees its own binding, and how many others there are."""
+    seen = {held.schema.name: held for held in eve.self_check()}
+    assert (seen["consumer-revolving"].attestations, seen["consumer-revolving"].others) == ((), 1)
+    providers = {item.provider for held in seen.values() for item in held.attestations}
+    assert providers == {BINDER}
+
+
 @pytest.mark.parametrize("call", ["revoke", "pause", "resume"])
 def test_its_key_ends_and_pauses_no_consent_of_the_borrower(stage: Stage, eve, call):
     with pytest.raises(Refused) as caught:

@@ -43,11 +43,17 @@ from credproof.verification.document import (
     verify_document,
 )
 from credproof.verification.grammar import parse_policy
-from credproof.verification.participant import NEVER
+from credproof.verification.participant import (
+    NEVER,
+    FormerAcceptance,
+    parse_participant,
+    participant_json,
+)
 from credproof.verification.passkey import format_assertion, parse_assertion
 from credproof.verification.pausing import sign_pause, verify_pause
 from credproof.verification.policy import PolicyRef
 from credproof.verification.trust import verify_trust
+from credproof.verification.unsealing import parse_unseal_request, sign_unseal_request
 from credproof.wire import answer as answer_wire
 from credproof.wire.call import sign_call, verify_call
 from credproof.wire.limits import check
@@ -66,6 +72,9 @@ ELSEWHERE = {
     "FINDING_ENTRIES_MAX": "the newest are named: tests/verification/test_log_rules.py",
     "EVIDENCE_ENTRIES_MAX": "of many findings the first are shown, not refused",
     "PERSON_ENTRIES_MAX": "the newest are told, not refused",
+    "UNSEALINGS_PENDING_MAX": "of one auditor: tests/service/test_unsealing.py",
+    "UNSEALINGS_PAGE_MAX": "the next page has the rest: tests/service/test_unsealing.py",
+    "UNSEALED_TOLD_MAX": "the newest are told, not refused: tests/service/test_unsealing.py",
     "ENTRIES_PAGE_MAX": "more is cut, not refused: below",
     "MESSAGE_BYTES_MAX": "gRPC refuses it: tests/adversary/test_slow_clients.py",
     "PROPOSAL_AGE_MAX_S": "of a command of the operator: tests/service/test_policies.py",
@@ -118,6 +127,18 @@ def binders(count: int) -> None:
     parse_acceptance(
         sign_acceptance(WORLD.bank, provider="bank", domain=DOMAIN, binders=names, now=NOW)
     )
+
+
+def former_acceptances(count: int) -> None:
+    former = (FormerAcceptance("", 0, 0),) * count
+    said = WORLD.participant("bank", "provider", WORLD.bank, former_acceptances=former)
+    parse_participant(participant_json(said))
+
+
+def unseal_for(seconds: int) -> None:
+    said = {"auditor": "office", "domain": DOMAIN, "now": NOW, "log_index": 1, "detail": "answer"}
+    said |= {"entry": bytes(32), "reason": bytes(32), "life_s": seconds}
+    parse_unseal_request(sign_unseal_request(WORLD.bank, **said))
 
 
 def signatures(count: int) -> None:
@@ -224,6 +245,7 @@ TABLE: dict[str, tuple[Present, str]] = {
         lambda n: verify_pause(PAUSE_TEXT, PAUSE).require_fresh(NOW + n),
         "TOO_OLD",
     ),
+    "UNSEAL_LIFE_MAX_S": (unseal_for, "BAD_UNSEALING"),
     "ANSWER_AGE_MAX_S": (lambda n: WORLD.verify(BUNDLE, now=NOW + n), "ANSWER_TOO_OLD"),
     "CERTIFICATION_MAX_S": (
         lambda n: WORLD.trust(
@@ -261,6 +283,7 @@ TABLE: dict[str, tuple[Present, str]] = {
     "CONSENT_POLICIES_MAX": (consent_to, "LIMIT_EXCEEDED"),
     "APPROVALS_MAX": (approvals, "LIMIT_EXCEEDED"),
     "BINDERS_MAX": (binders, "LIMIT_EXCEEDED"),
+    "FORMER_ACCEPTANCES_MAX": (former_acceptances, "LIMIT_EXCEEDED"),
     "DOCUMENT_SIGNATURES_MAX": (signatures, "LIMIT_EXCEEDED"),
     "AUTHENTICATOR_DATA_BYTES_MAX": (
         lambda n: parse_assertion(assertion(authenticator_data=n), CONSENT.passkey_type),

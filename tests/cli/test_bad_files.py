@@ -10,7 +10,7 @@ import pytest
 from credproof.base.errors import CredproofError
 from credproof.verification.consent import parse_request
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.deployment import Deployment
 from tests.world import World
 

@@ -23,7 +23,7 @@ from credproof.lender import Lender
 from credproof.records.asks import read_asks
 from credproof.records.journal import Journal
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.rpc.conftest import LENDER, PROVIDER
 
 POLICY = "revolving-standing"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import pytest
 from credproof import standard
 from credproof_server.demo.world import World
 
+from tests.cli.command import run
 from tests.world import GOOD
 
 CSV = "id,limit,used,late\n7,100000,10000,0\n8,oops,1,0\n9,200000,0,1,extra\n10,50000,100,0\n"
@@ -31,18 +29,6 @@ claims:
   max_overdue_cycles_6m: {column: late}
   overdue_months_6m: {column: late}
 """
-
-
-def run(*arguments: str | Path, code: int = 0, home: Path | None = None) -> str:
-    """Run `credproof`; gives its stdout."""
-    env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "100"}
-    if home:
-        env["CREDPROOF_HOME"] = str(home)
-    command = [sys.executable, "-m", "credproof.cli.app", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-    assert code == done.returncode, (done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
-    return done.stdout + (done.stderr if code else "")
 
 
 @pytest.fixture(scope="module")
@@ -214,9 +200,8 @@ def test_another_lender_cannot_pass_the_answer_off_as_its_own(answered):
 
 def test_a_kept_answer_can_be_exported_as_json(answered):
     exported = json.loads(run("lender", "export", answered / "x.answer"))
-    assert {"answer", "consent", "tokens", "bindings", "logged", "checkpoint", "kept"} == set(
-        exported
-    )
+    parts = {"answer", "consent", "tokens", "bindings", "logged", "checkpoint", "kept"}
+    assert set(exported) == {*parts, "directory"}
 
 
 def test_a_revoked_consent_is_over(answered):

@@ -29,7 +29,7 @@ from tests.adversary.leaks import (
     shown,
     spellings,
 )
-from tests.cli.test_commands import run
+from tests.cli.command import run
 
 CLIENTS = 500
 

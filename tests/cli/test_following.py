@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 from credproof.base.encoding import b64url
@@ -11,7 +14,7 @@ from credproof_server.demo.world import AUDITOR, World
 from credproof_server.directory import ServiceDirectory
 from credproof_server.service.core import fresh_salt
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 
 
 @pytest.fixture
@@ -82,3 +85,26 @@ def test_a_forked_log_is_told_with_its_files(world, tmp_path):
     (folder,) = (tmp_path / "fork").iterdir()
     assert (folder / "seen.checkpoint").read_bytes() == note
     assert (folder / "add-checkpoint.request").read_text().startswith("old 2\n")
+
+
+def test_with_an_interval_it_looks_again_and_again_until_it_is_interrupted(world):
+    home = world.home(AUDITOR)
+    words = ["audit", "follow", "--interval", "1", "--json", "--home", str(home)]
+    command = [sys.executable, "-m", "credproof.cli.app", *words]
+    with world.served(), subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = [json.loads(read_object(process.stdout)) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    assert [item["reason"] for item in told] == ["", ""]
+    assert told[0]["read"] == told[0]["size"]
+    assert told[1]["read"] == told[1]["size"] - told[0]["size"]
+
+
+def read_object(stream) -> bytes:
+    """One JSON object, which ends with a line of its own."""
+    lines = []
+    while not lines or lines[-1] != b"}\n":
+        lines.append(stream.readline())
+        assert lines[-1], "it ended"
+    return b"".join(lines)

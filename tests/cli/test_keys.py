@@ -8,7 +8,7 @@ import pytest
 from credproof.verification.consent import verify_consent
 from credproof.verification.participant import NEVER
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.deployment import Deployment
 from tests.rpc.conftest import LENDER, PROVIDER, running  # noqa: F401
 
@@ -80,7 +80,11 @@ def test_a_provider_accepts_a_binder_and_takes_it_back(deployment, tmp_path):
 
     run("provider", "accept", "-o", file, home=home)
     run("participant", "accept", deployment.service, file)
-    assert trust(deployment).binders("bank") == {"bank"}
+    after = trust(deployment)
+    assert after.binders("bank") == {"bank"}
+    (former,) = after.participants["bank"].former_acceptances
+    assert after.binders("bank", at=former.valid_from) == {"bank", "telco"}
+    assert former.valid_from <= former.valid_until <= after.bundle.issued_at
 
 
 def test_an_operator_cannot_accept_for_a_provider(deployment, tmp_path):

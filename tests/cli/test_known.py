@@ -9,7 +9,7 @@ from credproof import standard
 from credproof.verification.explain import value_text
 
 from tests.adversary.guessing import SHARE, Attacker, asking, publish_all, share
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.rpc.conftest import LENDER
 from tests.world import GOOD
 

@@ -13,7 +13,7 @@ from credproof.cli.asking import ask_once
 from credproof.lender import Ask, OfflineVerifier
 from credproof.verification.answer import Reference
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.rpc.conftest import LENDER, running  # noqa: F401
 
 

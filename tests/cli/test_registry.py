@@ -11,7 +11,7 @@ from credproof.base.errors import Conflict
 from credproof.verification.policy import PURPOSES
 from credproof_server import standing
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.deployment import Deployment
 
 YEAR_S = 365 * 86_400

@@ -14,7 +14,7 @@ from credproof.verification.consent import parse_request
 from credproof.verification.link import request_of
 from typer.testing import CliRunner
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.rpc.conftest import LENDER
 from tests.world import World
 

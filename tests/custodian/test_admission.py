@@ -19,7 +19,7 @@ from credproof_server.directory import now
 from credproof_server.service.pseudonyms import CountEvaluations
 from cryptography import x509
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.custodian.making import ADDRESS, NOTARY, admitted, enrolled, notary
 from tests.deployment import DOMAIN, Deployment
 

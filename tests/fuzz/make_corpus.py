@@ -28,6 +28,7 @@ from credproof.verification.document import PAUSE
 from credproof.verification.link import link_to
 from credproof.verification.pausing import sign_pause
 from credproof.verification.trust import sign_trust
+from credproof.verification.unsealing import sign_unseal_decision, sign_unseal_request
 from credproof.wire import answer as answer_wire
 from credproof.wire import trust as trust_wire
 from credproof.wire.call import sign_call
@@ -47,6 +48,8 @@ def tokens(world: World) -> Iterator[Seed]:
     consent = world.consent()
     call = {"service": DOMAIN, "method": "/a/b", "body": b"", "now": NOW, "nonce": bytes(16)}
     possession = {"aud": "bank", "iat": NOW}
+    by = {"auditor": "office", "domain": DOMAIN, "now": NOW}
+    unseal = {"log_index": 1, "entry": bytes(32), "detail": "answer", "reason": bytes(32)}
     withdrawal = {"issuer": "bank", "service": DOMAIN, "token": bytes(32), "reason": "error"}
     phone = P256Signer(ec.derive_private_key(7, ec.SECP256R1()))
     made = {
@@ -57,6 +60,8 @@ def tokens(world: World) -> Iterator[Seed]:
         "pause": sign_pause(world.borrower, PAUSE, bytes(32), jti=bytes(16), now=NOW),
         "request": world.request(),
         "revocation": sign_revocation(world.borrower, bytes(32), now=NOW),
+        "unseal": sign_unseal_request(world.bank, **by, life_s=60, **unseal),
+        "unseal-decision": sign_unseal_decision(world.bank, **by, request=bytes(32), approves=True),
         "withdrawal": sign_withdrawal(world.bank, now=NOW, **withdrawal),
     }
     yield from ((name, "ed25519", token.encode()) for name, token in made.items())

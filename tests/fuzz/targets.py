@@ -35,6 +35,7 @@ from credproof.verification.link import request_of
 from credproof.verification.pausing import verify_pause
 from credproof.verification.text import parse_text
 from credproof.verification.trust import verify_trust
+from credproof.verification.unsealing import parse_unseal_decision, parse_unseal_request
 from credproof.wire import answer as answer_wire
 from credproof.wire import trust as trust_wire
 from credproof.wire.call import verify_call
@@ -147,6 +148,8 @@ TARGETS: dict[str, Target] = {
     "trust-package": Target(trust_wire.parse, lambda package: package.to_bytes()),
     "trust-verified": Target(_bundle, lambda t: trust_wire.package_of(t).to_bytes()),
     "vkey": Target(lambda data: VerifierKey.parse(unicode(data)), lambda key: str(key).encode()),
+    "unseal": Target(lambda data: parse_unseal_request(text(data)).jws, _token),
+    "unseal-decision": Target(lambda data: parse_unseal_decision(text(data)).jws, _token),
     "withdrawal": Target(lambda data: parse_withdrawal(text(data)).jws, _token),
     "yaml": Target(parse_yaml),
 }

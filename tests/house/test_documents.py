@@ -13,14 +13,16 @@ import pytest
 import typer
 from credproof.base.errors import Conflict, DataLoss, Refused, Unreachable, VerificationFailed
 from credproof.cli.advice import NEXT
-from credproof.cli.app import PLUGINS, app
+from credproof.cli.app import app
 from credproof.cli.output import print_error
+from credproof.cli.parts import PLUGINS, TEXTS, load
 
 from tests.house.test_reasons import every, product, raised
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-COMMAND = typer.main.get_command(app)
+COMMAND: Any = typer.main.get_command(app)
+COMMAND.commands = {name: load(name)[name] for name in TEXTS}
 SPAN = re.compile(r"`(credproof [^`]+)`")
 USAGE_ERROR: Any = typer.BadParameter.__base__
 """What the command line raises when a line lacks something, or has too much."""
@@ -192,3 +194,8 @@ def test_without_its_parts_every_command_says_what_to_install(extra):
     root.callback()(lambda: None)
     point.load()(root)
     assert set(typer.main.get_command(root).commands) == set(PLUGINS[extra])
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_command_that_is_listed_can_be_loaded(name):
+    assert load(name)[name].get_short_help_str(), "and says what it does"

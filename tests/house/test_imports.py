@@ -80,7 +80,7 @@ SERVER_ROOMS = {
     "tile_listener": Room("service", f"{GRPC} {SQL} {USERS}"),
     "app": Room("log service rpc directory tile_listener", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
-    "quorums": Room("log directory admission", f"{SQL} {USERS}"),
+    "quorums": Room("log service directory admission", f"{SQL} {USERS}"),
     "standing": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "policies": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "setup": Room("config authority storage service directory admission", f"{SQL} {USERS}"),
@@ -101,10 +101,11 @@ SERVER_ROOMS = {
     "rules_cli": Room("conduct directory"),
     "quorum_cli": Room("quorums"),
     "policy_cli": Room("directory policies"),
+    "timestamps_cli": Room("storage directory"),
     "witness": Room("", f"{GRPC} sqlalchemy alembic credproof_server.storage"),
     "cli": Room(
         "directory app admission setup checking backups new_origin custodian_cli demo"
-        " registry_cli policy_cli rules_cli quorum_cli witness"
+        " registry_cli policy_cli rules_cli quorum_cli timestamps_cli witness"
     ),
 }
 """From the ground up: a row names only rows above it."""

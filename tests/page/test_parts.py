@@ -16,7 +16,7 @@ from credproof.page.cli import consent_page
 from credproof.web import bind
 from starlette.requests import Request
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.rpc.conftest import PROVIDER
 
 STATIC = files("credproof.page") / "static"

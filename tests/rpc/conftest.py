@@ -48,16 +48,21 @@ class Running:
     def person(self, values=None) -> tuple[str, Borrower]:
         """A borrower who is attested and bound."""
         record = self.record(values)
-        folder = self.world.home(f"person-{self.count}")
+        with self.world.provider() as provider:
+            assert provider.submit([record], schema_id="consumer-revolving/1").accepted == 1
+        return record.subject, self.bound(record.subject)
+
+    def bound(self, subject_id: str) -> Borrower:
+        """A borrower with a key that was bound; the home is named after the id."""
+        folder = self.world.home(subject_id.removeprefix("ref:"))
         borrowers.create(folder)
         signer = borrowers.load_signer(folder)
         with self.world.provider() as provider:
-            assert provider.submit([record], schema_id="consumer-revolving/1").accepted == 1
             proof = borrowers.prove_possession(signer, provider=PROVIDER)
-            bound = provider.bind([(record.subject, proof)])[0]
+            bound = provider.bind([(subject_id, proof)])[0]
         found = make_pass(self.home(PROVIDER), bound.sub)
         borrowers.join(folder, found.to_bytes())
-        return record.subject, Borrower(signer, found)
+        return Borrower(signer, found)
 
     def consented(self, lender: Lender, values=None, **terms) -> tuple[str, str, Borrower]:
         """A borrower who has consented to this lender's request: id, consent, borrower."""

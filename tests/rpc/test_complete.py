@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import jsonschema
 import pytest
 from credproof import provider as provider_module
+from credproof import standard
 from credproof.base.errors import VerificationFailed
 from credproof.cli.app import app
 from typer.testing import CliRunner
 
 from tests.rpc.conftest import AUDITOR, LENDER, PROVIDER
+from tests.rpc.registry import add_policy
 from tests.world import GOOD
 
 POLICY = "revolving-standing"
@@ -37,7 +40,25 @@ def test_a_lender_reads_how_complete_an_answer_is(running, kept, tmp_path):
 
     assert "Complete:   yes, 1 of 1 current attestations shown" in result.output
     as_json = json.loads(CliRunner().invoke(app, [*told, "--json"]).output)
-    assert as_json["completeness"] == {"state": "complete", "shown": 1, "of": 1}
+    assert as_json["completeness"] == {"state": "complete", "shown": 1, "of": 1, "absent": []}
+
+
+def test_a_lender_reads_that_there_is_nothing(running, tmp_path):
+    policy = add_policy(running, "strict", completeness="required")
+    borrower, path = running.bound("ref:newcomer"), tmp_path / "nothing.answer"
+    with running.world.lender() as lender:
+        about = lender.subject("ref:newcomer")
+        request = lender.request(about, policy_id=policy.id)
+        consent = borrower.consent(borrower.check(request), language="en")
+        path.write_bytes(lender.ask(about, policy_id=policy.id, consent=consent).to_bytes())
+
+    told = ["lender", "verify", str(path), "--home", str(running.world.home(LENDER))]
+    result = CliRunner().invoke(app, told)
+
+    assert "Absent:     consumer-revolving/1, no attestation of it about this" in result.output
+    as_json = json.loads(CliRunner().invoke(app, [*told, "--json"]).output)
+    assert as_json["completeness"]["absent"] == ["consumer-revolving/1"]
+    jsonschema.validate(as_json, json.loads(standard.read("json-schemas/verify-result.json")))
 
 
 def test_an_auditor_computes_every_root_anew(running, kept):

@@ -9,7 +9,7 @@ from credproof.base.errors import CredproofError
 from credproof.log.tiles import parse_bundle, tiles
 from credproof.mirror import Mirror
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.rpc.conftest import AUDITOR
 
 

@@ -256,7 +256,7 @@ def start_again(auditor: Auditor) -> None:
 
 def test_an_audit_that_was_interrupted_goes_on_after_its_last_page(auditor, monkeypatch):
     start_again(auditor)
-    honest = auditor.pages
+    honest, size = auditor.pages, auditor.checkpoint().tree_size
 
     def breaks_off(start, end):
         yield next(honest(start, 6))
@@ -267,10 +267,9 @@ def test_an_audit_that_was_interrupted_goes_on_after_its_last_page(auditor, monk
         auditor.verify()
     monkeypatch.undo()
     report = auditor.verify()
-    size = report.checkpoint.tree_size  # the service may have closed an epoch meanwhile
-    assert report.entries_read == size - 6
+    assert report.entries_read == report.checkpoint.tree_size - 6 >= size - 6
     with auditor.index() as index:
-        assert len(list(index.lines())) == size
+        assert len(list(index.lines())) == report.checkpoint.tree_size
 
 
 def test_a_version_of_the_registry_that_is_held_back_is_told(auditor, monkeypatch):

@@ -13,7 +13,7 @@ from credproof.v1 import registry_service_pb2 as pb
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.participant import NEVER
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.rpc.conftest import LENDER, PROVIDER
 from tests.rpc.registry import changed, participant
 

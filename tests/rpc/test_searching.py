@@ -23,7 +23,7 @@ from credproof.verification.answer import Reference
 from credproof.verification.answer_entry import parse_given
 from credproof.wire import answer as answer_wire
 
-from tests.cli.test_commands import run
+from tests.cli.command import run
 from tests.rpc.conftest import AUDITOR, LENDER
 
 

@@ -171,6 +171,10 @@ async def test_nothing_is_damaged_in_a_service_with_rows_of_many_kinds(core, dep
         "answer": 2,
         "trust bundle": core.trust.bundle.version,
         "anomaly": 0,
+        "unsealing": 0,
+        "unseal approval": 0,
+        "unseal refusal": 0,
+        "unsealed detail": 0,
         "directory root": 1,
         "directory leaf": 2,
     }

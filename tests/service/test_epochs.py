@@ -12,8 +12,9 @@ from credproof.attestation.withdrawal import sign_withdrawal
 from credproof.base.encoding import b64url
 from credproof.base.errors import Conflict, DataLoss, Refused
 from credproof.base.keys import Ed25519Signer
+from credproof.log.directory import verify_lookup
 from credproof.log.entry import parse_entry
-from credproof.verification.answer import ENTRY_ATTESTATION
+from credproof.verification.answer import ENTRY_ATTESTATION, parse_answer
 from credproof.verification.filing import ENTRY_ROOT, index_of, verify_element
 from credproof.verification.replay import Replay
 from credproof_server.admission import participant_of, signed_bundle
@@ -155,6 +156,30 @@ async def test_another_providers_account_makes_an_answer_partial_or_incomplete(
     other = asking.policy("2 per month", completeness="required")
     refused = await answered(asking, other)
     assert (refused.tokens, refused.directory) == ((), None)
+
+
+async def test_absence_is_told_only_where_completeness_is_required(deployment, core):
+    """Elsewhere nobody is told apart from somebody whom the consent does not open."""
+    asking, signer = Asking(deployment, core), admit_another(deployment, core)
+    await asking.bind()
+    names = ("1 per month", "2 per month")
+    strict = [asking.policy(name, completeness="required") for name in names]
+    lax = [asking.policy(f"{name} lax", caps={"answers": name}) for name in names]
+    shown, silent = [await answered(asking, policy) for policy in (strict[0], lax[0])]
+    (lookup,) = shown.directory.lookups
+    assert (lookup.schema, lookup.members, lookup.salt) == (REVOLVING.digest, (), b"")
+    index = core.keys.directory.index(asking.sub, REVOLVING.digest)
+    root = parse_entry(shown.directory.root.line).object
+    assert verify_lookup(index, lookup.proof, root) is None
+
+    await attest_elsewhere(core, signer)
+    told, still = [await answered(asking, policy) for policy in (strict[1], lax[1])]
+
+    outcomes = [parse_answer(item.answer)[1].outcome.reasons for item in (shown, told)]
+    assert (outcomes, told.directory) == ([("ABSENT",), ("NOT_COMPLETE",)], None)
+    lines = [parse_answer(item.answer)[1].outcome.reasons for item in (silent, still)]
+    assert lines == [("ABSENT",)] * 2
+    assert (silent.directory, silent.tokens) == (still.directory, still.tokens) == (None, ())
 
 
 async def attest_elsewhere(core, signer: Ed25519Signer) -> None:

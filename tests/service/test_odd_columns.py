@@ -9,7 +9,8 @@ from itertools import zip_longest
 import pytest
 from credproof.base.errors import DataLoss, VerificationFailed
 from credproof_server.checking import check
-from credproof_server.storage import repository, tables
+from credproof_server.storage import tables
+from credproof_server.storage.evaluations import add_evaluations
 from sqlalchemy import Boolean, LargeBinary, String
 
 from tests.service.asking import Asking
@@ -30,7 +31,7 @@ async def everything(peopled: Asking) -> Asking:
     await change(peopled, PAUSE, consent_id)
     await lost(peopled)
     with peopled.core.engine.begin() as connection:
-        repository.add_evaluations(connection, "bank", "2026-01-31", 3)
+        add_evaluations(connection, "bank", "2026-01-31", 3)
     return peopled
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from credproof.base.encoding import date_of
 from credproof.base.errors import CredproofError
 from credproof.base.group import scalar_from
 from credproof.base.limits import DIRECTORY_AGE_MAX_S
@@ -15,7 +16,7 @@ from credproof.verification.completeness import Completeness
 from credproof.verification.filing import Change, index_of, prove_element
 from credproof.verification.proving import Holding
 
-from tests.world import FAIR, GOOD, IDENTITY, NOW, World, seed_of, signer_of
+from tests.world import FAIR, GOOD, IDENTITY, NOW, REVOLVING, World, seed_of, signer_of
 
 
 @pytest.fixture
@@ -198,6 +199,99 @@ def test_lookups_are_those_of_the_schemas_used(world):
 def test_where_nothing_is_proved_nothing_is_looked_up(world):
     case = world.case({**GOOD, "overdue_cycles": None})
     assert case.directory is None
+    assert world.verify(world.finish(case)).completeness.state == "not shown"
+
+    case.directory = world.evidence()
+    refused(world, world.finish(case), "OTHER_LOOKUPS")
+
+
+def absent(world: World, **members: object):
+    """An honest answer about a borrower of whom nothing is attested but the key."""
+    strict = world.add_policy("strict", completeness="required", **members)
+    world.binding()
+    return world.case(policy=strict, holdings=[])
+
+
+def branched_off(world: World, depth: int) -> None:
+    """File two others that part from the borrower's place after `depth` bits, and stay together."""
+    place = int.from_bytes(index_of(world.element(), REVOLVING.digest), "big")
+    for last in (0, 1):
+        index = (place ^ 1 << 255 - depth ^ last).to_bytes(32, "big")
+        world.file(Change(0, index, bytes(16), seed_of(f"other {last}"), None))
+
+
+def test_that_there_is_no_attestation_of_a_schema_is_shown_by_anothers_leaf(world):
+    case = absent(world)
+    assert case.directory.lookups[0].proof.leaf is not None
+
+    verified = world.verify(world.finish(case))
+
+    assert verified.outcome.reasons == ("ABSENT",)
+    assert Completeness("absent", absent=(REVOLVING.id,)) == verified.completeness
+
+
+def test_that_there_is_no_attestation_of_a_schema_is_shown_by_an_empty_place(world):
+    branched_off(world, 12)
+    case = absent(world)
+    assert case.directory.lookups[0].proof.leaf is None
+
+    assert world.verify(world.finish(case)).completeness.absent == (REVOLVING.id,)
+
+
+def test_an_absence_that_is_not_shown_is_refused_where_completeness_is_required(world):
+    case = absent(world)
+    case.directory = None
+    refused(world, world.finish(case), "NO_LOOKUP")
+
+    case.directory = replace(world.evidence(), lookups=())
+    refused(world, world.finish(case), "OTHER_LOOKUPS")
+    case.directory = world.evidence(IDENTITY)
+    refused(world, world.finish(case), "OTHER_LOOKUPS")
+    case.directory = replace(case.directory, lookups=(world.lookup(), world.lookup()))
+    refused(world, world.finish(case), "OTHER_LOOKUPS")
+
+
+def test_what_is_there_is_not_absent(world):
+    case = absent(world)
+    world.hold(world.statement(GOOD))
+    case.directory = world.evidence()
+    refused(world, world.finish(case), "NOT_ABSENT")
+
+    (lookup,) = case.directory.lookups
+    hidden = replace(lookup, members=(), salt=b"")
+    case.directory = replace(case.directory, lookups=(hidden,))
+    refused(world, world.finish(case), "OTHER_MEMBERS")
+
+
+def test_an_absence_has_one_spelling(world):
+    case = absent(world)
+    (lookup,) = case.directory.lookups
+    case.directory = replace(case.directory, lookups=(replace(lookup, salt=bytes(16)),))
+    refused(world, world.finish(case), "OTHER_MEMBERS")
+
+
+def test_an_absence_is_shown_by_a_root_that_is_new(world):
+    case = absent(world)
+    case.directory = world.evidence(time=NOW - DIRECTORY_AGE_MAX_S - 1)
+    refused(world, world.finish(case), "STALE_ROOT")
+
+
+def test_where_completeness_is_only_reported_no_absence_is_shown(world):
+    """Else a missing proof would tell that there is something that the consent does not open."""
+    world.binding()
+    case = world.case(holdings=[])
+    assert (case.answer.outcome.reasons, case.directory) == (("ABSENT",), None)
+    assert world.verify(world.finish(case)).completeness.state == "not shown"
+
+    case.directory = world.evidence()
+    refused(world, world.finish(case), "OTHER_LOOKUPS")
+
+
+def test_what_is_stale_is_not_absent_and_nothing_is_looked_up(world):
+    strict = world.add_policy("strict", completeness="required")
+    old = world.hold(world.statement(GOOD, as_of=date_of(NOW - 46 * 86_400)))
+    case = world.case(policy=strict, holdings=[old])
+    assert (case.answer.outcome.reasons, case.directory) == (("STALE",), None)
     assert world.verify(world.finish(case)).completeness.state == "not shown"
 
     case.directory = world.evidence()

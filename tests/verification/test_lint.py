@@ -52,6 +52,13 @@ def test_telling_what_fails_reveals_more_than_silence():
     assert silent.told_bits == log2(silent.answers)
 
 
+def test_the_schemas_whose_absence_is_shown_are_counted():
+    """Of two schemas the one, the other, or both, beside six other reasons."""
+    lax = next(policy for policy in standard.policies() if policy.id == "assured-standing")
+    strict = changed(lambda document: document.update(completeness="required"), lax)
+    assert lint(strict).answers - lint(lax).answers == (3 - 1) * 2**6
+
+
 def test_an_assurance_reveals_what_it_discloses():
     assured = next(policy for policy in standard.policies() if policy.id == "assured-standing")
     found = {item.claim: item for item in lint(assured).claims}

@@ -151,11 +151,12 @@ def test_every_kind_that_the_rules_know_is_one_that_a_service_writes():
         raising,
         registry,
         searching,
+        unsealing,
         withdrawals,
     )
 
     rooms = (answering, consents, ingest, pausing, raising, registry, withdrawals, searching)
-    rooms = (*rooms, new_origin, epochs)
+    rooms = (*rooms, unsealing, new_origin, epochs)
     written = {vars(room)[name] for room in rooms for name in vars(room) if name[:6] == "ENTRY_"}
     assert written == set(RULES)
 

@@ -88,6 +88,8 @@ def test_required_completeness_is_incomplete_where_others_may_not_be_looked_at()
     assert Outcome("TIER", "A") == outcome(GOOD, policy=strict)
     hidden = evaluate(strict, [WORLD.statement(GOOD)], now=NOW, incomplete=[REVOLVING.digest])
     assert Outcome("INCOMPLETE", reasons=("NOT_COMPLETE",)) == hidden.outcome
+    none_open = evaluate(strict, [], now=NOW, incomplete=[REVOLVING.digest])
+    assert Outcome("INCOMPLETE", reasons=("NOT_COMPLETE",)) == none_open.outcome
     reported = evaluate(POLICY, [WORLD.statement(GOOD)], now=NOW, incomplete=[REVOLVING.digest])
     assert Outcome("TIER", "A") == reported.outcome
 

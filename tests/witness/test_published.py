@@ -8,13 +8,21 @@ from pathlib import Path
 
 import pytest
 from credproof.base.errors import CredproofError, VerificationFailed
+from credproof.cli.app import app
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint
 from credproof.log.cosignature import Ed25519Cosigner, cosigned
 from credproof_server import new_origin, quorums, setup
 from credproof_server.admission import change_bundle
-from credproof_server.directory import HIGH_WATER, WITNESSED, ServiceDirectory
+from credproof_server.directory import (
+    HIGH_WATER,
+    LOG_COSIGNER,
+    ROOT_KEY,
+    WITNESSED,
+    ServiceDirectory,
+)
 from credproof_server.log.high_water import HighWater
 from credproof_server.service.audit import Audit
+from typer.testing import CliRunner
 
 NOBODY_THERE = "http://127.0.0.1:1/"
 
@@ -97,3 +105,32 @@ def test_under_a_new_origin_the_cosigner_has_the_new_name(service):
         assert core.published.head is None
         core.published.publish()
         assert after in cosigned(core.published.head.note, [after])
+
+
+def test_a_service_that_was_made_without_an_ml_dsa_key_gets_one_later(tmp_path):
+    listen = {"participants_listen": "127.0.0.1:0", "borrowers_listen": "127.0.0.1:0"}
+    setup.init(tmp_path, domain="later.example", **listen)
+    directory = ServiceDirectory(tmp_path)
+    with directory.locked():
+        refused("IN_USE", lambda: quorums.add_ml_dsa(tmp_path))
+    root = tmp_path / ROOT_KEY
+    root.rename(tmp_path / "elsewhere")
+    refused("NO_ROOT_KEY", lambda: quorums.add_ml_dsa(tmp_path))
+    assert not directory.keys.has(LOG_COSIGNER), "nothing is begun without the root key"
+
+    directory.keys.write(LOG_COSIGNER, bytes(32))  # interrupted here, it is repeated
+    words = ["quorum", "ml-dsa", str(tmp_path), "--root-key", str(tmp_path / "elsewhere")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    refused("HAS_ML_DSA", lambda: quorums.add_ml_dsa(tmp_path, root_key=tmp_path / "elsewhere"))
+    with opened(tmp_path) as core:
+        key = core.trust.log_cosigner
+        assert str(key) in done.stdout.replace("\n", "")
+        core.published.publish()
+        assert set(cosigned(core.published.head.note, [key])) == {key}
+
+
+def refused(reason: str, call) -> None:
+    with pytest.raises(CredproofError) as caught:
+        call()
+    assert caught.value.reason == reason

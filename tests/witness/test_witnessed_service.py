@@ -165,7 +165,7 @@ def scene(tmp_path_factory) -> Iterator[Scene]:
 def test_an_answer_is_pending_then_refreshed_and_its_entries_stay(scene, tmp_path):
     kept = scene.ask("revolving-standing")
     assert kept.verified.witnesses.state == "pending"
-    scene.ask("revolving-standing")  # the log grows, so that every place is proved anew
+    scene.running.person()  # the log grows on, so every proof is another one
     found = scene.refresh(kept.bundle)
     assert found.verified.witnesses.state == "reached"
     assert set(found.verified.witnesses.times) == {"one", "two"}
@@ -206,6 +206,15 @@ def test_everybody_gets_the_newest_witnessed_checkpoint_and_auditors_keep_it(sce
     assert "quorum reached at" in told.stdout
 
 
+def test_a_copy_has_the_checkpoint_that_witnesses_cosigned_but_never_goes_back(scene, tmp_path):
+    quorum = scene.trust().quorum
+    with scene.world.auditor() as auditor:
+        copied = auditor.export(tmp_path).checkpoint
+        assert quorum.is_reached(cosigned((tmp_path / "checkpoint").read_bytes(), quorum.keys))
+        assert copied.tree_size == verify_size(scene, (tmp_path / "checkpoint").read_bytes())
+        assert auditor._to_copy(copied.tree_size + 10**6).note == auditor.checkpoint().note
+
+
 def forked(scene: Scene, bundle):
     """The answer as a service shows it that has another first entry for this lender alone."""
     with scene.world.auditor() as auditor:
@@ -218,12 +227,13 @@ def forked(scene: Scene, bundle):
         return replace(place, hashes=tree.inclusion_proof(place.log_index, size))
 
     log = scene.directory.log_signer()
+    assert bundle.directory is not None
     return replace(
         bundle,
+        directory=replace(bundle.directory, root=proved(bundle.directory.root)),
         logged=proved(bundle.logged),
         tokens=tuple(replace(i, logged=proved(i.logged)) for i in bundle.tokens),
         bindings=tuple(replace(i, logged=proved(i.logged)) for i in bundle.bindings),
-        directory=replace(bundle.directory, root=proved(bundle.directory.root)),
         checkpoint=sign_checkpoint(Checkpoint(log.name, size, tree.root()), [log]),
     )
 

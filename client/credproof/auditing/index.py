@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -161,6 +161,16 @@ class Index(Closing):
         rows = self._database.execute(f"{query} ORDER BY log_index, rowid").fetchall()
         return [Finding(a, b, c, tuple(parse_own_json(shown))) for a, b, c, shown in rows]
 
+    def note(self, findings: Iterable[Finding]) -> None:
+        """Add what was found in another way; what is known already is not told again."""
+        query = (
+            "INSERT INTO findings (log_index, rule, message, shown_by) SELECT ?, ?, ?, ?"
+            " WHERE NOT EXISTS (SELECT 1 FROM findings WHERE log_index = ? AND rule = ?)"
+        )
+        for f in findings:
+            row = (f.log_index, f.rule, f.message, canonical_json(list(f.shown_by)))
+            self._database.execute(query, (*row, f.log_index, f.rule))
+
     def mark_told(self) -> None:
         """All findings were told."""
         self._database.execute("UPDATE findings SET told = 1")
@@ -172,6 +182,12 @@ class Index(Closing):
         query = "SELECT line FROM entries WHERE log_index = ?"
         row = self._database.execute(query, (log_index,)).fetchone()
         return None if row is None else bytes(row[0])
+
+    def time(self, log_index: int) -> int | None:
+        """An entry's time, in whole seconds."""
+        query = "SELECT time FROM entries WHERE log_index = ?"
+        row = self._database.execute(query, (log_index,)).fetchone()
+        return None if row is None else int(row[0])
 
     def lines(self) -> Iterator[bytes]:
         """The lines of all entries, in order."""

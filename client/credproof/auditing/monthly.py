@@ -11,6 +11,7 @@ from credproof.auditing.index import Index
 from credproof.base.encoding import parse_json
 from credproof.base.errors import Malformed
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED
+from credproof.verification.unsealing import ENTRY_UNSEALED
 
 Counts = Mapping[str, int]
 _CONSENTS: Final = ("granted", "signed", "paused", "resumed", "revoked")
@@ -45,6 +46,7 @@ class Report:
     anomalies: Counts
     lifted: int
     searches: Counts
+    unsealed: Counts
     findings: Counts
     beyond_cap: tuple[int, ...]
 
@@ -87,6 +89,7 @@ def report(index: Index, month: Month) -> Report:
         anomalies=counting.anomalies(),
         lifted=counting.by("kind").get(ENTRY_LIFTED, 0),
         searches=counting.by("actor", "audit.searched"),
+        unsealed=counting.unsealed(),
         findings=counting.findings(),
         beyond_cap=counting.places("ANSWER_BEYOND_CAP"),
     )
@@ -110,6 +113,12 @@ class _Counting:
             f" WHERE time >= :start AND time < :end {only} GROUP BY {column} ORDER BY {column}"
         )
         return dict(self._rows(select, kind=kind))
+
+    def unsealed(self) -> dict[str, int]:
+        """How often unsealing was asked for, approved, declined, and something given."""
+        kinds, words = self.by("kind"), ("asked", "approved", "declined")
+        counts = {word: kinds.get(f"unseal.{word}", 0) for word in words}
+        return counts | {"given": kinds.get(ENTRY_UNSEALED, 0)}
 
     def questions(self) -> dict[str, dict[str, dict[str, int]]]:
         """Answers and refusals by lender and purpose."""

@@ -6,12 +6,14 @@ is escaped, so an answer puts nothing into the page but its text.
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from credproof.auditing.stamping import StampProof
 from credproof.base.errors import CredproofError
 from credproof.log.proof import TlogProof, format_proof
 from credproof.verification.answer import AnswerBundle, Logged, parse_answer
@@ -45,8 +47,17 @@ def judge(bundle: AnswerBundle, trust: Trust, lender: str, now: int) -> Judged:
         return Judged(None, error)
 
 
-def page(bundle: AnswerBundle, trust: Trust, history: Sequence[Trust], *, now: int) -> bytes:
+def page(
+    bundle: AnswerBundle,
+    trust: Trust,
+    history: Sequence[Trust],
+    *,
+    now: int,
+    stamp: StampProof | None = None,
+) -> bytes:
     """The page about an answer, under the newest trust bundle, with the registry's history.
+
+    `stamp` is a timestamp that covers the answer's entry, verified, if one is kept.
 
     Raises:
         Malformed: as `parse_answer`: what is no answer has no page.
@@ -58,6 +69,7 @@ def page(bundle: AnswerBundle, trust: Trust, history: Sequence[Trust], *, now: i
         _checks(judged),
         _keys(bundle, trust, history),
         _entries(bundle),
+        _stamp(stamp),
         _documents(bundle),
         _HOW,
     )
@@ -131,6 +143,22 @@ def _entry(title: str, place: Logged, checkpoint: bytes) -> str:
     return f"<h3>{_text(title)}: entry {place.log_index}</h3>{shown}"
 
 
+def _stamp(found: StampProof | None) -> str:
+    """By when the answer's entry was logged, by somebody else's clock."""
+    title = "<h2>Timestamp</h2>"
+    if found is None:
+        return f"{title}<p>Not shown: no trusted timestamp that covers the answer is kept.</p>"
+    stamped = found.stamped
+    told = _text(f"Logged before {_time(stamped.time)}, by the clock of {stamped.authority}.")
+    what = (
+        "The proof has the stamped checkpoint; what was stamped is the SHA-256 of its text, up to"
+        " the blank line. The timestamp (RFC 3161) is shown in base64."
+    )
+    proof, response = format_proof(found.proof), base64.encodebytes(found.kept.response)
+    shown = f"<p>tlog-proof:</p>{_block(proof)}<p>Timestamp:</p>{_block(response)}"
+    return f"{title}<p>{told} {what}</p>{shown}"
+
+
 def _documents(bundle: AnswerBundle) -> str:
     named = [("Answer (JWS)", bundle.answer), ("Consent", bundle.consent)]
     named += [(f"Token {i}", item.token) for i, item in enumerate(bundle.tokens, 1)]
@@ -168,7 +196,9 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#eee;padding:.5em}</s
 _HOW: Final = """<h2>How to check it with other tools</h2>
 <p>Every block above is verbatim. An entry is one line, without a newline at its end; its leaf hash
 is SHA-256 of a zero byte and the line. A tlog-proof (C2SP) ends with the checkpoint, a signed note
-(C2SP) by the log's key; golang.org/x/mod/sumdb/note and tlog verify both. The answer, the
+(C2SP) by the log's key; golang.org/x/mod/sumdb/note and tlog verify both. A timestamp, out of
+base64, is checked by openssl ts -verify, with the text of its checkpoint as the data and the
+authority's certificates, which come from elsewhere. The answer, the
 consent and the tokens are compact JWS: any JOSE library verifies them, under the keys of the
 trust bundle or, for a consent, under the one that it carries. An entry's object is SHA-256 of
 a token's header and payload, joined by a dot. The trust bundle is signed by the operator's

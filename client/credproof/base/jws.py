@@ -33,6 +33,8 @@ ENROLMENT = "credproof-enrolment+jwt"
 ACCEPTANCE = "credproof-acceptance+jwt"
 APPROVAL = "credproof-approval+jwt"
 AUDIT = "credproof-audit+jwt"
+UNSEAL = "credproof-unseal+jwt"
+UNSEAL_DECISION = "credproof-unseal-decision+jwt"
 
 _ALGORITHMS = ("EdDSA", "ES256")
 

@@ -28,10 +28,21 @@ ANSWER_AGE_MAX_S: Final = 600
 """How old an answer may be when it is verified as received now."""
 AUDIT_TOKEN_LIFE_MAX_S: Final = 24 * 3600
 """Longest life of an audit token: whoever finds it in a file reads the log that long."""
+UNSEAL_LIFE_MAX_S: Final = 7 * 24 * 3600
+"""How long a request to unseal a detail stays open: a week, then its reason is looked at anew."""
 CERTIFICATION_MAX_S: Final = 366 * 24 * 3600
 """How far ahead a lender certifies a purpose: a year, then it says anew what it asks for."""
 TRUST_LIFE_MAX_S: Final = 400 * 24 * 3600
 """Longest life of a trust bundle: a verifier that hears nothing for longer must stop."""
+
+TIMESTAMP_TOLERANCE_S: Final = 180
+"""How far a timestamp and the times of entries may disagree: two honest clocks, and a minute to
+ask for it."""
+TIMESTAMP_GAP_S: Final = 7200
+"""How long an entry may wait for a timestamp before an auditor is told: twice the longest time
+between two requests."""
+TIMESTAMP_EVERY_MAX_S: Final = 3600
+"""Longest time between two requests for timestamps."""
 
 METER_DAYS: Final = 401
 """How long an answer counts in the meter, in days: all that rest on one attestation do, for none
@@ -50,6 +61,12 @@ FINDING_ENTRIES_MAX: Final = 32
 """Earlier log entries that a broken rule names: enough to show it, whatever was done how often."""
 PERSON_ENTRIES_MAX: Final = 10_000
 """Log entries about one person in one search: more than a life brings, and a reply that fits."""
+UNSEALINGS_PENDING_MAX: Final = 16
+"""Undecided requests of one auditor to unseal a detail: more, and nobody looks at each."""
+UNSEALINGS_PAGE_MAX: Final = 100
+"""Requests to unseal a detail in one page."""
+UNSEALED_TOLD_MAX: Final = 1000
+"""Details given to auditors that a borrower is told of at once, the newest of them."""
 EVIDENCE_ENTRIES_MAX: Final = 1000
 """Log entries in one package of evidence: a directory that a person can still look through."""
 ENTRIES_PAGE_MAX: Final = 1000
@@ -67,6 +84,8 @@ APPROVALS_MAX: Final = 8
 """Operators who approve one policy; two must."""
 BINDERS_MAX: Final = 32
 """Others whose key bindings one provider accepts."""
+FORMER_ACCEPTANCES_MAX: Final = 128
+"""Acceptances that one provider took back or replaced: ten years of one a month."""
 DOCUMENT_SIGNATURES_MAX: Final = 8
 """Keys that sign one document of a borrower: one per device or provider."""
 OPRF_SHARES_MAX: Final = 8
@@ -82,6 +101,12 @@ ANOMALY_EVIDENCE_MAX: Final = 32
 """Entries that one raised anomaly names: enough to see the pattern, the log holds the rest."""
 NOTE_SIGNATURES_MAX: Final = 64
 """Signature lines of one note; C2SP asks a verifier to accept at least 16."""
+TIMESTAMP_AUTHORITIES_MAX: Final = 8
+"""Timestamp authorities that a service asks, or that an auditor trusts."""
+TIMESTAMPS_PAGE_MAX: Final = 64
+"""Timestamps in one page: together with their checkpoints they stay under one message."""
+CERTIFICATES_MAX: Final = 16
+"""Certificates that one timestamp authority is trusted by."""
 TRUST_RECORDS_MAX: Final = 10_000
 """Keys, participants or documents in one trust bundle."""
 JSON_DEPTH_MAX: Final = 32
@@ -118,6 +143,10 @@ DOCUMENT_BYTES_MAX: Final = 262_144
 TRUST_BYTES_MAX: Final = 3 * 1024 * 1024
 """A trust bundle with its documents; a gRPC message stays under 4 MiB."""
 NOTE_BYTES_MAX: Final = 131_072
+TIMESTAMP_BYTES_MAX: Final = 32_768
+"""One timestamp (RFC 3161) with the certificates in it: public ones have about six thousand."""
+CERTIFICATES_BYTES_MAX: Final = 131_072
+"""One file of certificates in PEM."""
 QUORUM_FILE_BYTES_MAX: Final = 1024 * 1024
 """One tlog-policy file: a hundred ML-DSA keys and room for comments."""
 WITNESS_BODY_BYTES_MAX: Final = NOTE_BYTES_MAX + 4096

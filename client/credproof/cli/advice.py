@@ -112,6 +112,13 @@ NEXT: Final[Mapping[str, str]] = {
     ),
     "KEY_NOT_OPENED": "put the right key-encryption key into DIR/kek or CREDPROOF_KEK",
     "OUTBOX_DAMAGED": "copy outbox.db back from a backup of your home; see that its disk has room",
+    # Unsealing.
+    "UNSEAL_NOT_APPROVED": "let another auditor run credproof audit unseals, then approve",
+    "SAME_AUDITOR": "another auditor, with a key of its own, runs credproof audit approve",
+    "UNSEAL_DECIDED": "credproof audit unseals says how; ask anew: credproof audit unseal",
+    "AUDITOR_SUSPENDED": "two active auditors begin anew: credproof audit unseal",
+    "NO_SUCH_DETAIL": "answer.given has verdicts and answer, consent.granted has consent",
+    "UNSEALING_FORGED": "do not act on it: keep the log as it is, and ask the auditor it names",
     "AUDIT_BUSY": "wait until the other credproof audit command has ended",
     "INDEX_DAMAGED": "delete audit.db, and run credproof audit verify: it is made anew",
     "BAD_MONTH": "write it like --month 2026-11",

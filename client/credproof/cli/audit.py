@@ -12,7 +12,7 @@ import typer
 from credproof.auditing.evidence import LogFault, findings_json
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
 from credproof.base.encoding import parse_own_json
-from credproof.cli import searching
+from credproof.cli import searching, stamps, unsealing
 from credproof.cli.following import follow, print_findings, write_files
 from credproof.cli.output import (
     EXIT_CODES,
@@ -25,6 +25,8 @@ from credproof.cli.output import (
     progress_bar,
 )
 from credproof.cli.packaging import evidence
+from credproof.cli.parts import GROUPS
+from credproof.cli.stamps import print_stamps, stamps_json
 from credproof.home import Home
 from credproof.log.audit import AuditReport
 from credproof.log.checkpoint import VerifiedCheckpoint
@@ -33,11 +35,17 @@ from credproof.log.witnessed import Witnessed
 from credproof.verification.log_rules import Finding
 from credproof.verification.report import witness_report, witness_text
 
-app = typer.Typer(help="For compliance officers: verify the log, read it.", no_args_is_help=True)
+app = typer.Typer(help=GROUPS["audit"], no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
 app.command(epilog=EXIT_CODES)(evidence)
+app.add_typer(stamps.app, name="authority")
 app.command("search", epilog=EXIT_CODES)(searching.find)
 app.command("report", epilog=EXIT_CODES)(searching.monthly)
+app.command(epilog=EXIT_CODES)(unsealing.unseal)
+app.command(epilog=EXIT_CODES)(unsealing.unseals)
+app.command(epilog=EXIT_CODES)(unsealing.approve)
+app.command(epilog=EXIT_CODES)(unsealing.decline)
+app.command("open", epilog=EXIT_CODES)(unsealing.open_detail)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -52,9 +60,11 @@ def verify(
 
     Checks the checkpoint's signature, every entry's place in the hash chain, that times never
     go back, that the entries make the tree that was signed, and that what they say fits together
-    (no answer without a consent, and so on). Remembers how far it went in audited.json and
-    newest.checkpoint in your home, and keeps in witnessed.checkpoint what witnesses cosigned last;
-    keep all three, and registry/. It fills audit.db, which audit search reads. Needs the service.
+    (no answer without a consent, and so on). Holds timestamps of authorities that you trust against
+    the times of entries, and tells where there was none for two hours. Remembers how far it went in
+    audited.json and newest.checkpoint in your home, and keeps in witnessed.checkpoint what
+    witnesses cosigned last, in timestamps.db what was stamped; keep all four, and registry/. It
+    fills audit.db, which audit search reads. Needs the service.
 
     \b
     Example:
@@ -63,16 +73,19 @@ def verify(
     bar = progress_bar("verifying", None, hidden=as_json)
     with Auditor.open(home) as auditor, bar as advance:
         report = auditor.verify(whole=whole, progress=advance)
+        stamped = auditor.timestamps(report.checkpoint)
         with auditor.index() as index:
             findings = index.findings(untold=True)
             index.mark_told()
         witnesses = auditor.witnessed(report.checkpoint)
         asked = auditor.trust.quorum.needed is not None
     if as_json:
-        print_json(_summary(report, findings) | {"witnessed": _witnessed(witnesses)})
+        beside = {"witnessed": _witnessed(witnesses), "timestamps": stamps_json(stamped)}
+        print_json(_summary(report, findings) | beside)
     else:
         _print_report(report)
         _print_witnesses(witnesses, asked=asked)
+        print_stamps(stamped)
         print_findings(findings)
     if findings:
         raise typer.Exit(FAILED)
@@ -274,9 +287,10 @@ def export(
 ) -> None:
     """Copy the log into static files that other tools read (C2SP tlog-tiles).
 
-    Writes the checkpoint, hash tiles and entry bundles; run it again for what is new. The entries
-    must make the tree that was signed. A web server can offer the folder as it is; whoever reads
-    its bundles reads the whole log. Needs the service.
+    Writes the checkpoint (the newest that witnesses cosigned, where a quorum is asked for), hash
+    tiles, entry bundles and timestamps; run it again for what is new. The entries must make the
+    tree that was signed. A web server can offer the folder as it is; whoever reads its bundles
+    reads the whole log. Needs the service.
 
     \b
     Example:

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from credproof import borrower as sdk
-from credproof.base.errors import Refused
+from credproof.base.errors import Malformed, Refused
+from credproof.cli.held import WORDS, held_lines, held_report
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
     HomeOption,
+    JsonOption,
     out,
+    plain,
     print_error,
+    print_json,
     read_file,
     read_text,
     require_writable,
     write_file,
 )
+from credproof.cli.parts import GROUPS
 from credproof.home import replace_file
 from credproof.verification.checked import CheckedRequest
 from credproof.verification.link import is_link, request_of
 
-app = typer.Typer(
-    help="For borrowers: see who asks, consent, pause, revoke. 借款人:查看请求、授权、暂停、撤回。",
-    no_args_is_help=True,
-)
+app = typer.Typer(help=GROUPS["borrower"], no_args_is_help=True)
 LanguageOption = Annotated[
     str, typer.Option("--language", "-l", help="Of what is shown: zh (Chinese) or en.")
 ]
@@ -218,3 +222,61 @@ def revoke(
     """
     index = sdk.Borrower.open(home).revoke(read_text(given))
     out.print(f"Revoked, log entry {index}. 已撤回。")
+
+
+_DETAILS = {
+    "answer": "an answer about you 关于您的答复",
+    "verdicts": "what the questions about you came to 关于您的各项问题的结论",
+    "consent": "a consent of yours 您的授权书",
+}
+"""Details of log entries in the words of those whom they are about."""
+
+
+@app.command(epilog=EXIT_CODES)
+def unsealed(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
+    """List which details about you auditors were given, each by two of them for a reason.
+
+    The service tells it: compare with the log through an auditor you know. The newest 1,000 are
+    listed. Needs the service, and a key that a provider binds for you now. Writes nothing.
+    查看审计员调阅过哪些关于您的详情（每次须两名审计员同意并说明理由）。
+
+    \b
+    Example:
+      credproof borrower unsealed --home me
+    """
+    found = sdk.Borrower.open(home).unsealed()
+    if as_json:
+        print_json([asdict(item) for item in found])
+        return
+    for item in found:
+        when = dt.datetime.fromtimestamp(item.time, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+        what = _DETAILS.get(item.detail, plain(item.detail))
+        out.print(f"{when}  {plain(item.auditor)}: {what}", markup=False)
+        out.print(f"    log entry 日志条目 {item.entry_index}; given 调阅记录 {item.log_index}")
+    out.print(f"Unsealed 已调阅:  {len(found)}")
+
+
+@app.command("self-check", epilog=EXIT_CODES)
+def self_check(
+    home: HomeOption = Path(),
+    language: LanguageOption = "zh",
+    as_json: JsonOption = False,
+) -> None:
+    """Verify what the service holds about you: by whom, of what kind, how old. 核对关于您的记录。
+
+    Each attestation is signed by its provider, filed as yours, and none is left out. You see those
+    of the providers for whom your key counts; of others how many there are. Shows no figures: no
+    key but the service's opens them. Needs the service. Writes nothing.
+
+    \b
+    Example:
+      credproof borrower self-check --language en --home me
+    """
+    if language not in WORDS:
+        raise Malformed("BAD_LANGUAGE", "nothing is told in this language: take zh or en")
+    found = sdk.Borrower.open(home).self_check()
+    if as_json:
+        print_json(held_report(found))
+    else:
+        for line in held_lines(found, language):
+            out.print(plain(line), markup=False)

@@ -13,6 +13,7 @@ import typer
 
 from credproof.auditing.evidence import LogFault, findings_json, write
 from credproof.auditing.index import Index
+from credproof.auditing.stamping import NO_STAMPS, StampReport
 from credproof.auditor import INDEX_NAME, Auditor
 from credproof.base.encoding import Json, parse_own_json
 from credproof.base.errors import CredproofError, DataLoss, Unreachable, VerificationFailed
@@ -28,6 +29,7 @@ from credproof.cli.output import (
     print_json,
     progress_bar,
 )
+from credproof.cli.stamps import print_stamps, stamps_json
 from credproof.log.audit import AuditReport
 from credproof.verification.log_rules import Finding
 
@@ -49,9 +51,10 @@ def follow(
     As audit verify, for cron: tells only what is new. Exit code 1 means a finding: the log has
     another past (LOG_FORKED), lost its tail (LOG_SHRANK), leaves an entry out (SEQ_GAP), gives out
     one that was not signed (ENTRY_CHANGED), signed a root that its entries do not make
-    (TREE_MISMATCH), or broke a rule between entries (RULE_BROKEN). With --evidence, files that a
-    third party checks with other tools are written, with a README.txt. An interrupted run goes on
-    where it was. Needs the service.
+    (TREE_MISMATCH), gives a timestamp of something else (TIMESTAMP_NOT_OF_LOG), or broke a rule
+    between entries (RULE_BROKEN), which is also told of an entry whose time contradicts a timestamp
+    that you trust. With --evidence, files that a third party checks with other tools are written,
+    with a README.txt. An interrupted run goes on where it was. Needs the service.
 
     \b
     Example:
@@ -82,6 +85,7 @@ class Told:
     findings: Sequence[Finding] = ()
     error: CredproofError | None = None
     files: dict[str, bytes] | None = None
+    stamps: StampReport = NO_STAMPS
 
     @property
     def reason(self) -> str:
@@ -96,6 +100,7 @@ def _look(home: Path, *, quiet: bool) -> Told:
         with Auditor.open(home) as auditor:
             with progress_bar("following", None, hidden=quiet) as advance:
                 report = auditor.verify(progress=advance)
+            stamps = auditor.timestamps(report.checkpoint)
             with auditor.index() as index:
                 findings = index.findings(untold=True)
             files = dict(auditor.finding_evidence(findings)) if findings else None
@@ -105,7 +110,7 @@ def _look(home: Path, *, quiet: bool) -> Told:
         return Told(UNREACHABLE, error=error)
     except (VerificationFailed, DataLoss) as error:
         return Told(FAILED, error=error)
-    return Told(FAILED if findings else OK, report, findings, files=files)
+    return Told(FAILED if findings else OK, report, findings, files=files, stamps=stamps)
 
 
 def write_files(folder: Path, reason: str, files: Mapping[str, bytes]) -> Path:
@@ -128,6 +133,7 @@ def _tell(told: Told, where: Path | None, *, as_json: bool) -> None:
     if told.report is not None:
         size, read = told.report.checkpoint.tree_size, told.report.entries_read
         out.print(f"Entries:   {size}, of which {read} are new")
+        print_stamps(told.stamps)
         print_findings(told.findings)
     if where is not None:
         out.print(f"Evidence:  {where} (README.txt says how to check it)", markup=False)
@@ -151,4 +157,5 @@ def _json(told: Told, where: Path | None) -> dict[str, Json]:
         "read": 0 if report is None else report.entries_read,
         "reason": told.reason,
         "size": None if report is None else report.checkpoint.tree_size,
+        "timestamps": stamps_json(told.stamps),
     }

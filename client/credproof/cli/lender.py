@@ -27,6 +27,7 @@ from credproof.cli.output import (
     require_file,
     require_writable,
 )
+from credproof.cli.parts import GROUPS
 from credproof.cli.requesting import PolicyOption, SubjectOption
 from credproof.cli.verifying import answer_files, failure, verify_files
 from credproof.home import Home
@@ -38,7 +39,7 @@ from credproof.verification.verify import VerifiedAnswer
 from credproof.wire import answer as answer_wire
 from credproof.witnessing import WITNESS_WAIT_S
 
-app = typer.Typer(help="For lenders: request consent, ask, verify.", no_args_is_help=True)
+app = typer.Typer(help=GROUPS["lender"], no_args_is_help=True)
 
 requesting.register(app)
 deciding.register(app)
@@ -204,7 +205,9 @@ def _print_verified(verified: VerifiedAnswer) -> None:
     place = f"entry {verified.log_index} of {verified.checkpoint.tree_size}"
     out.print(f"Logged:     {verified.checkpoint.origin}, {place}")
     found = verified.completeness
-    if found.state != "not shown":
+    for schema in found.absent:
+        out.print(f"Absent:     {schema}, no attestation of it about this borrower")
+    if found.state in ("complete", "partial"):
         shown = f"{found.shown} of {found.of} current attestations shown"
         out.print(f"Complete:   {'yes' if found.state == 'complete' else 'in part'}, {shown}")
     out.print(f"Witness:    {witness_text(verified.witnesses)}", markup=False)

@@ -9,7 +9,11 @@ from typing import Annotated
 import typer
 
 from credproof.auditing.history import History
+from credproof.auditing.index import Index
 from credproof.auditing.package import judge, page
+from credproof.auditing.stamping import StampProof, stamp_of
+from credproof.auditing.stamps import Authorities, Stamps
+from credproof.auditor import INDEX_NAME
 from credproof.cli.output import (
     FAILED,
     HomeOption,
@@ -20,7 +24,7 @@ from credproof.cli.output import (
     write_file,
 )
 from credproof.home import Home
-from credproof.verification.answer import parse_answer
+from credproof.verification.answer import Logged, parse_answer
 from credproof.wire import answer as answer_wire
 
 
@@ -35,10 +39,10 @@ def evidence(
     """Make a page of an answer that a regulator reads and checks years later.
 
     One HTML file, complete in itself: what was asked and answered, each numbered check with its
-    result, algorithms, keys and since when the registry had them, the entries with their proofs,
-    and how to verify them with other tools. An answer that does not verify gets its page too,
-    and exit code 1. Reads the trust that your home keeps (registry/ of audit follow); needs no
-    network.
+    result, algorithms, keys and since when the registry had them, the entries with their proofs, a
+    timestamp where one is kept, and how to verify them with other tools. An answer that does not
+    verify gets its page too, and exit code 1. Reads the trust that your home keeps (registry/ of
+    audit follow), and its timestamps; needs no network.
 
     \b
     Example:
@@ -49,9 +53,20 @@ def evidence(
     require_writable(target)
     trust = found.trust(at=0)
     history = list(History(found.folder, found.settings.root).all())
-    write_file(target, page(bundle, trust, history, now=now))
+    stamp = _stamp(found, bundle.logged)
+    write_file(target, page(bundle, trust, history, now=now, stamp=stamp))
     out.print(f"Written:   {target}", markup=False)
     judged = judge(bundle, trust, parse_answer(bundle.answer)[1].lender, now)
     if judged.error is not None:
         err.print(f"error: the answer does not verify ({judged.error.reason})", markup=False)
         raise typer.Exit(FAILED)
+
+
+def _stamp(home: Home, logged: Logged) -> StampProof | None:
+    """A timestamp that covers an entry, out of what the home keeps."""
+    index_file = home.folder / INDEX_NAME
+    if not index_file.exists():
+        return None
+    with Stamps(home.folder) as stamps, Index(index_file) as index:
+        stamps.look(Authorities(home.folder))
+        return stamp_of(stamps, index, logged.log_index, logged.line)

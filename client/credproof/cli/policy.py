@@ -27,6 +27,7 @@ from credproof.cli.output import (
     require_writable,
     write_file,
 )
+from credproof.cli.parts import GROUPS
 from credproof.home import Home
 from credproof.verification.bundle import PolicyPin
 from credproof.verification.diff import policy_diff
@@ -49,9 +50,7 @@ SchemasOption = Annotated[
     ),
 ]
 
-app = typer.Typer(
-    help="Lint, compare, explain, approve and publish policies.", no_args_is_help=True
-)
+app = typer.Typer(help=GROUPS["policy"], no_args_is_help=True)
 
 
 @app.command("lint", epilog=EXIT_CODES)

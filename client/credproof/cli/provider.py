@@ -26,6 +26,7 @@ from credproof.cli.output import (
     require_file,
     write_file,
 )
+from credproof.cli.parts import GROUPS
 from credproof.home import Home
 from credproof.provider import Provider, SubmitReport, WithdrawReport
 from credproof.records.mapping import parse_mapping
@@ -33,10 +34,7 @@ from credproof.records.reader import count_rows, read_records
 from credproof.verification.acceptance import sign_acceptance
 from credproof.verification.registry import ListedKey
 
-app = typer.Typer(
-    help="For data providers: submit and withdraw records, bind borrowers' keys.",
-    no_args_is_help=True,
-)
+app = typer.Typer(help=GROUPS["provider"], no_args_is_help=True)
 REJECTED_SHOWN = 20
 ROWS_WORTH_PROCESSES = 5000
 """From how many rows on signing in several processes saves more than their start costs."""

@@ -233,5 +233,6 @@ def _titled(found: Report) -> Sequence[tuple[str, Mapping[str, int]]]:
         ("Withdrawn:", found.withdrawals),
         ("Anomalies:", {**found.anomalies, "lifted": found.lifted}),
         ("Searched by:", found.searches),
+        ("Unsealing:", found.unsealed),
         ("Broken rules:", found.findings),
     )

@@ -6,13 +6,13 @@ import signal
 
 
 def main() -> None:
-    """Load the command line, which takes a second, and run it.
+    """Load the command line and run it.
 
     While modules load, an exception at any line of them would be a traceback: the signal ends the
-    process instead. From then on `credproof.cli.app` tells.
+    process instead. From then on `credproof.cli.app` tells, and `parts` while it loads.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from credproof.cli.app import main as run  # noqa: PLC0415 - this is what takes the second
+    from credproof.cli.app import main as run  # noqa: PLC0415 - this takes a while
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     run()

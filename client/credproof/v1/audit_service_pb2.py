@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n credproof/v1/audit_service.proto\x12\x0c\x63redproof.v1\")\n\x14GetCheckpointRequest\x12\x11\n\twitnessed\x18\x01 \x01(\x08\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"8\n\x12ListEntriesRequest\x12\x13\n\x0bstart_index\x18\x01 \x01(\x03\x12\r\n\x05limit\x18\x02 \x01(\x05\"$\n\x13ListEntriesResponse\x12\r\n\x05lines\x18\x01 \x03(\x0c\"9\n\x13SearchPersonRequest\x12\x0b\n\x03sub\x18\x01 \x01(\x0c\x12\x15\n\rreason_digest\x18\x02 \x01(\x0c\"C\n\x14SearchPersonResponse\x12\x13\n\x0blog_indexes\x18\x01 \x03(\x03\x12\x16\n\x0esearched_index\x18\x02 \x01(\x03\"@\n\x18GetInclusionProofRequest\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x12\x11\n\ttree_size\x18\x02 \x01(\x03\"+\n\x19GetInclusionProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"J\n\x1aGetConsistencyProofRequest\x12\x15\n\rold_tree_size\x18\x01 \x01(\x03\x12\x15\n\rnew_tree_size\x18\x02 \x01(\x03\"-\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\x32\xe5\x03\n\x0c\x41uditService\x12X\n\rGetCheckpoint\x12\".credproof.v1.GetCheckpointRequest\x1a#.credproof.v1.GetCheckpointResponse\x12R\n\x0bListEntries\x12 .credproof.v1.ListEntriesRequest\x1a!.credproof.v1.ListEntriesResponse\x12U\n\x0cSearchPerson\x12!.credproof.v1.SearchPersonRequest\x1a\".credproof.v1.SearchPersonResponse\x12\x64\n\x11GetInclusionProof\x12&.credproof.v1.GetInclusionProofRequest\x1a\'.credproof.v1.GetInclusionProofResponse\x12j\n\x13GetConsistencyProof\x12(.credproof.v1.GetConsistencyProofRequest\x1a).credproof.v1.GetConsistencyProofResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n credproof/v1/audit_service.proto\x12\x0c\x63redproof.v1\")\n\x14GetCheckpointRequest\x12\x11\n\twitnessed\x18\x01 \x01(\x08\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"8\n\x12ListEntriesRequest\x12\x13\n\x0bstart_index\x18\x01 \x01(\x03\x12\r\n\x05limit\x18\x02 \x01(\x05\"$\n\x13ListEntriesResponse\x12\r\n\x05lines\x18\x01 \x03(\x0c\"9\n\x13SearchPersonRequest\x12\x0b\n\x03sub\x18\x01 \x01(\x0c\x12\x15\n\rreason_digest\x18\x02 \x01(\x0c\"C\n\x14SearchPersonResponse\x12\x13\n\x0blog_indexes\x18\x01 \x03(\x03\x12\x16\n\x0esearched_index\x18\x02 \x01(\x03\"H\n\x10\x41skUnsealRequest\x12\x0f\n\x07request\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0breason_salt\x18\x03 \x01(\x0c\"&\n\x11\x41skUnsealResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\",\n\x15ListUnsealingsRequest\x12\x13\n\x0bstart_index\x18\x01 \x01(\x03\"E\n\x16ListUnsealingsResponse\x12+\n\nunsealings\x18\x01 \x03(\x0b\x32\x17.credproof.v1.Unsealing\"\x97\x01\n\tUnsealing\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x12\x0f\n\x07request\x18\x02 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x13\n\x0breason_salt\x18\x05 \x01(\x0c\x12\x15\n\rdecided_index\x18\x06 \x01(\x03\x12\x18\n\x10unsealed_indexes\x18\x07 \x03(\x03\"\'\n\x13\x44\x65\x63ideUnsealRequest\x12\x10\n\x08\x64\x65\x63ision\x18\x01 \x01(\t\")\n\x14\x44\x65\x63ideUnsealResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"\'\n\x11OpenDetailRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\"F\n\x12OpenDetailResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x0c\n\x04salt\x18\x02 \x01(\x0c\x12\x11\n\tlog_index\x18\x03 \x01(\x03\"@\n\x18GetInclusionProofRequest\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x12\x11\n\ttree_size\x18\x02 \x01(\x03\"+\n\x19GetInclusionProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"J\n\x1aGetConsistencyProofRequest\x12\x15\n\rold_tree_size\x18\x01 \x01(\x03\x12\x15\n\rnew_tree_size\x18\x02 \x01(\x03\"-\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"D\n\x15ListTimestampsRequest\x12\x12\n\nafter_size\x18\x01 \x01(\x03\x12\x17\n\x0f\x61\x66ter_authority\x18\x02 \x01(\t\"O\n\x16ListTimestampsResponse\x12\x35\n\ntimestamps\x18\x01 \x03(\x0b\x32!.credproof.v1.CheckpointTimestamp\"a\n\x13\x43heckpointTimestamp\x12\x11\n\ttree_size\x18\x01 \x01(\x03\x12\x11\n\tauthority\x18\x02 \x01(\t\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\x12\x10\n\x08response\x18\x04 \x01(\x0c\x32\x95\x07\n\x0c\x41uditService\x12X\n\rGetCheckpoint\x12\".credproof.v1.GetCheckpointRequest\x1a#.credproof.v1.GetCheckpointResponse\x12R\n\x0bListEntries\x12 .credproof.v1.ListEntriesRequest\x1a!.credproof.v1.ListEntriesResponse\x12U\n\x0cSearchPerson\x12!.credproof.v1.SearchPersonRequest\x1a\".credproof.v1.SearchPersonResponse\x12L\n\tAskUnseal\x12\x1e.credproof.v1.AskUnsealRequest\x1a\x1f.credproof.v1.AskUnsealResponse\x12[\n\x0eListUnsealings\x12#.credproof.v1.ListUnsealingsRequest\x1a$.credproof.v1.ListUnsealingsResponse\x12U\n\x0c\x44\x65\x63ideUnseal\x12!.credproof.v1.DecideUnsealRequest\x1a\".credproof.v1.DecideUnsealResponse\x12O\n\nOpenDetail\x12\x1f.credproof.v1.OpenDetailRequest\x1a .credproof.v1.OpenDetailResponse\x12\x64\n\x11GetInclusionProof\x12&.credproof.v1.GetInclusionProofRequest\x1a\'.credproof.v1.GetInclusionProofResponse\x12j\n\x13GetConsistencyProof\x12(.credproof.v1.GetConsistencyProofRequest\x1a).credproof.v1.GetConsistencyProofResponse\x12[\n\x0eListTimestamps\x12#.credproof.v1.ListTimestampsRequest\x1a$.credproof.v1.ListTimestampsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,14 +43,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHPERSONREQUEST']._serialized_end=291
   _globals['_SEARCHPERSONRESPONSE']._serialized_start=293
   _globals['_SEARCHPERSONRESPONSE']._serialized_end=360
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=362
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=426
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=428
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=471
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=473
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=547
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=549
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=594
-  _globals['_AUDITSERVICE']._serialized_start=597
-  _globals['_AUDITSERVICE']._serialized_end=1082
+  _globals['_ASKUNSEALREQUEST']._serialized_start=362
+  _globals['_ASKUNSEALREQUEST']._serialized_end=434
+  _globals['_ASKUNSEALRESPONSE']._serialized_start=436
+  _globals['_ASKUNSEALRESPONSE']._serialized_end=474
+  _globals['_LISTUNSEALINGSREQUEST']._serialized_start=476
+  _globals['_LISTUNSEALINGSREQUEST']._serialized_end=520
+  _globals['_LISTUNSEALINGSRESPONSE']._serialized_start=522
+  _globals['_LISTUNSEALINGSRESPONSE']._serialized_end=591
+  _globals['_UNSEALING']._serialized_start=594
+  _globals['_UNSEALING']._serialized_end=745
+  _globals['_DECIDEUNSEALREQUEST']._serialized_start=747
+  _globals['_DECIDEUNSEALREQUEST']._serialized_end=786
+  _globals['_DECIDEUNSEALRESPONSE']._serialized_start=788
+  _globals['_DECIDEUNSEALRESPONSE']._serialized_end=829
+  _globals['_OPENDETAILREQUEST']._serialized_start=831
+  _globals['_OPENDETAILREQUEST']._serialized_end=870
+  _globals['_OPENDETAILRESPONSE']._serialized_start=872
+  _globals['_OPENDETAILRESPONSE']._serialized_end=942
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=944
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=1008
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=1010
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=1053
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=1055
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=1129
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=1131
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=1176
+  _globals['_LISTTIMESTAMPSREQUEST']._serialized_start=1178
+  _globals['_LISTTIMESTAMPSREQUEST']._serialized_end=1246
+  _globals['_LISTTIMESTAMPSRESPONSE']._serialized_start=1248
+  _globals['_LISTTIMESTAMPSRESPONSE']._serialized_end=1327
+  _globals['_CHECKPOINTTIMESTAMP']._serialized_start=1329
+  _globals['_CHECKPOINTTIMESTAMP']._serialized_end=1426
+  _globals['_AUDITSERVICE']._serialized_start=1429
+  _globals['_AUDITSERVICE']._serialized_end=2346
 # @@protoc_insertion_point(module_scope)

@@ -153,6 +153,226 @@ class SearchPersonResponse(_message.Message):
 Global___SearchPersonResponse: _TypeAlias = SearchPersonResponse  # noqa: Y015
 
 @_typing.final
+class AskUnsealRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REASON_SALT_FIELD_NUMBER: _builtins.int
+    request: _builtins.str
+    """The request: a compact JWS by the caller."""
+    reason: _builtins.str
+    """Why, and the salt (16 bytes) under which the request has its digest."""
+    reason_salt: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        request: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        reason_salt: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "reason_salt", b"reason_salt", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskUnsealRequest: _TypeAlias = AskUnsealRequest  # noqa: Y015
+
+@_typing.final
+class AskUnsealResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    log_index: _builtins.int
+    """The index of the entry that logs the request."""
+    def __init__(
+        self,
+        *,
+        log_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_index", b"log_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskUnsealResponse: _TypeAlias = AskUnsealResponse  # noqa: Y015
+
+@_typing.final
+class ListUnsealingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_INDEX_FIELD_NUMBER: _builtins.int
+    start_index: _builtins.int
+    """The first log index to look at; a page has at most 100 requests."""
+    def __init__(
+        self,
+        *,
+        start_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["start_index", b"start_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUnsealingsRequest: _TypeAlias = ListUnsealingsRequest  # noqa: Y015
+
+@_typing.final
+class ListUnsealingsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNSEALINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def unsealings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Unsealing]: ...
+    def __init__(
+        self,
+        *,
+        unsealings: _abc.Iterable[Global___Unsealing] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unsealings", b"unsealings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUnsealingsResponse: _TypeAlias = ListUnsealingsResponse  # noqa: Y015
+
+@_typing.final
+class Unsealing(_message.Message):
+    """A request to unseal, and what became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REASON_SALT_FIELD_NUMBER: _builtins.int
+    DECIDED_INDEX_FIELD_NUMBER: _builtins.int
+    UNSEALED_INDEXES_FIELD_NUMBER: _builtins.int
+    log_index: _builtins.int
+    """The index of the entry that logs the request."""
+    request: _builtins.str
+    """The request and, once there is one, the decision: compact JWS."""
+    decision: _builtins.str
+    reason: _builtins.str
+    """Empty when the borrower whom the entry is about was erased."""
+    reason_salt: _builtins.bytes
+    decided_index: _builtins.int
+    """The index of the entry that logs the decision; meaningless without one."""
+    @_builtins.property
+    def unsealed_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The indexes of the entries that log to whom the detail was given, rising."""
+
+    def __init__(
+        self,
+        *,
+        log_index: _builtins.int = ...,
+        request: _builtins.str = ...,
+        decision: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        reason_salt: _builtins.bytes = ...,
+        decided_index: _builtins.int = ...,
+        unsealed_indexes: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_index", b"decided_index", "decision", b"decision", "log_index", b"log_index", "reason", b"reason", "reason_salt", b"reason_salt", "request", b"request", "unsealed_indexes", b"unsealed_indexes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unsealing: _TypeAlias = Unsealing  # noqa: Y015
+
+@_typing.final
+class DecideUnsealRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    decision: _builtins.str
+    """The decision: a compact JWS by the caller."""
+    def __init__(
+        self,
+        *,
+        decision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideUnsealRequest: _TypeAlias = DecideUnsealRequest  # noqa: Y015
+
+@_typing.final
+class DecideUnsealResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    log_index: _builtins.int
+    """The index of the entry that logs the decision."""
+    def __init__(
+        self,
+        *,
+        log_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_index", b"log_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideUnsealResponse: _TypeAlias = DecideUnsealResponse  # noqa: Y015
+
+@_typing.final
+class OpenDetailRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    """The id of the request, 32 bytes."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenDetailRequest: _TypeAlias = OpenDetailRequest  # noqa: Y015
+
+@_typing.final
+class OpenDetailResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    SALT_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """The detail, and the salt that the entry's digest has beside it; empty where it has none."""
+    salt: _builtins.bytes
+    log_index: _builtins.int
+    """The index of the entry that logs that it was given."""
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+        salt: _builtins.bytes = ...,
+        log_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "log_index", b"log_index", "salt", b"salt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenDetailResponse: _TypeAlias = OpenDetailResponse  # noqa: Y015
+
+@_typing.final
 class GetInclusionProofRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -240,3 +460,79 @@ class GetConsistencyProofResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetConsistencyProofResponse: _TypeAlias = GetConsistencyProofResponse  # noqa: Y015
+
+@_typing.final
+class ListTimestampsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_SIZE_FIELD_NUMBER: _builtins.int
+    AFTER_AUTHORITY_FIELD_NUMBER: _builtins.int
+    after_size: _builtins.int
+    """Those that come after this size and, of this size, after this authority."""
+    after_authority: _builtins.str
+    def __init__(
+        self,
+        *,
+        after_size: _builtins.int = ...,
+        after_authority: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_authority", b"after_authority", "after_size", b"after_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTimestampsRequest: _TypeAlias = ListTimestampsRequest  # noqa: Y015
+
+@_typing.final
+class ListTimestampsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIMESTAMPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def timestamps(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckpointTimestamp]:
+        """Empty at the end."""
+
+    def __init__(
+        self,
+        *,
+        timestamps: _abc.Iterable[Global___CheckpointTimestamp] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["timestamps", b"timestamps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTimestampsResponse: _TypeAlias = ListTimestampsResponse  # noqa: Y015
+
+@_typing.final
+class CheckpointTimestamp(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TREE_SIZE_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    tree_size: _builtins.int
+    authority: _builtins.str
+    """The name that the service has for who stamped it."""
+    checkpoint: _builtins.bytes
+    """The C2SP signed note whose text was stamped."""
+    response: _builtins.bytes
+    """The response of RFC 3161 section 2.4.2, in DER."""
+    def __init__(
+        self,
+        *,
+        tree_size: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        checkpoint: _builtins.bytes = ...,
+        response: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "checkpoint", b"checkpoint", "response", b"response", "tree_size", b"tree_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckpointTimestamp: _TypeAlias = CheckpointTimestamp  # noqa: Y015

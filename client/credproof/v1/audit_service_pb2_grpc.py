@@ -50,6 +50,26 @@ class AuditServiceStub:
                 request_serializer=credproof_dot_v1_dot_audit__service__pb2.SearchPersonRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_audit__service__pb2.SearchPersonResponse.FromString,
                 _registered_method=True)
+        self.AskUnseal = channel.unary_unary(
+                '/credproof.v1.AuditService/AskUnseal',
+                request_serializer=credproof_dot_v1_dot_audit__service__pb2.AskUnsealRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_audit__service__pb2.AskUnsealResponse.FromString,
+                _registered_method=True)
+        self.ListUnsealings = channel.unary_unary(
+                '/credproof.v1.AuditService/ListUnsealings',
+                request_serializer=credproof_dot_v1_dot_audit__service__pb2.ListUnsealingsRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_audit__service__pb2.ListUnsealingsResponse.FromString,
+                _registered_method=True)
+        self.DecideUnseal = channel.unary_unary(
+                '/credproof.v1.AuditService/DecideUnseal',
+                request_serializer=credproof_dot_v1_dot_audit__service__pb2.DecideUnsealRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_audit__service__pb2.DecideUnsealResponse.FromString,
+                _registered_method=True)
+        self.OpenDetail = channel.unary_unary(
+                '/credproof.v1.AuditService/OpenDetail',
+                request_serializer=credproof_dot_v1_dot_audit__service__pb2.OpenDetailRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_audit__service__pb2.OpenDetailResponse.FromString,
+                _registered_method=True)
         self.GetInclusionProof = channel.unary_unary(
                 '/credproof.v1.AuditService/GetInclusionProof',
                 request_serializer=credproof_dot_v1_dot_audit__service__pb2.GetInclusionProofRequest.SerializeToString,
@@ -59,6 +79,11 @@ class AuditServiceStub:
                 '/credproof.v1.AuditService/GetConsistencyProof',
                 request_serializer=credproof_dot_v1_dot_audit__service__pb2.GetConsistencyProofRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_audit__service__pb2.GetConsistencyProofResponse.FromString,
+                _registered_method=True)
+        self.ListTimestamps = channel.unary_unary(
+                '/credproof.v1.AuditService/ListTimestamps',
+                request_serializer=credproof_dot_v1_dot_audit__service__pb2.ListTimestampsRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_audit__service__pb2.ListTimestampsResponse.FromString,
                 _registered_method=True)
 
 
@@ -90,6 +115,37 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AskUnseal(self, request, context):
+        """Asks to unseal one detail behind an entry. The request is logged, and the other auditors see it.
+        The caller MUST be an active auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUnsealings(self, request, context):
+        """Gives requests to unseal, with reason and decision, in the order of the log. The caller MUST be an
+        active auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideUnseal(self, request, context):
+        """Approves or declines another auditor's request, once. The caller MUST be an active auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenDetail(self, request, context):
+        """Gives the one detail that a request asked for; that it is given is logged first. The caller MUST be
+        one of the two active auditors who asked and approved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetInclusionProof(self, request, context):
         """Gives an inclusion proof. The caller MUST be an active participant.
         """
@@ -99,6 +155,14 @@ class AuditServiceServicer:
 
     def GetConsistencyProof(self, request, context):
         """Gives a consistency proof. The caller MUST be an active participant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTimestamps(self, request, context):
+        """Gives timestamps of checkpoints (RFC 3161) in order of size and authority, at most 64 at once.
+        The caller MUST be an active auditor or operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,6 +186,26 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=credproof_dot_v1_dot_audit__service__pb2.SearchPersonRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_audit__service__pb2.SearchPersonResponse.SerializeToString,
             ),
+            'AskUnseal': grpc.unary_unary_rpc_method_handler(
+                    servicer.AskUnseal,
+                    request_deserializer=credproof_dot_v1_dot_audit__service__pb2.AskUnsealRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_audit__service__pb2.AskUnsealResponse.SerializeToString,
+            ),
+            'ListUnsealings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnsealings,
+                    request_deserializer=credproof_dot_v1_dot_audit__service__pb2.ListUnsealingsRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_audit__service__pb2.ListUnsealingsResponse.SerializeToString,
+            ),
+            'DecideUnseal': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideUnseal,
+                    request_deserializer=credproof_dot_v1_dot_audit__service__pb2.DecideUnsealRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_audit__service__pb2.DecideUnsealResponse.SerializeToString,
+            ),
+            'OpenDetail': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenDetail,
+                    request_deserializer=credproof_dot_v1_dot_audit__service__pb2.OpenDetailRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_audit__service__pb2.OpenDetailResponse.SerializeToString,
+            ),
             'GetInclusionProof': grpc.unary_unary_rpc_method_handler(
                     servicer.GetInclusionProof,
                     request_deserializer=credproof_dot_v1_dot_audit__service__pb2.GetInclusionProofRequest.FromString,
@@ -131,6 +215,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.GetConsistencyProof,
                     request_deserializer=credproof_dot_v1_dot_audit__service__pb2.GetConsistencyProofRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_audit__service__pb2.GetConsistencyProofResponse.SerializeToString,
+            ),
+            'ListTimestamps': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTimestamps,
+                    request_deserializer=credproof_dot_v1_dot_audit__service__pb2.ListTimestampsRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_audit__service__pb2.ListTimestampsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -226,6 +315,114 @@ class AuditService:
             _registered_method=True)
 
     @staticmethod
+    def AskUnseal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.AuditService/AskUnseal',
+            credproof_dot_v1_dot_audit__service__pb2.AskUnsealRequest.SerializeToString,
+            credproof_dot_v1_dot_audit__service__pb2.AskUnsealResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnsealings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.AuditService/ListUnsealings',
+            credproof_dot_v1_dot_audit__service__pb2.ListUnsealingsRequest.SerializeToString,
+            credproof_dot_v1_dot_audit__service__pb2.ListUnsealingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideUnseal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.AuditService/DecideUnseal',
+            credproof_dot_v1_dot_audit__service__pb2.DecideUnsealRequest.SerializeToString,
+            credproof_dot_v1_dot_audit__service__pb2.DecideUnsealResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenDetail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.AuditService/OpenDetail',
+            credproof_dot_v1_dot_audit__service__pb2.OpenDetailRequest.SerializeToString,
+            credproof_dot_v1_dot_audit__service__pb2.OpenDetailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetInclusionProof(request,
             target,
             options=(),
@@ -269,6 +466,33 @@ class AuditService:
             '/credproof.v1.AuditService/GetConsistencyProof',
             credproof_dot_v1_dot_audit__service__pb2.GetConsistencyProofRequest.SerializeToString,
             credproof_dot_v1_dot_audit__service__pb2.GetConsistencyProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTimestamps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.AuditService/ListTimestamps',
+            credproof_dot_v1_dot_audit__service__pb2.ListTimestampsRequest.SerializeToString,
+            credproof_dot_v1_dot_audit__service__pb2.ListTimestampsResponse.FromString,
             options,
             channel_credentials,
             insecure,

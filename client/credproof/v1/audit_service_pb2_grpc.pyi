@@ -45,10 +45,28 @@ class AuditServiceStub:
     """Gives the indexes of what concerns one borrower: consents, answers, pauses, revocations. The search
     is logged first. The caller MUST be an active auditor.
     """
+    AskUnseal: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.AskUnsealRequest, _audit_service_pb2.AskUnsealResponse]
+    """Asks to unseal one detail behind an entry. The request is logged, and the other auditors see it.
+    The caller MUST be an active auditor.
+    """
+    ListUnsealings: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListUnsealingsRequest, _audit_service_pb2.ListUnsealingsResponse]
+    """Gives requests to unseal, with reason and decision, in the order of the log. The caller MUST be an
+    active auditor.
+    """
+    DecideUnseal: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.DecideUnsealRequest, _audit_service_pb2.DecideUnsealResponse]
+    """Approves or declines another auditor's request, once. The caller MUST be an active auditor."""
+    OpenDetail: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.OpenDetailRequest, _audit_service_pb2.OpenDetailResponse]
+    """Gives the one detail that a request asked for; that it is given is logged first. The caller MUST be
+    one of the two active auditors who asked and approved.
+    """
     GetInclusionProof: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetInclusionProofRequest, _audit_service_pb2.GetInclusionProofResponse]
     """Gives an inclusion proof. The caller MUST be an active participant."""
     GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetConsistencyProofRequest, _audit_service_pb2.GetConsistencyProofResponse]
     """Gives a consistency proof. The caller MUST be an active participant."""
+    ListTimestamps: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListTimestampsRequest, _audit_service_pb2.ListTimestampsResponse]
+    """Gives timestamps of checkpoints (RFC 3161) in order of size and authority, at most 64 at once.
+    The caller MUST be an active auditor or operator.
+    """
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -67,10 +85,28 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Gives the indexes of what concerns one borrower: consents, answers, pauses, revocations. The search
     is logged first. The caller MUST be an active auditor.
     """
+    AskUnseal: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.AskUnsealRequest, _audit_service_pb2.AskUnsealResponse]  # type: ignore[assignment]
+    """Asks to unseal one detail behind an entry. The request is logged, and the other auditors see it.
+    The caller MUST be an active auditor.
+    """
+    ListUnsealings: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListUnsealingsRequest, _audit_service_pb2.ListUnsealingsResponse]  # type: ignore[assignment]
+    """Gives requests to unseal, with reason and decision, in the order of the log. The caller MUST be an
+    active auditor.
+    """
+    DecideUnseal: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.DecideUnsealRequest, _audit_service_pb2.DecideUnsealResponse]  # type: ignore[assignment]
+    """Approves or declines another auditor's request, once. The caller MUST be an active auditor."""
+    OpenDetail: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.OpenDetailRequest, _audit_service_pb2.OpenDetailResponse]  # type: ignore[assignment]
+    """Gives the one detail that a request asked for; that it is given is logged first. The caller MUST be
+    one of the two active auditors who asked and approved.
+    """
     GetInclusionProof: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetInclusionProofRequest, _audit_service_pb2.GetInclusionProofResponse]  # type: ignore[assignment]
     """Gives an inclusion proof. The caller MUST be an active participant."""
     GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetConsistencyProofRequest, _audit_service_pb2.GetConsistencyProofResponse]  # type: ignore[assignment]
     """Gives a consistency proof. The caller MUST be an active participant."""
+    ListTimestamps: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListTimestampsRequest, _audit_service_pb2.ListTimestampsResponse]  # type: ignore[assignment]
+    """Gives timestamps of checkpoints (RFC 3161) in order of size and authority, at most 64 at once.
+    The caller MUST be an active auditor or operator.
+    """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads the audit log."""
@@ -106,6 +142,44 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def AskUnseal(
+        self,
+        request: _audit_service_pb2.AskUnsealRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.AskUnsealResponse, _abc.Awaitable[_audit_service_pb2.AskUnsealResponse]]:
+        """Asks to unseal one detail behind an entry. The request is logged, and the other auditors see it.
+        The caller MUST be an active auditor.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUnsealings(
+        self,
+        request: _audit_service_pb2.ListUnsealingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ListUnsealingsResponse, _abc.Awaitable[_audit_service_pb2.ListUnsealingsResponse]]:
+        """Gives requests to unseal, with reason and decision, in the order of the log. The caller MUST be an
+        active auditor.
+        """
+
+    @_abc_1.abstractmethod
+    def DecideUnseal(
+        self,
+        request: _audit_service_pb2.DecideUnsealRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.DecideUnsealResponse, _abc.Awaitable[_audit_service_pb2.DecideUnsealResponse]]:
+        """Approves or declines another auditor's request, once. The caller MUST be an active auditor."""
+
+    @_abc_1.abstractmethod
+    def OpenDetail(
+        self,
+        request: _audit_service_pb2.OpenDetailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.OpenDetailResponse, _abc.Awaitable[_audit_service_pb2.OpenDetailResponse]]:
+        """Gives the one detail that a request asked for; that it is given is logged first. The caller MUST be
+        one of the two active auditors who asked and approved.
+        """
+
+    @_abc_1.abstractmethod
     def GetInclusionProof(
         self,
         request: _audit_service_pb2.GetInclusionProofRequest,
@@ -120,5 +194,15 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.GetConsistencyProofResponse, _abc.Awaitable[_audit_service_pb2.GetConsistencyProofResponse]]:
         """Gives a consistency proof. The caller MUST be an active participant."""
+
+    @_abc_1.abstractmethod
+    def ListTimestamps(
+        self,
+        request: _audit_service_pb2.ListTimestampsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ListTimestampsResponse, _abc.Awaitable[_audit_service_pb2.ListTimestampsResponse]]:
+        """Gives timestamps of checkpoints (RFC 3161) in order of size and authority, at most 64 at once.
+        The caller MUST be an active auditor or operator.
+        """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,8 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
+from credproof.v1 import answer_pb2 as _answer_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -15,6 +18,62 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class ShowHeldRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUB_FIELD_NUMBER: _builtins.int
+    SCHEMA_DIGEST_FIELD_NUMBER: _builtins.int
+    sub: _builtins.bytes
+    """The borrower's pseudonym. Exactly 32 bytes."""
+    schema_digest: _builtins.bytes
+    """Exactly 32 bytes."""
+    def __init__(
+        self,
+        *,
+        sub: _builtins.bytes = ...,
+        schema_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["schema_digest", b"schema_digest", "sub", b"sub"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowHeldRequest: _TypeAlias = ShowHeldRequest  # noqa: Y015
+
+@_typing.final
+class ShowHeldResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTORY_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    checkpoint: _builtins.bytes
+    """The checkpoint under which all inclusion proofs stand; a C2SP signed note."""
+    @_builtins.property
+    def directory(self) -> _answer_pb2.DirectoryEvidence:
+        """The one lookup, whose members are all that is current."""
+
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedCompositeFieldContainer[_answer_pb2.TokenEvidence]:
+        """The attestations that are shown, in the order of the log; without proofs."""
+
+    def __init__(
+        self,
+        *,
+        directory: _answer_pb2.DirectoryEvidence | None = ...,
+        tokens: _abc.Iterable[_answer_pb2.TokenEvidence] | None = ...,
+        checkpoint: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "directory", b"directory", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowHeldResponse: _TypeAlias = ShowHeldResponse  # noqa: Y015
 
 @_typing.final
 class GrantConsentRequest(_message.Message):
@@ -179,3 +238,81 @@ class ResumeConsentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeConsentResponse: _TypeAlias = ResumeConsentResponse  # noqa: Y015
+
+@_typing.final
+class ListUnsealedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUB_FIELD_NUMBER: _builtins.int
+    sub: _builtins.bytes
+    """The borrower's pseudonym."""
+    def __init__(
+        self,
+        *,
+        sub: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sub", b"sub"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUnsealedRequest: _TypeAlias = ListUnsealedRequest  # noqa: Y015
+
+@_typing.final
+class ListUnsealedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DETAILS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def details(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnsealedDetail]:
+        """The newest 1000, in the order of the log."""
+
+    def __init__(
+        self,
+        *,
+        details: _abc.Iterable[Global___UnsealedDetail] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUnsealedResponse: _TypeAlias = ListUnsealedResponse  # noqa: Y015
+
+@_typing.final
+class UnsealedDetail(_message.Message):
+    """A detail that was given to an auditor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    AUDITOR_FIELD_NUMBER: _builtins.int
+    ENTRY_INDEX_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    log_index: _builtins.int
+    """The index and time (seconds, UTC) of the entry that logs it."""
+    time: _builtins.int
+    auditor: _builtins.str
+    """To which auditor."""
+    entry_index: _builtins.int
+    """Of which entry, and which detail of it."""
+    detail: _builtins.str
+    def __init__(
+        self,
+        *,
+        log_index: _builtins.int = ...,
+        time: _builtins.int = ...,
+        auditor: _builtins.str = ...,
+        entry_index: _builtins.int = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auditor", b"auditor", "detail", b"detail", "entry_index", b"entry_index", "log_index", b"log_index", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnsealedDetail: _TypeAlias = UnsealedDetail  # noqa: Y015

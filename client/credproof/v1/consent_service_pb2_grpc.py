@@ -56,6 +56,16 @@ class ConsentServiceStub:
                 request_serializer=credproof_dot_v1_dot_consent__service__pb2.ResumeConsentRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_consent__service__pb2.ResumeConsentResponse.FromString,
                 _registered_method=True)
+        self.ListUnsealed = channel.unary_unary(
+                '/credproof.v1.ConsentService/ListUnsealed',
+                request_serializer=credproof_dot_v1_dot_consent__service__pb2.ListUnsealedRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_consent__service__pb2.ListUnsealedResponse.FromString,
+                _registered_method=True)
+        self.ShowHeld = channel.unary_unary(
+                '/credproof.v1.ConsentService/ShowHeld',
+                request_serializer=credproof_dot_v1_dot_consent__service__pb2.ShowHeldRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_consent__service__pb2.ShowHeldResponse.FromString,
+                _registered_method=True)
 
 
 class ConsentServiceServicer:
@@ -97,6 +107,24 @@ class ConsentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUnsealed(self, request, context):
+        """Tells which details about a borrower were unsealed for auditors. The call MUST be signed by a key
+        that a provider binds for this borrower now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowHeld(self, request, context):
+        """Shows what is current about a borrower under one schema, as the directory has it.
+        The caller MUST sign the call with a key that a provider binds for this borrower now;
+        otherwise PERMISSION_DENIED, whatever the cause. It is shown the attestations of those
+        providers for whom the key counts; of others only how many there are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConsentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -119,6 +147,16 @@ def add_ConsentServiceServicer_to_server(servicer, server):
                     servicer.ResumeConsent,
                     request_deserializer=credproof_dot_v1_dot_consent__service__pb2.ResumeConsentRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_consent__service__pb2.ResumeConsentResponse.SerializeToString,
+            ),
+            'ListUnsealed': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnsealed,
+                    request_deserializer=credproof_dot_v1_dot_consent__service__pb2.ListUnsealedRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_consent__service__pb2.ListUnsealedResponse.SerializeToString,
+            ),
+            'ShowHeld': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowHeld,
+                    request_deserializer=credproof_dot_v1_dot_consent__service__pb2.ShowHeldRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_consent__service__pb2.ShowHeldResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -231,6 +269,60 @@ class ConsentService:
             '/credproof.v1.ConsentService/ResumeConsent',
             credproof_dot_v1_dot_consent__service__pb2.ResumeConsentRequest.SerializeToString,
             credproof_dot_v1_dot_consent__service__pb2.ResumeConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnsealed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.ConsentService/ListUnsealed',
+            credproof_dot_v1_dot_consent__service__pb2.ListUnsealedRequest.SerializeToString,
+            credproof_dot_v1_dot_consent__service__pb2.ListUnsealedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowHeld(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.ConsentService/ShowHeld',
+            credproof_dot_v1_dot_consent__service__pb2.ShowHeldRequest.SerializeToString,
+            credproof_dot_v1_dot_consent__service__pb2.ShowHeldResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,16 @@ class ConsentServiceStub:
     """
     ResumeConsent: _grpc.UnaryUnaryMultiCallable[_consent_service_pb2.ResumeConsentRequest, _consent_service_pb2.ResumeConsentResponse]
     """Makes a paused consent active again. Who may call, and what is repeated: as PauseConsent."""
+    ListUnsealed: _grpc.UnaryUnaryMultiCallable[_consent_service_pb2.ListUnsealedRequest, _consent_service_pb2.ListUnsealedResponse]
+    """Tells which details about a borrower were unsealed for auditors. The call MUST be signed by a key
+    that a provider binds for this borrower now.
+    """
+    ShowHeld: _grpc.UnaryUnaryMultiCallable[_consent_service_pb2.ShowHeldRequest, _consent_service_pb2.ShowHeldResponse]
+    """Shows what is current about a borrower under one schema, as the directory has it.
+    The caller MUST sign the call with a key that a provider binds for this borrower now;
+    otherwise PERMISSION_DENIED, whatever the cause. It is shown the attestations of those
+    providers for whom the key counts; of others only how many there are.
+    """
 
 @_typing.type_check_only
 class ConsentServiceAsyncStub(ConsentServiceStub):
@@ -77,6 +87,16 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     """
     ResumeConsent: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.ResumeConsentRequest, _consent_service_pb2.ResumeConsentResponse]  # type: ignore[assignment]
     """Makes a paused consent active again. Who may call, and what is repeated: as PauseConsent."""
+    ListUnsealed: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.ListUnsealedRequest, _consent_service_pb2.ListUnsealedResponse]  # type: ignore[assignment]
+    """Tells which details about a borrower were unsealed for auditors. The call MUST be signed by a key
+    that a provider binds for this borrower now.
+    """
+    ShowHeld: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.ShowHeldRequest, _consent_service_pb2.ShowHeldResponse]  # type: ignore[assignment]
+    """Shows what is current about a borrower under one schema, as the directory has it.
+    The caller MUST sign the call with a key that a provider binds for this borrower now;
+    otherwise PERMISSION_DENIED, whatever the cause. It is shown the attestations of those
+    providers for whom the key counts; of others only how many there are.
+    """
 
 class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes consents and revocations from borrowers. On the borrowers' listener only: calls carry
@@ -123,5 +143,27 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_consent_service_pb2.ResumeConsentResponse, _abc.Awaitable[_consent_service_pb2.ResumeConsentResponse]]:
         """Makes a paused consent active again. Who may call, and what is repeated: as PauseConsent."""
+
+    @_abc_1.abstractmethod
+    def ListUnsealed(
+        self,
+        request: _consent_service_pb2.ListUnsealedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_service_pb2.ListUnsealedResponse, _abc.Awaitable[_consent_service_pb2.ListUnsealedResponse]]:
+        """Tells which details about a borrower were unsealed for auditors. The call MUST be signed by a key
+        that a provider binds for this borrower now.
+        """
+
+    @_abc_1.abstractmethod
+    def ShowHeld(
+        self,
+        request: _consent_service_pb2.ShowHeldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_service_pb2.ShowHeldResponse, _abc.Awaitable[_consent_service_pb2.ShowHeldResponse]]:
+        """Shows what is current about a borrower under one schema, as the directory has it.
+        The caller MUST sign the call with a key that a provider binds for this borrower now;
+        otherwise PERMISSION_DENIED, whatever the cause. It is shown the attestations of those
+        providers for whom the key counts; of others only how many there are.
+        """
 
 def add_ConsentServiceServicer_to_server(servicer: ConsentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

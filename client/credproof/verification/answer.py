@@ -284,5 +284,8 @@ def _parse_result(value: Any) -> QuestionResult:
 
 
 def answer_commitment(salt: bytes, verdicts: Mapping[str, str]) -> bytes:
-    """The salted commitment to the full verdict vector that the log entry of an answer carries."""
+    """The commitment to the full verdict vector that the log entry of an answer carries.
+
+    `salt` (32 bytes) stands nowhere in the log: there are few vectors, and they could be tried.
+    """
     return tagged_hash("verdicts", salt, canonical_json(dict(verdicts)))

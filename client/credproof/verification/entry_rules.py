@@ -15,6 +15,7 @@ from credproof.base.limits import CLOCK_SKEW_S, FINDING_ENTRIES_MAX
 from credproof.base.members import Members
 from credproof.log.continued import ENTRY_CONTINUED, parse_continued
 from credproof.log.entry import Entry
+from credproof.verification import unseal_rules
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
 from credproof.verification.answer import ENTRY_ANSWER, ENTRY_ATTESTATION
 from credproof.verification.answer_entry import (
@@ -23,16 +24,22 @@ from credproof.verification.answer_entry import (
     parse_given,
     parse_refused,
 )
+from credproof.verification.details import ENTRY_GRANTED
 from credproof.verification.filing import ENTRY_ROOT, ENTRY_WITHDRAWN
 from credproof.verification.participant import BORROWER, SERVICE
 from credproof.verification.policy import Cap, Policy
 from credproof.verification.registry import ENTRY_CHANGED, parse_changed
 from credproof.verification.root_rules import change, require_root, root
 from credproof.verification.rule_state import BrokenRule, State, Thing, named, throttle_of
+from credproof.verification.unsealing import (
+    ENTRY_APPROVED,
+    ENTRY_ASKED,
+    ENTRY_DECLINED,
+    ENTRY_UNSEALED,
+)
 
 ENTRY_CONFLICT: Final = "attestation.conflict"
 ENTRY_KEY_ENDED: Final = "key.ended"
-ENTRY_GRANTED: Final = "consent.granted"
 ENTRY_SIGNED: Final = "consent.signed"
 ENTRY_REVOKED: Final = "consent.revoked"
 ENTRY_PAUSED: Final = "consent.paused"
@@ -327,5 +334,9 @@ RULES: Final[Mapping[str, Rule]] = {
     ENTRY_LIFTED: _lifted,
     ENTRY_CONTINUED: _continued,
     ENTRY_SEARCHED: _searched,
+    ENTRY_ASKED: unseal_rules.asked,
+    ENTRY_APPROVED: unseal_rules.decided,
+    ENTRY_DECLINED: unseal_rules.decided,
+    ENTRY_UNSEALED: unseal_rules.unsealed,
 }
 """The rule of each kind of entry; a kind that is not here is reported as unknown."""

@@ -14,12 +14,14 @@ from credproof.verification.policy import Outcome, Policy, Question, Reason, Ver
 class Evaluation:
     """The verdict of every question of a policy, and the outcome.
 
-    `failing` is the question that REFER tells, where the policy says so.
+    `failing` is the question that REFER tells, where the policy says so. `absent` are digests of
+    schemas that INCOMPLETE shows the absence of, where the policy requires completeness.
     """
 
     verdicts: Mapping[str, Verdict]
     outcome: Outcome
     failing: str | None = None
+    absent: frozenset[bytes] = frozenset()
 
 
 def evaluate(
@@ -45,10 +47,18 @@ def evaluate(
         if all(verdicts[name] == "YES" for name in tier.when):
             return Evaluation(verdicts, Outcome("TIER", tier.name))
     open_tiers = [t for t in policy.tiers if all(verdicts[name] != "NO" for name in t.when)]
-    reasons = {found[n][1] for tier in open_tiers for n in tier.when if verdicts[n] == "UNKNOWN"}
     if not open_tiers:
         return Evaluation(verdicts, Outcome("REFER"), _failing(policy, verdicts))
-    return Evaluation(verdicts, Outcome("INCOMPLETE", reasons=tuple(sorted(filter(None, reasons)))))
+    why = {n: found[n][1] for tier in open_tiers for n in tier.when if verdicts[n] == "UNKNOWN"}
+    outcome = Outcome("INCOMPLETE", reasons=tuple(sorted(filter(None, set(why.values())))))
+    return Evaluation(verdicts, outcome, absent=_absent(policy, why))
+
+
+def _absent(policy: Policy, why: Mapping[str, Reason | None]) -> frozenset[bytes]:
+    """Elsewhere a proof would tell whether others may not be looked at: by its being there."""
+    if policy.completeness != "required":
+        return frozenset()
+    return frozenset(policy.questions[n].schema.digest for n in why if why[n] == "ABSENT")
 
 
 def _failing(policy: Policy, verdicts: Mapping[str, Verdict]) -> str | None:
@@ -66,10 +76,10 @@ def _over_all(
     incomplete: Collection[bytes],
 ) -> tuple[Verdict, Reason | None]:
     asked = [s for s in statements if s.schema.digest == question.schema.digest]
-    if not asked:
-        return "UNKNOWN", "ABSENT"
     if policy.completeness == "required" and question.schema.digest in incomplete:
         return "UNKNOWN", "NOT_COMPLETE"
+    if not asked:
+        return "UNKNOWN", "ABSENT"
     if len({statement.issuer for statement in asked}) < policy.sources_min:
         return "UNKNOWN", "FEW_SOURCES"
     if question.assurance is not None:

@@ -105,5 +105,8 @@ def _most(schema: Schema, claim: str) -> int:
 def _answers(policy: Policy) -> int:
     """Outcomes that a lender can tell apart: tiers, REFER with what it tells, INCOMPLETE."""
     referred = 1 if policy.telling == "silent" else len(policy.tiers[-1].when)
-    incomplete = (1 << len(REASONS)) - 1
+    schemas = {question.schema.digest for question in policy.questions.values()}
+    shown = (1 << len(schemas)) - 1 if policy.completeness == "required" else 1
+    others = 1 << len(REASONS) - 1
+    incomplete = others - 1 + others * shown  # without `ABSENT`, and with it: of which schemas
     return len(policy.tiers) + referred + incomplete

@@ -96,8 +96,10 @@ def _names(entry: Entry) -> Iterator[str]:
     yield DIRECTORY
     yield named("attestation", entry.object)
     yield named("consent", entry.object)
+    yield named("unsealing", entry.object)
     yield throttle_of(entry.actor)
     yield f"consent:{fields.get('consent')}"
+    yield f"unsealing:{fields.get('request')}"
     yield f"attestation:{fields.get('token')}"
     yield f"attestation:{fields.get('accepted')}"
     for participant in [fields.get("participant"), *_listed(fields.get("participants"))]:

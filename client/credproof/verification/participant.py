@@ -6,14 +6,19 @@ Format: `docs/PROTOCOL.md`, "Trust bundle".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from credproof.base.encoding import Json, b64url, parse_b64url
 from credproof.base.errors import Malformed
 from credproof.base.keys import DatedKey, parse_jwk
-from credproof.base.limits import TRUST_RECORDS_MAX, at_most
+from credproof.base.limits import (
+    CLOCK_SKEW_S,
+    FORMER_ACCEPTANCES_MAX,
+    TRUST_RECORDS_MAX,
+    at_most,
+)
 from credproof.base.members import Members
 from credproof.verification.policy import PURPOSES
 
@@ -46,13 +51,29 @@ class Licence:
 
 
 @dataclass(frozen=True, slots=True)
+class FormerAcceptance:
+    """An acceptance that was in force from and until these times, in whole seconds.
+
+    It stays listed when it is taken back: answers of then rest on it.
+    """
+
+    token: str
+    valid_from: int
+    valid_until: int
+
+    def may_have_counted(self, at: int) -> bool:
+        """Whether an answer that bears the time `at` may rest on it."""
+        return self.valid_from - CLOCK_SKEW_S <= at <= self.valid_until + CLOCK_SKEW_S
+
+
+@dataclass(frozen=True, slots=True)
 class Participant:
     """A provider, lender, auditor, operator or custodian with its signing keys.
 
     `schemas` are the digests that a provider may attest; the order of keys is oldest first.
     `status` holds since the time `since`, in whole seconds. `certified` is until when a lender
     has certified each purpose that it asks for. `acceptance` is a provider's signed list of
-    others whose key bindings it accepts, or empty.
+    others whose key bindings it accepts, or empty; `former_acceptances` are those of before.
     """
 
     id: str
@@ -65,6 +86,7 @@ class Participant:
     licence: Licence | None = None
     certified: Mapping[str, int] = field(default_factory=dict)
     acceptance: str = ""
+    former_acceptances: tuple[FormerAcceptance, ...] = ()
 
     def is_suspended(self, at: int) -> bool:
         """Whether what it says did not count any more at time `at`."""
@@ -147,6 +169,7 @@ def participant_json(participant: Participant) -> dict[str, Json]:
     return {
         "acceptance": participant.acceptance,
         "certified": dict(participant.certified),
+        "former_acceptances": [_former_json(item) for item in participant.former_acceptances],
         "id": participant.id,
         "keys": [key_json(key) for key in participant.keys],
         "licence": licence_json(participant.licence),
@@ -176,6 +199,7 @@ def parse_participant(value: Any) -> Participant:
         licence=parse_licence(members.nullable("licence", dict)),
         certified=_parse_certified(members.take("certified", dict)),
         acceptance=members.take("acceptance", str),
+        former_acceptances=_parse_former(members.optional("former_acceptances", list) or []),
     )
     members.finish()
     if participant.role not in ROLES or participant.status not in STATUSES:
@@ -183,6 +207,25 @@ def parse_participant(value: Any) -> Participant:
     if not is_participant_id(participant.id) or not participant.title.isprintable():
         raise Malformed("BAD_TRUST", "participant has a bad id or title")
     return participant
+
+
+def _former_json(former: FormerAcceptance) -> dict[str, Json]:
+    return {"from": former.valid_from, "token": former.token, "until": former.valid_until}
+
+
+def _parse_former(values: Sequence[Any]) -> tuple[FormerAcceptance, ...]:
+    """Each follows the one before, and ends after it has begun; bundles of before have none."""
+    at_most(len(values), FORMER_ACCEPTANCES_MAX, "former acceptances")
+    found, last = [], 0
+    for value in values:
+        members = Members(value, "former acceptance")
+        dates = members.take("from", int), members.take("until", int)
+        found.append(FormerAcceptance(members.take("token", str), *dates))
+        members.finish()
+        if not last <= dates[0] <= dates[1]:
+            raise Malformed("BAD_TRUST", "former acceptances are out of order")
+        last = dates[1]
+    return tuple(found)
 
 
 def _parse_certified(value: Mapping[str, Any]) -> Mapping[str, int]:

@@ -48,6 +48,7 @@ def report(verified: VerifiedAnswer) -> dict[str, Any]:
             "state": verified.completeness.state,
             "shown": verified.completeness.shown,
             "of": verified.completeness.of,
+            "absent": list(verified.completeness.absent),
         },
         "not_shown": not_shown(verified),
     }

@@ -27,7 +27,7 @@ from credproof.verification.acceptance import Acceptance, parse_acceptance
 from credproof.verification.approval import verify_approvals
 from credproof.verification.bundle import TrustBundle, parse_bundle
 from credproof.verification.grammar import parse_policy
-from credproof.verification.participant import Participant, Role
+from credproof.verification.participant import FormerAcceptance, Participant, Role
 from credproof.verification.policy import Policy, PolicyRef
 from credproof.verification.text import Text, parse_text
 
@@ -67,18 +67,41 @@ class Trust:
 
     @cached_property
     def acceptances(self) -> Mapping[str, Acceptance]:
-        """What providers accepted, by provider; verified."""
-        found = {}
-        for participant in self.bundle.participants:
-            if participant.acceptance:
-                found[participant.id] = parse_acceptance(participant.acceptance)
-                found[participant.id].verify(participant, self.bundle.domain)
-        return found
+        """What providers accept now, by provider; verified."""
+        return {
+            item.id: self._acceptance(item, item.acceptance)
+            for item in self.bundle.participants
+            if item.acceptance
+        }
 
-    def binders(self, provider: str) -> frozenset[str]:
-        """Whose key bindings count for a provider: its own, and those that it accepts."""
-        accepted = self.acceptances.get(provider)
-        return frozenset({provider, *(accepted.binders if accepted else ())})
+    @cached_property
+    def former_acceptances(self) -> Mapping[str, Sequence[tuple[FormerAcceptance, Acceptance]]]:
+        """What providers accepted before, and when, by provider; verified."""
+        return {
+            item.id: [(former, self._acceptance(item, former.token)) for former in formers]
+            for item in self.bundle.participants
+            if (formers := item.former_acceptances)
+        }
+
+    def _acceptance(self, provider: Participant, text: str) -> Acceptance:
+        acceptance = parse_acceptance(text)
+        acceptance.verify(provider, self.bundle.domain)
+        return acceptance
+
+    def binders(self, provider: str, *, at: int | None = None) -> frozenset[str]:
+        """Whose key bindings count for a provider: its own, and those that it accepts.
+
+        With a time, those whose word an answer of then may rest on, by what was accepted then.
+        """
+        now, found = self.acceptances.get(provider), {provider}
+        if now is not None and (at is None or now.issued_at - CLOCK_SKEW_S <= at):
+            found.update(now.binders)
+        if at is not None:
+            for former, accepted in self.former_acceptances.get(provider, ()):
+                signed = accepted.issued_at - CLOCK_SKEW_S <= at
+                if signed and former.may_have_counted(at):
+                    found.update(accepted.binders)
+        return frozenset(found)
 
     @cached_property
     def log_key(self) -> VerifierKey:
@@ -207,9 +230,7 @@ def verify_trust(
     _require_one_each(trust)
     for pin in trust.bundle.policies:
         verify_approvals(pin, trust.participants, trust.bundle.domain)
-    binders = {name for item in trust.acceptances.values() for name in item.binders}
-    if not binders <= set(trust.participants):
-        raise Malformed("BAD_TRUST", "a provider accepts a binder that is no participant")
+    _require_known_binders(trust)
     for key in trust.bundle.sealing_keys:
         SealingPublicKey(key)
     names = [key.name for key in (trust.log_key, *trust.old_log_keys)]
@@ -217,6 +238,17 @@ def verify_trust(
         raise Malformed("BAD_TRUST", "trust bundle names an origin of the log twice")
     _require_own_log(trust)
     return trust
+
+
+def _require_known_binders(trust: Trust) -> None:
+    """Acceptances name participants, and former ones have ended."""
+    former = [item for listed in trust.former_acceptances.values() for item in listed]
+    accepted = (*trust.acceptances.values(), *(acceptance for _, acceptance in former))
+    binders = {name for item in accepted for name in item.binders}
+    if not binders <= set(trust.participants):
+        raise Malformed("BAD_TRUST", "a provider accepts a binder that is no participant")
+    if any(item.valid_until > trust.bundle.issued_at + CLOCK_SKEW_S for item, _ in former):
+        raise Malformed("BAD_TRUST", "a former acceptance has not ended")
 
 
 def pinned_documents(token: str, documents: Sequence[bytes]) -> tuple[bytes, ...]:

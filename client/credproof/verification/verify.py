@@ -19,7 +19,7 @@ A result names whether it was verified *now* (on receipt) or *as of the answer's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -251,15 +251,15 @@ def _check_bindings(
     if not bindings or len(set(binders)) != len(binders):
         raise VerificationFailed("NOT_BOUND", "no provider binds the key, or one does so twice")
     used = {token.issuer for token in tokens}
-    needed = {_binder(trust, provider, binders) for provider in used}
+    at = answer.issued_at
+    needed = {_binder(trust.binders(provider, at=at), binders) for provider in used}
     if used and needed != set(binders):
         raise VerificationFailed("SURPLUS", "bundle holds a binding that nothing needs")
     return bindings
 
 
-def _binder(trust: Trust, provider: str, binders: Sequence[str]) -> str:
-    """The first of these binders whose word counts for the provider."""
-    accepted = trust.binders(provider)
+def _binder(accepted: Collection[str], binders: Sequence[str]) -> str:
+    """The first of these binders whose word is accepted."""
     for binder in binders:
         if binder in accepted:
             return binder

@@ -58,12 +58,12 @@ def to_proto(bundle: AnswerBundle) -> pb.AnswerBundle:
     return pb.AnswerBundle(
         answer=bundle.answer,
         consent=bundle.consent,
-        tokens=[_token_to_proto(item) for item in bundle.tokens],
+        tokens=[token_to_proto(item) for item in bundle.tokens],
         bindings=[_binding_to_proto(item) for item in bundle.bindings],
         logged=logged_to_proto(bundle.logged),
         checkpoint=bundle.checkpoint,
         kept=None if bundle.kept is None else _kept_to_proto(bundle.kept),
-        directory=None if bundle.directory is None else _directory_to_proto(bundle.directory),
+        directory=None if bundle.directory is None else directory_to_proto(bundle.directory),
     )
 
 
@@ -77,21 +77,23 @@ def from_proto(message: pb.AnswerBundle) -> AnswerBundle:
     return AnswerBundle(
         answer=message.answer,
         consent=message.consent,
-        tokens=tuple(_token(item) for item in message.tokens),
+        tokens=tuple(token(item) for item in message.tokens),
         bindings=tuple(_binding(item) for item in message.bindings),
         logged=logged(message.logged),
         checkpoint=message.checkpoint,
         kept=_kept(message.kept) if message.HasField("kept") else None,
-        directory=_directory(message.directory) if message.HasField("directory") else None,
+        directory=directory(message.directory) if message.HasField("directory") else None,
     )
 
 
-def _token_to_proto(item: TokenEvidence) -> pb.TokenEvidence:
+def token_to_proto(item: TokenEvidence) -> pb.TokenEvidence:
+    """A token, its proofs and its place in the log as a message."""
     proofs = [pb.QuestionProof(question=p.question, data=p.data) for p in item.proofs]
     return pb.TokenEvidence(token=item.token, proofs=proofs, logged=logged_to_proto(item.logged))
 
 
-def _token(message: pb.TokenEvidence) -> TokenEvidence:
+def token(message: pb.TokenEvidence) -> TokenEvidence:
+    """A token, its proofs and its place in the log out of a message."""
     proofs = tuple(Proof(item.question, item.data) for item in message.proofs)
     return TokenEvidence(message.token, proofs, logged(message.logged))
 
@@ -116,7 +118,8 @@ def logged(message: pb.LoggedEntry) -> Logged:
     return Logged(message.line, message.log_index, tuple(message.hashes))
 
 
-def _directory_to_proto(item: DirectoryEvidence) -> pb.DirectoryEvidence:
+def directory_to_proto(item: DirectoryEvidence) -> pb.DirectoryEvidence:
+    """What the directory shows as a message."""
     return pb.DirectoryEvidence(
         root=logged_to_proto(item.root),
         element=item.output.element,
@@ -125,7 +128,8 @@ def _directory_to_proto(item: DirectoryEvidence) -> pb.DirectoryEvidence:
     )
 
 
-def _directory(message: pb.DirectoryEvidence) -> DirectoryEvidence:
+def directory(message: pb.DirectoryEvidence) -> DirectoryEvidence:
+    """What the directory shows out of a message."""
     lookups = tuple(_lookup(item) for item in message.lookups)
     return DirectoryEvidence(logged(message.root), Output(message.element, message.proof), lookups)
 

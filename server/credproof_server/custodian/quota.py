@@ -9,8 +9,8 @@ from credproof.base.errors import DataLoss
 
 from credproof_server.service.pseudonyms import require_quota
 from credproof_server.storage import engine as engines
-from credproof_server.storage import repository
 from credproof_server.storage.engine import usable
+from credproof_server.storage.evaluations import add_evaluations
 from credproof_server.storage.tables import evaluations
 
 ALL: Final = ""
@@ -45,7 +45,7 @@ class QuotaBook:
         """
         with usable(), self._engine.begin() as connection:
             for name, most in ((participant, quota), (ALL, total)):
-                require_quota(repository.add_evaluations(connection, name, day, count), most)
+                require_quota(add_evaluations(connection, name, day, count), most)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import logging
 import re
@@ -13,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from credproof.base.errors import CredproofError, DataLoss, Malformed, Unreachable
 from credproof.base.limits import NOTE_BYTES_MAX
@@ -24,10 +22,9 @@ from credproof.log.note import VerifierKey
 from credproof.log.quorum import Quorum, Witness
 from credproof.log.witness import AddCheckpoint
 
+from credproof_server.log.outside import Patience, call
 from credproof_server.log.state import LogState
 
-TIMEOUT_S: Final = 5.0
-"""How long a witness may take to answer, in seconds."""
 PAUSE_MAX_S: Final = 60.0
 """How long a witness that fails is left alone at the most, in seconds."""
 _ATTEMPTS: Final = 3
@@ -36,24 +33,14 @@ _SIZE: Final = re.compile(rb"(0|[1-9][0-9]{0,18})\n\Z")
 _log = logging.getLogger("credproof.witnesses")
 
 
-def call(url: str, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-    """One HTTP call below a prefix; gives status and body. Redirects are not followed.
+def _call(witness: Witness, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    """One HTTP call below a witness's prefix; gives status and body.
 
     Raises:
         Unreachable: `WITNESS_UNREACHABLE`.
     """
-    parts = urlsplit(url)
-    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-    try:
-        connection = kinds[parts.scheme](parts.netloc, timeout=TIMEOUT_S)
-        try:
-            connection.request(method, f"{parts.path.rstrip('/')}/{path}", body)
-            reply = connection.getresponse()
-            return reply.status, reply.read(NOTE_BYTES_MAX + 1)
-        finally:
-            connection.close()
-    except (OSError, KeyError, ValueError, http.client.HTTPException) as error:
-        raise Unreachable("WITNESS_UNREACHABLE", "a witness gave no answer") from error
+    url = f"{witness.url.rstrip('/')}/{path}"
+    return call(url, method, body, reason="WITNESS_UNREACHABLE", bytes_max=NOTE_BYTES_MAX)
 
 
 def newest(witness: Witness, key: VerifierKey) -> VerifiedCheckpoint | None:
@@ -63,7 +50,7 @@ def newest(witness: Witness, key: VerifierKey) -> VerifiedCheckpoint | None:
         Unreachable: `WITNESS_UNREACHABLE`, also for an answer that is none.
     """
     name = hashlib.sha256(key.name.encode()).hexdigest()
-    status, note = call(witness.url, "GET", f"{name}/checkpoint")
+    status, note = _call(witness, "GET", f"{name}/checkpoint")
     if status == 404:
         return None
     try:
@@ -131,11 +118,10 @@ def _asked(quorum: Quorum) -> list[Witness]:
 
 @dataclass(slots=True)
 class _State:
-    """What is known of one witness: where it stands, and from when on it is asked again."""
+    """What is known of one witness: from when on it is asked again, and where it stands."""
 
+    patience: Patience
     size: int = 0
-    failures: int = 0
-    not_before: float = 0.0
 
 
 class Cosigning:
@@ -162,27 +148,27 @@ class Cosigning:
                 return with_lines(note, [line for lines in found for line in lines])
 
     def _is_due(self, witness: Witness) -> bool:
-        state = self._states.setdefault(witness, _State())
-        return self._monotonic() >= state.not_before
+        state = self._states.setdefault(witness, _State(Patience(PAUSE_MAX_S)))
+        return state.patience.is_due(self._monotonic())
 
     def _try(self, witness: Witness, note: bytes, tree_size: int) -> Sequence[str]:
         state = self._states[witness]
         try:
             lines = self._ask(witness, state.size, note, tree_size)
         except CredproofError as error:
-            state.failures, state.size = state.failures + 1, 0
-            pause = min(PAUSE_MAX_S, 2.0**state.failures / 2)
-            state.not_before = self._monotonic() + pause
+            state.size = 0
+            state.patience.failed(self._monotonic())
             _record({"witness": witness.name, "reason": error.reason})
             return ()
-        state.failures, state.size = 0, tree_size
+        state.size = tree_size
+        state.patience.succeeded(self._monotonic())
         return lines
 
     def _ask(self, witness: Witness, old: int, note: bytes, tree_size: int) -> Sequence[str]:
         for _ in range(_ATTEMPTS):
             proof = self._tree.consistency_proof(old, tree_size)
             body = AddCheckpoint(old, proof, note).to_bytes()
-            status, told = call(witness.url, "POST", "add-checkpoint", body)
+            status, told = _call(witness, "POST", "add-checkpoint", body)
             if status == 200:
                 return _verified(witness, note, told)
             if status != 409:

@@ -24,6 +24,7 @@ from credproof.v1 import consent_service_pb2 as consent_pb
 from credproof.v1 import pseudonym_service_pb2 as pseudonym_pb
 from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.v1 import verification_service_pb2 as verification_pb
+from credproof.verification.answer import Reference
 from credproof.verification.document import PAUSE, RESUMPTION, Kind
 from credproof.verification.policy import PolicyRef
 from credproof.wire import answer as answer_wire
@@ -43,6 +44,9 @@ from credproof_server.service.raising import Throttles
 from credproof_server.service.registry import Registry
 from credproof_server.service.requests import Requests
 from credproof_server.service.searching import Searching
+from credproof_server.service.showing import Showing
+from credproof_server.service.telling import Telling
+from credproof_server.service.unsealing import Listed, Unsealing
 from credproof_server.service.verify import Verify
 from credproof_server.service.withdrawals import Withdrawals, Withdrawn
 
@@ -147,6 +151,8 @@ class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
     def __init__(self, core: Core) -> None:
         self._consents = Consents(core)
         self._pausing = Pausing(core)
+        self._telling = Telling(core)
+        self._showing = Showing(core)
 
     async def GrantConsent(  # noqa: N802
         self, request: consent_pb.GrantConsentRequest, context: Context
@@ -177,6 +183,28 @@ class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
     ) -> consent_pb.ResumeConsentResponse:
         index = await self._change(request.resumption, RESUMPTION)
         return consent_pb.ResumeConsentResponse(log_index=index)
+
+    async def ListUnsealed(  # noqa: N802
+        self, request: consent_pb.ListUnsealedRequest, context: Context
+    ) -> consent_pb.ListUnsealedResponse:
+        key = caller().key
+        assert key is not None, "only borrowers are let in here"
+        rows = await self._telling.unsealed(_exactly(request.sub, 32, "sub"), key)
+        details = [consent_pb.UnsealedDetail(**row._mapping) for row in rows]
+        return consent_pb.ListUnsealedResponse(details=details)
+
+    async def ShowHeld(  # noqa: N802
+        self, request: consent_pb.ShowHeldRequest, context: Context
+    ) -> consent_pb.ShowHeldResponse:
+        key, sub = caller().key, _exactly(request.sub, 32, "sub")
+        assert key is not None, "only borrowers are let in here"
+        schema = _exactly(request.schema_digest, 32, "schema_digest")
+        shown = await self._showing.show(sub, schema, key)
+        return consent_pb.ShowHeldResponse(
+            directory=answer_wire.directory_to_proto(shown.directory),
+            tokens=[answer_wire.token_to_proto(item) for item in shown.tokens],
+            checkpoint=shown.checkpoint,
+        )
 
     async def _change(self, text: str, kind: Kind) -> int:
         key = caller().key
@@ -244,6 +272,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     def __init__(self, core: Core) -> None:
         self._audit = Audit(core)
         self._searching = Searching(core)
+        self._unsealing = Unsealing(core)
 
     async def GetCheckpoint(  # noqa: N802
         self, request: audit_pb.GetCheckpointRequest, context: Context
@@ -270,6 +299,38 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             log_indexes=found.log_indexes, searched_index=found.searched_index
         )
 
+    async def AskUnseal(  # noqa: N802
+        self, request: audit_pb.AskUnsealRequest, context: Context
+    ) -> audit_pb.AskUnsealResponse:
+        salt = _exactly(request.reason_salt, 16, "reason_salt")
+        why = Reference(request.reason, salt)
+        index = await self._unsealing.ask(caller().id, request.request, why)
+        return audit_pb.AskUnsealResponse(log_index=index)
+
+    async def ListUnsealings(  # noqa: N802
+        self, request: audit_pb.ListUnsealingsRequest, context: Context
+    ) -> audit_pb.ListUnsealingsResponse:
+        if request.start_index < 0:
+            raise Malformed("BAD_RANGE", "start_index is negative")
+        found = await self._unsealing.listed(request.start_index)
+        return audit_pb.ListUnsealingsResponse(unsealings=map(_unsealing, found))
+
+    async def DecideUnseal(  # noqa: N802
+        self, request: audit_pb.DecideUnsealRequest, context: Context
+    ) -> audit_pb.DecideUnsealResponse:
+        index = await self._unsealing.decide(caller().id, request.decision)
+        return audit_pb.DecideUnsealResponse(log_index=index)
+
+    async def OpenDetail(  # noqa: N802
+        self, request: audit_pb.OpenDetailRequest, context: Context
+    ) -> audit_pb.OpenDetailResponse:
+        name = _exactly(request.request_id, 32, "request_id")
+        given = await self._unsealing.open(caller().id, name)
+        opening = given.opening
+        return audit_pb.OpenDetailResponse(
+            content=opening.content, salt=opening.salt, log_index=given.log_index
+        )
+
     async def GetInclusionProof(  # noqa: N802
         self, request: audit_pb.GetInclusionProofRequest, context: Context
     ) -> audit_pb.GetInclusionProofResponse:
@@ -281,6 +342,36 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> audit_pb.GetConsistencyProofResponse:
         hashes = self._audit.consistency_proof(request.old_tree_size, request.new_tree_size)
         return audit_pb.GetConsistencyProofResponse(hashes=hashes)
+
+    async def ListTimestamps(  # noqa: N802
+        self, request: audit_pb.ListTimestampsRequest, context: Context
+    ) -> audit_pb.ListTimestampsResponse:
+        if request.after_size < 0:
+            raise Malformed("BAD_RANGE", "after_size is negative")
+        rows = await self._audit.timestamps(request.after_size, request.after_authority)
+        found = [
+            audit_pb.CheckpointTimestamp(
+                tree_size=row.tree_size,
+                authority=row.authority,
+                checkpoint=row.note,
+                response=row.response,
+            )
+            for row in rows
+        ]
+        return audit_pb.ListTimestampsResponse(timestamps=found)
+
+
+def _unsealing(item: Listed) -> audit_pb.Unsealing:
+    why = item.reason
+    return audit_pb.Unsealing(
+        log_index=item.log_index,
+        request=item.request,
+        decision=item.decision,
+        reason="" if why is None else why.text,
+        reason_salt=b"" if why is None else why.salt,
+        decided_index=item.decided_index,
+        unsealed_indexes=item.given,
+    )
 
 
 class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):

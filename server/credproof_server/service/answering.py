@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from credproof.base.encoding import frame, tagged_hash
+from credproof.base.encoding import canonical_json, frame, tagged_hash
 from credproof.base.errors import Conflict, CredproofError, Refused, Unreachable
 from credproof.base.jws import token_id
 from credproof.base.limits import CLOCK_SKEW_S
@@ -33,6 +33,7 @@ from credproof_server.storage import repository
 from credproof_server.storage.vault import DataKey
 
 ROW = "answer"
+VERDICTS_ROW = "verdicts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,20 +208,21 @@ class Settlement:
 
 def _log(tx: Transaction, draft: Draft) -> int:
     salt = fresh_salt()
-    ask, tag = draft.ask, draft.key.tag(salt)
+    ask = draft.ask
     entry = GivenEntry(
         asked=Asked(ask.policy, draft.policy.purpose, ask.case_digest, ask.staff_digest),
         consent=ask.consent_id,
         outcome=draft.evaluation.outcome.kind,
-        tag=tag,
-        verdicts=answer_commitment(tag, draft.evaluation.verdicts),
+        tag=draft.key.tag(salt),
+        verdicts=answer_commitment(draft.key.verdicts_salt(salt), draft.evaluation.verdicts),
     )
     answer_id = token_id(draft.answer)
     return tx.append(ENTRY_ANSWER, ask.lender, answer_id, salt=salt, fields=entry.fields())
 
 
 def _row(tx: Transaction, draft: Draft, index: int) -> dict[str, object]:
-    ask = draft.ask
+    ask, name = draft.ask, answer_name(*draft.ask.name)
+    verdicts = canonical_json(dict(draft.evaluation.verdicts))
     return {
         "lender": ask.lender,
         "request_id": ask.request_id,
@@ -230,5 +232,6 @@ def _row(tx: Transaction, draft: Draft, index: int) -> dict[str, object]:
         "sub": ask.sub,
         "time": tx.time,
         "log_index": index,
-        "sealed": draft.key.seal(ROW, answer_name(*ask.name), wire.to_bytes(draft.bundle)),
+        "sealed": draft.key.seal(ROW, name, wire.to_bytes(draft.bundle)),
+        "verdicts": draft.key.seal(VERDICTS_ROW, name, verdicts),
     }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from credproof.base.errors import Malformed, Unreachable
+from credproof.base.limits import TIMESTAMPS_PAGE_MAX
+from sqlalchemy import Row
 
 from credproof_server.service.core import Core
-from credproof_server.storage import repository
+from credproof_server.storage import repository, stamps
 
 
 class Audit:
@@ -49,6 +52,15 @@ class Audit:
         def read() -> Sequence[bytes]:
             with self._core.engine.connect() as connection:
                 return repository.lines(connection, start, limit)
+
+        return await self._core.in_thread(read)
+
+    async def timestamps(self, size: int, authority: str) -> Sequence[Row[Any]]:
+        """The timestamps that come after this size and authority, a page of them."""
+
+        def read() -> Sequence[Row[Any]]:
+            with self._core.engine.connect() as connection:
+                return stamps.page(connection, (size, authority), TIMESTAMPS_PAGE_MAX)
 
         return await self._core.in_thread(read)
 

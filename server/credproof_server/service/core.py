@@ -24,6 +24,7 @@ from credproof_server.config import Quotas
 from credproof_server.log.published import Published
 from credproof_server.log.sequencer import Command, Committed, Sequencer
 from credproof_server.log.state import Clock
+from credproof_server.log.timestamps import Timestamping
 from credproof_server.service.directory_key import DirectoryKey
 from credproof_server.storage.engine import usable
 from credproof_server.storage.vault import Vault
@@ -53,6 +54,7 @@ class Core:
     vault: Vault
     sequencer: Sequencer
     published: Published
+    timestamping: Timestamping
     keys: ServiceKeys
     root: PublicKey
     quotas: Quotas

@@ -85,7 +85,7 @@ class Drafting:
         statements = [holding.statement for holding in allowed]
         evaluation = evaluate(policy, statements, now=now, incomplete=hidden)
         proved, results = prove(policy, evaluation, allowed, now=now)
-        used = schemas_used(policy, results)
+        used = schemas_used(policy, results) or tuple(sorted(evaluation.absent))
         directory = (
             self._lookups.evidence(ask.sub, {s: current[s] for s in used}, now) if used else None
         )

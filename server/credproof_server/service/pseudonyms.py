@@ -18,7 +18,7 @@ from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core
 from credproof_server.service.monitoring import watch_evaluations
 from credproof_server.service.raising import Raised, throttled
-from credproof_server.storage import repository
+from credproof_server.storage.evaluations import add_evaluations
 
 
 class Evaluator(Protocol):
@@ -111,6 +111,6 @@ class CountEvaluations:
 
     def _add(self, tx: Transaction) -> int:
         day = date_of(tx.time).isoformat()
-        total = repository.add_evaluations(tx.connection, self._participant, day, self._count)
+        total = add_evaluations(tx.connection, self._participant, day, self._count)
         require_quota(total, self._quota)
         return total

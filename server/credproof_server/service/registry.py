@@ -16,6 +16,7 @@ from credproof.verification.trust import Trust, pinned_documents, verify_trust
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt
 from credproof_server.storage import bundles, repository
+from credproof_server.storage.evaluations import has_pseudonyms
 
 
 class PublishTrust:
@@ -58,7 +59,7 @@ def _index(tx: Transaction, version: int) -> int:
 
 def _require_settled_key(tx: Transaction, present: Trust, fresh: Trust) -> None:
     """Another OPRF key gives everybody another pseudonym: only before there are any."""
-    if fresh.oprf_key.id != present.oprf_key.id and repository.has_pseudonyms(tx.connection):
+    if fresh.oprf_key.id != present.oprf_key.id and has_pseudonyms(tx.connection):
         raise Conflict(
             "PSEUDONYMS_IN_USE",
             "pseudonyms were made already: under another OPRF key everybody has another one, and"

@@ -4,12 +4,31 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select, union_all
 
-from credproof_server.storage.tables import answers, consents, pauses, signatures
+from credproof_server.storage.tables import (
+    answers,
+    consents,
+    pauses,
+    signatures,
+    unseal_decisions,
+    unsealed_details,
+    unsealings,
+)
+
+_ABOUT = (
+    consents,
+    signatures,
+    pauses,
+    answers,
+    unsealings,
+    unseal_decisions,
+    unsealed_details,
+)
 
 
 def entries_about(connection: Connection, sub: bytes, limit: int) -> list[int]:
-    """The log indexes of consents, their changes, and answers: the newest, rising."""
-    columns = [table.c.log_index for table in (consents, signatures, pauses, answers)]
+    """The log indexes of consents, their changes, answers, and what was unsealed of them: the
+    newest, rising."""
+    columns = [table.c.log_index for table in _ABOUT]
     places = [select(column.label("at")).where(column.table.c.sub == sub) for column in columns]
     revoked = select(consents.c.revoked_index.label("at"))
     revoked = revoked.where(consents.c.sub == sub, consents.c.revoked_index.is_not(None))

@@ -15,13 +15,13 @@ from sqlalchemy import (
     BindParameter,
     Connection,
     Row,
+    Subquery,
     bindparam,
     func,
     insert,
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from credproof_server.storage.tables import (
     anomalies,
@@ -38,6 +38,9 @@ from credproof_server.storage.tables import (
     pauses,
     signatures,
     trust_bundles,
+    unseal_decisions,
+    unsealed_details,
+    unsealings,
     withdrawals,
 )
 
@@ -275,6 +278,11 @@ def wrongly_current(connection: Connection) -> Sequence[int]:
 # -- whole tables, for checking -------------------------------------------------
 
 
+def _decided(*, approves: bool) -> Subquery:
+    decisions = select(unseal_decisions).where(unseal_decisions.c.approves.is_(approves))
+    return decisions.subquery()
+
+
 _TABLES = {
     "attestation": attestations,
     "withdrawal": withdrawals,
@@ -287,6 +295,10 @@ _TABLES = {
     "answer": answers,
     "trust bundle": trust_bundles,
     "anomaly": anomalies,
+    "unsealing": unsealings,
+    "unseal approval": _decided(approves=True),
+    "unseal refusal": _decided(approves=False),
+    "unsealed detail": unsealed_details,
     "directory root": directory_roots,
 }
 
@@ -465,24 +477,3 @@ _ADD_ANSWERS = insert(answers)
 def add_answers(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         connection.execute(_ADD_ANSWERS, rows)
-
-
-# -- metering -----------------------------------------------------------------
-
-
-def has_pseudonyms(connection: Connection) -> bool:
-    """Whether anybody may know a pseudonym: one was made, or something was attested."""
-    found = (select(table).limit(1) for table in (evaluations, attestations))
-    return any(connection.execute(query).first() is not None for query in found)
-
-
-def add_evaluations(connection: Connection, participant: str, day: str, count: int) -> int:
-    """Count OPRF evaluations; gives the day's new total."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    row = {"participant": participant, "day": day, "count": count}
-    change = dialect.insert(evaluations).values(row)
-    change = change.on_conflict_do_update(
-        index_elements=["participant", "day"],
-        set_={"count": evaluations.c.count + count},
-    )
-    return int(connection.execute(change.returning(evaluations.c.count)).scalar_one())

@@ -156,10 +156,12 @@ answers = Table(
     Column("time", BigInteger, nullable=False),
     Column("log_index", _Index, nullable=False, unique=True),
     Column("sealed", LargeBinary, nullable=False),
+    Column("verdicts", LargeBinary, nullable=True),
     Index("answers_under_consent", "consent_id", "policy_digest", "time"),
     Index("answers_by_time", "time", "sub", "lender", "policy_digest"),
 )
-"""Answers given; the same lender and request id get the same bytes again."""
+"""Answers given; the same lender and request id get the same bytes again. `verdicts` are sealed
+too, null in rows of before they were kept."""
 
 evaluations = Table(
     "evaluations",
@@ -210,6 +212,46 @@ anomalies = Table(
 """What was raised: the participant whose conduct it is (none where several act together), the
 borrower where it is about one, and until when it throttles."""
 
+unsealings = Table(
+    "unsealings",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("request_id", LargeBinary(32), nullable=False, unique=True),
+    Column("auditor", String(40), nullable=False, index=True),
+    Column("entry_index", _Index, nullable=False),
+    Column("detail", String(40), nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("sub", LargeBinary(32), nullable=False, index=True),
+    Column("request", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Auditors' requests to unseal a detail of the entry at `entry_index`, open until a time. The
+reason is sealed under the data key of the borrower whom that entry is about."""
+
+unseal_decisions = Table(
+    "unseal_decisions",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("request_id", LargeBinary(32), nullable=False, unique=True),
+    Column("auditor", String(40), nullable=False),
+    Column("approves", Boolean, nullable=False),
+    Column("sub", LargeBinary(32), nullable=False, index=True),
+    Column("decision", LargeBinary, nullable=False),
+)
+"""What a second auditor said to a request."""
+
+unsealed_details = Table(
+    "unsealed_details",
+    metadata,
+    Column("log_index", _Index, primary_key=True, autoincrement=False),
+    Column("request_id", LargeBinary(32), nullable=False),
+    Column("auditor", String(40), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("sub", LargeBinary(32), nullable=False, index=True),
+    UniqueConstraint("request_id", "auditor", name="given_once_to_each"),
+)
+"""To whom the detail of a request was given."""
+
 directory_leaves = Table(
     "directory_leaves",
     metadata,
@@ -240,6 +282,17 @@ directory_roots = Table(
     Column("covered", _Index, nullable=False),
 )
 """The logged roots of the directory; each covers the first `covered` entries."""
+
+timestamps = Table(
+    "timestamps",
+    metadata,
+    Column("tree_size", _Index, primary_key=True, autoincrement=False),
+    Column("authority", String(40), primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+)
+"""Timestamps (RFC 3161) of signed checkpoints, as they came and verified."""
 
 data_keys = Table(
     "data_keys",

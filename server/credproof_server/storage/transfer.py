@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from credproof_server.storage.repository import add_evaluations
+from credproof_server.storage.evaluations import add_evaluations
 from credproof_server.storage.tables import (
     activity,
     anomalies,
@@ -41,7 +41,11 @@ from credproof_server.storage.tables import (
     pauses,
     refusals,
     signatures,
+    timestamps,
     trust_bundles,
+    unseal_decisions,
+    unsealed_details,
+    unsealings,
     withdrawals,
 )
 
@@ -59,6 +63,9 @@ _BY_LOG_INDEX: Final = (
     answers,
     refusals,
     anomalies,
+    unsealings,
+    unseal_decisions,
+    unsealed_details,
     directory_roots,
 )
 
@@ -95,6 +102,7 @@ def export_rows(source: Connection, target: Connection, since: int) -> None:
             condition = or_(condition, anomalies.c.lifted_index >= since)
         _copy(source, target, table, condition)
     _copy(source, target, commits, commits.c.tree_size > since)
+    _copy(source, target, timestamps, timestamps.c.tree_size >= since)
     _copy(source, target, documents)
     _copy(source, target, evaluations)
     _copy(source, target, activity)
@@ -113,6 +121,7 @@ def import_rows(source: Connection, target: Connection, size: int) -> None:
     _apply_order(target, size)
     _apply_evaluations(source, target)
     _apply_activity(source, target)
+    _apply_timestamps(source, target, size)
 
 
 def _apply_revocations(source: Connection, target: Connection, size: int) -> None:
@@ -164,6 +173,15 @@ def _apply_activity(source: Connection, target: Connection) -> None:
         elif known < row.questions:
             counts = {"questions": row.questions, "answered": row.answered}
             target.execute(update(activity).where(*here).values(counts))
+
+
+def _apply_timestamps(source: Connection, target: Connection, size: int) -> None:
+    """What was stamped since, also of the size at which the log of `target` ends."""
+    t = timestamps.c
+    known = set(target.execute(select(t.authority).where(t.tree_size == size)).scalars())
+    for page in _pages(source, select(timestamps).where(t.tree_size >= size)):
+        fresh = [row for row in page if row.tree_size > size or row.authority not in known]
+        _insert(target, timestamps, fresh)
 
 
 def _copy(

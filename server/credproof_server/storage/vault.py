@@ -52,6 +52,13 @@ class DataKey:
         """The erasable tag of a log entry: recognisable only while this key exists."""
         return hmac.digest(self.secret, tagged("entry-tag", salt), "sha256")
 
+    def verdicts_salt(self, salt: bytes) -> bytes:
+        """What an entry commits to verdicts under, 32 bytes: none who reads the log can try them.
+
+        It is gone with this key, and with it the way to tell which verdicts were meant.
+        """
+        return hmac.digest(self.secret, tagged("verdicts-salt", salt), "sha256")
+
 
 def _bound(kind: str, name: bytes) -> bytes:
     return tagged("row", kind.encode(), name)

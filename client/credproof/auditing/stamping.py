@@ -1,0 +1,161 @@
+"""Following a log's timestamps: fetched, held against the log, and its entries against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Protocol
+
+from credproof.auditing.evidence import Evidence
+from credproof.auditing.index import Index
+from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
+from credproof.base.errors import Malformed, VerificationFailed
+from credproof.log.checkpoint import VerifiedCheckpoint, origin_of, verify_checkpoint
+from credproof.log.continued import ENTRY_CONTINUED, parse_continued
+from credproof.log.merkle import Tree, leaf_hash, verify_consistency
+from credproof.log.note import VerifierKey
+from credproof.log.proof import TlogProof
+from credproof.log.stamped import AHEAD, BACKDATED, Gap, Stamped, contradictions, gaps
+from credproof.log.timestamp import is_authority_name, require_of
+from credproof.verification.log_rules import Finding
+
+
+class StampSource(Protocol):
+    """Where timestamps are read. Nothing that it gives is believed."""
+
+    def stamps(self, after: tuple[int, str]) -> Iterator[Sequence[KeptStamp]]:
+        """Those that come after a size and an authority, in pages."""
+        ...
+
+    def consistency(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """What is said to prove that the larger tree continues the smaller one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StampReport:
+    """What timestamps say of a log. `newest` is the one with the largest size, None before any.
+
+    `verified` are those of authorities that are trusted here, `untrusted` all others; `gaps` is
+    where entries waited too long.
+    """
+
+    verified: int = 0
+    untrusted: int = 0
+    newest: Stamped | None = None
+    gaps: tuple[Gap, ...] = ()
+
+
+NO_STAMPS: Final = StampReport()
+"""Before any timestamp was looked at."""
+
+
+def fetch(
+    stamps: Stamps, source: StampSource, audited: VerifiedCheckpoint, keys: Sequence[VerifierKey]
+) -> None:
+    """Keep what is new up to a checkpoint, after it was held against the log.
+
+    Raises:
+        VerificationFailed: `TIMESTAMP_NOT_OF_LOG`: it is not of this log, or not of its checkpoint.
+    """
+    for page in source.stamps(stamps.last(audited.origin)):
+        found = [stamp for stamp in page if stamp.tree_size <= audited.tree_size]
+        for stamp in found:
+            require_logged(stamp, source, audited, keys)
+        stamps.add(found)
+        if len(found) < len(page):
+            return  # the rest is of what was logged since: the next audit takes it
+
+
+def require_logged(
+    stamp: KeptStamp,
+    source: StampSource,
+    audited: VerifiedCheckpoint,
+    keys: Sequence[VerifierKey],
+) -> None:
+    """Accept that a timestamp is of a checkpoint that the audited log continues.
+
+    Raises:
+        VerificationFailed: `TIMESTAMP_NOT_OF_LOG`.
+    """
+    old, new = stamp.tree_size, audited.tree_size
+    try:
+        require_of(stamp.response, stamp.note)
+        seen = verify_checkpoint(stamp.note, origin_of(stamp.note), keys)
+        if seen.tree_size != old or old < 1 or not is_authority_name(stamp.authority):
+            raise VerificationFailed("TIMESTAMP_NOT_OF_LOG", "it is filed wrongly")
+        proof = source.consistency(old, new) if old < new else ()
+        verify_consistency(old, seen.root_hash, new, audited.root_hash, proof)
+    except (Malformed, VerificationFailed) as error:
+        message = "the service gives a timestamp that is not of this log"
+        raise VerificationFailed("TIMESTAMP_NOT_OF_LOG", message) from error
+
+
+def judge(
+    stamps: Stamps, index: Index, trusted: Authorities, audited: VerifiedCheckpoint, now: int
+) -> StampReport:
+    """Hold all verified timestamps against the entries; what contradicts them is a finding."""
+    stamps.look(trusted)
+    verified = stamps.verified(_lost(index))
+    index.note(
+        Finding(item.rule, item.log_index, item.message)
+        for item in contradictions(verified, index.time)
+    )
+    return StampReport(
+        verified=len(verified),
+        untrusted=stamps.untrusted(),
+        newest=verified[-1] if verified else None,
+        gaps=tuple(gaps(verified, audited.tree_size, index.time, now)) if verified else (),
+    )
+
+
+def _lost(index: Index) -> dict[str, int]:
+    """Older origins, and from which entry on theirs were lost."""
+    rows = index.select("SELECT line FROM entries WHERE kind = :kind", {"kind": ENTRY_CONTINUED})
+    found = [parse_continued(bytes(line)) for (line,) in rows]
+    return {item.origin: item.log_index for item in found}
+
+
+def add_evidence(
+    evidence: Evidence, stamps: Stamps, index: Index, findings: Sequence[Finding]
+) -> None:
+    """The timestamps that findings rest on, as files."""
+    after = {BACKDATED: 0, AHEAD: 1}
+    sizes = {f.log_index + after[f.rule] for f in findings if f.rule in after}
+    for stamped in stamps.verified(_lost(index)):
+        if stamped.tree_size in sizes:
+            _add_stamp(evidence, stamped, stamps.kept(stamped))
+
+
+def _add_stamp(evidence: Evidence, stamped: Stamped, kept: KeptStamp) -> None:
+    name = f"timestamp-{stamped.tree_size}"
+    what = f"The checkpoint of the first {stamped.tree_size} entries."
+    evidence.add(f"{name}.checkpoint", kept.note, what)
+    what = (
+        f"Its timestamp (RFC 3161) by {stamped.authority}, of the text before the blank line:"
+        " openssl ts -verify checks it under the authority's certificates."
+    )
+    evidence.add(f"{name}.{stamped.authority}.tsr", kept.response, what)
+
+
+@dataclass(frozen=True, slots=True)
+class StampProof:
+    """A timestamp that covers an entry, and the proof that its checkpoint does."""
+
+    stamped: Stamped
+    kept: KeptStamp
+    proof: TlogProof
+
+
+def stamp_of(stamps: Stamps, index: Index, log_index: int, line: bytes) -> StampProof | None:
+    """The earliest verified timestamp that covers an entry; None where none is kept here."""
+    size = index.state.position.size
+    found = [s for s in stamps.verified(_lost(index)) if log_index < s.tree_size <= size]
+    if not found or index.line(log_index) != line:
+        return None
+    stamped = min(found, key=lambda item: item.time)
+    tree, kept = Tree(), stamps.kept(stamped)
+    tree.extend([leaf_hash(other) for other in islice(index.lines(), stamped.tree_size)])
+    hashes = tree.inclusion_proof(log_index, stamped.tree_size)
+    return StampProof(stamped, kept, TlogProof(log_index, hashes, kept.note))

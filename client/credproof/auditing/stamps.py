@@ -1,0 +1,221 @@
+"""The timestamps that an auditor keeps, and whom it believes them from.
+
+They lie in a file of their own: it cannot be made anew once the service is gone. The authorities
+are those that this auditor names itself, whatever the service says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from credproof.base.closing import Closing
+from credproof.base.encoding import Json, canonical_json, parse_json
+from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed
+from credproof.base.limits import TIMESTAMP_AUTHORITIES_MAX, at_most
+from credproof.base.members import Members
+from credproof.home import replace_file
+from credproof.log.checkpoint import origin_of
+from credproof.log.stamped import Stamped
+from credproof.log.timestamp import (
+    TimestampAuthority,
+    is_authority_name,
+    is_policy,
+    parse_certificates,
+    verify_timestamp,
+)
+
+STAMPS_NAME: Final = "timestamps.db"
+AUTHORITIES_NAME: Final = "timestamp-authorities.json"
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS stamps (
+    tree_size INTEGER NOT NULL,
+    authority TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    note BLOB NOT NULL,
+    response BLOB NOT NULL,
+    looked INTEGER NOT NULL DEFAULT 0,
+    stamped_by TEXT,
+    time INTEGER,
+    PRIMARY KEY (tree_size, authority, origin)
+);
+CREATE TABLE IF NOT EXISTS trust (name INTEGER PRIMARY KEY CHECK (name = 0), digest BLOB NOT NULL);
+"""
+
+
+class Authorities:
+    """Whom an auditor believes about time: a file in its home, name by name."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / AUTHORITIES_NAME
+
+    def all(self) -> Sequence[TimestampAuthority]:
+        """
+        Raises:
+            Malformed: `BAD_MEMBER`, `BAD_CERTIFICATES`, `BAD_AUTHORITY`.
+        """
+        found = [_authority(name, item) for name, item in self._read().items()]
+        at_most(len(found), TIMESTAMP_AUTHORITIES_MAX, "timestamp authorities")
+        return found
+
+    @property
+    def digest(self) -> bytes:
+        """Another one when anything about them is changed."""
+        return hashlib.sha256(canonical_json(self._read())).digest()
+
+    def add(self, name: str, pem: bytes, policy: str) -> None:
+        """Believe an authority from now on, in place of one that had this name.
+
+        Raises:
+            Malformed: `BAD_AUTHORITY`, `BAD_CERTIFICATES`.
+            LimitExceeded: too many of them.
+        """
+        parse_certificates(pem)
+        item: Json = {"certificates": pem.decode("ascii", "replace"), "policy": policy}
+        _authority(name, item)
+        changed = {**self._read(), name: item}
+        at_most(len(changed), TIMESTAMP_AUTHORITIES_MAX, "timestamp authorities")
+        replace_file(self._path, canonical_json(changed))
+
+    def remove(self, name: str) -> None:
+        """Believe an authority no more.
+
+        Raises:
+            Conflict: `NO_SUCH_AUTHORITY`.
+        """
+        known = self._read()
+        if known.pop(name, None) is None:
+            raise Conflict("NO_SUCH_AUTHORITY", "no timestamp authority of this name is trusted")
+        replace_file(self._path, canonical_json(known))
+
+    def _read(self) -> dict[str, Json]:
+        try:
+            found = parse_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        if not isinstance(found, dict):
+            raise Malformed("BAD_MEMBER", f"{AUTHORITIES_NAME} is not an object")
+        return found
+
+
+def _authority(name: str, value: object) -> TimestampAuthority:
+    members = Members(value, AUTHORITIES_NAME)
+    pem, policy = members.take("certificates", str), members.take("policy", str)
+    members.finish()
+    if not is_authority_name(name):
+        raise Malformed("BAD_AUTHORITY", "an authority's name has a-z, 0-9 and hyphens, at most 40")
+    if not is_policy(policy):
+        raise Malformed("BAD_AUTHORITY", "a policy is an OID like 1.2.3")
+    return TimestampAuthority(name, parse_certificates(pem.encode()), policy)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStamp:
+    """A timestamp as it came: its note is in the log and it is about that note.
+
+    `authority` is the service's name for who stamped it.
+    """
+
+    tree_size: int
+    authority: str
+    note: bytes
+    response: bytes
+
+
+class Stamps(Closing):
+    """Timestamps in a file, and which of them an authority that is trusted here has signed."""
+
+    def __init__(self, home: Path) -> None:
+        """Open the file, or begin one.
+
+        Raises:
+            DataLoss: `STAMPS_DAMAGED`.
+        """
+        path = home / STAMPS_NAME
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._database = sqlite3.connect(path, isolation_level=None, timeout=10)
+        try:
+            self._database.executescript(_TABLES)
+        except sqlite3.DatabaseError as error:
+            self._database.close()
+            message = f"{STAMPS_NAME} is damaged: set it aside, and run this again"
+            raise DataLoss("STAMPS_DAMAGED", message) from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    def last(self, origin: str) -> tuple[int, str]:
+        """Size and authority of the last one of an origin; a service goes on after it."""
+        query = (
+            "SELECT tree_size, authority FROM stamps WHERE origin = ?"
+            " ORDER BY tree_size DESC, authority DESC LIMIT 1"
+        )
+        row = self._database.execute(query, (origin,)).fetchone()
+        return (0, "") if row is None else (int(row[0]), str(row[1]))
+
+    def add(self, stamps: Iterable[KeptStamp]) -> None:
+        """Keep more of them; on disk on return."""
+        rows = [(s.tree_size, s.authority, origin_of(s.note), s.note, s.response) for s in stamps]
+        columns = "(tree_size, authority, origin, note, response)"
+        add = f"INSERT OR IGNORE INTO stamps {columns} VALUES (?, ?, ?, ?, ?)"  # noqa: S608
+        self._database.execute("BEGIN IMMEDIATE")
+        self._database.executemany(add, rows)
+        self._database.execute("COMMIT")
+
+    def look(self, trusted: Authorities) -> None:
+        """Verify what was not looked at since the authorities that are trusted changed."""
+        authorities, digest = trusted.all(), trusted.digest
+        self._database.execute("BEGIN IMMEDIATE")
+        known = self._database.execute("SELECT digest FROM trust").fetchone()
+        if known is None or bytes(known[0]) != digest:
+            self._database.execute("UPDATE stamps SET looked = 0, stamped_by = NULL, time = NULL")
+            self._database.execute("INSERT OR REPLACE INTO trust VALUES (0, ?)", (digest,))
+        new = "SELECT rowid, note, response FROM stamps WHERE looked = 0"
+        for rowid, note, response in self._database.execute(new).fetchall():
+            found = _believed(bytes(response), bytes(note), authorities)
+            change = "UPDATE stamps SET looked = 1, stamped_by = ?, time = ? WHERE rowid = ?"
+            self._database.execute(change, (*found, rowid))
+        self._database.execute("COMMIT")
+
+    def verified(self, lost: Mapping[str, int]) -> list[Stamped]:
+        """Those of an authority that is trusted, in the order of their sizes.
+
+        Of an older origin, by its name in `lost`, only what covers nothing that was lost with it.
+        """
+        query = (
+            "SELECT tree_size, time, stamped_by, origin FROM stamps WHERE time IS NOT NULL"
+            " ORDER BY tree_size, time"
+        )
+        rows = self._database.execute(query).fetchall()
+        return [Stamped(size, t, by) for size, t, by, o in rows if size <= lost.get(o, size)]
+
+    def untrusted(self) -> int:
+        """How many are kept that no trusted authority signed."""
+        query = "SELECT count(*) FROM stamps WHERE time IS NULL"
+        return int(self._database.execute(query).fetchone()[0])
+
+    def kept(self, stamped: Stamped) -> KeptStamp:
+        """A verified timestamp as it came."""
+        query = (
+            "SELECT tree_size, authority, note, response FROM stamps"
+            " WHERE tree_size = ? AND time = ? AND stamped_by = ?"
+        )
+        place = (stamped.tree_size, stamped.time, stamped.authority)
+        return KeptStamp(*self._database.execute(query, place).fetchone())
+
+
+def _believed(
+    response: bytes, note: bytes, authorities: Sequence[TimestampAuthority]
+) -> tuple[str | None, int | None]:
+    for authority in authorities:
+        try:
+            return authority.name, verify_timestamp(response, note, authority).time
+        except CredproofError:
+            continue
+    return None, None
