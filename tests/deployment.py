@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,13 @@ class Deployment:
             participants_listen="127.0.0.1:0",
             borrowers_listen="127.0.0.1:0",
         )
+
+    def copied(self, folder: Path) -> Deployment:
+        """The same in another folder, with the same keys; it must not be running."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        other = Deployment.__new__(Deployment)
+        other.folder = folder
+        return other
 
     @property
     def service(self) -> Path:

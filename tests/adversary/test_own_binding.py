@@ -41,7 +41,9 @@ def test_its_consent_opens_none_of_the_other_providers_attestations(stage: Stage
 def test_its_key_sees_none_of_the_other_providers_attestations(stage: Stage, eve):
     """It sees its own binding, and how many others there are."""
     seen = {held.schema.name: held for held in eve.self_check()}
-    assert (seen["consumer-revolving"].attestations, seen["consumer-revolving"].others) == ((), 1)
+    figures = seen["consumer-revolving"]
+    assert figures.attestations == ()
+    assert figures.others >= 1, "those that others attest are counted, not shown"
     providers = {item.provider for held in seen.values() for item in held.attestations}
     assert providers == {BINDER}
 

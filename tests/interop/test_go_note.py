@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -30,8 +31,20 @@ replace golang.org/x/mod => ./xmod
 
 @pytest.fixture(scope="session")
 def verifier(tmp_path_factory) -> Path:
-    """The verifier, built from the packages that the Go distribution itself carries."""
-    folder = tmp_path_factory.mktemp("go")
+    """The verifier, built once for all processes that test, with what Go itself carries."""
+    temporary = tmp_path_factory.getbasetemp()
+    shared = temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary
+    folder = shared / "go-verifier"
+    folder.mkdir(exist_ok=True)
+    built = folder / "verifier"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            _build(folder, built)
+    return built
+
+
+def _build(folder: Path, built: Path) -> None:
     environment = {
         **os.environ,
         "GOPROXY": "off",
@@ -49,9 +62,7 @@ def verifier(tmp_path_factory) -> Path:
     (folder / "xmod" / "go.mod").write_text("module golang.org/x/mod\n\ngo 1.22\n")
     (folder / "go.mod").write_text(MODULE)
     shutil.copy(SOURCE, folder / "main.go")
-    built = folder / "verifier"
     subprocess.run([GO, "build", "-o", built, "."], cwd=folder, check=True, env=environment)
-    return built
 
 
 def told(data: object) -> object:

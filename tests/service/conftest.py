@@ -10,12 +10,18 @@ from credproof_server.service.core import Core
 from tests.deployment import Deployment
 
 
-@pytest.fixture
-def deployment(tmp_path) -> Deployment:
-    made = Deployment(tmp_path)
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory) -> Deployment:
+    """One to copy, since to make one takes long."""
+    made = Deployment(tmp_path_factory.mktemp("fresh"))
     made.admit("provider", "bank")
     made.admit("lender", "lend")
     return made
+
+
+@pytest.fixture
+def deployment(fresh, tmp_path) -> Deployment:
+    return fresh.copied(tmp_path)
 
 
 @pytest.fixture

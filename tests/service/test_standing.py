@@ -78,10 +78,10 @@ async def test_a_suspended_providers_binding_makes_no_new_consent(asking, core):
 
 
 async def test_an_expired_binding_gives_no_answer_and_uses_up_no_consent(asking, core):
-    await asking.bind(seq=2, prev=core_binding(core, asking), expires_at=int(time.time()) + 30)
+    await asking.bind(seq=2, prev=core_binding(core, asking), expires_at=int(time.time()) + 10)
     consent_id = await consented(asking)
 
-    asking.core = replace(core, clock=lambda: core.clock() + 60)
+    asking.core = replace(core, clock=lambda: core.clock() + 20)  # the root is not old yet
     await refused(asking, consent_id)
     await asking.bind(account="key-bound-again")
     assert outcome(await ask(asking, consent_id)) == "A"
