@@ -238,6 +238,11 @@ def test_a_root_that_leaves_somebody_out_is_shown_by_its_entry(running, auditor,
             patched.setattr(Auditor, "open", lambda _home: nullcontext(auditor))
             words = ["audit", "replay", "--evidence", str(tmp_path), "--home", home]
             assert CliRunner().invoke(app, words).exit_code != 0
+            for more, code in ([], 0), (["--replay"], 1):
+                words = ["audit", "follow", *more, "--json", "--home", home]
+                done = CliRunner().invoke(app, words)
+                told_as = json.loads(done.stdout)["reason"]
+                assert (done.exit_code, told_as) == (code, "ROOT_DIFFERS" if code else "")
     start_again(auditor)
     assert (caught.value.reason, f"entry {index}" in caught.value.message) == ("ROOT_DIFFERS", True)
     (folder,) = tmp_path.iterdir()
