@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from credproof.base.errors import Conflict
 from credproof.log.directory import Leaf, LookupProof, bounds, prove
 from credproof.verification.answer import DirectoryEvidence, Logged, Lookup
+from credproof.verification.filing import index_of
 from sqlalchemy import Connection
 
 from credproof_server.log.directory_state import DirectoryState
@@ -65,13 +66,13 @@ class Lookups:
             raise not_covered()
         if epoch.root.time < now - REFRESH_S:
             raise not_covered()
-        lookups = tuple(self._lookup(sub, schema, current[schema]) for schema in sorted(current))
-        root = Logged(epoch.line, epoch.root.log_index, ())
-        return DirectoryEvidence(root, self._key.prove(sub), lookups)
+        root, output = Logged(epoch.line, epoch.root.log_index, ()), self._key.prove(sub)
+        found = (self._lookup(output.element, name, current[name]) for name in sorted(current))
+        return DirectoryEvidence(root, output, tuple(found))
 
-    def _lookup(self, sub: bytes, schema: bytes, current: Collection[bytes]) -> Lookup:
+    def _lookup(self, element: bytes, schema: bytes, current: Collection[bytes]) -> Lookup:
         """One lookup, whose members must be what counts now."""
-        index, newest = self._key.index(sub, schema), self._newest
+        index, newest = index_of(element, schema), self._newest
         shown = newest and look_up(self._connection, self._state, index, newest.log_index)
         if shown is None or set(shown.members) != set(current):
             raise not_covered()
