@@ -15,6 +15,7 @@ from credproof_server.demo.world import LENDER
 
 from benchmarks.asking import Asking
 from benchmarks.children import ECHO, Child
+from benchmarks.directory import Directory
 from benchmarks.floors import Floors
 from benchmarks.peers import AnonCreds
 from benchmarks.service import Service
@@ -39,12 +40,13 @@ class Sizes:
     echoes: int = 1000
     pseudonym_batches: int = 24
     loaded: int = 1_000_000
+    updates: int = 1000
     submitted: int = 4000
     refusals: int = 1000
     lanes: int = 8
 
 
-TINY = Sizes(2, 1, 1, 2, 100, 10, 1, 2, 2, 2, 1, 4, 1, 50, 4, 2, 2)
+TINY = Sizes(2, 1, 1, 2, 100, 10, 1, 2, 2, 2, 1, 4, 1, 50, 5, 4, 2, 2)
 """Just enough to see that everything runs."""
 
 
@@ -84,6 +86,11 @@ class Bench:
         world.log.lines = [b""] * self.sizes.leaves
         world.log.tree.extend([leaf_hash(str(i).encode()) for i in range(self.sizes.leaves)])
         return world
+
+    @cached_property
+    def directory(self) -> Directory:
+        """A directory with many leaves in a database."""
+        return self._open.enter_context(Directory(self.folder(), self.sizes.loaded))
 
     @cached_property
     def anoncreds(self) -> AnonCreds:

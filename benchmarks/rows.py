@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks import against, local, refusals, remote
+from benchmarks import against, filed, local, refusals, remote
 from benchmarks.floors import N_HMAC, N_SHA
 from benchmarks.measure import Row
 
@@ -78,6 +78,35 @@ ROWS = (
         "leaf hash + node hash",
         local.auditing,
         target=2.0,
+        repeat=9,  # and one round before: ten parts of 10^5
+    ),
+    Row(
+        "directory: lookup, 10^6 loaded",
+        "µs per proof",
+        "one node hash",
+        filed.looking_up,
+        limit=1000.0,
+    ),
+    Row(
+        "directory: proof, 10^6 loaded",
+        "bytes, mean",
+        f"{filed.LEVELS} siblings",
+        filed.proof_sizes,
+        limit=1024.0,
+        repeat=1,
+    ),
+    Row(
+        "directory: 1,000 updates, 10^6 loaded",
+        "ms",
+        f"{filed.LEVELS} node hashes for each",
+        filed.updating,
+        limit=300.0,
+    ),
+    Row(
+        "directory: replay of 10^6 changes",
+        "µs per entry",
+        f"leaf hash + {filed.LEVELS} node hashes",
+        filed.replaying,
         repeat=9,  # and one round before: ten parts of 10^5
     ),
     Row(

@@ -30,13 +30,14 @@ from grpc_reflection.v1alpha import reflection
 
 from credproof_server import tile_listener
 from credproof_server.directory import RUNNING, ServiceDirectory
-from credproof_server.log.epochs import EPOCH_S, CloseEpoch
+from credproof_server.log.epochs import EPOCH_S
 from credproof_server.log.state import Transaction
 from credproof_server.rpc import servicers
 from credproof_server.rpc.authorization import Listener
 from credproof_server.rpc.guard import Guard
 from credproof_server.rpc.listening import DRAIN_S, OPTIONS
 from credproof_server.service.core import Core
+from credproof_server.service.epochs import Epochs
 from credproof_server.service.looking import Looking
 from credproof_server.service.pseudonyms import Pseudonyms
 
@@ -91,7 +92,8 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
     checks = health.aio.HealthServicer()
     participants, first = await _participants(directory, core, checks)
     borrowers, second = await _borrowers(directory, core, checks)
-    await _tell_health(core, checks)
+    epochs = Epochs(core)
+    await _tell_health(core, epochs, checks)
     await asyncio.gather(participants.start(), borrowers.start())
     addresses = {"participants": first, "borrowers": second}
     tiles = _bind_tiles(directory)
@@ -100,11 +102,11 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
     replace_file(directory.folder / RUNNING, json.dumps(addresses).encode())
     announce(addresses)
     works = (
-        _watch_health(core, checks),
+        _watch_health(core, epochs, checks),
         _look(core),
         _publish(core),
         _stamp(core),
-        _close_epochs(core),
+        _close_epochs(epochs),
     )
     tasks = [asyncio.create_task(work) for work in works]
     if tiles is not None:
@@ -121,18 +123,24 @@ def _bind_tiles(directory: ServiceDirectory) -> socket.socket | None:
     return web.bind_to(listen) if listen else None
 
 
-async def _watch_health(core: Core, checks: Health) -> None:
+async def _watch_health(core: Core, epochs: Epochs, checks: Health) -> None:
     """Tell the truth about writing, and try whether it works again even when nobody asks."""
-    was_writing = True
+    before = _state(core, epochs)
     while True:
         await asyncio.sleep(HEALTH_S)
         if not core.sequencer.is_writing:
             with suppress(CredproofError):
                 await core.commit(Nothing())
-        await _tell_health(core, checks)
-        if core.sequencer.is_writing != was_writing:
-            was_writing = core.sequencer.is_writing
-            _log.warning(json.dumps({"reason": core.sequencer.fault, "writing": was_writing}))
+        await _tell_health(core, epochs, checks)
+        if (now := _state(core, epochs)) != before:
+            before = now
+            reason = core.sequencer.fault or epochs.fault
+            _log.warning(json.dumps({"reason": reason, **now}))
+
+
+def _state(core: Core, epochs: Epochs) -> dict[str, bool]:
+    """What works: writing, and closing epochs of the directory."""
+    return {"writing": core.sequencer.is_writing, "closing": epochs.fault is None}
 
 
 async def _look(core: Core) -> None:
@@ -159,13 +167,10 @@ async def _stamp(core: Core) -> None:
         await asyncio.sleep(STAMP_S)
 
 
-async def _close_epochs(core: Core) -> None:
-    """Have the directory's root follow the log; what fails now is done the next time."""
+async def _close_epochs(epochs: Epochs) -> None:
     while True:
         await asyncio.sleep(EPOCH_S)
-        if core.sequencer.state.directory.pending:
-            with suppress(CredproofError):
-                await core.commit(CloseEpoch())
+        await epochs.close()
 
 
 class Nothing:
@@ -175,9 +180,9 @@ class Nothing:
         """Decide nothing."""
 
 
-async def _tell_health(core: Core, checks: Health) -> None:
+async def _tell_health(core: Core, epochs: Epochs, checks: Health) -> None:
     status = health_pb2.HealthCheckResponse
-    now = status.SERVING if core.sequencer.is_writing else status.NOT_SERVING
+    now = status.SERVING if all(_state(core, epochs).values()) else status.NOT_SERVING
     for name in ("", *(f"credproof.v1.{name}" for names in SERVICES.values() for name in names)):
         await checks.set(name, now)
 

@@ -25,6 +25,7 @@ from credproof_server.checking import check
 from credproof_server.demo.world import World
 from credproof_server.directory import ServiceDirectory
 from credproof_server.log import sequencer as sequencers
+from credproof_server.service.epochs import Epochs
 from credproof_server.service.verify import Verify
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from sqlalchemy import event
@@ -250,7 +251,7 @@ async def test_a_sequencer_that_is_broken_for_good_is_told_and_nobody_waits_for_
         await core.commit(app.Nothing())
     assert caught.value.reason == "COMMIT_FAILED"
     checks = health.aio.HealthServicer()
-    await app._tell_health(core, checks)
+    await app._tell_health(core, Epochs(core), checks)
     found = await checks.Check(health_pb2.HealthCheckRequest(), None)
     assert found.status == health_pb2.HealthCheckResponse.NOT_SERVING
 

@@ -196,6 +196,23 @@ def test_any_directory_shows_exactly_what_it_holds(known, stranger):
         assert verify_lookup(index, prove(leaves, index), root) == known.get(index)
 
 
+MANY = LEAVES + [Leaf(digest("index", i), digest("value", i)) for i in range(SIZES, 3000)]
+
+
+@settings(max_examples=15)
+@given(st.integers(SIZES, len(MANY)), st.integers(0, 2**16), st.integers(0, 255))
+def test_any_larger_directory_shows_exactly_what_it_holds_and_nothing_bent(size, choice, bit):
+    leaves = sorted(MANY[:size])
+    root, leaf = subtree(leaves).hash, leaves[choice % size]
+    for index, value in ((leaf.index, leaf.value), (digest("stranger", choice), None)):
+        proof = prove(leaves, index)
+        assert verify_lookup(index, proof, root) == value
+        for place, item in enumerate(proof.siblings):
+            changed = bytes(b ^ (1 << bit % 8 if i == bit // 8 else 0) for i, b in enumerate(item))
+            siblings = (*proof.siblings[:place], changed, *proof.siblings[place + 1 :])
+            assert not accepts(index, replace(proof, siblings=siblings), root)
+
+
 @given(st.lists(st.binary(min_size=32, max_size=32), max_size=6), st.binary(max_size=16))
 def test_a_value_is_of_a_set_and_its_salt(members, salt):
     assert value_of(salt, members) == value_of(salt, reversed(members))

@@ -1,4 +1,4 @@
-"""RFC 9162 trees: all sizes to 64, every proof, and every way to bend one."""
+"""RFC 9162 trees: all sizes to 300, every proof to 64, every way to bend one, every bit to 40."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from credproof.log.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SIZES = 65
 LEAVES = [leaf_hash(bytes([i])) for i in range(SIZES)]
 TREE = Tree()
 TREE.extend(LEAVES)
+MANY = [leaf_hash(i.to_bytes(4, "big")) for i in range(20_000)]
+LONG = Tree()
+LONG.extend(MANY)
 
 
 def naive_root(leaves: list[bytes]) -> bytes:
@@ -37,6 +40,66 @@ def naive_root(leaves: list[bytes]) -> bytes:
 
 def test_every_root_is_that_of_the_definition():
     assert [naive_root(LEAVES[:n]) for n in range(SIZES)] == [TREE.root(n) for n in range(SIZES)]
+
+
+def test_a_tree_of_every_size_has_the_root_of_the_definition_and_proves_its_leaves():
+    for size in range(SIZES, 301):
+        root = LONG.root(size)
+        assert root == naive_root(MANY[:size])
+        for index in {0, size // 3, size // 2, size - 1}:
+            before, proof = LONG.root(index), LONG.consistency_proof(index, size)
+            verify_inclusion(MANY[index], index, size, LONG.inclusion_proof(index, size), root)
+            verify_consistency(index, before, size, root, proof)
+
+
+def flips(data: bytes):
+    """The data with each single bit of it flipped."""
+    for bit in range(8 * len(data)):
+        yield bytes(b ^ (1 << bit % 8 if i == bit // 8 else 0) for i, b in enumerate(data))
+
+
+def flipped(proof: tuple[bytes, ...]):
+    for place, item in enumerate(proof):
+        for changed in flips(item):
+            yield (*proof[:place], changed, *proof[place + 1 :])
+
+
+def accepts(verify, *arguments) -> bool:
+    try:
+        verify(*arguments)
+    except CredproofError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("size", range(2, 41))
+def test_no_bit_of_a_proof_can_be_flipped(size):
+    """Of each size another place and another smaller tree."""
+    root, index = TREE.root(size), size * 7 % size if size % 2 else size * 5 // 7
+    for proof in flipped(TREE.inclusion_proof(index, size)):
+        assert not accepts(verify_inclusion, LEAVES[index], index, size, proof, root)
+    old = max(1, size * 3 // 5)
+    for proof in flipped(TREE.consistency_proof(old, size)):
+        assert not accepts(verify_consistency, old, TREE.root(old), size, root, proof)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_any_larger_tree_proves_what_it_holds_and_nothing_bent(data):
+    size = data.draw(st.integers(301, len(MANY)))
+    index, bit = data.draw(st.integers(0, size - 1)), data.draw(st.integers(0, 255))
+    root, before = LONG.root(size), LONG.root(index)
+    for verify, proof in (
+        ((verify_inclusion, MANY[index], index, size), LONG.inclusion_proof(index, size)),
+        ((verify_consistency, index, before, size, root), LONG.consistency_proof(index, size)),
+    ):
+        check, *told = verify
+        last = (root,) if check is verify_inclusion else ()
+        assert accepts(check, *told, proof, *last)
+        for place, item in enumerate(proof):
+            changed = bytes(b ^ (1 << bit % 8 if i == bit // 8 else 0) for i, b in enumerate(item))
+            bad = (*proof[:place], changed, *proof[place + 1 :])
+            assert not accepts(check, *told, bad, *last)
 
 
 def test_another_implementation_finds_the_same_root():

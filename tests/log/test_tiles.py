@@ -147,6 +147,18 @@ def test_the_tiles_of_every_size_give_its_root(size):
     assert rebuilt.root() == TREE.root(size)
 
 
+@pytest.mark.parametrize("size", range(1, 41))
+def test_no_bit_of_a_tile_can_be_flipped(size):
+    """Whoever makes the tree of it finds another root than the checkpoint's."""
+    whole, place = hash_tile(TREE, Tile(0, 0, size)), 32 * (size * 3 // 5)
+    for bit in range(8 * place, 8 * place + 256):
+        bent = bytearray(whole)
+        bent[bit // 8] ^= 1 << bit % 8
+        rebuilt = Tree()
+        rebuilt.extend(parse_hashes(bytes(bent), size))
+        assert rebuilt.root() != TREE.root(size)
+
+
 def test_a_tile_that_is_not_complete_yet_is_not_given():
     for tile in (Tile(0, 274), Tile(0, 273), Tile(0, 273, 113), Tile(2, 0, 2), Tile(None, 0)):
         with pytest.raises(Malformed) as error:

@@ -17,16 +17,19 @@ from credproof.log.entry import parse_entry
 from credproof.verification.answer import ENTRY_ATTESTATION, parse_answer
 from credproof.verification.filing import ENTRY_ROOT, index_of, verify_element
 from credproof.verification.replay import Replay
+from credproof_server import app
 from credproof_server.admission import participant_of, signed_bundle
 from credproof_server.checking import check
 from credproof_server.directory import DIRECTORY_KEY
 from credproof_server.log import epochs
 from credproof_server.log.epochs import CloseEpoch
+from credproof_server.service.epochs import Epochs
 from credproof_server.service.filing import Filing
 from credproof_server.service.ingest import Ingest
 from credproof_server.service.registry import PublishTrust
 from credproof_server.service.withdrawals import Withdrawals
 from credproof_server.storage import leaves, repository
+from grpc_health.v1 import health, health_pb2
 
 from tests.deployment import DOMAIN, package, seal, statement
 from tests.service.asking import Asking
@@ -287,6 +290,32 @@ async def test_a_leaf_that_is_not_what_the_log_says_stops_the_epoch(deployment, 
     with pytest.raises(DataLoss) as caught:
         await core.commit(CloseEpoch())
     assert caught.value.reason == "LOG_DAMAGED"
+
+
+async def health_of(core, service_epochs: Epochs) -> int:
+    checks = health.aio.HealthServicer()
+    await app._tell_health(core, service_epochs, checks)
+    return (await checks.Check(health_pb2.HealthCheckRequest(), None)).status
+
+
+async def test_a_directory_that_does_not_follow_the_log_is_told_until_it_does(
+    deployment, core, asking
+):
+    """Whoever watches health learns of it before a lender does."""
+    closing = Epochs(core)
+    await closing.close()
+    behind_the_back(deployment, "CREATE TABLE kept AS SELECT * FROM directory_leaves")
+    behind_the_back(deployment, "DELETE FROM directory_leaves")
+    await asking.attest(seq=2)
+
+    await closing.close()
+    assert closing.fault == "LOG_DAMAGED"
+    assert await health_of(core, closing) == health_pb2.HealthCheckResponse.NOT_SERVING
+
+    behind_the_back(deployment, "INSERT INTO directory_leaves SELECT * FROM kept")
+    await closing.close()
+    assert closing.fault is None
+    assert await health_of(core, closing) == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_a_service_of_before_there_was_a_directory_is_not_served(deployment):

@@ -124,10 +124,25 @@ def subtree(leaves: Sequence[Leaf], depth: int = 0) -> Subtree:
     """The subtree of leaves in the order of their indexes, alike in their first `depth` bits."""
     if not leaves:
         return EMPTY
-    if len(leaves) == 1:
-        return Subtree(leaves[0].hash, is_leaf=True)
-    left, right = _halves(leaves, depth)
-    return join(subtree(left, depth + 1), subtree(right, depth + 1))
+    indexes = [int.from_bytes(leaf.index, "big") for leaf in leaves]
+    hashes = [leaf.hash for leaf in leaves]
+    return Subtree(_over(indexes, hashes, 0, len(leaves), depth), is_leaf=len(leaves) == 1)
+
+
+def _over(
+    indexes: Sequence[int], hashes: Sequence[bytes], start: int, end: int, depth: int
+) -> bytes:
+    """The hash over the leaves from `start` to `end`: where two are left there is a node.
+
+    Numbers of 256 bits are compared where bits would have to be picked out one by one.
+    """
+    if end - start < 2:
+        return hashes[start] if start < end else ABSENT
+    bit = 8 * HASH_BYTES - 1 - depth
+    middle = bisect_left(indexes, (indexes[start] >> bit | 1) << bit, start, end)
+    left = _over(indexes, hashes, start, middle, depth + 1)
+    right = _over(indexes, hashes, middle, end, depth + 1)
+    return hashlib.sha256(b"\x03" + left + right).digest()
 
 
 def _halves(leaves: Sequence[Leaf], depth: int) -> tuple[Sequence[Leaf], Sequence[Leaf]]:
@@ -178,11 +193,12 @@ class Top:
         places = {(1 << self.bits) + number: found for number, found in buckets.items()}
         dirty = {place >> 1 for place in places}
         places = {**before, **places}
-        while dirty - {0}:
+        while dirty and 0 not in dirty:
             for place in dirty:
-                left, right = (places.get(p) or self._at(p) for p in (2 * place, 2 * place + 1))
+                left = places.get(2 * place) or self._at(2 * place)
+                right = places.get(2 * place + 1) or self._at(2 * place + 1)
                 places[place] = join(left, right)
-            dirty = {place >> 1 for place in dirty if place > 1}
+            dirty = {place >> 1 for place in dirty}
         return places
 
     def put(self, places: Mapping[int, Subtree]) -> None:

@@ -124,7 +124,7 @@ def directory_to_proto(item: DirectoryEvidence) -> pb.DirectoryEvidence:
         root=logged_to_proto(item.root),
         element=item.output.element,
         proof=item.output.proof,
-        lookups=[_lookup_to_proto(lookup) for lookup in item.lookups],
+        lookups=[lookup_to_proto(lookup) for lookup in item.lookups],
     )
 
 
@@ -134,7 +134,8 @@ def directory(message: pb.DirectoryEvidence) -> DirectoryEvidence:
     return DirectoryEvidence(logged(message.root), Output(message.element, message.proof), lookups)
 
 
-def _lookup_to_proto(lookup: Lookup) -> pb.DirectoryLookup:
+def lookup_to_proto(lookup: Lookup) -> pb.DirectoryLookup:
+    """One lookup as a message."""
     leaf = lookup.proof.leaf
     return pb.DirectoryLookup(
         schema_digest=lookup.schema,

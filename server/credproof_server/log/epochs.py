@@ -89,13 +89,15 @@ def _write_page(
         r.place: Filed(r.salt, leaves.members_of(r.members)) for r in stored if r.place in touched
     }
     apply_all(changes, filed)
-    kept = {index: found for index, found in filed.items() if found.members}
-    leaves.put(connection, [leaves.leaf_row(touched[i], i, found) for i, found in kept.items()])
-    leaves.remove(connection, [(touched[i], i) for i in touched if i not in kept])
+    kept = [(found, found.leaf(index)) for index, found in filed.items() if found.members]
+    rows = [leaves.leaf_row(touched[leaf.index], leaf, found) for found, leaf in kept]
+    leaves.put(connection, rows)
+    gone = set(touched) - {leaf.index for _, leaf in kept}
+    leaves.remove(connection, [(touched[index], index) for index in gone])
     fresh = defaultdict[int, list[Leaf]](list)
     for row in stored:
         if row.place not in touched:
             fresh[row.bucket].append(Leaf(row.place, row.value))
-    for index, found in kept.items():
-        fresh[touched[index]].append(found.leaf(index))
+    for _, leaf in kept:
+        fresh[touched[leaf.index]].append(leaf)
     return {n: subtree(sorted(fresh[n]), top.bits) for n in touched.values()}

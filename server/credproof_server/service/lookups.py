@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from credproof.base.errors import Conflict
 from credproof.log.directory import Leaf, LookupProof, bounds, prove
 from credproof.verification.answer import DirectoryEvidence, Logged, Lookup
+from credproof.verification.filing import index_of
 from sqlalchemy import Connection
 
+from credproof_server.log.directory_state import DirectoryState
 from credproof_server.log.epochs import REFRESH_S
 from credproof_server.service.core import Core
 from credproof_server.storage import leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What stands at an index, and its proof; salt and members are empty when nothing does."""
+
+    proof: LookupProof
+    salt: bytes
+    members: tuple[bytes, ...]
+
+
+def look_up(
+    connection: Connection, state: DirectoryState, index: bytes, root_index: int
+) -> Place | None:
+    """What stands at an index under the root logged at `root_index`; None under another root."""
+    path = state.path(index, root_index)
+    if path is None:
+        return None
+    first, last = (state.top.bucket(bound) for bound in bounds(index, len(path)))
+    rows = leaves.between(connection, first, last)
+    below = prove([Leaf(row.place, row.value) for row in rows], index, len(path))
+    proof = LookupProof(below.leaf, path + below.siblings)
+    for row in rows:
+        if row.place == index:
+            return Place(proof, row.salt, leaves.members_of(row.members))
+    return Place(proof, b"", ())
 
 
 class Lookups:
@@ -37,25 +66,17 @@ class Lookups:
             raise not_covered()
         if epoch.root.time < now - REFRESH_S:
             raise not_covered()
-        lookups = tuple(self._lookup(sub, schema, current[schema]) for schema in sorted(current))
-        root = Logged(epoch.line, epoch.root.log_index, ())
-        return DirectoryEvidence(root, self._key.prove(sub), lookups)
+        root, output = Logged(epoch.line, epoch.root.log_index, ()), self._key.prove(sub)
+        found = (self._lookup(output.element, name, current[name]) for name in sorted(current))
+        return DirectoryEvidence(root, output, tuple(found))
 
-    def _lookup(self, sub: bytes, schema: bytes, current: Collection[bytes]) -> Lookup:
+    def _lookup(self, element: bytes, schema: bytes, current: Collection[bytes]) -> Lookup:
         """One lookup, whose members must be what counts now."""
-        index = self._key.index(sub, schema)
-        path = self._newest and self._state.path(index, self._newest.log_index)
-        if path is None:
+        index, newest = index_of(element, schema), self._newest
+        shown = newest and look_up(self._connection, self._state, index, newest.log_index)
+        if shown is None or set(shown.members) != set(current):
             raise not_covered()
-        first, last = (self._state.top.bucket(bound) for bound in bounds(index, len(path)))
-        rows = leaves.between(self._connection, first, last)
-        below = prove([Leaf(row.place, row.value) for row in rows], index, len(path))
-        found = next((row for row in rows if row.place == index), None)
-        members = leaves.members_of(found.members) if found else ()
-        if set(members) != set(current):
-            raise not_covered()
-        proof = LookupProof(below.leaf, path + below.siblings)
-        return Lookup(schema, proof, found.salt if found else b"", tuple(sorted(members)))
+        return Lookup(schema, shown.proof, shown.salt, tuple(sorted(shown.members)))
 
 
 def not_covered() -> Conflict:

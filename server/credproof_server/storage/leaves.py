@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
+from credproof.log.directory import Leaf
 from credproof.verification.filing import Filed
-from sqlalchemy import Connection, Row, Table, bindparam, delete, select, tuple_
+from sqlalchemy import Connection, Executable, Row, Table, bindparam, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from credproof_server.storage.tables import directory_buckets, directory_leaves, directory_roots
@@ -23,6 +25,7 @@ _BETWEEN = (
     .where(_leaves.bucket.between(bindparam("first"), bindparam("last")))
     .order_by(_leaves.bucket, _leaves.place)
 )
+_NEWEST_ROOT = select(directory_roots).order_by(_roots.log_index.desc()).limit(1)
 _REMOVE = delete(directory_leaves).where(
     _leaves.bucket == bindparam("of_bucket"), _leaves.place == bindparam("at_place")
 )
@@ -71,9 +74,9 @@ def all_leaves(connection: Connection, size: int = 5000) -> Iterator[Sequence[Ro
         rows = connection.execute(query.where(place > last)).all()
 
 
-def leaf_row(bucket: int, index: bytes, filed: Filed) -> dict[str, object]:
-    """The row of a leaf."""
-    place = {"bucket": bucket, "place": index, "value": filed.value}
+def leaf_row(bucket: int, leaf: Leaf, filed: Filed) -> dict[str, object]:
+    """The row of a leaf, and of what it shows."""
+    place = {"bucket": bucket, "place": leaf.index, "value": leaf.value}
     return {**place, "salt": filed.salt, "members": b"".join(filed.members)}
 
 
@@ -89,15 +92,19 @@ def add_root(connection: Connection, row: Mapping[str, Any]) -> None:
 
 def newest_root(connection: Connection) -> Row[Any] | None:
     """The newest logged root: log index, root, how many entries it covers."""
-    query = select(directory_roots).order_by(_roots.log_index.desc()).limit(1)
-    return connection.execute(query).first()
+    return connection.execute(_NEWEST_ROOT).first()
 
 
 def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    if not rows:
-        return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table)
+    if rows:
+        connection.execute(_put_into(table, connection.dialect.name), rows)
+
+
+@cache
+def _put_into(table: Table, dialect: str) -> Executable:
+    """To build a statement costs more than to run it."""
+    maker = postgresql if dialect == "postgresql" else sqlite
+    statement: postgresql.Insert | sqlite.Insert = maker.insert(table)
     keys = [column.name for column in table.primary_key]
     fresh = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=fresh), rows)
+    return statement.on_conflict_do_update(index_elements=keys, set_=fresh)
