@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 STAMP := $(VENV)/.installed
 
 help:
-	echo "make demo    show the whole journey on real data, and four lies that are caught"
+	echo "make demo    show the whole journey on real data, and six lies that are caught"
 	echo "make test    run the tests"
 	echo "make check   lint, types, stubs, help texts, house rules"
 	echo "make proto   rebuild the protobuf and gRPC stubs from proto/"

@@ -18,7 +18,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from credproof.auditing.evidence import RULES, Evidence, findings_json
+from credproof.auditing.evidence import DIRECTORY, RULES, Evidence, LogFault, findings_json
 from credproof.auditing.following import Following, Seen
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
@@ -323,13 +323,18 @@ class Auditor(Session):
             for log_index in sorted(indexes)[:EVIDENCE_ENTRIES_MAX]:
                 line = index.line(log_index)
                 assert line is not None, "a finding names entries that were read"
-                hashes = self.verify_inclusion(leaf_hash(line), log_index, checkpoint)
-                proof = TlogProof(log_index, hashes, checkpoint.note)
-                evidence.add_entry(log_index, "logged", line, proof)
+                self._add_logged(evidence, log_index, line, checkpoint)
             with Stamps(self._home.folder) as stamps:
                 add_evidence(evidence, stamps, index, findings)
         says = f"{len(findings)} rules between entries are broken"
         return evidence.finish("RULE_BROKEN", says, RULES)
+
+    def _add_logged(
+        self, evidence: Evidence, log_index: int, line: bytes, checkpoint: VerifiedCheckpoint
+    ) -> None:
+        hashes = self.verify_inclusion(leaf_hash(line), log_index, checkpoint)
+        proof = TlogProof(log_index, hashes, checkpoint.note)
+        evidence.add_entry(log_index, "logged", line, proof)
 
     def replay(
         self, audited: VerifiedCheckpoint, progress: Progress = lambda _count: None
@@ -337,14 +342,27 @@ class Auditor(Session):
         """Compute every root of the directory anew from the log that `verify` has just audited.
 
         Raises:
-            Malformed, VerificationFailed: `ROOT_DIFFERS`, `NOT_A_MEMBER` naming the entry.
+            LogFault: `ROOT_DIFFERS`, `NOT_A_MEMBER` naming the entry, with files that show it.
+            Malformed, VerificationFailed: an entry that changes the directory and cannot be read.
         """
         replay = Replay()
         with self.index() as index:
-            for line in islice(index.lines(), audited.tree_size):
-                replay.feed_line(line)
+            for log_index, line in enumerate(islice(index.lines(), audited.tree_size)):
+                try:
+                    replay.feed_line(line)
+                except VerificationFailed as error:
+                    raise self._replay_fault(error, log_index, line, audited) from None
                 progress(1)
         return ReplayReport(audited, replay.roots, len(replay.filed), replay.root, replay.uncovered)
+
+    def _replay_fault(
+        self, error: VerificationFailed, log_index: int, line: bytes, audited: VerifiedCheckpoint
+    ) -> LogFault:
+        evidence = Evidence()
+        evidence.add_checkpoints(None, audited.note, [self.trust.bundle.log_vkey])
+        self._add_logged(evidence, log_index, line, audited)
+        files = evidence.finish(error.reason, error.message, DIRECTORY)
+        return LogFault(error.reason, error.message, files)
 
     def export(self, folder: Path, *, progress: Progress = lambda _count: None) -> Mirror:
         """Copy the log into static files (C2SP tlog-tiles), or bring a copy up to date.

@@ -153,9 +153,10 @@ class History(RuleBasedStateMachine):
     def look(self) -> None:
         require_found(self.stage)
 
-    @rule(name=st.sampled_from(sorted(LIES)))
-    def lie(self, name) -> None:
-        tell(self.stage, name)
+    @rule(names=st.lists(st.sampled_from(sorted(LIES)), min_size=1, max_size=3))
+    def lie(self, names) -> None:
+        for name in names:
+            tell(self.stage, name)
 
     @rule(name=st.sampled_from(sorted(UNSEEN)))
     def lie_unseen(self, name) -> None:

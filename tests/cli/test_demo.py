@@ -123,7 +123,7 @@ def test_the_demo_does_what_it_says_catches_its_lies_and_leaks_nothing(tmp_path,
     demo = Demo(tmp_path / "demo")
     for claim in (
         answers_as_plain_arithmetic_does,
-        catches_four_lies,
+        catches_its_lies,
         the_search_finds_what_it_looks_for,
         no_log_output_or_error_holds_a_name_a_key_a_seed_or_a_token,
         no_log_output_or_error_holds_a_figure,
@@ -140,7 +140,7 @@ def answers_as_plain_arithmetic_does(demo: Demo) -> None:
     assert dict(expected()) == {name: n for name, n in result["outcomes"].items() if n}
 
 
-def catches_four_lies(demo: Demo) -> None:
+def catches_its_lies(demo: Demo) -> None:
     result = demo.result
     assert result["log"]["chain_ok"]
     assert result["log"]["tree_ok"]
@@ -150,7 +150,8 @@ def catches_four_lies(demo: Demo) -> None:
     scenes = ("passkey", "thin file", "lost phone", "abusive lender")
     assert dict.fromkeys(scenes, True) == result["scenes"]
     assert result["false_alarms"] == 0
-    assert dict.fromkeys(("answer", "row", "entry", "operator"), True) == result["lies_caught"]
+    lies = ("answer", "row", "entry", "hidden", "hidden well", "operator")
+    assert dict.fromkeys(lies, True) == result["lies_caught"]
 
 
 def the_search_finds_what_it_looks_for(demo: Demo) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import pytest
@@ -11,12 +11,14 @@ from credproof.auditing.evidence import LogFault
 from credproof.auditor import Auditor
 from credproof.base.encoding import b64url
 from credproof.base.errors import Conflict, Unreachable, VerificationFailed
+from credproof.cli.app import app
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from credproof.log.entry import Entry, entry_hash, parse_entry
 from credproof.log.merkle import Tree, leaf_hash
 from credproof.log.proof import verify_proof
 from credproof.log.witness import parse_add_checkpoint
 from credproof_server.directory import ServiceDirectory
+from typer.testing import CliRunner
 
 from tests.rpc.conftest import AUDITOR
 
@@ -162,7 +164,8 @@ def test_a_root_that_no_entries_make_is_told_to_whoever_never_looked_before(audi
     with told(auditor, story, root=bytes(32)), pytest.raises(LogFault) as caught:
         auditor.verify()
     assert caught.value.reason == "TREE_MISMATCH"
-    assert auditor.verify().entries_read == len(story.lines), "nothing of the lie was kept"
+    report = auditor.verify()
+    assert report.entries_read == report.checkpoint.tree_size, "nothing of the lie was kept"
 
 
 def findings(auditor: Auditor) -> list[tuple[str, tuple[int, ...]]]:
@@ -220,6 +223,34 @@ def test_a_rule_that_the_log_itself_breaks_is_a_finding_with_its_entries(
         verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
     assert json.loads(files["findings.json"])[0]["rule"] == rule
     start_again(auditor)
+
+
+def test_a_root_that_leaves_somebody_out_is_shown_by_its_entry(running, auditor, story, tmp_path):
+    """Chain, tree and rules are sound: only who computes the root anew can tell."""
+    index = len(story.lines)
+    story.add("directory.root", "service", bytes(32), covered=index)
+    with told(auditor, story):
+        audited = auditor.verify(whole=True).checkpoint
+        with pytest.raises(LogFault) as caught:
+            auditor.replay(audited)
+        home = str(running.world.home(AUDITOR))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Auditor, "open", lambda _home: nullcontext(auditor))
+            words = ["audit", "replay", "--evidence", str(tmp_path), "--home", home]
+            assert CliRunner().invoke(app, words).exit_code != 0
+            for more, code in ([], 0), (["--replay"], 1):
+                words = ["audit", "follow", *more, "--json", "--home", home]
+                done = CliRunner().invoke(app, words)
+                told_as = json.loads(done.stdout)["reason"]
+                assert (done.exit_code, told_as) == (code, "ROOT_DIFFERS" if code else "")
+    start_again(auditor)
+    assert (caught.value.reason, f"entry {index}" in caught.value.message) == ("ROOT_DIFFERS", True)
+    (folder,) = tmp_path.iterdir()
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert files == dict(caught.value.files)
+    key, name = story.signer.verifier_key, f"entry-{index}.logged"
+    verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
+    assert folder.name.endswith("ROOT_DIFFERS")
 
 
 def start_again(auditor: Auditor) -> None:

@@ -95,6 +95,13 @@ RULES: Final = (
     " breaks, and which earlier entries show it. All of them were signed by the log."
 )
 
+DIRECTORY: Final = (
+    "Verify the entry by its proof: the log signed it. There the directory is not what the entries"
+    " before make of it. Fetch those under the same checkpoint (credproof audit export) and compute"
+    " the roots anew (credproof audit replay, or by docs/PROTOCOL.md, Directory): whoever does so"
+    " gets another root than was signed, or finds taken out what was not there."
+)
+
 
 def findings_json(findings: Sequence[Finding]) -> bytes:
     """The findings as a file."""

@@ -9,16 +9,17 @@ from typing import Annotated
 
 import typer
 
-from credproof.auditing.evidence import findings_json
+from credproof.auditing.evidence import LogFault, findings_json
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
 from credproof.base.encoding import parse_own_json
 from credproof.cli import searching, stamps, unsealing
-from credproof.cli.following import follow, print_findings
+from credproof.cli.following import follow, print_findings, write_files
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
     HomeOption,
     JsonOption,
+    err,
     out,
     print_json,
     progress_bar,
@@ -104,23 +105,37 @@ def _print_report(report: AuditReport) -> None:
 
 
 @app.command(epilog=EXIT_CODES)
-def replay(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
+def replay(
+    home: HomeOption = Path(),
+    evidence: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write what shows a wrong root into a directory there."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Compute every root of the directory anew from the log: is anything left out of it?
 
     Verifies what is new as audit verify does, then compares each logged root, from the first
     entry on, with what the entries before it make. A root that differs is named with its entry
-    (ROOT_DIFFERS). Holds the directory in memory: about 1 KB for each borrower and schema. Needs
-    the service. Writes what audit verify writes.
+    (ROOT_DIFFERS): somebody was left out, or kept. With --evidence, that entry, its proof and a
+    README.txt are written for others to check. Holds the directory in memory: about 1 KB for each
+    borrower and schema. Needs the service. Writes what audit verify writes.
 
     \b
     Example:
-      credproof audit replay --home audit
+      credproof audit replay --evidence findings --home audit
     """
     with Auditor.open(home) as auditor:
         with progress_bar("verifying", None, hidden=as_json) as advance:
             audited = auditor.verify(progress=advance).checkpoint
         with progress_bar("replaying", audited.tree_size, hidden=as_json) as advance:
-            report = auditor.replay(audited, advance)
+            try:
+                report = auditor.replay(audited, advance)
+            except LogFault as error:
+                if evidence is not None:
+                    where = write_files(evidence, error.reason, error.files)
+                    err.print(f"evidence: {where} (README.txt says how to check it)", markup=False)
+                raise
     if as_json:
         print_json(
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +31,7 @@ from credproof.cli.output import (
 )
 from credproof.cli.stamps import print_stamps, stamps_json
 from credproof.log.audit import AuditReport
+from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.verification.log_rules import Finding
 
 
@@ -44,6 +45,9 @@ def follow(
         Path | None,
         typer.Option(metavar="DIR", help="Write what shows a finding into a new directory there."),
     ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Compute the directory anew each time: audit replay.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Go on from the checkpoint that you trust: fetch what is new, verify it, judge it.
@@ -53,18 +57,21 @@ def follow(
     one that was not signed (ENTRY_CHANGED), signed a root that its entries do not make
     (TREE_MISMATCH), gives a timestamp of something else (TIMESTAMP_NOT_OF_LOG), or broke a rule
     between entries (RULE_BROKEN), which is also told of an entry whose time contradicts a timestamp
-    that you trust. With --evidence, files that a third party checks with other tools are written,
-    with a README.txt. An interrupted run goes on where it was. Needs the service.
+    that you trust. With --replay, also when a root of the directory leaves somebody out
+    (ROOT_DIFFERS), at the cost of reading what is kept of the log. With --evidence, files that a
+    third party checks with other tools are written, with a README.txt. An interrupted run goes on
+    where it was. Needs the service.
 
     \b
     Example:
       credproof audit follow --evidence findings --home audit
     """
     while True:
-        told = _look(home, quiet=as_json)
-        where = None if evidence is None or not told.files else _write(evidence, told)
+        told = _look(home, replay=replay, quiet=as_json)
+        files = told.files
+        where = write_files(evidence, told.reason, files) if evidence and files else None
         _tell(told, where, as_json=as_json)
-        if told.findings:
+        if told.findings and told.error is None:
             with Index(home / INDEX_NAME) as index:
                 index.mark_told()  # not before: what could not be told is told the next time
         if interval is None:
@@ -91,7 +98,7 @@ class Told:
         return "RULE_BROKEN" if self.findings else ""
 
 
-def _look(home: Path, *, quiet: bool) -> Told:
+def _look(home: Path, *, replay: bool, quiet: bool) -> Told:
     try:
         with Auditor.open(home) as auditor:
             with progress_bar("following", None, hidden=quiet) as advance:
@@ -100,21 +107,32 @@ def _look(home: Path, *, quiet: bool) -> Told:
             with auditor.index() as index:
                 findings = index.findings(untold=True)
             files = dict(auditor.finding_evidence(findings)) if findings else None
+            fault = _replayed(auditor, report.checkpoint) if replay else None
     except LogFault as error:
         return Told(FAILED, error=error, files=dict(error.files))
     except Unreachable as error:
         return Told(UNREACHABLE, error=error)
     except (VerificationFailed, DataLoss) as error:
         return Told(FAILED, error=error)
+    if fault is not None:
+        return Told(FAILED, report, findings, fault, dict(fault.files), stamps)
     return Told(FAILED if findings else OK, report, findings, files=files, stamps=stamps)
 
 
-def _write(folder: Path, told: Told) -> Path:
+def _replayed(auditor: Auditor, checkpoint: VerifiedCheckpoint) -> LogFault | None:
+    try:
+        auditor.replay(checkpoint)
+    except LogFault as fault:
+        return fault
+    return None
+
+
+def write_files(folder: Path, reason: str, files: Mapping[str, bytes]) -> Path:
     """Evidence into a directory of its own, named for the time and what it is."""
     now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
-    where = folder / f"{now}-{told.reason}"
+    where = folder / f"{now}-{reason}"
     try:
-        write(where, told.files or {})
+        write(where, files)
     except OSError as error:
         raise typer.BadParameter(f"cannot write {where}: {error.strerror}") from error
     return where

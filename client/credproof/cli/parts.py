@@ -48,7 +48,7 @@ SERVER_COMMANDS: Final = {
     "export": "Write what was logged from an entry on.",
     "restore": "Restore a service from a backup, an export, or both.",
     "witness": "Cosign other logs.",
-    "demo": "Show the whole journey on real data, and four lies that are caught.",
+    "demo": "Show the whole journey on real data, and six lies that are caught.",
 }
 PAGE_COMMANDS: Final = {
     "consent-page": "Serve the page where borrowers consent by a passkey.",

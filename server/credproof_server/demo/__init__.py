@@ -1,1 +1,1 @@
-"""The demo: the whole journey on real data, then four lies that are caught."""
+"""The demo: the whole journey on real data, then six lies that are caught."""

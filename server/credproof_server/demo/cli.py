@@ -14,6 +14,7 @@ from credproof.records.reader import count_rows
 
 from credproof_server.demo import abuse
 from credproof_server.demo import journey as steps
+from credproof_server.demo.hiding import hide
 from credproof_server.demo.journey import Journey, Plan
 from credproof_server.demo.lies import (
     Lie,
@@ -21,6 +22,7 @@ from credproof_server.demo.lies import (
     lie_about_entry,
     lie_about_row,
     lie_as_operator,
+    served_copy,
 )
 from credproof_server.demo.report import Report, as_json, write_json
 from credproof_server.demo.scenes import Scene, play
@@ -43,7 +45,7 @@ def demo(
     ] = Path("credproof-demo"),
     json_only: JsonOption = False,
 ) -> None:
-    """Show the whole journey on real data, and four lies that are caught.
+    """Show the whole journey on real data, and six lies that are caught.
 
     Starts a real service on the loopback interface, with a custodian, a provider, a lender and an
     auditor that have their own directories and keys. Real, de-identified credit card clients
@@ -112,8 +114,8 @@ def _run(world: World, plan: Plan) -> tuple[Journey, list[Scene], list[Lie]]:
         with journey.timed("lies"):
             lies = [lie_about_answer(world, journey), lie_about_row(world, journey, people)]
             lies.append(lie_about_entry(world))
-    with journey.timed("operator lie"):
-        lies.append(lie_as_operator(world, journey, people))
+    with journey.timed("operator lies"), served_copy(world) as lying:
+        lies += [*hide(lying), lie_as_operator(lying, journey, people)]
     return journey, scenes, lies
 
 

@@ -1,4 +1,4 @@
-"""Four lies, told with real means, and how each is caught."""
+"""Lies told with real means, and how each is caught; `hiding` has two more."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from credproof.base.errors import CredproofError
 from credproof.base.keys import DatedKey
@@ -28,6 +29,16 @@ from credproof_server.checking import check
 from credproof_server.demo.journey import POLICY, Journey
 from credproof_server.demo.world import LENDER, PROVIDER, World
 from credproof_server.directory import ServiceDirectory, now
+
+GOOD: Final = {
+    "credit_limit": 20_000_000,
+    "utilisation_bp": 0,
+    "used_amount": 0,
+    "overdue_cycles": 0,
+    "max_overdue_cycles_6m": 0,
+    "overdue_months_6m": 0,
+}
+"""Figures that grant tier A."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ def lie_about_answer(world: World, journey: Journey) -> Lie:
     try:
         OfflineVerifier(Home(world.home(LENDER))).verify(answer_wire.to_bytes(lied))
     except CredproofError as error:
-        return Lie("answer", told, True, f"the lender's offline check: {_tell(error)}")
+        return Lie("answer", told, True, f"the lender's offline check: {tell(error)}")
     return Lie("answer", told, False, "nobody noticed")
 
 
@@ -78,7 +89,7 @@ def lie_about_row(world: World, journey: Journey, people: dict[str, Borrower]) -
             else:
                 return Lie("row", told, False, "it was served")
     caught = named and served.reason == "ROW_NOT_OPENED"
-    how = f"credproof check names row {index}; a question about it gets: {_tell(served)}"
+    how = f"credproof check names row {index}; a question about it gets: {tell(served)}"
     return Lie("row", told, caught, how)
 
 
@@ -91,39 +102,42 @@ def lie_about_entry(world: World) -> Lie:
             try:
                 auditor.verify(whole=True)
             except CredproofError as error:
-                return Lie("entry", told, True, f"the auditor: {_tell(error)}")
+                return Lie("entry", told, True, f"the auditor: {tell(error)}")
     return Lie("entry", told, False, "nobody noticed")
 
 
-def lie_as_operator(world: World, journey: Journey, people: dict[str, Borrower]) -> Lie:
+@contextmanager
+def served_copy(world: World) -> Iterator[World]:
+    """The world once more, where the operator lies; only what its service wrote remains."""
+    lying = world.copy(world.folder / "lies")
+    with lying.served():
+        yield lying
+    (lying.folder / "service.log").replace(world.folder / "lies.log")
+    shutil.rmtree(lying.folder)
+
+
+def lie_as_operator(lying: World, journey: Journey, people: dict[str, Borrower]) -> Lie:
     """The operator forges a figure with all of its own keys: root, authority, log, answers.
 
-    In a copy of its service it registers a key of its own as the provider's, signs the new
-    trust bundle with the root, gives itself a certificate in the provider's name, and attests
-    figures that grant tier A. Its service accepts them, logs them and answers.
+    It registers a key of its own as the provider's, signs the new trust bundle with the root,
+    gives itself a certificate in the provider's name, and attests figures that grant tier A. Its
+    service accepts them, logs them and answers.
     """
     subject = _worst(journey)
     record = next(r for r in journey.records if r.subject == subject)
     told = f"{subject} was {_said(journey, subject)}; the operator forges figures for tier A"
-    lying = world.copy(world.folder / "lies")
-    with lying.served():
-        forger = _impersonate(lying)
-        _attest_forgery(forger, record)
-        borrower = people[subject]
-        with lying.lender() as lender:
-            who = lender.subject(subject)
-            request = lender.request(who, policy_id=POLICY)
-            consent = borrower.consent(borrower.check(request, lender.trust), language="en")
-            try:
-                lender.ask(who, policy_id=POLICY, consent=consent)
-            except CredproofError as error:
-                caught = error.reason == "NOT_THE_PINNED_KEY"
-                lie = Lie("operator", told, caught, f"the lender: {_tell(error)}")
-            else:
-                lie = Lie("operator", told, False, "the lender believed it")
-    (lying.folder / "service.log").replace(world.folder / "lies.log")
-    shutil.rmtree(lying.folder)
-    return lie
+    _attest_forgery(_impersonate(lying), record)
+    borrower = people[subject]
+    with lying.lender() as lender:
+        who = lender.subject(subject)
+        request = lender.request(who, policy_id=POLICY)
+        consent = borrower.consent(borrower.check(request, lender.trust), language="en")
+        try:
+            lender.ask(who, policy_id=POLICY, consent=consent)
+        except CredproofError as error:
+            caught = error.reason == "NOT_THE_PINNED_KEY"
+            return Lie("operator", told, caught, f"the lender: {tell(error)}")
+    return Lie("operator", told, False, "the lender believed it")
 
 
 def _impersonate(world: World) -> Path:
@@ -152,15 +166,7 @@ def _impersonate(world: World) -> Path:
 
 def _attest_forgery(forger: Path, record: Record) -> None:
     """Figures that grant tier A, in the next place of the account's chain."""
-    good = {
-        "credit_limit": 20_000_000,
-        "utilisation_bp": 0,
-        "used_amount": 0,
-        "overdue_cycles": 0,
-        "max_overdue_cycles_6m": 0,
-        "overdue_months_6m": 0,
-    }
-    forged = replace(record, values={**record.values, **good})
+    forged = replace(record, values={**record.values, **GOOD})
     with Provider.open(forger) as provider:
         report = provider.submit([forged], schema_id="consumer-revolving/1")
     assert report.accepted == 1, "the lying service accepts its own forgery"
@@ -211,6 +217,7 @@ def _other_actor(line: bytes) -> bytes:
     return replace(entry, actor="somebody-else").to_line()
 
 
-def _tell(error: CredproofError) -> str:
+def tell(error: CredproofError) -> str:
+    """What a check says, with its number and name."""
     where = "" if error.step is None else f"check {error.step} ({CHECKS[error.step]}), "
     return f"{where}{error.message}"

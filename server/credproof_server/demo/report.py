@@ -116,7 +116,7 @@ class Report:
 
     def lies(self, lies: Sequence[Lie]) -> None:
         """The lies, and who caught them."""
-        table = Table(title="Four lies", show_lines=True)
+        table = Table(title="Six lies", show_lines=True)
         for name in ("lie", "what was done", "caught", "how"):
             table.add_column(name)
         for lie in lies:

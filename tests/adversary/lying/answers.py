@@ -34,6 +34,21 @@ def _(stage: Stage) -> Alarms:
     return stage.parties.lender(stage.server.finish(case))
 
 
+@lie("no attestation is there, where all are required", ("lender", "NOT_ABSENT"))
+def _(stage: Stage) -> Alarms:
+    stage.attested()
+    case = stage.server.case(stage.person, stage.server.strict, holdings=[])
+    return stage.parties.lender(stage.server.finish(case))
+
+
+@lie("no attestation is there, and it is not shown", ("lender", "NO_LOOKUP"))
+def _(stage: Stage) -> Alarms:
+    stage.attested()
+    case = stage.server.case(stage.person, stage.server.strict, holdings=[])
+    case.directory = None
+    return stage.parties.lender(stage.server.finish(case))
+
+
 def bent(stage: Stage, **changes: object) -> Alarms:
     """An answer whose directory evidence was changed before it was signed."""
     stage.attested()

@@ -29,13 +29,23 @@ def unseen(name: str):
     return added
 
 
-@unseen("that a borrower has attestations")
+@unseen("that a borrower has attestations, where a policy only reports completeness")
 def _(stage: Stage) -> Alarms:
     stage.attested()
     bundle = stage.server.finish(stage.server.case(stage.person, holdings=[]))
     raised = stage.parties.lender(bundle)
     assert stage.parties.verified(bundle).outcome.kind == "INCOMPLETE"
     return raised
+
+
+@unseen("that what is attested is not too old to count")
+def _(stage: Stage) -> Alarms:
+    """Also where all are required: only absence is shown by the directory."""
+    stage.attested()
+    case = stage.server.case(stage.person, stage.server.strict, holdings=[])
+    stale = replace(case.answer.outcome, reasons=("STALE",))
+    case.answer, case.directory = replace(case.answer, outcome=stale), None
+    return stage.parties.lender(stage.server.finish(case))
 
 
 @unseen("what came in less than a minute before the answer")
