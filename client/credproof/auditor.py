@@ -281,7 +281,7 @@ class Auditor(Session):
 
     def history(self) -> History:
         """The history of the registry, of which what is new is fetched."""
-        root = self._home.settings.root
+        root = self._home.roots
         fetch = partial(fetch_version, self._channel, root=root)
         return History(self._home.folder, root, fetch)
 

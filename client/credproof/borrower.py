@@ -11,8 +11,10 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import grpc
 
@@ -23,6 +25,7 @@ from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.members import Members
 from credproof.channel import SignedCaller, connect_borrower
 from credproof.home import Home, replace_file, write_private
+from credproof.updating.newest import State
 from credproof.v1 import consent_service_pb2 as pb
 from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.verification.checked import CheckedRequest, check_request
@@ -50,6 +53,7 @@ from credproof.verification.pausing import sign_pause
 from credproof.verification.trust import Trust
 from credproof.wire import answer as answer_wire
 from credproof.wire import trust as trust_wire
+from credproof.wire.trust import TrustPackage
 
 _GRANT = "/credproof.v1.ConsentService/GrantConsent"
 _REVOKE = "/credproof.v1.ConsentService/RevokeConsent"
@@ -58,6 +62,7 @@ _RESUME = "/credproof.v1.ConsentService/ResumeConsent"
 _UNSEALED = "/credproof.v1.ConsentService/ListUnsealed"
 _SHOW_HELD = "/credproof.v1.ConsentService/ShowHeld"
 _TRUST = "/credproof.v1.RegistryService/GetTrustBundle"
+_METADATA = "/credproof.v1.RegistryService/GetTrustMetadata"
 PASS_NAME = "pass.json"  # noqa: S105 - a file name
 
 
@@ -178,12 +183,20 @@ class Borrower:
     """A borrower at work."""
 
     def __init__(
-        self, signer: DocumentSigner, found: Pass, channel: grpc.Channel | None = None
+        self,
+        signer: DocumentSigner,
+        found: Pass,
+        channel: grpc.Channel | None = None,
+        home: Path | None = None,
     ) -> None:
-        """`channel` may be shared by several borrowers, on a device they share."""
+        """`channel` may be shared by several borrowers, on a device they share.
+
+        In `home` is kept what was seen of the service's trust bundle; without one it is forgotten.
+        """
         self._signer = signer
         self._pass = found
         self._channel = channel or connect_borrower(found.address, found.authority)
+        self._home = home
         # A passkey signs documents, not calls: those are signed by a key made for the occasion.
         caller = Ed25519Signer(secrets.token_bytes(32)) if isinstance(signer, Device) else signer
         self._caller = SignedCaller(self._channel, caller, found.domain)
@@ -203,17 +216,33 @@ class Borrower:
                 " then use credproof borrower join"
             )
             raise Malformed("NO_PASS", message) from error
-        return cls(load_signer(folder), found)
+        return cls(load_signer(folder), found, home=folder)
 
     def close(self) -> None:
         self._channel.close()
 
     def trust(self) -> Trust:
-        """The service's trust bundle, verified under the root of the pass."""
-        reply = self._caller.call(
-            _TRUST, registry_pb.GetTrustBundleRequest(), registry_pb.GetTrustBundleResponse
-        )
-        return trust_wire.from_proto(reply.package).verify(self._pass.root, at=int(time.time()))
+        """The service's newest trust bundle by TUF, verified from the root of the pass on.
+
+        Raises:
+            CredproofError: as `State.newest`.
+        """
+        home = self._home
+        with nullcontext(home) if home else TemporaryDirectory(prefix="credproof-") as folder:
+            state = State(Path(folder), self._pass.root)
+            return state.newest(self, None, now=int(time.time())).trust
+
+    def metadata(self, role: str, version: int) -> bytes:
+        """As `Source.metadata`."""
+        request = registry_pb.GetTrustMetadataRequest(role=role, version=version)
+        reply = self._caller.call(_METADATA, request, registry_pb.GetTrustMetadataResponse)
+        return bytes(reply.metadata)
+
+    def package(self) -> TrustPackage:
+        """As `Source.package`."""
+        request = registry_pb.GetTrustBundleRequest()
+        reply = self._caller.call(_TRUST, request, registry_pb.GetTrustBundleResponse)
+        return trust_wire.from_proto(reply.package)
 
     def check(self, token: str, trust: Trust | None = None) -> CheckedRequest:
         """Verify a lender's request before it is shown to anybody.

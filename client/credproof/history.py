@@ -8,7 +8,6 @@ from typing import NamedTuple
 import grpc
 
 from credproof.base.errors import VerificationFailed
-from credproof.base.keys import PublicKey
 from credproof.channel import call
 from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.entry import parse_entry
@@ -18,6 +17,7 @@ from credproof.v1 import registry_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.registry import Change, verify_change
+from credproof.verification.trust import Roots
 from credproof.wire import trust as trust_wire
 from credproof.wire.trust import TrustPackage
 
@@ -30,7 +30,7 @@ class Fetched(NamedTuple):
     line: bytes
 
 
-def fetch_version(channel: grpc.Channel, version: int, root: PublicKey) -> Fetched:
+def fetch_version(channel: grpc.Channel, version: int, root: Roots) -> Fetched:
     """A version of the trust bundle, and the entry that put it in force.
 
     Raises:
@@ -50,7 +50,7 @@ def fetch_history(
     channel: grpc.Channel,
     newest: int,
     checkpoint: VerifiedCheckpoint,
-    root: PublicKey,
+    root: Roots,
     progress: Callable[[int], None] = lambda _count: None,
 ) -> Iterator[Change]:
     """The versions 1 to `newest` in order, each entry proved to be in the log of a checkpoint.

@@ -38,6 +38,7 @@ from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.limits import CLOCK_SKEW_S, DOCUMENT_BYTES_MAX, TRUST_BYTES_MAX, at_most
 from credproof.base.members import Members
 from credproof.custody import Custody, parse_share
+from credproof.roots import roots_of
 from credproof.verification.participant import ROLES, Role, is_participant_id
 from credproof.verification.trust import Trust, require_successor
 from credproof.wire import trust as trust_wire
@@ -89,14 +90,30 @@ class Home:
         """PEM of the authority that signs the service's certificates."""
         return _read(self.folder / "ca.crt")
 
+    @property
+    def roots(self) -> tuple[PublicKey, ...]:
+        """The pinned root, and those that took its place since: one of them signs each bundle.
+
+        Raises:
+            Malformed: `BAD_METADATA`.
+        """
+        return roots_of(self.folder, self.settings.root)
+
+    def package(self) -> TrustPackage:
+        """The trust bundle kept here, not verified.
+
+        Raises:
+            Malformed: `BAD_HOME`, or as `trust_wire.parse`.
+        """
+        return trust_wire.parse(_read(self.folder / TRUST))
+
     def trust(self, *, at: int) -> Trust:
         """The trust bundle kept here, valid at `at`.
 
         Raises:
             Malformed, VerificationFailed: as `verify_trust`.
         """
-        package = trust_wire.parse(_read(self.folder / TRUST))
-        return package.verify(self.settings.root, at=at)
+        return self.package().verify(self.roots, at=at)
 
     def adopt(self, package: TrustPackage, *, now: int) -> Trust:
         """Keep a newer trust bundle; an older one than seen before is refused.
@@ -105,7 +122,7 @@ class Home:
             VerificationFailed: `TRUST_ROLLBACK`, `CUSTODIAN_LEFT_OUT`, and as `verify_trust`.
         """
         known = self.trust(at=0)
-        trust = package.verify(self.settings.root, at=now, version_min=known.bundle.version)
+        trust = package.verify(self.roots, at=now, version_min=known.bundle.version)
         require_successor(trust, known)
         if trust.bundle.version > known.bundle.version:
             replace_file(self.folder / TRUST, package.to_bytes())

@@ -35,8 +35,12 @@ from credproof.session import Session
 from credproof.submission.attester import Attester, Head, Here, Processes, Workers, batches
 from credproof.submission.run import Run
 from credproof.submission.sender import Sender
+from credproof.updating.metadata import provider_role
+from credproof.updating.own_keys import key_ids, key_set
 from credproof.v1 import attestation_service_pb2 as pb
+from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
+from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.bundle import RelyingParty
 from credproof.verification.document import POSSESSION, Signature, verify_document
 from credproof.verification.registry import ListedKey, keys_of
@@ -131,9 +135,29 @@ class Provider(Session):
             VerificationFailed: as `fetch_history` and `checkpoint`.
         """
         checkpoint, newest = self.checkpoint(), self.trust.bundle.version
-        root = self._home.settings.root
+        root = self._home.roots
         history = fetch_history(self._channel, newest, checkpoint, root, progress)
         return keys_of(self.id, history), checkpoint
+
+    def signed_keys(self) -> tuple[str, ...] | None:
+        """The fingerprints of the key set that this provider signed, and that is in force.
+
+        None when there is none: then the root key alone decides which keys are the provider's.
+        """
+        found = key_set(self._home)
+        return None if found is None else key_ids(found)
+
+    def publish_keys(self, data: bytes) -> None:
+        """Put a key set in force that `sign_keys` made.
+
+        Raises:
+            Malformed: `BAD_METADATA`.
+            Conflict: `TUF_VERSION`, `NO_TUF`.
+            VerificationFailed: `TUF_NOT_SIGNED`, `KEY_NOT_SIGNED`, `TUF_EXPIRED`.
+        """
+        item = registry_pb.RoleMetadata(role=provider_role(self.id), metadata=data)
+        request = registry_pb.PublishTrustMetadataRequest(items=[item])
+        call(RegistryServiceStub(self._channel).PublishTrustMetadata, request)
 
     def pseudonyms(self, subjects: Sequence[SubjectId]) -> list[bytes]:
         """The pseudonyms of these ids, in order. Holders of the key see blinded elements only.

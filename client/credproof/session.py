@@ -12,12 +12,14 @@ from credproof.base.closing import Closing
 from credproof.channel import TIMEOUT_S, call, connect
 from credproof.home import Home
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.updating.newest import State
 from credproof.v1 import audit_service_pb2 as audit_pb
 from credproof.v1 import registry_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.trust import Trust
 from credproof.wire import trust as trust_wire
+from credproof.wire.trust import TrustPackage
 
 
 class Session(Closing):
@@ -58,11 +60,32 @@ class Session(Closing):
 
 
 def fetch_trust(home: Home, channel: grpc.Channel, *, timeout_s: float = TIMEOUT_S) -> Trust:
-    """The bundle in force, verified under the pinned root, and kept; an older one is refused.
+    """The newest bundle by TUF, verified from the pinned root on, and kept.
 
     Raises:
-        CredproofError: as `call` and `Home.adopt`.
+        CredproofError: as `call`, `State.newest` and `Home.adopt`.
     """
-    stub = RegistryServiceStub(channel)
-    reply = call(stub.GetTrustBundle, pb.GetTrustBundleRequest(), timeout_s=timeout_s)
-    return home.adopt(trust_wire.from_proto(reply.package), now=int(time.time()))
+    kept, now = home.package(), int(time.time())
+    state = State(home.folder, home.settings.root)
+    found = state.newest(Service(channel, timeout_s), kept, now=now)
+    return found.trust if found.package is kept else home.adopt(found.package, now=now)
+
+
+class Service:
+    """The service as the source of its newest trust bundle."""
+
+    def __init__(self, channel: grpc.Channel, timeout_s: float = TIMEOUT_S) -> None:
+        self._stub = RegistryServiceStub(channel)
+        self._timeout_s = timeout_s
+
+    def metadata(self, role: str, version: int) -> bytes:
+        """As `Source.metadata`."""
+        request = pb.GetTrustMetadataRequest(role=role, version=version)
+        reply = call(self._stub.GetTrustMetadata, request, timeout_s=self._timeout_s)
+        return bytes(reply.metadata)
+
+    def package(self) -> TrustPackage:
+        """As `Source.package`."""
+        request = pb.GetTrustBundleRequest()
+        reply = call(self._stub.GetTrustBundle, request, timeout_s=self._timeout_s)
+        return trust_wire.from_proto(reply.package)

@@ -11,10 +11,11 @@ from typing import Any, Final, Protocol
 from credproof.attestation.oprf_key import OprfKey, Share
 from credproof.base.closing import Closing
 from credproof.base.errors import Conflict
-from credproof.base.keys import DatedKey, Ed25519Signer
+from credproof.base.keys import DatedKey, Ed25519Signer, Signer
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.channel import call, connect
 from credproof.home import Admission, Enrolment, Home, Settings, verify_enrolment
+from credproof.updating.metadata import SNAPSHOT, TARGETS, make_targets, next_targets
 from credproof.v1 import registry_service_pb2 as pb
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.bundle import TrustBundle
@@ -26,8 +27,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from credproof_server.directory import OPERATOR, ServiceDirectory, now
 from credproof_server.service.core import Core
+from credproof_server.service.distribution import Items
 from credproof_server.service.raising import LiftThrottle
-from credproof_server.service.registry import PublishTrust, own_trust
+from credproof_server.service.registry import own_trust, publishing
 
 TRUST_LIFE_S = 365 * 24 * 3600
 """How long a trust bundle is valid when we sign it."""
@@ -43,7 +45,14 @@ class TrustChannel(Protocol):
 
     def current(self) -> Trust: ...
 
-    def publish(self, trust: Trust) -> None: ...
+    def publish(self, trust: Trust, root: Signer | None = None) -> None:
+        """Put a bundle in force, with metadata by `root`; by DIR/offline-root if not given."""
+
+    def metadata(self, role: str) -> bytes:
+        """The metadata of a role in force; empty when there is none."""
+
+    def publish_metadata(self, items: Items) -> None:
+        """Metadata for the bundle in force, by role."""
 
     def lift_throttle(self, participant_id: str) -> None: ...
 
@@ -200,8 +209,9 @@ def change_bundle(
         current = channel.current()
         bundle = renewed(change(current))
         known = tuple(dict.fromkeys((*current.documents, *documents)))
-        trust = signed_bundle(directory.root_signer(root_key), bundle, known)
-        channel.publish(trust)
+        signer = directory.root_signer(root_key)
+        trust = signed_bundle(signer, bundle, known)
+        channel.publish(trust, signer)
     return trust
 
 
@@ -266,29 +276,56 @@ def admission_for(directory: ServiceDirectory, applicant: Enrolment, trust: Trus
 def trust_channel(directory: ServiceDirectory) -> Iterator[TrustChannel]:
     """The service's files when nothing runs on them, else the running service itself."""
     if directory.in_use():
-        with _Service(Home(directory.folder / OPERATOR), directory.addresses()[0]) as service:
+        with _Service(directory) as service:
             yield service
         return
     with directory.locked():
         core = directory.open_core()
         try:
-            yield _Files(core)
+            yield _Files(directory, core)
         finally:
             core.close()
+
+
+def targets_for(trust: Trust, newest: Callable[[str], bytes], root: Signer) -> Items:
+    """The targets that name a bundle, after the `newest`; nothing for a service without any."""
+    snapshot = newest(SNAPSHOT)
+    if not snapshot:
+        return {}
+    return {TARGETS: make_targets(trust, next_targets(newest(TARGETS), snapshot, now()), root)}
+
+
+def publish_signed(core: Core, trust: Trust, root: Signer) -> None:
+    """Put a bundle in force in a service's files, and give it out from now on."""
+    items = targets_for(trust, lambda role: core.distribution.get(role, 0), root)
+    core.sequencer.submit(publishing(core, OPERATOR, trust, items)).result()
+    core.distribution.renew(trust)
+
+
+def _messages(items: Items) -> list[pb.RoleMetadata]:
+    return [pb.RoleMetadata(role=role, metadata=data) for role, data in items.items()]
 
 
 class _Files:
     """The bundle in the service's own database."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, directory: ServiceDirectory, core: Core) -> None:
+        self._directory = directory
         self._core = core
 
     def current(self) -> Trust:
         return self._core.trust
 
-    def publish(self, trust: Trust) -> None:
+    def publish(self, trust: Trust, root: Signer | None = None) -> None:
         own = own_trust(self._core, trust.token, trust.documents)
-        self._core.sequencer.submit(PublishTrust(OPERATOR, own)).result()
+        publish_signed(self._core, own, root or self._directory.root_signer())
+
+    def metadata(self, role: str) -> bytes:
+        return self._core.distribution.get(role, 0)
+
+    def publish_metadata(self, items: Items) -> None:
+        self._core.distribution.accept(items, self._core.trust)
+        self._core.distribution.renew(self._core.trust)
 
     def lift_throttle(self, participant_id: str) -> None:
         self._core.sequencer.submit(LiftThrottle(OPERATOR, participant_id)).result()
@@ -297,8 +334,9 @@ class _Files:
 class _Service(Closing):
     """The bundle of a running service, which the operator reaches as a participant."""
 
-    def __init__(self, home: Home, address: str) -> None:
-        self._root = home.settings.root
+    def __init__(self, directory: ServiceDirectory) -> None:
+        self._directory = directory
+        home, address = Home(directory.folder / OPERATOR), directory.addresses()[0]
         self._channel = connect(home, address=address)
         self._stub = RegistryServiceStub(self._channel)
 
@@ -307,11 +345,22 @@ class _Service(Closing):
 
     def current(self) -> Trust:
         reply = call(self._stub.GetTrustBundle, pb.GetTrustBundleRequest())
-        return trust_wire.from_proto(reply.package).verify(self._root, at=now())
+        roots = self._directory.distribution().roots
+        return trust_wire.from_proto(reply.package).verify(roots, at=now())
 
-    def publish(self, trust: Trust) -> None:
-        package = package_of(trust).to_proto()
-        call(self._stub.PublishTrustBundle, pb.PublishTrustBundleRequest(package=package))
+    def publish(self, trust: Trust, root: Signer | None = None) -> None:
+        items = targets_for(trust, self.metadata, root or self._directory.root_signer())
+        package, metadata = package_of(trust).to_proto(), _messages(items)
+        request = pb.PublishTrustBundleRequest(package=package, metadata=metadata)
+        call(self._stub.PublishTrustBundle, request)
+
+    def metadata(self, role: str) -> bytes:
+        request = pb.GetTrustMetadataRequest(role=role)
+        return bytes(call(self._stub.GetTrustMetadata, request).metadata)
+
+    def publish_metadata(self, items: Items) -> None:
+        request = pb.PublishTrustMetadataRequest(items=_messages(items))
+        call(self._stub.PublishTrustMetadata, request)
 
     def lift_throttle(self, participant_id: str) -> None:
         call(self._stub.LiftThrottle, pb.LiftThrottleRequest(participant=participant_id))

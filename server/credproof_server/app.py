@@ -48,6 +48,10 @@ _log = logging.getLogger("credproof.app")
 
 HEALTH_S: Final = 1.0
 """How often the health that is told is looked at again, in seconds."""
+RENEW_S: Final = 60.0
+"""How often it is looked whether metadata of the trust bundle must be signed anew, in seconds."""
+TRUST_HEALTH: Final = "credproof.trust"
+"""The name under which health says whether what people sign must soon be signed anew."""
 PUBLISH_S: Final = 1.0
 """How often witnesses are asked about a log that grew, in seconds."""
 STAMP_S: Final = 1.0
@@ -94,6 +98,7 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
     borrowers, second = await _borrowers(directory, core, checks)
     epochs = Epochs(core)
     await _tell_health(core, epochs, checks)
+    await _renew_once(core, checks)
     await asyncio.gather(participants.start(), borrowers.start())
     addresses = {"participants": first, "borrowers": second}
     tiles = _bind_tiles(directory)
@@ -107,6 +112,7 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
         _publish(core),
         _stamp(core),
         _close_epochs(epochs),
+        _renew(core, checks),
     )
     tasks = [asyncio.create_task(work) for work in works]
     if tiles is not None:
@@ -158,6 +164,35 @@ async def _publish(core: Core) -> None:
         with suppress(CredproofError, OSError):
             await asyncio.to_thread(core.published.publish)
         await asyncio.sleep(PUBLISH_S)
+
+
+async def _renew(core: Core, checks: Health) -> None:
+    """Keep what the service signs itself from expiring."""
+    while True:
+        await asyncio.sleep(RENEW_S)
+        await _renew_once(core, checks)
+
+
+async def _renew_once(core: Core, checks: Health) -> None:
+    """Sign snapshot and timestamp if they are due, and say who else has to sign something."""
+    status, due = health_pb2.HealthCheckResponse, ["not renewed"]
+    try:
+        due = await core.in_thread(lambda: _renewed(core))
+    except (CredproofError, OSError) as error:
+        reason = getattr(error, "reason", "NOT_WRITTEN")
+        _log.warning(json.dumps({"reason": reason, "metadata": "not renewed"}))
+    await checks.set(TRUST_HEALTH, status.NOT_SERVING if due else status.SERVING)
+
+
+def _renewed(core: Core) -> list[str]:
+    """Renew; gives the roles that people must sign anew within a month."""
+    core.distribution.require_begun()
+    core.distribution.renew(core.trust)
+    found = [item for item in core.distribution.standings() if item.ends_soon(core.clock())]
+    for item in found:
+        told = {"metadata": item.role, "expires": item.expires_at}
+        _log.warning(json.dumps({"reason": "ENDS_SOON", **told}))
+    return [item.role for item in found]
 
 
 async def _stamp(core: Core) -> None:

@@ -29,7 +29,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
 from credproof_server.config import FILE_NAME, load_config
-from credproof_server.directory import HIGH_WATER, OPERATOR, ServiceDirectory, locked
+from credproof_server.directory import HIGH_WATER, METADATA, OPERATOR, ServiceDirectory, locked
 from credproof_server.log.directory_state import changes_from, load_top
 from credproof_server.log.epochs import write_changes
 from credproof_server.log.high_water import HighWater
@@ -42,8 +42,8 @@ from credproof_server.storage.keystore import KEK_VARIABLE, KeyStore, load_key_e
 LOG_FILE: Final = "log.db"
 VAULT_FILE: Final = "vault.db"
 ASIDE: Final = "replaced-"
-FOLDERS: Final = ("keys", "tls", OPERATOR)
-"""Folders of a service's directory that are copied file by file."""
+FOLDERS: Final = ("keys", "tls", OPERATOR, METADATA)
+"""Folders of a service's directory that are copied file by file; one may not be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def back_up(directory: ServiceDirectory, main: Path, keys: Path) -> LogHead:
         transfer.copy_database(engine, main / LOG_FILE)
     for name in (FILE_NAME, "root.json"):
         shutil.copy2(directory.folder / name, main / name)
-    for name in FOLDERS:
+    for name in _there(directory.folder):
         shutil.copytree(directory.folder / name, main / name)
     copy_keys(directory, keys)
     head = _head(main / LOG_FILE)
@@ -338,8 +338,28 @@ def _set_aside(folder: Path) -> None:
 def _put_back(folder: Path, main: Path) -> None:
     for name in (FILE_NAME, "root.json", LOG_FILE):
         shutil.copy2(main / name, folder / name)
-    for name in FOLDERS:
+    for name in _there(main):
         shutil.copytree(main / name, folder / name, dirs_exist_ok=True)
+    _put_metadata_back(folder)
+
+
+def _there(folder: Path) -> list[str]:
+    """Services of older versions have no metadata."""
+    return [name for name in FOLDERS if (folder / name).is_dir()]
+
+
+def _put_metadata_back(folder: Path) -> None:
+    """Metadata that is newer than the backup, as clients have seen it: its files never change.
+
+    Only the timestamp does. Without one the service signs it anew, and the snapshot, when it
+    starts: else it would give clients less than they have seen.
+    """
+    for path in sorted(folder.glob(f"{ASIDE}*/{METADATA}/*.json")):
+        target = folder / METADATA / path.name
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        if not target.exists():
+            shutil.copy2(path, target)
+    (folder / METADATA / "timestamp.json").unlink(missing_ok=True)
 
 
 def _put_keys_back(folder: Path, keys: Path) -> None:

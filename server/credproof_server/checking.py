@@ -19,7 +19,7 @@ from credproof.verification.replay import Replay
 from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
 
-from credproof_server import row_checks
+from credproof_server import metadata_checks, row_checks
 from credproof_server.directory import HIGH_WATER, ServiceDirectory
 from credproof_server.log.directory_state import load_top
 from credproof_server.log.high_water import HighWater
@@ -70,7 +70,7 @@ def check(directory: ServiceDirectory, progress: Progress = lambda _count: None)
     vault = Vault(directory.engine(engines.VAULT), directory.key_encryption)
     try:
         with engines.readable(), engine.connect() as connection:
-            trust = load_trust(connection, directory.root())
+            trust = load_trust(connection, directory.distribution().roots)
             if trust is None:
                 raise DataLoss("NO_TRUST", "the service has no trust bundle")
             index_key = directory.service_keys().index
@@ -92,6 +92,7 @@ class _Check:
     """Rows beyond it are of entries that are signed only while we read."""
 
     def run(self, directory: ServiceDirectory) -> CheckReport:
+        self._metadata(directory)  # first: the service may publish while we read
         entries, indexes = self._log(directory)
         is_whole = not self.damage
         rows = {
@@ -186,6 +187,14 @@ class _Check:
         roots = repository.roots(self.connection)
         for row in stamps.all_stamps(self.connection):
             self._one("timestamp", row_checks.timestamp, (row, roots))
+
+    def _metadata(self, directory: ServiceDirectory) -> None:
+        """Clients must find the bundle in force by what is given out."""
+        try:
+            if (distribution := directory.distribution()).is_begun:
+                metadata_checks.metadata(distribution, self.trust)
+        except CredproofError as error:
+            self.damage.append(Damage.of("metadata", UNLOGGED, error))
 
     def _one(self, what: str, verify: Callable[..., None], row: Sequence[Any]) -> None:
         try:

@@ -31,6 +31,7 @@ from credproof_server import (
     policy_cli,
     quorum_cli,
     registry_cli,
+    root_cli,
     rules_cli,
     setup,
     timestamps_cli,
@@ -73,6 +74,7 @@ def register(root: typer.Typer) -> None:
     witness_cli.register(root)
     quorum_cli.register(root)
     rules_cli.register(root)
+    root_cli.register(root)
     timestamps_cli.register(root)
 
 
@@ -127,7 +129,8 @@ def serve_command(folder: ServiceArgument) -> None:
       credproof serve service
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in ("alembic", "tuf"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
     def announce(addresses: Mapping[str, str]) -> None:
         for name, address in addresses.items():

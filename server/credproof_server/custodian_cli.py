@@ -105,6 +105,7 @@ def serve(folder: DirectoryArgument) -> None:
       credproof custodian serve notary
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    logging.getLogger("tuf").setLevel(logging.WARNING)
 
     def announce(address: str) -> None:
         out.print(f"custodian  {address}")

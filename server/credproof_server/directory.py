@@ -4,7 +4,7 @@ credproof.toml     settings                        kek             key-encryptio
 keys/              private keys, encrypted         tls/            certificates
 log.db             log and state                   vault.db        data keys of borrowers
 high-water         the newest signed checkpoint    witnessed       the newest cosigned one
-lock               held while in use
+lock               held while in use               tuf/            metadata of the trust bundle
 offline-root/      the root key: move it away      operator/       the operator's own home
 running.json       the addresses while it runs  operator-2/     another person's: hand it over
 """
@@ -40,9 +40,11 @@ from credproof_server.log.sequencer import Sequencer
 from credproof_server.log.timestamps import Asked, Timestamping
 from credproof_server.service.core import Core, ServiceKeys
 from credproof_server.service.directory_key import DirectoryKey
+from credproof_server.service.distribution import Distribution
 from credproof_server.storage import engine as engines
 from credproof_server.storage import stamps, transfer
 from credproof_server.storage.keystore import KeyStore, load_key_encryption
+from credproof_server.storage.metadata import MetadataFiles
 from credproof_server.storage.vault import Vault
 
 ROOT_KEY: Final = "offline-root/root.key"
@@ -54,6 +56,8 @@ WITNESSED: Final = "witnessed"
 LOG_COSIGNER: Final = "log-ml-dsa-44"
 """The name of the log's ML-DSA-44 key, a seed of 32 bytes; not every log has one."""
 RUNNING: Final = "running.json"
+METADATA: Final = "tuf"
+"""The folder of TUF metadata."""
 DIRECTORY_KEY: Final = "directory"
 ORIGIN_MARK: Final = "new-origin.json"
 """There while the log gets a new origin: nothing may be signed before that is done."""
@@ -128,12 +132,19 @@ class ServiceDirectory:
             engine.dispose()
         return size, root or b""
 
-    def root(self) -> PublicKey:
-        """The public key of the offline root."""
-        return parse_jwk(parse_json((self.folder / "root.json").read_bytes()))
+    def distribution(self) -> Distribution:
+        """How the trust bundle is given out."""
+        first = parse_jwk(parse_json((self.folder / "root.json").read_bytes()))
+        return Distribution(MetadataFiles(self.folder / METADATA), first, self.keys, now)
 
-    def root_signer(self, path: Path | None = None) -> Ed25519Signer:
-        """The root's private key, wherever the operator keeps it.
+    def root(self) -> PublicKey:
+        """The public key of the offline root: the newest that signs trust bundles."""
+        return self.distribution().roots[-1]
+
+    def root_signer(
+        self, path: Path | None = None, public: PublicKey | None = None
+    ) -> Ed25519Signer:
+        """The root's private key, wherever the operator keeps it; another one by `public`.
 
         Raises:
             Malformed: `NO_ROOT_KEY`, `OTHER_ROOT_KEY`.
@@ -146,7 +157,7 @@ class ServiceDirectory:
         except UnicodeDecodeError as error:
             raise Malformed("NO_ROOT_KEY", "the file is no root key") from error
         signer = Ed25519Signer(parse_b64url(text, size=32))
-        if signer.public != self.root():
+        if signer.public != (public or self.root()):
             raise Malformed("OTHER_ROOT_KEY", "this is not the root key of this service")
         return signer
 
@@ -250,7 +261,7 @@ class ServiceDirectory:
         self._require_directory()
         main, vault = self.engine(engines.MAIN), self.engine(engines.VAULT)
         high_water = HighWater(self.folder / HIGH_WATER)
-        root = self.root()
+        distribution = self.distribution()
         with engines.readable():
             engines.require_current(main, engines.MAIN)
             engines.require_current(vault, engines.VAULT)
@@ -261,7 +272,7 @@ class ServiceDirectory:
                 signer,
                 high_water,
                 now,
-                root,
+                lambda: distribution.roots,
                 is_new_origin=is_new_origin,
                 before_signing=lambda state: witnesses.refuse_behind(state, key),
             )
@@ -276,7 +287,7 @@ class ServiceDirectory:
             published=Published(kept, sequencer, key, self.log_cosigner(), now),
             timestamping=Timestamping(sequencer, asked, every_s, stamped, now),
             keys=self.service_keys(),
-            root=root,
+            distribution=distribution,
             quotas=self.config.quotas,
             rules=rules,
             clock=now,

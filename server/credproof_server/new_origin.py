@@ -18,13 +18,12 @@ from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.continued import ENTRY_CONTINUED, continued_fields
 from credproof.log.note import VerifierKey
 
-from credproof_server.admission import renewed, signed_bundle
+from credproof_server.admission import publish_signed, renewed, signed_bundle
 from credproof_server.config import FILE_NAME
 from credproof_server.directory import HIGH_WATER, OPERATOR, ORIGIN_MARK, ServiceDirectory
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt
-from credproof_server.service.registry import PublishTrust
 
 _ORIGIN = re.compile(r"[a-z0-9][a-z0-9./-]{0,199}\Z")
 _SETTING = re.compile(r'^log_origin = ".*"$', re.MULTILINE)
@@ -115,5 +114,4 @@ def _publish(
         old_logs=(*bundle.old_logs, str(old_key)),
     )
     root, documents = directory.root_signer(root_key), core.trust.documents
-    trust = signed_bundle(root, renewed(changed), documents)
-    core.sequencer.submit(PublishTrust(OPERATOR, trust)).result()
+    publish_signed(core, signed_bundle(root, renewed(changed), documents), root)

@@ -16,10 +16,15 @@ from credproof.log.witnessed import Witnessed, witnessed
 from credproof.verification.trust import Trust
 from credproof.witnessing import Witnessing
 
-from credproof_server.admission import change_bundle, renewed, signed_bundle, trust_channel
+from credproof_server.admission import (
+    change_bundle,
+    publish_signed,
+    renewed,
+    signed_bundle,
+    trust_channel,
+)
 from credproof_server.directory import LOG_COSIGNER, OPERATOR, WITNESSED, ServiceDirectory
 from credproof_server.log.high_water import HighWater
-from credproof_server.service.registry import PublishTrust
 
 Cosigned = tuple[VerifiedCheckpoint, Witnessed]
 """A checkpoint, and what witnesses say of it."""
@@ -69,8 +74,7 @@ def add_ml_dsa(folder: Path, *, root_key: Path | None = None) -> str:
             if core.trust.bundle.log_cosigner == vkey:
                 raise Conflict("HAS_ML_DSA", "the log signs by ML-DSA-44 already")
             bundle = renewed(replace(core.trust.bundle, log_cosigner=vkey))
-            trust = signed_bundle(root, bundle, core.trust.documents)
-            core.sequencer.submit(PublishTrust(OPERATOR, trust)).result()
+            publish_signed(core, signed_bundle(root, bundle, core.trust.documents), root)
     return vkey
 
 

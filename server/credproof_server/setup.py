@@ -20,21 +20,24 @@ from credproof.verification.bundle import PolicyPin, TrustBundle
 from credproof.verification.participant import NEVER
 from credproof.verification.policy import Policy
 from credproof.verification.proposal import Proposal
-from credproof.verification.trust import Trust
 
-from credproof_server.admission import admission_for, participant_of, signed_bundle
+from credproof_server.admission import (
+    admission_for,
+    participant_of,
+    publish_signed,
+    signed_bundle,
+)
 from credproof_server.authority import Authority, new_key
 from credproof_server.config import FILE_NAME, TEMPLATE, parse_config
 from credproof_server.directory import (
     DIRECTORY_KEY,
     LOG_COSIGNER,
-    OPERATOR,
     OPERATORS,
     ROOT_KEY,
     ServiceDirectory,
     now,
 )
-from credproof_server.service.registry import PublishTrust
+from credproof_server.roots import make_first
 from credproof_server.storage import engine as engines
 from credproof_server.storage.keystore import KEY_BYTES, KeyStore, load_key_encryption
 
@@ -139,8 +142,15 @@ def _make_trust(directory: ServiceDirectory) -> None:
     )
     documents = [schema.document for schema in schemas]
     documents += [policy.document for policy in policies] + [text.document for text in texts]
-    trust = signed_bundle(directory.root_signer(), bundle, tuple(documents))
-    _publish_alone(directory, trust)
+    root = directory.root_signer()
+    trust = signed_bundle(root, bundle, tuple(documents))
+    with directory.locked():
+        core = directory.open_core()
+        try:
+            publish_signed(core, trust, root)
+            make_first(directory, core, root)
+        finally:
+            core.close()
     for name, applicant in operators.items():
         admission = admission_for(directory, applicant, trust).to_bytes()
         join(directory.folder / name, admission, root_kid=None, now=now())
@@ -160,12 +170,3 @@ def _approved(directory: ServiceDirectory, policy: Policy, since: int) -> Policy
         domain = directory.config.trust_domain
         proposal = proposal.signed(signer, operator=name, domain=domain, now=now())
     return proposal.pin
-
-
-def _publish_alone(directory: ServiceDirectory, trust: Trust) -> None:
-    with directory.locked():
-        core = directory.open_core()
-        try:
-            core.sequencer.submit(PublishTrust(OPERATOR, trust)).result()
-        finally:
-            core.close()

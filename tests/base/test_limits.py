@@ -26,10 +26,12 @@ from credproof.base.yaml import parse_yaml
 from credproof.log.entry import parse_entry
 from credproof.log.merkle import verify_inclusion
 from credproof.log.note import parse_note
+from credproof.updating import metadata
 from credproof.v1 import answer_pb2 as answer_pb
 from credproof.v1 import attestation_service_pb2 as attestation_pb
 from credproof.v1 import audit_service_pb2 as audit_pb
 from credproof.v1 import verification_service_pb2 as verification_pb
+from credproof.v1.registry_service_pb2 import PublishTrustMetadataRequest, RoleMetadata
 from credproof.verification.acceptance import parse_acceptance, sign_acceptance
 from credproof.verification.answer import Reference
 from credproof.verification.approval import sign_approval
@@ -87,6 +89,7 @@ ELSEWHERE = {
     "WITNESS_BODY_BYTES_MAX": "of HTTP: tests/witness/test_witness.py",
     "QUORUM_FILE_BYTES_MAX": "of a file: tests/log/test_cosignature.py",
     "QUORUM_RECORDS_MAX": "of a file: tests/log/test_cosignature.py",
+    "ROOT_CHAIN_MAX": "a longer chain is followed no further: tests/updating/test_newest.py",
     "TIMESTAMP_TOLERANCE_S": "a finding: tests/timestamps/test_stamped.py",
     "TIMESTAMP_GAP_S": "a finding: tests/timestamps/test_stamped.py",
     "TIMESTAMP_EVERY_MAX_S": "of a setting: tests/timestamps/test_asking.py",
@@ -336,6 +339,16 @@ TABLE: dict[str, tuple[Present, str]] = {
     "DOCUMENT_BYTES_MAX": (lambda n: parse_yaml(b"#" * n), "LIMIT_EXCEEDED"),
     "TRUST_BYTES_MAX": (
         lambda n: verify_trust("a" * n, [], root=WORLD.root.public, at=NOW),
+        "LIMIT_EXCEEDED",
+    ),
+    "ROOT_METADATA_BYTES_MAX": (lambda n: metadata.parse_any(b"x" * n, "root"), "LIMIT_EXCEEDED"),
+    "TIMESTAMP_METADATA_BYTES_MAX": (
+        lambda n: metadata.parse_any(b"x" * n, "timestamp"),
+        "LIMIT_EXCEEDED",
+    ),
+    "METADATA_BYTES_MAX": (lambda n: metadata.parse_any(b"x" * n, "targets"), "LIMIT_EXCEEDED"),
+    "METADATA_ITEMS_MAX": (
+        lambda n: check(PublishTrustMetadataRequest(items=[RoleMetadata()] * n)),
         "LIMIT_EXCEEDED",
     ),
     "NOTE_BYTES_MAX": (lambda n: parse_note(b"x" * n), "LIMIT_EXCEEDED"),

@@ -21,6 +21,7 @@ DENIED = {
     ("participants", "/grpc.health.v1.Health/List"),
     ("borrowers", "/grpc.health.v1.Health/List"),
     ("borrowers", "/credproof.v1.RegistryService/PublishTrustBundle"),
+    ("borrowers", "/credproof.v1.RegistryService/PublishTrustMetadata"),
     ("custodian", "/grpc.health.v1.Health/List"),
     ("borrowers", "/credproof.v1.RegistryService/LiftThrottle"),
     ("borrowers", "/credproof.v1.RegistryService/GetTrustVersion"),

@@ -21,7 +21,7 @@ class Room(NamedTuple):
 
 
 CORE = "base log attestation verification"
-KIT = f"{CORE} v1 wire standard records home mirror channel session history"
+KIT = f"{CORE} v1 wire standard records roots home updating mirror channel session history"
 SDK = "provider lender borrower auditor"
 
 EFFECTS = (
@@ -49,9 +49,11 @@ CLIENT_ROOMS = {
     "mirror": Room("base log"),
     "web": Room("base"),
     "custody": Room(CORE),
-    "home": Room(f"{CORE} wire custody"),
+    "roots": Room(CORE),
+    "home": Room(f"{CORE} wire custody roots"),
+    "updating": Room(f"{CORE} wire roots home", "grpc credproof.v1"),
     "channel": Room(f"{CORE} v1 wire home"),
-    "session": Room(f"{CORE} v1 wire home channel"),
+    "session": Room(f"{CORE} v1 wire home updating channel"),
     "history": Room(f"{CORE} v1 wire channel"),
     "pseudonyms": Room(f"{CORE} v1 home channel"),
     "witnessing": Room(f"{CORE} v1 wire channel"),
@@ -83,9 +85,13 @@ SERVER_ROOMS = {
     "quorums": Room("log service directory admission", f"{SQL} {USERS}"),
     "standing": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "policies": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
-    "setup": Room("config authority storage service directory admission", f"{SQL} {USERS}"),
+    "roots": Room("service directory admission", f"{GRPC} {SQL} {USERS}"),
+    "setup": Room("config authority storage service directory admission roots", f"{SQL} {USERS}"),
     "row_checks": Room("storage service", f"{GRPC} {SQL} {USERS}"),
-    "checking": Room("storage log service directory row_checks", f"{GRPC} {SQL} {USERS}"),
+    "metadata_checks": Room("service", f"{GRPC} {SQL} {USERS}"),
+    "checking": Room(
+        "storage log service directory row_checks metadata_checks", f"{GRPC} {SQL} {USERS}"
+    ),
     "backups": Room(
         "config storage log service directory row_checks", f"{GRPC} {USERS}"
     ),  # opens copies
@@ -98,6 +104,7 @@ SERVER_ROOMS = {
         "custodian directory admission standing setup checking"
     ),  # lies: writes to databases by hand
     "registry_cli": Room("directory admission standing"),
+    "root_cli": Room("service directory roots registry_cli"),
     "rules_cli": Room("conduct directory"),
     "quorum_cli": Room("quorums"),
     "policy_cli": Room("directory policies"),
@@ -105,7 +112,7 @@ SERVER_ROOMS = {
     "witness": Room("", f"{GRPC} sqlalchemy alembic credproof_server.storage"),
     "cli": Room(
         "directory app admission setup checking backups new_origin custodian_cli demo"
-        " registry_cli policy_cli rules_cli quorum_cli timestamps_cli witness"
+        " registry_cli policy_cli root_cli rules_cli quorum_cli timestamps_cli witness"
     ),
 }
 """From the ground up: a row names only rows above it."""

@@ -203,7 +203,7 @@ def admit_another(deployment, core) -> Ed25519Signer:
     people = (*bundle.participants, fresh)
     changed = replace(bundle, participants=people, version=bundle.version + 1)
     trust = signed_bundle(deployment.directory.root_signer(), changed, core.trust.documents)
-    core.sequencer.submit(PublishTrust("operator", trust)).result()
+    core.sequencer.submit(PublishTrust("operator", trust, lambda: None)).result()
     return homes.signing_key(deployment.folder / "other")
 
 

@@ -24,8 +24,11 @@ def changed(deployment, core, **changes: object):
     return admission.signed_bundle(root, bundle, core.trust.documents)
 
 
-async def publish(core, trust) -> int:
-    return await Registry(core).publish("operator", trust.token, trust.documents)
+async def publish(deployment, core, trust) -> int:
+    """With the targets that name it."""
+    root = deployment.directory.root_signer()
+    targets = admission.targets_for(trust, lambda role: core.distribution.get(role, 0), root)
+    return await Registry(core).publish("operator", trust.token, trust.documents, targets)
 
 
 async def test_publishing_the_bundle_in_force_again_gives_its_log_index_and_changes_nothing(
@@ -33,10 +36,10 @@ async def test_publishing_the_bundle_in_force_again_gives_its_log_index_and_chan
 ):
     """A reply can be lost: whoever tries again must not be told that it failed."""
     fresh = changed(deployment, core, version=core.trust.bundle.version + 1)
-    index = await publish(core, fresh)
+    index = await publish(deployment, core, fresh)
     before = len(entries(core))
 
-    assert index == await publish(core, fresh)
+    assert index == await publish(deployment, core, fresh)
     assert before == len(entries(core))
 
 
@@ -47,5 +50,5 @@ async def test_a_bundle_that_is_not_the_next_one_is_refused(deployment, core, st
         deployment, core, version=bundle.version + step, expires_at=bundle.expires_at - 1
     )
     with pytest.raises(Conflict) as caught:
-        await publish(core, other)
+        await publish(deployment, core, other)
     assert caught.value.reason == "TRUST_VERSION"

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from credproof.base.errors import CredproofError, Unreachable, VerificationFailed
-from credproof.base.keys import PublicKey
 from credproof.history import Fetched
 from credproof.home import replace_file
 from credproof.log.entry import Entry
 from credproof.verification.registry import parse_changed, verify_change
-from credproof.verification.trust import Trust
+from credproof.verification.trust import Roots, Trust
 from credproof.wire import trust as trust_wire
 
 FOLDER = "registry"
@@ -21,7 +20,7 @@ class History:
     """Trust bundles by version, in a folder of the auditor's home; fetched when they are new."""
 
     def __init__(
-        self, home: Path, root: PublicKey, fetch: Callable[[int], Fetched] | None = None
+        self, home: Path, root: Roots, fetch: Callable[[int], Fetched] | None = None
     ) -> None:
         self._folder = home / FOLDER
         self._root = root

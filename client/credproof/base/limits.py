@@ -115,6 +115,10 @@ TREE_PROOF_HASHES_MAX: Final = 63
 """Hashes of one inclusion or consistency proof: the tree has fewer than 2**63 leaves."""
 DIRECTORY_DEPTH_MAX: Final = 256
 """Hashes of one lookup proof: an index has so many bits."""
+ROOT_CHAIN_MAX: Final = 256
+"""Versions of TUF root metadata that are followed at once: one a month for twenty years."""
+METADATA_ITEMS_MAX: Final = 4
+"""TUF metadata files that are published together: a root and what its new keys sign."""
 DIRECTORY_MEMBERS_MAX: Final = 4096
 """Current attestations of one schema about one borrower that a lookup names: 128 KiB of ids."""
 DIRECTORY_AGE_MAX_S: Final = 60
@@ -142,6 +146,12 @@ DOCUMENT_BYTES_MAX: Final = 262_144
 """One schema, policy or mapping file."""
 TRUST_BYTES_MAX: Final = 3 * 1024 * 1024
 """A trust bundle with its documents; a gRPC message stays under 4 MiB."""
+ROOT_METADATA_BYTES_MAX: Final = 65_536
+"""TUF root metadata, or a provider's signed key set: some hundred keys and signatures."""
+TIMESTAMP_METADATA_BYTES_MAX: Final = 16_384
+"""TUF timestamp metadata: one file's name, hash and length, and a signature."""
+METADATA_BYTES_MAX: Final = 3 * 1024 * 1024
+"""TUF targets or snapshot metadata: a line per provider; a gRPC message stays under 4 MiB."""
 NOTE_BYTES_MAX: Final = 131_072
 TIMESTAMP_BYTES_MAX: Final = 32_768
 """One timestamp (RFC 3161) with the certificates in it: public ones have about six thousand."""

@@ -31,6 +31,13 @@ _EVIDENCE: Final = (
 )
 _REFRESH: Final = "credproof lender refresh FILE, a little later; if it stays, ask the operator"
 _CUSTODIAN: Final = "ask whether the custodian runs, then run this again: nothing is done twice"
+_LIES: Final = (
+    "do not go on: ask the operator why, and other participants whether they see the same"
+)
+_PROVIDER: Final = (
+    "do not go on: ask the provider which keys are its; as the provider, sign and publish your key"
+    " set first (credproof provider keys)"
+)
 _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
 
 NEXT: Final[Mapping[str, str]] = {
@@ -89,6 +96,22 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
     **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER"), _EVIDENCE),
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
+    **dict.fromkeys(("TUF_ROLLBACK", "TUF_MIXED", "TUF_WITHHELD", "TUF_TOO_LONG"), _LIES),
+    **dict.fromkeys(("TUF_NOT_BOUND", "BAD_METADATA"), _LIES),
+    "TUF_NOT_SIGNED": "of a draft: have more of those sign who may (credproof root status, root"
+    " sign); of what a service gives: do not go on, and ask the operator why",
+    "TUF_EXPIRED": "check the clock here; the operator sees by credproof root status what must be"
+    " signed anew, and credproof serve renews the rest",
+    "TUF_VERSION": "begin with what is in force now: credproof root draft, or credproof provider"
+    " watch and then provider keys sign",
+    "NO_TUF": "the operator stops the service and runs credproof root begin DIR; of homes nothing"
+    " is needed",
+    "SERVICE_TOO_OLD": "the operator installs this version, then runs credproof upgrade and root"
+    " begin",
+    "NO_TARGETS": "the operator signs them anew: credproof root extend DIR",
+    "NO_ONLINE_KEY": "draft the root on this service: credproof root draft DIR --online-key",
+    "NO_SUCH_KEY": "credproof root status and credproof provider watch show the keys",
+    **dict.fromkeys(("KEY_NOT_SIGNED", "DELEGATION_DROPPED", "OTHER_DELEGATEE"), _PROVIDER),
     "TRUST_EXPIRED": "the operator publishes a new one: any change of a participant does",
     # The service and its directory.
     "NO_ANSWER": "check that the service runs and is reached where your home says (address in"

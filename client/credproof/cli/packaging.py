@@ -52,7 +52,7 @@ def evidence(
     target = output or file.with_suffix(".html")
     require_writable(target)
     trust = found.trust(at=0)
-    history = list(History(found.folder, found.settings.root).all())
+    history = list(History(found.folder, found.roots).all())
     stamp = _stamp(found, bundle.logged)
     write_file(target, page(bundle, trust, history, now=now, stamp=stamp))
     out.print(f"Written:   {target}", markup=False)

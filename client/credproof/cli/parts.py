@@ -39,6 +39,7 @@ SERVER_COMMANDS: Final = {
     "bureau": "Enter your own licence as a credit bureau.",
     "passkeys": "Let borrowers sign by passkeys of a domain, on its pages.",
     "quorum": "Say which witnesses count for the log.",
+    "root": "Change who signs the trust bundle, and renew it.",
     "rules": "What counts as misuse, and what follows.",
     "timestamps": "Show who stamps the log's checkpoints, and how far they are.",
     "check": "Check that everything stored is what was logged.",

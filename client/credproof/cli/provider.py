@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from credproof.borrower import make_pass
+from credproof.cli import signed_keys
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
@@ -35,6 +36,7 @@ from credproof.verification.acceptance import sign_acceptance
 from credproof.verification.registry import ListedKey
 
 app = typer.Typer(help=GROUPS["provider"], no_args_is_help=True)
+app.add_typer(signed_keys.app, name="keys")
 REJECTED_SHOWN = 20
 ROWS_WORTH_PROCESSES = 5000
 """From how many rows on signing in several processes saves more than their start costs."""
@@ -317,7 +319,8 @@ def watch(
 
     Reads all versions of the trust bundle and proves each to be the one that the log names. Whoever
     lists a key for you can sign attestations as you: run this daily. Your own key is in your
-    home. Needs the service. Writes nothing.
+    home. Tells too whether your own signed key set is in force (credproof provider keys): while it
+    is, no key counts in your name that is not in it. Needs the service. Writes nothing.
 
     \b
     Example:
@@ -327,17 +330,20 @@ def watch(
     with Provider.open(home) as provider:
         with progress_bar("versions", provider.trust.bundle.version, hidden=as_json) as advance:
             keys, checkpoint = provider.registered_keys(advance)
-        versions = provider.trust.bundle.version
+        versions, signed = provider.trust.bundle.version, provider.signed_keys()
     strange = [item for item in keys if item.key.public.kid not in mine]
     if as_json:
         listed = [_listed_key(item, item not in strange) for item in keys]
-        print_json({"keys": listed, "log_size": checkpoint.tree_size, "versions": versions})
+        found = {"keys": listed, "log_size": checkpoint.tree_size, "versions": versions}
+        print_json({**found, "key_set": list(signed or ())})
     else:
         for item in keys:
             word = "STRANGE" if item in strange else "yours  "
             since = f"since version {item.version}, log entry {item.log_index}"
             out.print(f"{word}   {item.key.public.kid}  {since}")
         out.print(f"Versions:  {versions}, each proved to be in the log")
+        told = "none: the root key decides alone (credproof provider keys sign)"
+        out.print(f"Key set:   {told if signed is None else ', '.join(signed)}")
     if strange and not as_json:
         err.print(
             "error: the registry lists a key in your name that you do not know\n"

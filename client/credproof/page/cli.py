@@ -62,6 +62,7 @@ def consent_page(
     from credproof.web import bind, serve  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    logging.getLogger("tuf").setLevel(logging.WARNING)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     host, port = _address(listen)
     tls = _tls(tls_cert, tls_key)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from credproof.base.errors import VerificationFailed
 from credproof.base.keys import Ed25519Signer
 from credproof.borrower import Borrower, Pass, parse_pass
 from credproof.home import Home
+from credproof.roots import roots_of
 from credproof.verification.bundle import RelyingParty
 from credproof.verification.trust import Trust
 
@@ -39,7 +42,9 @@ class Gateway:
         )
         self.party = party
         self._pass = found
-        self._service = Borrower(Ed25519Signer(os.urandom(32)), found)
+        self._seen = TemporaryDirectory(prefix="credproof-page-")
+        signer, seen = Ed25519Signer(os.urandom(32)), Path(self._seen.name)
+        self._service = Borrower(signer, found, home=seen)
         self._lock = threading.Lock()
         self._trust, self._asked = home.trust(at=0), -TRUST_S
 
@@ -51,6 +56,7 @@ class Gateway:
     def close(self) -> None:
         """Let go of the connection."""
         self._service.close()
+        self._seen.cleanup()
 
     def trust(self) -> Trust:
         """The trust bundle in force, some seconds old at most.
@@ -90,7 +96,8 @@ class Gateway:
             VerificationFailed: `WRONG_SERVICE`.
         """
         found = parse_pass(text.encode("utf-8"))
-        if (found.domain, found.root) != (self._pass.domain, self._pass.root):
+        roots = roots_of(Path(self._seen.name), self._pass.root)
+        if found.domain != self._pass.domain or found.root not in roots:
             raise VerificationFailed("WRONG_SERVICE", "the pass is for another service")
         return found.sub
 

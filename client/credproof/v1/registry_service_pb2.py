@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#credproof/v1/registry_service.proto\x12\x0c\x63redproof.v1\"\x17\n\x15GetTrustBundleRequest\"E\n\x16GetTrustBundleResponse\x12+\n\x07package\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.TrustPackage\")\n\x16GetTrustVersionRequest\x12\x0f\n\x07version\x18\x01 \x01(\x03\"g\n\x17GetTrustVersionResponse\x12+\n\x07package\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.TrustPackage\x12\x0c\n\x04line\x18\x02 \x01(\x0c\x12\x11\n\tlog_index\x18\x03 \x01(\x03\"H\n\x19PublishTrustBundleRequest\x12+\n\x07package\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.TrustPackage\"/\n\x1aPublishTrustBundleResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"*\n\x13LiftThrottleRequest\x12\x13\n\x0bparticipant\x18\x01 \x01(\t\")\n\x14LiftThrottleResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"1\n\x0cTrustPackage\x12\x0e\n\x06\x62undle\x18\x01 \x01(\t\x12\x11\n\tdocuments\x18\x02 \x03(\x0c\x32\x8e\x03\n\x0fRegistryService\x12[\n\x0eGetTrustBundle\x12#.credproof.v1.GetTrustBundleRequest\x1a$.credproof.v1.GetTrustBundleResponse\x12^\n\x0fGetTrustVersion\x12$.credproof.v1.GetTrustVersionRequest\x1a%.credproof.v1.GetTrustVersionResponse\x12g\n\x12PublishTrustBundle\x12\'.credproof.v1.PublishTrustBundleRequest\x1a(.credproof.v1.PublishTrustBundleResponse\x12U\n\x0cLiftThrottle\x12!.credproof.v1.LiftThrottleRequest\x1a\".credproof.v1.LiftThrottleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#credproof/v1/registry_service.proto\x12\x0c\x63redproof.v1\"\x17\n\x15GetTrustBundleRequest\"E\n\x16GetTrustBundleResponse\x12+\n\x07package\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.TrustPackage\")\n\x16GetTrustVersionRequest\x12\x0f\n\x07version\x18\x01 \x01(\x03\"g\n\x17GetTrustVersionResponse\x12+\n\x07package\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.TrustPackage\x12\x0c\n\x04line\x18\x02 \x01(\x0c\x12\x11\n\tlog_index\x18\x03 \x01(\x03\"8\n\x17GetTrustMetadataRequest\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\",\n\x18GetTrustMetadataResponse\x12\x10\n\x08metadata\x18\x01 \x01(\x0c\"H\n\x1bPublishTrustMetadataRequest\x12)\n\x05items\x18\x01 \x03(\x0b\x32\x1a.credproof.v1.RoleMetadata\".\n\x0cRoleMetadata\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x10\n\x08metadata\x18\x02 \x01(\x0c\"\x1e\n\x1cPublishTrustMetadataResponse\"v\n\x19PublishTrustBundleRequest\x12+\n\x07package\x18\x01 \x01(\x0b\x32\x1a.credproof.v1.TrustPackage\x12,\n\x08metadata\x18\x02 \x03(\x0b\x32\x1a.credproof.v1.RoleMetadata\"/\n\x1aPublishTrustBundleResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"*\n\x13LiftThrottleRequest\x12\x13\n\x0bparticipant\x18\x01 \x01(\t\")\n\x14LiftThrottleResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"1\n\x0cTrustPackage\x12\x0e\n\x06\x62undle\x18\x01 \x01(\t\x12\x11\n\tdocuments\x18\x02 \x03(\x0c\x32\xe0\x04\n\x0fRegistryService\x12[\n\x0eGetTrustBundle\x12#.credproof.v1.GetTrustBundleRequest\x1a$.credproof.v1.GetTrustBundleResponse\x12^\n\x0fGetTrustVersion\x12$.credproof.v1.GetTrustVersionRequest\x1a%.credproof.v1.GetTrustVersionResponse\x12\x61\n\x10GetTrustMetadata\x12%.credproof.v1.GetTrustMetadataRequest\x1a&.credproof.v1.GetTrustMetadataResponse\x12m\n\x14PublishTrustMetadata\x12).credproof.v1.PublishTrustMetadataRequest\x1a*.credproof.v1.PublishTrustMetadataResponse\x12g\n\x12PublishTrustBundle\x12\'.credproof.v1.PublishTrustBundleRequest\x1a(.credproof.v1.PublishTrustBundleResponse\x12U\n\x0cLiftThrottle\x12!.credproof.v1.LiftThrottleRequest\x1a\".credproof.v1.LiftThrottleResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,16 +39,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTRUSTVERSIONREQUEST']._serialized_end=190
   _globals['_GETTRUSTVERSIONRESPONSE']._serialized_start=192
   _globals['_GETTRUSTVERSIONRESPONSE']._serialized_end=295
-  _globals['_PUBLISHTRUSTBUNDLEREQUEST']._serialized_start=297
-  _globals['_PUBLISHTRUSTBUNDLEREQUEST']._serialized_end=369
-  _globals['_PUBLISHTRUSTBUNDLERESPONSE']._serialized_start=371
-  _globals['_PUBLISHTRUSTBUNDLERESPONSE']._serialized_end=418
-  _globals['_LIFTTHROTTLEREQUEST']._serialized_start=420
-  _globals['_LIFTTHROTTLEREQUEST']._serialized_end=462
-  _globals['_LIFTTHROTTLERESPONSE']._serialized_start=464
-  _globals['_LIFTTHROTTLERESPONSE']._serialized_end=505
-  _globals['_TRUSTPACKAGE']._serialized_start=507
-  _globals['_TRUSTPACKAGE']._serialized_end=556
-  _globals['_REGISTRYSERVICE']._serialized_start=559
-  _globals['_REGISTRYSERVICE']._serialized_end=957
+  _globals['_GETTRUSTMETADATAREQUEST']._serialized_start=297
+  _globals['_GETTRUSTMETADATAREQUEST']._serialized_end=353
+  _globals['_GETTRUSTMETADATARESPONSE']._serialized_start=355
+  _globals['_GETTRUSTMETADATARESPONSE']._serialized_end=399
+  _globals['_PUBLISHTRUSTMETADATAREQUEST']._serialized_start=401
+  _globals['_PUBLISHTRUSTMETADATAREQUEST']._serialized_end=473
+  _globals['_ROLEMETADATA']._serialized_start=475
+  _globals['_ROLEMETADATA']._serialized_end=521
+  _globals['_PUBLISHTRUSTMETADATARESPONSE']._serialized_start=523
+  _globals['_PUBLISHTRUSTMETADATARESPONSE']._serialized_end=553
+  _globals['_PUBLISHTRUSTBUNDLEREQUEST']._serialized_start=555
+  _globals['_PUBLISHTRUSTBUNDLEREQUEST']._serialized_end=673
+  _globals['_PUBLISHTRUSTBUNDLERESPONSE']._serialized_start=675
+  _globals['_PUBLISHTRUSTBUNDLERESPONSE']._serialized_end=722
+  _globals['_LIFTTHROTTLEREQUEST']._serialized_start=724
+  _globals['_LIFTTHROTTLEREQUEST']._serialized_end=766
+  _globals['_LIFTTHROTTLERESPONSE']._serialized_start=768
+  _globals['_LIFTTHROTTLERESPONSE']._serialized_end=809
+  _globals['_TRUSTPACKAGE']._serialized_start=811
+  _globals['_TRUSTPACKAGE']._serialized_end=860
+  _globals['_REGISTRYSERVICE']._serialized_start=863
+  _globals['_REGISTRYSERVICE']._serialized_end=1471
 # @@protoc_insertion_point(module_scope)

@@ -101,20 +101,131 @@ class GetTrustVersionResponse(_message.Message):
 Global___GetTrustVersionResponse: _TypeAlias = GetTrustVersionResponse  # noqa: Y015
 
 @_typing.final
+class GetTrustMetadataRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """root, targets, snapshot, timestamp, or provider-ID."""
+    version: _builtins.int
+    """0 for the newest one."""
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["role", b"role", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTrustMetadataRequest: _TypeAlias = GetTrustMetadataRequest  # noqa: Y015
+
+@_typing.final
+class GetTrustMetadataResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    metadata: _builtins.bytes
+    """A TUF metadata file; empty when there is none of this role and version."""
+    def __init__(
+        self,
+        *,
+        metadata: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTrustMetadataResponse: _TypeAlias = GetTrustMetadataResponse  # noqa: Y015
+
+@_typing.final
+class PublishTrustMetadataRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoleMetadata]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___RoleMetadata] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishTrustMetadataRequest: _TypeAlias = PublishTrustMetadataRequest  # noqa: Y015
+
+@_typing.final
+class RoleMetadata(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """root, targets, or provider-ID."""
+    metadata: _builtins.bytes
+    """A TUF metadata file, signed by as many keys of the role as its threshold asks for."""
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        metadata: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoleMetadata: _TypeAlias = RoleMetadata  # noqa: Y015
+
+@_typing.final
+class PublishTrustMetadataResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishTrustMetadataResponse: _TypeAlias = PublishTrustMetadataResponse  # noqa: Y015
+
+@_typing.final
 class PublishTrustBundleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PACKAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def package(self) -> Global___TrustPackage: ...
+    @_builtins.property
+    def metadata(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoleMetadata]:
+        """The TUF targets metadata that names this bundle, and key sets that it needs; nothing when the
+        service has no TUF root yet.
+        """
+
     def __init__(
         self,
         *,
         package: Global___TrustPackage | None = ...,
+        metadata: _abc.Iterable[Global___RoleMetadata] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["package", b"package"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["package", b"package"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "package", b"package"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,6 +45,16 @@ class RegistryServiceStub:
                 request_serializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustVersionRequest.SerializeToString,
                 response_deserializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustVersionResponse.FromString,
                 _registered_method=True)
+        self.GetTrustMetadata = channel.unary_unary(
+                '/credproof.v1.RegistryService/GetTrustMetadata',
+                request_serializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustMetadataRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustMetadataResponse.FromString,
+                _registered_method=True)
+        self.PublishTrustMetadata = channel.unary_unary(
+                '/credproof.v1.RegistryService/PublishTrustMetadata',
+                request_serializer=credproof_dot_v1_dot_registry__service__pb2.PublishTrustMetadataRequest.SerializeToString,
+                response_deserializer=credproof_dot_v1_dot_registry__service__pb2.PublishTrustMetadataResponse.FromString,
+                _registered_method=True)
         self.PublishTrustBundle = channel.unary_unary(
                 '/credproof.v1.RegistryService/PublishTrustBundle',
                 request_serializer=credproof_dot_v1_dot_registry__service__pb2.PublishTrustBundleRequest.SerializeToString,
@@ -72,6 +82,22 @@ class RegistryServiceServicer:
     def GetTrustVersion(self, request, context):
         """Gives any version of the trust bundle that the log names, with the entry that names it.
         The caller MUST be an active auditor or provider.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTrustMetadata(self, request, context):
+        """Gives TUF metadata, by which clients find the newest trust bundle. On both listeners.
+        The caller MUST be an active participant, or sign the call with any key of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PublishTrustMetadata(self, request, context):
+        """Publishes TUF metadata that is signed already, all of it or nothing.
+        The caller MUST be an active operator, or an active provider whose own role it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,6 +131,16 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.GetTrustVersion,
                     request_deserializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustVersionRequest.FromString,
                     response_serializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustVersionResponse.SerializeToString,
+            ),
+            'GetTrustMetadata': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrustMetadata,
+                    request_deserializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustMetadataRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_registry__service__pb2.GetTrustMetadataResponse.SerializeToString,
+            ),
+            'PublishTrustMetadata': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishTrustMetadata,
+                    request_deserializer=credproof_dot_v1_dot_registry__service__pb2.PublishTrustMetadataRequest.FromString,
+                    response_serializer=credproof_dot_v1_dot_registry__service__pb2.PublishTrustMetadataResponse.SerializeToString,
             ),
             'PublishTrustBundle': grpc.unary_unary_rpc_method_handler(
                     servicer.PublishTrustBundle,
@@ -172,6 +208,60 @@ class RegistryService:
             '/credproof.v1.RegistryService/GetTrustVersion',
             credproof_dot_v1_dot_registry__service__pb2.GetTrustVersionRequest.SerializeToString,
             credproof_dot_v1_dot_registry__service__pb2.GetTrustVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrustMetadata(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.RegistryService/GetTrustMetadata',
+            credproof_dot_v1_dot_registry__service__pb2.GetTrustMetadataRequest.SerializeToString,
+            credproof_dot_v1_dot_registry__service__pb2.GetTrustMetadataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishTrustMetadata(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credproof.v1.RegistryService/PublishTrustMetadata',
+            credproof_dot_v1_dot_registry__service__pb2.PublishTrustMetadataRequest.SerializeToString,
+            credproof_dot_v1_dot_registry__service__pb2.PublishTrustMetadataResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,14 @@ class RegistryServiceStub:
     """Gives any version of the trust bundle that the log names, with the entry that names it.
     The caller MUST be an active auditor or provider.
     """
+    GetTrustMetadata: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetTrustMetadataRequest, _registry_service_pb2.GetTrustMetadataResponse]
+    """Gives TUF metadata, by which clients find the newest trust bundle. On both listeners.
+    The caller MUST be an active participant, or sign the call with any key of its own.
+    """
+    PublishTrustMetadata: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.PublishTrustMetadataRequest, _registry_service_pb2.PublishTrustMetadataResponse]
+    """Publishes TUF metadata that is signed already, all of it or nothing.
+    The caller MUST be an active operator, or an active provider whose own role it is.
+    """
     PublishTrustBundle: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.PublishTrustBundleRequest, _registry_service_pb2.PublishTrustBundleResponse]
     """Publishes a new version of the trust bundle, signed by the offline root.
     The caller MUST be an active operator.
@@ -62,6 +70,14 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     GetTrustVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetTrustVersionRequest, _registry_service_pb2.GetTrustVersionResponse]  # type: ignore[assignment]
     """Gives any version of the trust bundle that the log names, with the entry that names it.
     The caller MUST be an active auditor or provider.
+    """
+    GetTrustMetadata: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetTrustMetadataRequest, _registry_service_pb2.GetTrustMetadataResponse]  # type: ignore[assignment]
+    """Gives TUF metadata, by which clients find the newest trust bundle. On both listeners.
+    The caller MUST be an active participant, or sign the call with any key of its own.
+    """
+    PublishTrustMetadata: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.PublishTrustMetadataRequest, _registry_service_pb2.PublishTrustMetadataResponse]  # type: ignore[assignment]
+    """Publishes TUF metadata that is signed already, all of it or nothing.
+    The caller MUST be an active operator, or an active provider whose own role it is.
     """
     PublishTrustBundle: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.PublishTrustBundleRequest, _registry_service_pb2.PublishTrustBundleResponse]  # type: ignore[assignment]
     """Publishes a new version of the trust bundle, signed by the offline root.
@@ -93,6 +109,26 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_registry_service_pb2.GetTrustVersionResponse, _abc.Awaitable[_registry_service_pb2.GetTrustVersionResponse]]:
         """Gives any version of the trust bundle that the log names, with the entry that names it.
         The caller MUST be an active auditor or provider.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTrustMetadata(
+        self,
+        request: _registry_service_pb2.GetTrustMetadataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.GetTrustMetadataResponse, _abc.Awaitable[_registry_service_pb2.GetTrustMetadataResponse]]:
+        """Gives TUF metadata, by which clients find the newest trust bundle. On both listeners.
+        The caller MUST be an active participant, or sign the call with any key of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def PublishTrustMetadata(
+        self,
+        request: _registry_service_pb2.PublishTrustMetadataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.PublishTrustMetadataResponse, _abc.Awaitable[_registry_service_pb2.PublishTrustMetadataResponse]]:
+        """Publishes TUF metadata that is signed already, all of it or nothing.
+        The caller MUST be an active operator, or an active provider whose own role it is.
         """
 
     @_abc_1.abstractmethod

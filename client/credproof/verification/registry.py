@@ -11,11 +11,11 @@ from typing import Final
 
 from credproof.base.errors import VerificationFailed
 from credproof.base.jws import TRUST, parse
-from credproof.base.keys import DatedKey, PublicKey
+from credproof.base.keys import DatedKey
 from credproof.base.limits import TRUST_BYTES_MAX
 from credproof.base.members import Members
 from credproof.log.entry import Entry
-from credproof.verification.trust import Trust, verify_trust
+from credproof.verification.trust import Roots, Trust, verify_trust
 
 ENTRY_CHANGED: Final = "registry.changed"
 
@@ -50,9 +50,7 @@ def parse_changed(entry: Entry) -> int:
     return version
 
 
-def verify_change(
-    token: str, documents: Sequence[bytes], entry: Entry, *, root: PublicKey
-) -> Change:
+def verify_change(token: str, documents: Sequence[bytes], entry: Entry, *, root: Roots) -> Change:
     """The bundle that this very entry put in force, signed by `root`.
 
     Raises:

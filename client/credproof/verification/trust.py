@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 from credproof.attestation.oprf_key import OprfKey
 from credproof.attestation.schema import Schema, parse_schema
@@ -30,6 +31,9 @@ from credproof.verification.grammar import parse_policy
 from credproof.verification.participant import FormerAcceptance, Participant, Role
 from credproof.verification.policy import Policy, PolicyRef
 from credproof.verification.text import Text, parse_text
+
+Roots: TypeAlias = PublicKey | tuple[PublicKey, ...]
+"""The root's key, or all that followed one another."""
 
 
 @dataclass(frozen=True)
@@ -202,12 +206,13 @@ def verify_trust(
     token: str,
     documents: Sequence[bytes],
     *,
-    root: PublicKey,
+    root: Roots,
     at: int,
     version_min: int = 0,
 ) -> Trust:
     """The trust of a bundle that `root` signed, not expired at `at`, not older than seen before.
 
+    Of several roots, each of which took the place of the one before, any may have signed it.
     `at` of 0 leaves its dates aside, for what is only kept.
 
     Raises:
@@ -217,9 +222,10 @@ def verify_trust(
     """
     at_most(len(token) + sum(map(len, documents)), TRUST_BYTES_MAX, "trust bundle")
     parsed = jws.parse(token, jws.TRUST, limit=TRUST_BYTES_MAX)
-    if parsed.kid != root.kid:
+    signers = [key for key in _each(root) if key.kid == parsed.kid]
+    if not signers:
         raise VerificationFailed("WRONG_ROOT", "trust bundle is signed by another root")
-    parsed.verify(root)
+    parsed.verify(signers[0])
     trust = Trust(parse_bundle(Members(parsed.claims, "trust bundle")), token, tuple(documents))
     if trust.bundle.version < version_min:
         raise VerificationFailed("TRUST_ROLLBACK", "trust bundle is older than one seen before")
@@ -238,6 +244,10 @@ def verify_trust(
         raise Malformed("BAD_TRUST", "trust bundle names an origin of the log twice")
     _require_own_log(trust)
     return trust
+
+
+def _each(root: Roots) -> tuple[PublicKey, ...]:
+    return (root,) if isinstance(root, PublicKey) else root
 
 
 def _require_known_binders(trust: Trust) -> None:

@@ -76,4 +76,7 @@ def from_call(call: grpc.Call) -> CredproofError:
             step = info.metadata.get("step")
             cls = _CLASSES.get(info.metadata.get("class", ""), Refused)
             return cls(info.reason, status.message, step=int(step) if step else None)
+    if call.code() == grpc.StatusCode.UNIMPLEMENTED:
+        message = "the service does not know this call: it is of an older version than this program"
+        return Conflict("SERVICE_TOO_OLD", message)
     return Unreachable("NO_ANSWER", f"the service did not answer ({call.code().name})")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from credproof.base.encoding import b64url, canonical_json, parse_b64url, parse_json
-from credproof.base.keys import PublicKey
 from credproof.base.members import Members
 from credproof.v1 import registry_service_pb2 as pb
-from credproof.verification.trust import Trust, verify_trust
+from credproof.verification.trust import Roots, Trust, verify_trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +17,7 @@ class TrustPackage:
     token: str
     documents: tuple[bytes, ...]
 
-    def verify(self, root: PublicKey, *, at: int, version_min: int = 0) -> Trust:
+    def verify(self, root: Roots, *, at: int, version_min: int = 0) -> Trust:
         """As `verify_trust`."""
         return verify_trust(self.token, self.documents, root=root, at=at, version_min=version_min)
 

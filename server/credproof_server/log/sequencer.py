@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from credproof.base.errors import CredproofError, DataLoss, Unreachable
-from credproof.base.keys import PublicKey
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from credproof.log.note import NoteSigner
+from credproof.verification.trust import Roots
 from sqlalchemy import Engine
 
 from credproof_server.log.high_water import HighWater
@@ -78,7 +78,7 @@ class Sequencer:
         signer: NoteSigner,
         high_water: HighWater,
         clock: Clock,
-        root: PublicKey,
+        roots: Callable[[], Roots],
         *,
         is_new_origin: bool = False,
         before_signing: Callable[[LogState], None] = lambda _state: None,
@@ -88,7 +88,7 @@ class Sequencer:
         self._signer = signer
         self._high_water = high_water
         self._clock = clock
-        self._root = root
+        self._roots = roots
         self._queue: queue.SimpleQueue[tuple[Command[Any], Future[Any]] | None] = (
             queue.SimpleQueue()
         )
@@ -137,7 +137,7 @@ class Sequencer:
 
     def _load(self, *checks: Callable[[LogState], None]) -> tuple[LogState, SignedHead]:
         with self._engine.connect() as connection:
-            state = load_state(connection, self._root)
+            state = load_state(connection, self._roots())
         for check in (self._refuse_behind, *checks):
             check(state)
         note = self._note(state, state.tree.size)

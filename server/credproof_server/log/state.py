@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from credproof.base.errors import DataLoss, Malformed
-from credproof.base.keys import PublicKey
 from credproof.log.directory import NO_PLACES, Subtree, Top
 from credproof.log.entry import ChainPosition, Entry, entry_hash, parse_entry
 from credproof.log.merkle import Tree, leaf_hash
 from credproof.verification.filing import Change, change_of
-from credproof.verification.trust import Trust, verify_trust
+from credproof.verification.trust import Roots, Trust, verify_trust
 from sqlalchemy import Connection, select
 
 from credproof_server.log.directory_state import DirectoryState, Epoch, load_directory
@@ -194,7 +193,7 @@ class Transaction:
         self._state.tree.truncate(self._state.position.size)
 
 
-def load_state(connection: Connection, root: PublicKey) -> LogState:
+def load_state(connection: Connection, root: Roots) -> LogState:
     """The state that the database holds; the stored root must be the recomputed one.
 
     Raises:
@@ -223,7 +222,7 @@ def _position(connection: Connection, size: int) -> ChainPosition:
     return ChainPosition(size, entry_hash(line), parse_entry(line).time)
 
 
-def load_trust(connection: Connection, root: PublicKey) -> Trust | None:
+def load_trust(connection: Connection, root: Roots) -> Trust | None:
     """The newest trust bundle, or None before the first one."""
     query = select(trust_bundles).order_by(trust_bundles.c.version.desc()).limit(1)
     row = connection.execute(query).first()

@@ -36,6 +36,8 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
         _V1 + "AuditService/GetConsistencyProof": _ALL,
         _V1 + "AuditService/ListTimestamps": frozenset({"auditor", "operator"}),
         _V1 + "RegistryService/GetTrustBundle": _ALL | {"custodian"},
+        _V1 + "RegistryService/GetTrustMetadata": _ALL | {"custodian"},
+        _V1 + "RegistryService/PublishTrustMetadata": frozenset({"operator", "provider"}),
         _V1 + "RegistryService/GetTrustVersion": frozenset({"auditor", "provider"}),
         _V1 + "RegistryService/PublishTrustBundle": frozenset({"operator"}),
         _V1 + "RegistryService/LiftThrottle": frozenset({"operator"}),
@@ -51,6 +53,7 @@ TABLE: Final[Mapping[Listener, Mapping[str, frozenset[str]]]] = {
         _V1 + "ConsentService/ListUnsealed": frozenset({"borrower"}),
         _V1 + "ConsentService/ShowHeld": frozenset({"borrower"}),
         _V1 + "RegistryService/GetTrustBundle": frozenset({"borrower"}),
+        _V1 + "RegistryService/GetTrustMetadata": frozenset({"borrower"}),
         "/grpc.health.v1.Health/Check": ANYONE,
         "/grpc.health.v1.Health/Watch": ANYONE,
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANYONE,
@@ -70,6 +73,7 @@ UNLICENSED: Final = frozenset(
         _V1 + "AuditService/GetInclusionProof",
         _V1 + "AuditService/GetConsistencyProof",
         _V1 + "RegistryService/GetTrustBundle",
+        _V1 + "RegistryService/GetTrustMetadata",
     }
 )
 """What a lender may call without a valid licence: to see why, and to prove what it was told."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
@@ -398,14 +398,34 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
         self, request: registry_pb.PublishTrustBundleRequest, context: Context
     ) -> registry_pb.PublishTrustBundleResponse:
         package = trust_wire.from_proto(request.package)
-        index = await self._registry.publish(caller().id, package.token, package.documents)
+        items = _items(request.metadata)
+        index = await self._registry.publish(caller().id, package.token, package.documents, items)
         return registry_pb.PublishTrustBundleResponse(log_index=index)
+
+    async def GetTrustMetadata(  # noqa: N802
+        self, request: registry_pb.GetTrustMetadataRequest, context: Context
+    ) -> registry_pb.GetTrustMetadataResponse:
+        data = await self._registry.metadata(request.role, request.version)
+        return registry_pb.GetTrustMetadataResponse(metadata=data)
+
+    async def PublishTrustMetadata(  # noqa: N802
+        self, request: registry_pb.PublishTrustMetadataRequest, context: Context
+    ) -> registry_pb.PublishTrustMetadataResponse:
+        await self._registry.publish_metadata(caller().id, _items(request.items))
+        return registry_pb.PublishTrustMetadataResponse()
 
     async def LiftThrottle(  # noqa: N802
         self, request: registry_pb.LiftThrottleRequest, context: Context
     ) -> registry_pb.LiftThrottleResponse:
         index = await self._throttles.lift(caller().id, request.participant)
         return registry_pb.LiftThrottleResponse(log_index=index)
+
+
+def _items(items: Sequence[registry_pb.RoleMetadata]) -> dict[str, bytes]:
+    found = {item.role: item.metadata for item in items}
+    if len(found) != len(items):
+        raise Malformed("BAD_ROLE", "a role comes twice")
+    return found
 
 
 def _exactly(data: bytes, size: int, name: str) -> bytes:

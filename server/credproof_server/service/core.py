@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from credproof.attestation.sealing import SealingKey
 from credproof.base.encoding import tagged
 from credproof.base.errors import Refused
-from credproof.base.keys import PublicKey, Signer
+from credproof.base.keys import Signer
 from credproof.verification.trust import Trust
 from sqlalchemy import Engine
 
@@ -26,6 +26,7 @@ from credproof_server.log.sequencer import Command, Committed, Sequencer
 from credproof_server.log.state import Clock
 from credproof_server.log.timestamps import Timestamping
 from credproof_server.service.directory_key import DirectoryKey
+from credproof_server.service.distribution import Distribution
 from credproof_server.storage.engine import usable
 from credproof_server.storage.vault import Vault
 
@@ -56,7 +57,7 @@ class Core:
     published: Published
     timestamping: Timestamping
     keys: ServiceKeys
-    root: PublicKey
+    distribution: Distribution
     quotas: Quotas
     rules: Rules
     clock: Clock

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from credproof.base.errors import Conflict, Malformed, VerificationFailed
+from credproof.base.errors import Conflict, Malformed, Refused, VerificationFailed
 from credproof.base.jws import TRUST, parse
 from credproof.base.limits import TRUST_BYTES_MAX
 from credproof.base.oprf import public_key
+from credproof.updating.metadata import provider_role
 from credproof.verification.registry import ENTRY_CHANGED
 from credproof.verification.trust import Trust, pinned_documents, verify_trust
 
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt
+from credproof_server.service.distribution import Items
 from credproof_server.storage import bundles, repository
 from credproof_server.storage.evaluations import has_pseudonyms
 
@@ -22,15 +24,18 @@ from credproof_server.storage.evaluations import has_pseudonyms
 class PublishTrust:
     """Puts a new trust bundle in force and logs it."""
 
-    def __init__(self, actor: str, trust: Trust) -> None:
+    def __init__(self, actor: str, trust: Trust, accept: Callable[[], None]) -> None:
+        """`accept` keeps the metadata by which clients find this bundle, or refuses it."""
         self._actor = actor
         self._trust = trust
+        self._accept = accept
 
     def apply(self, tx: Transaction) -> int:
         """The log index of the change; publishing the bundle in force again changes nothing.
 
         Raises:
             Conflict: `TRUST_VERSION` unless the version is the next one; `PSEUDONYMS_IN_USE`.
+            CredproofError: as `Distribution.accept`.
         """
         version = self._trust.bundle.version
         if tx.trust is not None and tx.trust.token == self._trust.token:
@@ -42,6 +47,7 @@ class PublishTrust:
             )
         if tx.trust is not None:
             _require_settled_key(tx, tx.trust, self._trust)
+        self._accept()
         token = parse(self._trust.token, TRUST, limit=TRUST_BYTES_MAX)
         fields: dict[str, object] = {"version": version}
         index = tx.append(ENTRY_CHANGED, self._actor, token.id, salt=fresh_salt(), fields=fields)
@@ -106,15 +112,49 @@ class Registry:
         token = row.token.decode("ascii")
         return Version(token, pinned_documents(token, documents), line, row.log_index)
 
-    async def publish(self, actor: str, token: str, documents: Sequence[bytes]) -> int:
+    async def publish(
+        self, actor: str, token: str, documents: Sequence[bytes], items: Items
+    ) -> int:
         """Put a bundle in force that the service's own root signed; gives its log index.
 
+        `items` are the metadata by which clients find it.
+
         Raises:
-            Malformed, VerificationFailed: as `own_trust`.
-            Conflict: `TRUST_VERSION`, `PSEUDONYMS_IN_USE`.
+            CredproofError: as `own_trust`, `PublishTrust` and `Distribution.renew`.
         """
-        trust = own_trust(self._core, token, documents)
-        return (await self._core.commit(PublishTrust(actor, trust))).value
+        core, trust = self._core, own_trust(self._core, token, documents)
+        index = (await core.commit(publishing(core, actor, trust, items))).value
+        await core.in_thread(lambda: core.distribution.renew(core.trust))
+        return index
+
+    async def metadata(self, role: str, version: int) -> bytes:
+        """As `Distribution.get`."""
+        return await self._core.in_thread(lambda: self._core.distribution.get(role, version))
+
+    async def publish_metadata(self, actor: str, items: Items) -> None:
+        """Take metadata for the bundle in force. A provider brings its own key set only.
+
+        Raises:
+            Refused: `NOT_PERMITTED`.
+            CredproofError: as `Distribution.accept` and `Distribution.renew`.
+        """
+        core = self._core
+        if core.trust.participants[actor].role == "provider" and set(items) != {
+            provider_role(actor)
+        }:
+            raise Refused("NOT_PERMITTED", "a provider publishes its own key set, nothing else")
+
+        def publish() -> None:
+            core.distribution.require_begun()
+            core.distribution.accept(items, core.trust)
+            core.distribution.renew(core.trust)
+
+        await core.in_thread(publish)
+
+
+def publishing(core: Core, actor: str, trust: Trust, items: Items) -> PublishTrust:
+    """The command that puts a bundle in force, and keeps the metadata that name it."""
+    return PublishTrust(actor, trust, lambda: core.distribution.accept(items, trust))
 
 
 def own_trust(core: Core, token: str, documents: Sequence[bytes]) -> Trust:
@@ -126,7 +166,7 @@ def own_trust(core: Core, token: str, documents: Sequence[bytes]) -> Trust:
         Malformed, VerificationFailed: as `verify_trust`; `OTHER_SERVICE` for another domain or
             log, or when a key that the service works with is not in it.
     """
-    trust = verify_trust(token, documents, root=core.root, at=core.clock())
+    trust = verify_trust(token, documents, root=core.distribution.roots[-1], at=core.clock())
     bundle, present = trust.bundle, core.trust.bundle
     same = [(item.domain, item.log_vkey, item.log_cosigner) for item in (bundle, present)]
     answer_keys = [key.public for key in bundle.answer_keys]

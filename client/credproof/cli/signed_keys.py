@@ -1,0 +1,70 @@
+"""`credproof provider keys`: the provider's own signed word, which keys are its."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from credproof.base.encoding import parse_json
+from credproof.base.keys import parse_jwk
+from credproof.cli.output import EXIT_CODES, HomeOption, out, read_file, write_file
+from credproof.home import Home
+from credproof.provider import Provider
+from credproof.updating.own_keys import sign_keys
+
+app = typer.Typer(
+    help="Say by your own signature which keys are yours.",
+    no_args_is_help=True,
+)
+
+
+@app.command(epilog=EXIT_CODES)
+def sign(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Your signed key set, a file to be written.")
+    ],
+    known: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Fingerprint of a listed key that is yours; repeat it."),
+    ] = None,
+    add: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE.pub", help="A key that is to be listed for you; repeat it."),
+    ] = None,
+    home: HomeOption = Path(),
+) -> None:
+    """Sign which keys are yours: your own, those signed before, and those that you name.
+
+    Once it is published, nobody takes a trust bundle that lists another key in your name. A new key
+    is signed first (--add), listed by the operator then. Needs no network; it goes on from the key
+    set that your home saw last (provider watch).
+
+    \b
+    Example:
+      credproof provider keys sign -o bank.keys.json --home bank
+    """
+    keys = [parse_jwk(parse_json(read_file(path))) for path in add or ()]
+    data = sign_keys(Home(home), keys, known or (), now=int(time.time()))
+    write_file(output, data)
+    out.print(f"Signed:     {output} (publish it: credproof provider keys publish {output})")
+
+
+@app.command(epilog=EXIT_CODES)
+def publish(
+    file: Annotated[Path, typer.Argument(help="Your signed key set, as keys sign wrote it.")],
+    home: HomeOption = Path(),
+) -> None:
+    """Put your signed key set in force, in place of the one before.
+
+    It must hold every key that the trust bundle lists for you. Needs the service.
+
+    \b
+    Example:
+      credproof provider keys publish bank.keys.json --home bank
+    """
+    with Provider.open(home) as provider:
+        provider.publish_keys(read_file(file))
+    out.print("Published:  your key set (credproof provider watch shows it)")

@@ -1,0 +1,1 @@
+"""Finding the newest trust bundle by TUF (The Update Framework, specification 1.0)."""

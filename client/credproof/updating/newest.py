@@ -1,0 +1,222 @@
+"""The newest trust bundle by TUF: python-tuf's updater over our own channel.
+
+What was seen of a chain is kept in a folder: rollback, freeze and mixing are told by it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from tuf.api import exceptions
+from tuf.api.metadata import Root, Snapshot, TargetFile, Targets
+from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
+
+from credproof.base.errors import Conflict, CredproofError, Malformed, VerificationFailed
+from credproof.base.keys import PublicKey
+from credproof.base.limits import (
+    METADATA_BYTES_MAX,
+    ROOT_CHAIN_MAX,
+    ROOT_METADATA_BYTES_MAX,
+    TIMESTAMP_METADATA_BYTES_MAX,
+)
+from credproof.home import replace_file
+from credproof.roots import HISTORY, chain, roots_of, state_folder
+from credproof.updating.key_sets import require_key_sets, require_plain
+from credproof.updating.metadata import BUNDLE, ROOT, SNAPSHOT, TARGETS, keys_of, parse
+from credproof.verification.trust import Trust
+from credproof.wire.trust import TrustPackage
+
+T = TypeVar("T", Targets, Snapshot)
+SEEN: Final = "bundle-version"
+_URL: Final = "credproof://service/"
+_CONFIG: Final = UpdaterConfig(
+    max_root_rotations=ROOT_CHAIN_MAX,
+    root_max_length=ROOT_METADATA_BYTES_MAX,
+    timestamp_max_length=TIMESTAMP_METADATA_BYTES_MAX,
+    snapshot_max_length=METADATA_BYTES_MAX,
+    targets_max_length=METADATA_BYTES_MAX,
+)
+
+
+class Source(Protocol):
+    """A service, as whoever asks it for the newest bundle sees it."""
+
+    def metadata(self, role: str, version: int) -> bytes:
+        """Metadata of a role, the newest for version 0; empty when there is none."""
+
+    def package(self) -> TrustPackage:
+        """The bundle in force."""
+
+
+class Found(NamedTuple):
+    """The newest bundle, verified, as it came."""
+
+    trust: Trust
+    package: TrustPackage
+
+
+class State:
+    """What is kept of the chain that a pinned key stands at the beginning of."""
+
+    def __init__(self, home: Path, pinned: PublicKey) -> None:
+        self.folder = state_folder(home, pinned)
+        self._home = home
+        self._pinned = pinned
+
+    def newest(self, source: Source, kept: TrustPackage | None, *, now: int) -> Found:
+        """The newest bundle: `kept` if it is that, else what the source gives.
+
+        What does not fit is read once more: the service may have published in between.
+
+        Raises:
+            Conflict: `NO_TUF`.
+            Malformed: `BAD_METADATA`.
+            VerificationFailed: `TUF_NOT_BOUND`, `TUF_EXPIRED`, `TUF_ROLLBACK`, `TUF_NOT_SIGNED`,
+                `TUF_MIXED`, `TUF_TOO_LONG`, `TUF_WITHHELD`; as `require_key_sets`, `verify_trust`.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _alone(self.folder):
+            anchor = self._anchor(source)
+            try:
+                return self._update(anchor, source, kept, now)
+            except VerificationFailed:
+                return self._update(anchor, source, kept, now)
+
+    def _anchor(self, source: Source) -> bytes:
+        """The first root that the pinned key has signed as one of its own."""
+        for path in chain(self.folder / HISTORY)[:1]:
+            return path.read_bytes()
+        for version in range(1, ROOT_CHAIN_MAX + 1):
+            data = source.metadata(ROOT, version)
+            if not data and version == 1:
+                raise Conflict("NO_TUF", "the service does not give out its trust bundle by TUF")
+            if not data:
+                break
+            if is_bound(data, self._pinned):
+                return data
+        raise VerificationFailed("TUF_NOT_BOUND", "no root was signed by the key that is pinned")
+
+    def _update(self, anchor: bytes, source: Source, kept: TrustPackage | None, now: int) -> Found:
+        fetcher = _Fetcher(source)
+        try:
+            updater = Updater(
+                str(self.folder), _URL, fetcher=fetcher, config=_CONFIG, bootstrap=anchor
+            )
+            updater.refresh()
+            named = updater.get_targetinfo(BUNDLE)
+            targets = self.kept(TARGETS, Targets)
+            require_plain(targets)
+            package = _named_package(named, source, kept)
+            roots = roots_of(self._home, self._pinned)
+            trust = package.verify(roots, at=now, version_min=self._seen())
+            require_key_sets(updater, targets, self.kept(SNAPSHOT, Snapshot), trust)
+        except (exceptions.RepositoryError, exceptions.DownloadError) as error:
+            raise _told(error, fetcher.role) from error
+        if trust.bundle.version > self._seen():
+            replace_file(self.folder / SEEN, str(trust.bundle.version).encode("ascii"))
+        return Found(trust, package)
+
+    def _seen(self) -> int:
+        """The highest version of the bundle that was accepted here."""
+        path = self.folder / SEEN
+        return int(path.read_bytes()) if path.exists() else 0
+
+    def kept(self, role: str, kind: type[T]) -> T:
+        """The newest metadata of a role that was verified here."""
+        return parse((self.folder / f"{role}.json").read_bytes(), kind, role).signed
+
+
+def is_bound(data: bytes, pinned: PublicKey) -> bool:
+    """Whether a key is one of those of a root, and has signed it.
+
+    Raises:
+        Malformed: `BAD_METADATA`.
+    """
+    metadata = parse(data, Root, ROOT)
+    found = metadata.signatures.get(pinned.kid)
+    if found is None or pinned not in keys_of(metadata.signed, ROOT):
+        return False
+    try:
+        pinned.verify(metadata.signed_bytes, bytes.fromhex(found.signature))
+    except (VerificationFailed, ValueError):
+        return False
+    return True
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """python-tuf takes for granted that nobody else works on its files."""
+    with (folder / "lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _named_package(
+    named: TargetFile | None, source: Source, kept: TrustPackage | None
+) -> TrustPackage:
+    """The package whose bundle the targets name; the kept one if it is that."""
+    if named is None:
+        raise VerificationFailed("TUF_MIXED", "the targets name no trust bundle")
+    if kept is not None and _is_named(named, kept):
+        return kept
+    package = source.package()
+    if not _is_named(named, package):
+        message = "the service gives another trust bundle than its metadata names"
+        raise VerificationFailed("TUF_MIXED", message)
+    return package
+
+
+def _is_named(named: TargetFile, package: TrustPackage) -> bool:
+    try:
+        named.verify_length_and_hashes(package.token.encode("utf-8"))
+    except exceptions.LengthOrHashMismatchError:
+        return False
+    return True
+
+
+class _Fetcher(FetcherInterface):
+    """What python-tuf asks for by URL, asked for by role and version."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.role = ""
+        """What was asked for last: that is what an error speaks of."""
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        name = PurePosixPath(urlsplit(url).path).stem
+        version, _, role = name.rpartition(".")
+        self.role = role
+        data = self._source.metadata(role, int(version or 0))
+        if not data:
+            raise exceptions.DownloadHTTPError("the service has none", HTTPStatus.NOT_FOUND)
+        yield data
+
+
+def _told(error: Exception, role: str) -> CredproofError:
+    """What python-tuf found, under our reasons; `role` is what was asked for last."""
+    what = f"the metadata of {role}"
+    match error:
+        case exceptions.ExpiredMetadataError():
+            message = f"{what} was not renewed in time: nothing newer is given"
+            return VerificationFailed("TUF_EXPIRED", message)
+        case exceptions.BadVersionNumberError():
+            return VerificationFailed("TUF_ROLLBACK", f"{what} is older than what was seen before")
+        case exceptions.UnsignedMetadataError():
+            message = f"{what} lacks signatures: too few of the keys that may"
+            return VerificationFailed("TUF_NOT_SIGNED", message)
+        case exceptions.LengthOrHashMismatchError():
+            message = f"{what} does not belong to what was given with it"
+            return VerificationFailed("TUF_MIXED", message)
+        case exceptions.DownloadLengthMismatchError():
+            return VerificationFailed("TUF_TOO_LONG", f"{what} is longer than it may be")
+        case exceptions.DownloadHTTPError():
+            return VerificationFailed("TUF_WITHHELD", f"{what} must be there, and is not given")
+    if role == SNAPSHOT and type(error) is exceptions.RepositoryError:
+        return VerificationFailed("TUF_ROLLBACK", f"{what} leaves out what it named before")
+    return Malformed("BAD_METADATA", f"{what} is no TUF metadata")

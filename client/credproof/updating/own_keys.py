@@ -1,0 +1,47 @@
+"""A provider's own key set, as its home knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tuf.api.metadata import Targets
+
+from credproof.base.errors import Malformed
+from credproof.base.keys import PublicKey
+from credproof.home import Home
+from credproof.roots import state_folder
+from credproof.updating.metadata import make_key_set, parse, provider_role
+
+
+def key_set(home: Home) -> Targets | None:
+    """The key set in force that this home's provider signed, as it was seen last; None if none.
+
+    Raises:
+        Malformed: `BAD_METADATA`.
+    """
+    role = provider_role(home.settings.id)
+    path = state_folder(home.folder, home.settings.root) / f"{role}.json"
+    return parse(path.read_bytes(), Targets, role).signed if path.exists() else None
+
+
+def key_ids(found: Targets) -> tuple[str, ...]:
+    """The fingerprints in a key set."""
+    return tuple(sorted(path.rpartition("/")[2] for path in found.targets))
+
+
+def sign_keys(home: Home, keys: Iterable[PublicKey], known: Iterable[str], *, now: int) -> bytes:
+    """The next key set: the keys of the one before, the home's own, these, and `known` ones.
+
+    `known` are fingerprints of keys that the bundle lists for this provider.
+
+    Raises:
+        Malformed: `NO_SUCH_KEY`, `NOT_A_PROVIDER`.
+    """
+    own = home.trust(at=0).participants.get(home.settings.id)
+    if own is None or own.role != "provider":
+        raise Malformed("NOT_A_PROVIDER", "only providers sign key sets")
+    listed = {key.public.kid: key.public for key in own.keys}
+    if unknown := set(known) - set(listed):
+        raise Malformed("NO_SUCH_KEY", f"the bundle lists no key {min(unknown)} for you")
+    found = [home.signer.public, *keys, *(listed[kid] for kid in known)]
+    return make_key_set(own.id, found, key_set(home), now=now, signer=home.signer)

@@ -1,0 +1,226 @@
+"""`credproof root`: who signs trust bundles and their metadata, and until when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from credproof.cli.output import (
+    EXIT_CODES,
+    FAILED,
+    JsonOption,
+    out,
+    print_json,
+    read_file,
+    require_writable,
+    write_file,
+)
+from credproof.updating import metadata as tuf
+from credproof.updating.metadata import ROOT, TARGETS
+from tuf.api.metadata import Metadata, Root
+
+from credproof_server import roots
+from credproof_server.directory import now
+from credproof_server.registry_cli import RootKeyOption, ServiceArgument, date_text
+from credproof_server.service.distribution import Standing
+
+app = typer.Typer(help="Change who signs the trust bundle, and renew it.", no_args_is_help=True)
+
+DraftArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The next root, as root draft wrote it.")
+]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands to `credproof`."""
+    root.add_typer(app, name="root")
+
+
+@app.command("status", epilog=EXIT_CODES)
+def status_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
+    """Show for each TUF role its version, when it expires, and who signs it.
+
+    Exit code 1 when people must sign one anew within 30 days: root by root draft, targets by root
+    extend, a provider's by credproof provider keys. The service signs snapshot and timestamp
+    itself, and renews them while it runs. The service may run. Writes nothing.
+
+    \b
+    Example:
+      credproof root status service
+    """
+    found = roots.standings(folder)
+    due = [item for item in found if item.ends_soon(now())]
+    if as_json:
+        print_json([_standing_json(item) for item in found])
+    for item in () if as_json else found:
+        word = "SOON" if item in due else "    "
+        who = f"{item.threshold} of {', '.join(item.keys)}"
+        out.print(f"{word}  {item.role:<20}  until {date_text(item.expires_at)}  {who}")
+    if due:
+        raise typer.Exit(FAILED)
+
+
+def _standing_json(item: Standing) -> dict[str, object]:
+    """A role as JSON; times are whole seconds."""
+    return {
+        "role": item.role,
+        "version": item.version,
+        "expires": item.expires_at,
+        "ends_soon": item.ends_soon(now()),
+        "threshold": item.threshold,
+        "keys": list(item.keys),
+    }
+
+
+@app.command("begin", epilog=EXIT_CODES)
+def begin_command(folder: ServiceArgument, root_key: RootKeyOption = None) -> None:
+    """Give out the trust bundle by TUF: once, for a service that an older version made.
+
+    Its participants need nothing new: the root that they have pinned signs the first one. The
+    service must not run. Needs the root key, and the operator's home in DIR.
+
+    \b
+    Example:
+      credproof root begin service
+    """
+    roots.begin(folder, root_key=root_key)
+    out.print(f"Begun:      {folder} (credproof root status {folder} shows who signs what)")
+
+
+@app.command("key", epilog=EXIT_CODES)
+def key_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, which you keep.")],
+) -> None:
+    """Make a key that may sign roots: FILE, which never leaves you, and FILE.pub to hand over.
+
+    It counts once a root names it. Needs no service and no network.
+
+    \b
+    Example:
+      credproof root key second.key
+    """
+    public = roots.new_key(file)
+    out.print(f"Key:        {file} (keep it offline)")
+    out.print(f"Public:     {file}.pub (hand it to the operator)")
+    out.print(f"Fingerprint: {public.kid}")
+
+
+@app.command("draft", epilog=EXIT_CODES)
+def draft_command(
+    folder: ServiceArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The next root, a file to be passed on.")
+    ],
+    add: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE.pub", help="A key that may sign roots from now on; repeat it."),
+    ] = None,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FINGERPRINT", help="A key that may sign no more; repeat it."),
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option(min=1, help="How many of the keys must sign a root.")
+    ] = None,
+    bundle_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.pub", help="The key in place of the one that signs bundles."),
+    ] = None,
+    online_key: Annotated[
+        bool, typer.Option("--online-key", help="Make the service a new key of its own.")
+    ] = False,
+) -> None:
+    """Write the next root, good for a year, to be signed by as many people as must.
+
+    Without options nothing changes but its end. Nothing counts until it is published: have it
+    signed by root sign, one after the other, then root publish. As many keys of the root before
+    must sign as of the new one. The service may run.
+
+    \b
+    Examples:
+      credproof root draft service -o next.root.json
+      credproof root draft service -o next.root.json --add third.key.pub --threshold 3
+      credproof root draft service -o next.root.json --bundle-key fresh.key.pub
+    """
+    require_writable(output)
+    made = roots.draft(
+        folder,
+        add=[roots.read_public(path) for path in add or ()],
+        remove=remove or (),
+        threshold=threshold,
+        bundle_key=None if bundle_key is None else roots.read_public(bundle_key),
+        online_key=online_key,
+    )
+    write_file(output, tuf.to_bytes(made))
+    _print_root(made)
+    out.print(f"Next:       credproof root sign {output} --key FILE, then root publish")
+
+
+@app.command("sign", epilog=EXIT_CODES)
+def sign_command(
+    file: DraftArgument,
+    key: Annotated[
+        Path,
+        typer.Option(help="Your private key: root.key, signing.key of an operator, or root key's."),
+    ],
+) -> None:
+    """Add your signature to the next root, and show what you sign.
+
+    Compare the keys with what you were told: whoever may sign roots decides who is trusted. Writes
+    FILE. Needs no service and no network.
+
+    \b
+    Example:
+      credproof root sign next.root.json --key operator-2/signing.key
+    """
+    made = roots.sign(read_file(file), roots.read_key(key))
+    write_file(file, tuf.to_bytes(made))
+    _print_root(made)
+
+
+@app.command("publish", epilog=EXIT_CODES)
+def publish_command(
+    folder: ServiceArgument, file: DraftArgument, root_key: RootKeyOption = None
+) -> None:
+    """Put the next root in force: clients follow it by themselves.
+
+    Needs the root key only when another key signs trust bundles from now on: then --root-key is
+    the new one, and tell its fingerprint to whoever joins. The service may run.
+
+    \b
+    Example:
+      credproof root publish service next.root.json
+    """
+    root = roots.publish(folder, read_file(file), root_key=root_key)
+    out.print(f"Published:  root version {root.version}")
+    out.print(f"Root:       {tuf.keys_of(root, TARGETS)[0].kid} (tell it to whoever joins)")
+
+
+@app.command("extend", epilog=EXIT_CODES)
+def extend_command(folder: ServiceArgument, root_key: RootKeyOption = None) -> None:
+    """Sign the trust bundle and its targets anew, unchanged, for another year.
+
+    Each change of a participant or policy does that too. Needs the root key. The service may run.
+
+    \b
+    Example:
+      credproof root extend service --root-key safe/root.key
+    """
+    trust = roots.extend(folder, root_key=root_key)
+    out.print(f"Extended:   until {date_text(trust.bundle.expires_at)}")
+
+
+def _print_root(made: Metadata[Root]) -> None:
+    """What a root says, and who has signed it."""
+    root = made.signed
+    signers = [key.kid for key in tuf.keys_of(root, ROOT)]
+    out.print(f"Root:       version {root.version}, until {date_text(tuf.seconds(root.expires))}")
+    out.print(f"Must sign:  {root.roles[ROOT].threshold} of these, and of those of the root before")
+    for kid in signers:
+        word = "signed" if kid in made.signatures else "      "
+        out.print(f"            {kid}  {word}".rstrip())
+    for kid in sorted(set(made.signatures) - set(signers)):
+        out.print(f"Signed by:  {kid}, which signs roots no more")
+    out.print(f"Bundles:    signed by {tuf.keys_of(root, TARGETS)[0].kid}")
+    out.print(f"Online:     {tuf.keys_of(root, tuf.TIMESTAMP)[0].kid}")

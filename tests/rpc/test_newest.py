@@ -1,0 +1,343 @@
+"""The newest trust bundle from a real service, that lies by what lies in its folder of metadata."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import grpc
+import pytest
+from credproof import borrower as borrowers
+from credproof.auditor import Auditor
+from credproof.base.errors import CredproofError, Refused
+from credproof.base.keys import DatedKey, Ed25519Signer
+from credproof.base.limits import TIMESTAMP_METADATA_BYTES_MAX
+from credproof.borrower import Borrower, make_pass
+from credproof.channel import connect
+from credproof.cli.app import app
+from credproof.cli.output import exit_code
+from credproof.home import Home
+from credproof.provider import Provider
+from credproof.session import Service
+from credproof.updating import metadata as tuf
+from credproof.v1 import registry_service_pb2 as pb
+from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
+from credproof.verification.participant import NEVER
+from credproof.wire.errors import from_call
+from credproof_server import admission, roots
+from credproof_server.demo.world import World
+from credproof_server.directory import ServiceDirectory
+from credproof_server.service.distribution import key_name
+from tuf.api.metadata import Root
+from typer.testing import CliRunner
+
+from tests.rpc.conftest import LENDER, PROVIDER, Running
+from tests.rpc.registry import participant, publish
+from tests.world import signer_of
+
+STRANGER = signer_of("stranger")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> Iterator[Running]:
+    world = World(tmp_path_factory.mktemp("newest"))
+    world.make()
+    with world.served():
+        world.admit(PROVIDER, "provider")
+        world.admit(LENDER, "lender")
+        yield Running(world)
+
+
+@dataclass
+class Given:
+    """What the running service gives out, and what it gave before its last publication."""
+
+    folder: Path
+    before: dict[str, bytes]
+    online: Ed25519Signer
+
+    def forge(self, name: str, change, *signers: Ed25519Signer) -> None:
+        """Change a file, and sign it anew: by the service's own key if nobody is named."""
+        found = tuf.parse_any((self.folder / name).read_bytes(), name.split(".")[-2])
+        found.signatures.clear()
+        change(found.signed)
+        for signer in signers or (self.online,):
+            tuf.add_signature(found, signer)
+        (self.folder / name).write_bytes(tuf.to_bytes(found))
+
+    def newest(self, role: str) -> str:
+        """The name of the newest file of a role."""
+        found = self.folder.glob(f"*.{role}.json")
+        return max(found, key=lambda path: int(path.name.split(".")[0])).name
+
+
+@pytest.fixture
+def given(running) -> Iterator[Given]:
+    """A service that has just published; what is done to its files is undone in the end."""
+    directory = ServiceDirectory(running.world.service)
+    folder = directory.folder / "tuf"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    publish(running, lambda bundle: bundle)
+    kept = {path: path.read_bytes() for path in folder.iterdir()}
+    (key,) = tuf.keys_of(directory.distribution().root(), "timestamp")
+    yield Given(folder, before, Ed25519Signer(directory.keys.read(key_name(key))))
+    for path in set(folder.iterdir()) - set(kept):
+        path.unlink()
+    for path, data in kept.items():
+        path.write_bytes(data)
+
+
+@pytest.fixture
+def home(running, given, tmp_path) -> Path:
+    """A provider's home that has seen the newest bundle; a copy, which may be spoiled."""
+    connected(running.world.home(PROVIDER))
+    return copied(running, tmp_path)
+
+
+def copied(running, tmp_path) -> Path:
+    return Path(shutil.copytree(running.world.home(PROVIDER), tmp_path / "home", symlinks=True))
+
+
+def connected(home: Path) -> int:
+    """The version of the bundle that a provider finds."""
+    with Provider.open(home) as provider:
+        return provider.trust.bundle.version
+
+
+def reason(home: Path) -> str:
+    """Why a provider does not take what it is given."""
+    try:
+        connected(home)
+    except CredproofError as error:
+        return error.reason
+    raise AssertionError("it was taken")
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    """A command in this process; gives what it printed, or the reason of its error."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if isinstance(result.exception, CredproofError):
+        assert code == exit_code(result.exception), result.exception
+        return result.exception.reason
+    assert code == result.exit_code, result.output
+    return result.output
+
+
+# -- a service that lies
+
+
+def test_rollback_an_old_timestamp(given, home):
+    (given.folder / "timestamp.json").write_bytes(given.before["timestamp.json"])
+    assert reason(home) == "TUF_ROLLBACK"
+
+
+def test_freeze_a_timestamp_that_is_not_renewed(given, home):
+    def dated(timestamp) -> None:
+        timestamp.version, timestamp.expires = timestamp.version + 1, tuf.date(1_700_000_000)
+
+    given.forge("timestamp.json", dated)
+    assert reason(home) == "TUF_EXPIRED"
+    assert run("provider", "watch", "--home", home, code=1) == "TUF_EXPIRED"
+
+
+def test_mix_and_match_a_snapshot_of_another_moment(running, given, tmp_path):
+    before = next(data for name, data in given.before.items() if ".snapshot." in name)
+    (given.folder / given.newest("snapshot")).write_bytes(before)
+    home = copied(running, tmp_path)
+    shutil.rmtree(home / "tuf")
+    assert reason(home) == "TUF_MIXED"
+
+
+def test_a_wrong_threshold_a_root_that_one_person_signed(running, given, home):
+    own = roots.read_key(running.world.service / "offline-root" / "root.key")
+    first = tuf.parse((given.folder / "1.root.json").read_bytes(), Root, "root").signed
+    root = tuf.next_root(first, 1_900_000_000)
+    (given.folder / "2.root.json").write_bytes(tuf.signed(root, [own, STRANGER]))
+    assert reason(home) == "TUF_NOT_SIGNED"
+
+
+def test_endless_data(given, home):
+    (given.folder / "timestamp.json").write_bytes(b" " * (TIMESTAMP_METADATA_BYTES_MAX + 1))
+    assert reason(home) == "TUF_TOO_LONG"
+    (given.folder / "timestamp.json").write_bytes(b" " * (5 * 1024 * 1024))
+    assert reason(home) == "NO_ANSWER", "gRPC takes no message of such a size"
+
+
+def test_withheld_metadata(given, home):
+    (given.folder / "timestamp.json").unlink()
+    assert reason(home) == "TUF_WITHHELD"
+
+
+def test_a_bundle_that_the_metadata_do_not_name(running, given, tmp_path):
+    """The operator gives one person another bundle, signed by the root, that nobody else sees."""
+    home = copied(running, tmp_path)
+    other = tuf.key_file("bank", STRANGER.public)
+
+    def renamed(targets) -> None:
+        targets.targets["trust.jwt"].hashes = other.hashes
+
+    own = roots.read_key(running.world.service / "offline-root" / "root.key")
+    given.forge(given.newest("targets"), renamed, own)
+    assert reason(home) in ("TUF_MIXED", "TUF_TOO_LONG"), "the snapshot names it by its hash"
+
+
+# -- older homes, older services
+
+
+def test_a_home_of_an_older_version_finds_the_chain_by_the_root_that_it_pins(running, tmp_path):
+    home = copied(running, tmp_path)
+    shutil.rmtree(home / "tuf", ignore_errors=True)
+    assert connected(home) == connected(running.world.home(PROVIDER))
+    (kept,) = (home / "tuf").iterdir()
+    assert kept.name == Home(home).settings.root.kid
+
+
+def test_a_service_of_an_older_version_is_told_so():
+    call = SimpleNamespace(
+        code=lambda: grpc.StatusCode.UNIMPLEMENTED, details=lambda: "", trailing_metadata=lambda: ()
+    )
+    assert from_call(call).reason == "SERVICE_TOO_OLD"
+
+
+# -- the calls
+
+
+@pytest.mark.parametrize("role", ["", "x", "provider-", "../../kek", "1.root", "Root"])
+def test_a_role_that_does_not_exist_is_refused(running, role):
+    with running.channel(PROVIDER) as channel, pytest.raises(CredproofError) as caught:
+        Service(channel).metadata(role, 1)
+    assert caught.value.reason == "BAD_ROLE"
+
+
+def test_a_version_that_is_not_there_is_told_by_an_empty_reply(running):
+    with running.channel(PROVIDER) as channel:
+        assert Service(channel).metadata("root", 10_000) == b""
+        assert Service(channel).metadata("provider-nobody", 0) == b""
+        with pytest.raises(CredproofError) as caught:
+            Service(channel).metadata("root", -1)
+    assert caught.value.reason == "BAD_ROLE"
+
+
+def publishing(running: Running, home: Home, *roles: str) -> CredproofError:
+    """Why the service does not take its own first root again from this caller."""
+    data = (running.world.service / "tuf" / "1.root.json").read_bytes()
+    items = [pb.RoleMetadata(role=role, metadata=data) for role in roles]
+    with connect(home) as channel:
+        publish = RegistryServiceStub(channel).PublishTrustMetadata
+        with pytest.raises(grpc.RpcError) as caught:
+            publish(pb.PublishTrustMetadataRequest(items=items))
+    return from_call(caught.value)
+
+
+@pytest.mark.parametrize("name", [LENDER, PROVIDER])
+def test_only_operators_publish_roots_and_providers_their_own_keys_only(running, name):
+    assert isinstance(publishing(running, running.home(name), "root"), Refused)
+    assert isinstance(publishing(running, running.home(name), "provider-other"), Refused)
+
+
+def test_a_role_that_comes_twice_is_refused(running):
+    operator = Home(running.world.service / "operator")
+    assert publishing(running, operator, "root", "root").reason == "BAD_ROLE"
+
+
+def test_a_bundle_without_targets_is_refused(running):
+    directory = ServiceDirectory(running.world.service)
+    with admission.trust_channel(directory) as channel:
+        current = channel.current()
+        fresh = replace(current.bundle, version=current.bundle.version + 1)
+        trust = admission.signed_bundle(directory.root_signer(), fresh, current.documents)
+        channel.metadata = lambda _role: b""
+        with pytest.raises(CredproofError) as caught:
+            channel.publish(trust)
+    assert caught.value.reason == "NO_TARGETS"
+
+
+# -- the journeys
+
+
+def test_a_provider_signs_its_keys_and_the_operator_can_list_no_other(running, tmp_path):
+    home, file = running.world.home(PROVIDER), tmp_path / "bank.keys.json"
+    assert "none" in run("provider", "watch", "--home", home)
+    run("provider", "keys", "sign", "-o", file, "--home", home)
+    run("provider", "keys", "publish", file, "--home", home)
+    own = Home(home).signer.public.kid
+    assert json.loads(run("provider", "watch", "--home", home, "--json"))["key_set"] == [own]
+
+    keys = Home(home).trust(at=0).participants[PROVIDER].keys
+    strange = participant(PROVIDER, keys=(*keys, DatedKey(STRANGER.public, 0, NEVER)))
+    with pytest.raises(CredproofError) as caught:
+        publish(running, strange)
+    assert caught.value.reason == "KEY_NOT_SIGNED"
+    assert "NO_SUCH_KEY" in run(
+        "provider", "keys", "sign", "-o", file, "--known", "0" * 32, "--home", home, code=2
+    )
+    again = run("provider", "keys", "publish", file, "--home", home)
+    assert "Published" in again, "the same once more changes nothing"
+
+    roots.new_key(tmp_path / "next.key")
+    run("provider", "keys", "sign", "-o", file, "--add", f"{tmp_path}/next.key.pub", "--home", home)
+    run("provider", "keys", "publish", file, "--home", home)
+    fresh = DatedKey(roots.read_public(tmp_path / "next.key.pub"), 0, NEVER)
+    publish(running, participant(PROVIDER, keys=(*keys, fresh)))
+    assert len(Home(home).trust(at=0).participants[PROVIDER].keys) == 1, "not asked yet"
+    assert connected(home)
+    assert len(Home(home).trust(at=0).participants[PROVIDER].keys) == 2
+
+
+def test_only_a_provider_signs_a_key_set(running, tmp_path):
+    file = tmp_path / "keys.json"
+    home = running.world.home(LENDER)
+    assert "NOT_A_PROVIDER" in run("provider", "keys", "sign", "-o", file, "--home", home, code=2)
+
+
+def test_the_root_key_is_exchanged_by_two_people_and_everybody_follows(running, tmp_path):
+    """Participants and borrowers who joined under the old root go on; so does who joins later."""
+    service, draft = running.world.service, tmp_path / "next.root.json"
+    borrower = attested(running)
+    version = connected(running.world.home(PROVIDER))
+    old = ServiceDirectory(service).root_signer()
+    run("root", "key", tmp_path / "fresh.key")
+    run("root", "draft", service, "-o", draft, "--bundle-key", tmp_path / "fresh.key.pub")
+    for key in (tmp_path / "fresh.key", service / "operator-2" / "signing.key"):
+        run("root", "sign", draft, "--key", key)
+    publishing = ("root", "publish", service, draft, "--root-key", tmp_path / "fresh.key")
+    assert "TUF_NOT_SIGNED" in run(*publishing, code=1), "one of the two is not of those before"
+    run("root", "sign", draft, "--key", service / "operator" / "signing.key")
+    told = run(*publishing)
+    fresh = roots.read_key(tmp_path / "fresh.key").public
+    assert fresh.kid in told
+
+    assert connected(running.world.home(PROVIDER)) == version + 1
+    assert fresh in Home(running.world.home(PROVIDER)).roots
+    assert borrower.trust().bundle.version == version + 1
+    with running.world.provider() as provider:
+        assert provider.registered_keys(), "bundles of the old root are history, and count as such"
+
+    assert fresh.kid in run("root", "status", service)
+    told = json.loads(run("root", "status", service, "--json"))
+    assert {item["role"]: item["version"] for item in told}["root"] == 2
+    assert not any(item["ends_soon"] for item in told)
+    assert run("root", "begin", service, "--root-key", tmp_path / "fresh.key", code=2) == "IN_USE"
+
+    assert "OTHER_ROOT_KEY" in run("root", "extend", service, code=2)
+    (service / "offline-root" / "root.key").unlink()
+    shutil.copy(tmp_path / "fresh.key", service / "offline-root" / "root.key")
+    assert old.public != ServiceDirectory(service).root_signer().public
+    running.world.admit("late", "auditor")
+    assert Home(running.world.home("late")).settings.root == fresh
+    with Auditor.open(running.world.home("late")) as auditor:
+        assert auditor.verify(whole=True).entries_read
+    assert "Extended" in run("root", "extend", service)
+    assert run("check", service)
+
+
+def attested(running) -> Borrower:
+    """A borrower with a pass under the root of now, who has a directory."""
+    folder = running.world.home("person")
+    borrowers.create(folder)
+    borrowers.join(folder, make_pass(running.home(PROVIDER), bytes(32)).to_bytes())
+    return Borrower.open(folder)

@@ -1,0 +1,166 @@
+"""Providers sign their own key sets: what the operator can list no more, and what it still can."""
+
+from __future__ import annotations
+
+import pytest
+from credproof.base.errors import CredproofError
+from credproof.updating import metadata as tuf
+from tuf.api.metadata import DelegatedRole, MetaFile, Targets
+
+from tests.updating.chain import BANK, STRANGER, Chain
+from tests.updating.test_newest import snapshot_lie
+from tests.world import signer_of
+
+FRESH = signer_of("fresh")
+
+
+@pytest.fixture
+def signed(chain, client) -> Chain:
+    """A chain whose provider `bank` has signed its key set, as the client has seen."""
+    chain.accept({BANK: chain.key_set()})
+    client.update()
+    return chain
+
+
+def reason(chain: Chain, items: dict[str, bytes]) -> str:
+    try:
+        chain.accept(items)
+    except CredproofError as error:
+        return error.reason
+    raise AssertionError("it was taken")
+
+
+def unchecked(chain: Chain, targets: bytes) -> None:
+    """The service lies: it gives out targets that it would refuse."""
+    version = tuf.parse(targets, Targets, "targets").signed.version
+    chain.lies["targets", version] = targets
+    meta = {"targets.json": MetaFile.from_data(version, targets, ["sha256"])}
+    snapshot_lie(chain, lambda snapshot: snapshot.meta.update(meta))
+
+
+def listing(chain: Chain, *signers) -> None:
+    """The operator lists these keys for the bank, and gives that out whatever the bank signed."""
+    bundle = chain.world.bundle(version=chain.trust.bundle.version + 1, **chain.listing(*signers))
+    chain.trust = chain.bundle(bundle)
+    unchecked(chain, chain.targets())
+
+
+def test_until_it_signs_the_root_key_alone_decides_which_keys_are_a_providers(chain, client):
+    chain.publish(**chain.listing(chain.world.bank, STRANGER))
+    assert len(client.update().trust.participants["bank"].keys) == 2
+
+
+def test_a_key_that_the_provider_did_not_sign_is_refused_by_service_and_client(signed, client):
+    bundle = signed.world.bundle(
+        version=signed.trust.bundle.version + 1, **signed.listing(signed.world.bank, STRANGER)
+    )
+    before, signed.trust = signed.trust, signed.bundle(bundle)
+    assert reason(signed, {"targets": signed.targets()}) == "KEY_NOT_SIGNED"
+    signed.trust = before
+    listing(signed, signed.world.bank, STRANGER)
+    assert client.refused() == "KEY_NOT_SIGNED"
+
+
+def test_another_provider_is_not_stopped_by_it(signed, client):
+    signed.publish(participants=signed.trust.bundle.participants)
+    assert client.update().trust.bundle.version == signed.trust.bundle.version
+
+
+def test_a_new_key_is_signed_first_and_listed_then(signed, client):
+    both = (signed.world.bank.public, FRESH.public)
+    signed.accept({BANK: signed.key_set(*both, before=signed.newest(BANK))})
+    signed.publish(**signed.listing(signed.world.bank, FRESH))
+    assert len(client.update().trust.participants["bank"].keys) == 2
+
+
+def test_a_provider_that_lost_its_key_goes_on_by_a_new_one_that_the_operator_lists(signed, client):
+    """What `provider watch` shows: the operator has named another delegatee, and the log knows."""
+    fresh = signed.key_set(FRESH.public, before=signed.newest(BANK), signer=FRESH)
+    signed.publish((BANK, fresh), **signed.listing(signed.world.bank, FRESH))
+    assert len(client.update().trust.participants["bank"].keys) == 2
+
+
+def test_a_provider_that_is_not_asked_any_more_is_noticed(signed, client):
+    targets = tuf.parse(signed.targets(), Targets, "targets")
+
+    def dropped(content) -> None:
+        content.version, content.delegations = targets.signed.version, None
+
+    unchecked(signed, signed.forged("targets", dropped, signed.root))
+    assert client.refused() == "DELEGATION_DROPPED"
+
+
+def test_a_delegatee_whose_key_the_bundle_does_not_list_is_refused(signed, client):
+    """Else somebody could sign in the provider's place without a trace in the log."""
+
+    def renamed(content) -> None:
+        content.version += 1
+        content.add_key(tuf.tuf_key(STRANGER.public), BANK)
+
+    unchecked(signed, signed.forged("targets", renamed, signed.root))
+    assert client.refused() == "OTHER_DELEGATEE"
+
+
+def in_its_place(content, signed) -> None:
+    """The operator's own targets say what the provider should."""
+    content.targets[f"{BANK}/{STRANGER.public.kid}"] = tuf.key_file("bank", STRANGER.public)
+
+
+def by_another_role(content, signed) -> None:
+    keyid = content.delegations.roles[BANK].keyids[0]
+    content.delegations.roles["x"] = DelegatedRole("x", [keyid], 1, True, [f"{BANK}/*"])
+
+
+def under_all_names(content, signed) -> None:
+    content.delegations.roles["provider-other-bank"].paths = ["*"]
+
+
+@pytest.mark.parametrize("change", [in_its_place, by_another_role, under_all_names])
+def test_targets_that_say_what_a_provider_must_sign_are_refused(signed, client, change):
+    def changed(content) -> None:
+        content.version += 1
+        change(content, signed)
+
+    data = signed.forged("targets", changed, signed.root)
+    assert reason(signed, {"targets": data}) == "OTHER_TRUST"
+    unchecked(signed, data)
+    assert client.refused() == "BAD_METADATA"
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda c: c.key_set(signer=STRANGER, before=c.newest(BANK)), "TUF_NOT_SIGNED"),
+        (lambda c: c.key_set(FRESH.public), "TUF_VERSION"),
+        (lambda c: c.key_set(before=c.newest(BANK)).replace(b'"targets"', b'"x"'), "BAD_METADATA"),
+        (lambda c: b"", "BAD_METADATA"),
+        (lambda c: c.files.newest("root"), "BAD_METADATA"),
+    ],
+)
+def test_a_key_set_that_is_not_the_providers_next_word_is_refused(signed, make, why):
+    data = make(signed)
+    assert reason(signed, {BANK: data}) == why
+
+
+def test_a_key_set_without_a_listed_key_is_refused_for_it_would_stop_every_client(chain):
+    data = chain.key_set(FRESH.public)
+    assert reason(chain, {BANK: data}) == "KEY_NOT_SIGNED"
+
+
+def test_a_key_set_for_somebody_elses_keys_is_refused(chain):
+    data = tuf.make_key_set(
+        "other-bank", [STRANGER.public], None, now=chain.time, signer=chain.world.bank
+    )
+    assert reason(chain, {BANK: data}) == "BAD_METADATA"
+
+
+@pytest.mark.parametrize("role", ["provider-lend", "provider-nobody", "provider-", "x", "snapshot"])
+def test_only_providers_have_key_sets(chain, role):
+    assert reason(chain, {role: chain.key_set()}) == "BAD_ROLE"
+
+
+def test_the_same_key_set_twice_changes_nothing(signed):
+    """A reply can be lost."""
+    before = signed.newest("snapshot").version
+    signed.accept({BANK: signed.files.newest(BANK)})
+    assert signed.newest("snapshot").version == before
