@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -66,17 +69,41 @@ def follow(
     Example:
       credproof audit follow --evidence findings --home audit
     """
-    while True:
-        told = _look(home, replay=replay, quiet=as_json)
-        files = told.files
-        where = write_files(evidence, told.reason, files) if evidence and files else None
-        _tell(told, where, as_json=as_json)
-        if told.findings and told.error is None:
-            with Index(home / INDEX_NAME) as index:
-                index.mark_told()  # not before: what could not be told is told the next time
-        if interval is None:
-            raise typer.Exit(told.code)
-        time.sleep(interval)
+    look = partial(_look_and_tell, home, evidence, replay=replay, as_json=as_json)
+    if interval is None:
+        raise typer.Exit(look())
+    with _interrupted() as interrupted:
+        look()
+        while not interrupted.wait(interval):
+            look()
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _interrupted() -> Iterator[threading.Event]:
+    """Whether Ctrl-C came, also where Python drops the exception: in a destructor or a callback."""
+    came = threading.Event()
+
+    def interrupt(_number: int, _frame: object) -> None:
+        came.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _look_and_tell(home: Path, evidence: Path | None, *, replay: bool, as_json: bool) -> int:
+    """Look once; gives the exit code."""
+    told = _look(home, replay=replay, quiet=as_json)
+    where = write_files(evidence, told.reason, told.files) if evidence and told.files else None
+    _tell(told, where, as_json=as_json)
+    if told.findings and told.error is None:
+        with Index(home / INDEX_NAME) as index:
+            index.mark_told()  # not before: what could not be told is told the next time
+    return told.code
 
 
 @dataclass(frozen=True)
