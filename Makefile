@@ -67,7 +67,7 @@ profile: $(STAMP)
 
 lock: $(STAMP)
 	env -u PIP_FIND_LINKS $(BIN)/pip-compile -q --all-extras --generate-hashes --allow-unsafe \
-		--no-emit-index-url --no-emit-find-links --no-emit-options --no-header --strip-extras \
+		--no-emit-index-url --no-emit-find-links --no-emit-options --no-header \
 		-o requirements.lock pyproject.toml
 
 clean:
