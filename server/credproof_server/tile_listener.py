@@ -23,7 +23,6 @@ from credproof_server.service.audit import Audit
 from credproof_server.service.core import Core
 
 BINARY: Final = "application/octet-stream"
-_BEARER: Final = "Bearer "
 _NEVER_CHANGES: Final = {"cache-control": "public, max-age=31536000, immutable"}
 _FOR_ONE: Final = {"cache-control": "private, no-store"}
 _JUST_NOW: Final = {"cache-control": "no-cache"}
@@ -35,12 +34,14 @@ _log = logging.getLogger("credproof.tiles")
 def application(core: Core) -> Starlette:
     """The application over a running service."""
     tiles = _Tiles(core)
-    return Starlette(
+    served = Starlette(
         routes=[
             Route("/checkpoint", _told(tiles.checkpoint)),
             Route("/tile/{path:path}", _told(tiles.tile)),
         ]
     )
+    served.router.redirect_slashes = False
+    return served
 
 
 class _Tiles:
@@ -62,9 +63,10 @@ class _Tiles:
 
     async def _bundle(self, request: Request, tile: Tile) -> Response:
         header = request.headers.get("authorization", "")
-        if not header.startswith(_BEARER):
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
             raise Refused("NOT_AUTHENTICATED", "the caller did not show who it is")
-        verify_audit_token(header.removeprefix(_BEARER), self._core.trust, self._core.clock())
+        verify_audit_token(token, self._core.trust, self._core.clock())
         lines = await self._audit.lines(tile.first, tile.width)
         return Response(format_bundle(lines), media_type=BINARY, headers=_FOR_ONE)
 
@@ -77,6 +79,7 @@ def _told(handler: Handler) -> Handler:
 
     async def handle(request: Request) -> Response:
         try:
+            _require_one_spelling(request)
             response, reason = await handler(request), None
         except CredproofError as error:
             status, reason = _STATUS.get(error.reason, 503), error.reason
@@ -86,3 +89,9 @@ def _told(handler: Handler) -> Handler:
         return response
 
     return handle
+
+
+def _require_one_spelling(request: Request) -> None:
+    """One path for one file: else whoever caches them could be made to keep any number."""
+    if request.url.query or request.scope["raw_path"] != request.scope["path"].encode():
+        raise Malformed("NO_SUCH_TILE", "the path is spelled in another way")

@@ -82,9 +82,17 @@ def test_what_happened_under_a_consent_is_found_as_csv_and_table(asked):
     given = parse_given(parse_entry(json_line(found(home, "--kind", "answer.given")[-1])))
     consent = given.consent.hex()
     told = run("audit", "search", "--consent", consent, "--format", "csv", "--home", home)
-    assert [row["kind"] for row in csv.DictReader(io.StringIO(told))] == ["answer.given"]
+    (row,) = csv.DictReader(io.StringIO(told))
+    assert (row["kind"], row["consent"]) == ("answer.given", consent), "as it is asked for"
     granted = run("audit", "search", "--object", consent, "--home", home)
-    assert "consent.granted" in granted
+    assert "consent.granted" in granted, "whole, though no terminal is wide enough for it"
+
+
+@pytest.mark.parametrize(
+    "misspelled", [("--kind", "answer.refuse"), ("--purpose", "origination"), ("--outcome", "A")]
+)
+def test_a_misspelled_kind_is_told_and_not_taken_for_nothing(asked, misspelled):
+    run("audit", "search", *misspelled, "--home", asked[2], code=2)
 
 
 def json_line(entry: dict) -> bytes:

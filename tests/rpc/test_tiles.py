@@ -94,6 +94,14 @@ def test_what_the_log_does_not_have_is_not_found(served, path):
     assert served.get(path, served.token())[0] == 404
 
 
+@pytest.mark.parametrize(
+    "spelled", ["/tile/0/%30%30%30.p/2", "/tile/0/000.p/2?x=1", "/checkpoint/", "/checkpoint?x"]
+)
+def test_a_file_has_one_path_so_that_nobody_fills_a_cache_with_it(served, spelled):
+    assert served.get("/tile/0/000.p/2")[0] == 200
+    assert served.get(spelled)[0] == 404
+
+
 def test_entries_are_for_auditors_who_show_a_token_of_their_own(served):
     path = "/tile/entries/000.p/3"
     assert served.get(path, served.token())[0] == 200

@@ -65,9 +65,9 @@ def parse_month(text: str) -> Month:
     try:
         first = dt.datetime.strptime(text, "%Y-%m").replace(tzinfo=dt.UTC)
     except ValueError as error:
-        raise Malformed("BAD_MONTH", "write the month like 2026-11") from error
+        raise Malformed("BAD_MONTH", "there is no such month") from error
     if f"{first:%Y-%m}" != text:
-        raise Malformed("BAD_MONTH", "write the month like 2026-11")
+        raise Malformed("BAD_MONTH", "a month has four digits, a hyphen and two")
     after = (first + dt.timedelta(days=31)).replace(day=1)
     return Month(text, int(first.timestamp()), int(after.timestamp()))
 

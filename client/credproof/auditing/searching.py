@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from credproof.auditing.index import Index
+from credproof.base.encoding import parse_b64url
+from credproof.base.errors import Malformed
 
 COLUMNS: Final = (
     "log_index",
@@ -20,7 +22,7 @@ COLUMNS: Final = (
     "reason",
     "consent",
 )
-"""What is shown of an entry: `object` in hexadecimal, `consent` as it stands in the entry."""
+"""What is shown of an entry: `object` and `consent` in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +94,12 @@ def search(index: Index, query: Query) -> Sequence[Found]:
     given = {name: getattr(query, name) for name in ("since", "until", *_EQUAL)}
     select = f"SELECT {', '.join(COLUMNS)}, line FROM entries WHERE {' AND '.join(terms)}"  # noqa: S608
     rows = index.select(f"{select} ORDER BY log_index LIMIT :limit", given | values)
-    return [Found(row[:-1], bytes(row[-1])) for row in rows]
+    return [Found((*row[:-2], _hexadecimal(row[-2])), bytes(row[-1])) for row in rows]
+
+
+def _hexadecimal(text: str | None) -> str | None:
+    """A consent's id as it is asked for; what an entry has in its place stays as it is."""
+    try:
+        return None if text is None else parse_b64url(text).hex()
+    except Malformed:
+        return text

@@ -14,7 +14,7 @@ from typing import Any, Final
 import grpc
 
 from credproof.auditing.index import Index
-from credproof.base.errors import Conflict, CredproofError, VerificationFailed
+from credproof.base.errors import Conflict, CredproofError, Refused, VerificationFailed
 from credproof.channel import call
 from credproof.home import Home
 from credproof.log.entry import Entry, entry_hash, parse_entry
@@ -122,11 +122,13 @@ class Unsealings:
 
         Raises:
             Conflict: `NO_SUCH_UNSEALING`, `UNSEAL_DECIDED`.
-            VerificationFailed: `SAME_AUDITOR`; the request does not verify.
-            Refused: `UNSEAL_EXPIRED`.
+            VerificationFailed: the request does not verify.
+            Refused: `SAME_AUDITOR`, `UNSEAL_EXPIRED`.
         """
         request = self._verified(log_index)
         settings = self._home.settings
+        if request.auditor == settings.id:
+            raise Refused("SAME_AUDITOR", "it takes a second auditor to decide")
         decision = sign_unseal_decision(
             self._home.signer,
             auditor=settings.id,

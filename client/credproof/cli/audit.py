@@ -322,6 +322,6 @@ def token(
     \b
     Example:
       curl -H "Authorization: Bearer $(credproof audit token --home audit)" \
-        http://127.0.0.1:7445/tile/entries/000.p/7
+        http://127.0.0.1:7446/tile/entries/000.p/7
     """
     typer.echo(audit_token(Home(home), hours=hours))

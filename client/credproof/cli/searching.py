@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +22,8 @@ from credproof.base.encoding import b64url, parse_json
 from credproof.base.errors import Conflict
 from credproof.cli.output import HomeOption, JsonOption, out, plain, print_json
 from credproof.verification.answer import Reference
+from credproof.verification.entry_rules import RULES
+from credproof.verification.policy import PURPOSES, OutcomeKind
 
 TimeOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="2026-11-26 or 2026-11-26T09:30:00, UTC.")
@@ -45,6 +47,8 @@ PersonOption = Annotated[
     typer.Option("--person", help="What concerns one person; the id is read from standard input."),
 ]
 Format = Literal["table", "json", "csv"]
+_PIPED_COLUMNS = 200
+"""How wide a table is where no terminal ends it: nothing is cut."""
 
 
 def find(
@@ -55,7 +59,7 @@ def find(
     actor: Annotated[str | None, typer.Option(help="A participant's id, or borrower.")] = None,
     policy: Annotated[str | None, typer.Option(help="A policy's id.")] = None,
     purpose: Annotated[str | None, typer.Option(help="Like ORIGINATION.")] = None,
-    outcome: Annotated[str | None, typer.Option(help="TIER, REFER or INCOMPLETE.")] = None,
+    outcome: Annotated[OutcomeKind | None, typer.Option(help="What an answer came to.")] = None,
     reason: Annotated[str | None, typer.Option(help="Of a refusal or withdrawal.")] = None,
     object_id: ObjectOption = None,
     consent: ConsentOption = None,
@@ -102,9 +106,18 @@ def find(
         query = replace(query, indexes=_of_person(home, why))
     with _index(home) as index:
         found = search(index, query)
+    if not found:
+        _require_known("kind", kind, RULES)
+        _require_known("purpose", purpose, PURPOSES)
     _show(found, shown_as)
     if len(found) == limit and shown_as == "table":
         out.print(f"More:  --after {found[-1].log_index}")
+
+
+def _require_known(name: str, text: str | None, known: Iterable[str]) -> None:
+    """Nothing found of a misspelled kind must not read as: there was none."""
+    if text is not None and text not in known:
+        raise typer.BadParameter(f"no such {name}: {text}; there are {', '.join(sorted(known))}")
 
 
 def _of_person(home: Path, why: str | None) -> frozenset[int]:
@@ -168,13 +181,16 @@ def _show(found: Sequence[Found], shown_as: Format) -> None:
 
 def _show_table(found: Sequence[Found]) -> None:
     table = Table(box=None, pad_edge=False)
-    for name in ("entry", "time", "kind", "actor", "policy", "purpose", "came of it"):
+    table.add_column("entry", no_wrap=True)
+    table.add_column("time", no_wrap=True)
+    table.add_column("kind", no_wrap=True, min_width=max(map(len, RULES)))
+    for name in ("actor", "policy", "purpose", "came of it"):
         table.add_column(name, no_wrap=True)
     for item in found:
         index, time, kind, actor, _, policy, purpose, outcome, reason, _ = item.values
         texts = (kind, actor, policy or "", purpose or "", outcome or reason or "")
         table.add_row(str(index), _when(time), *(Text(plain(text)) for text in texts))
-    out.print(table)
+    out.print(table, width=None if out.is_terminal else _PIPED_COLUMNS)
 
 
 # -- report -------------------------------------------------------------------
@@ -187,7 +203,8 @@ def monthly(
 ) -> None:
     """Report a month: questions, outcomes, refusals, consents, anomalies, broken rules.
 
-    Counts what audit verify or audit follow verified, in audit.db, without the service.
+    Counts what audit verify or audit follow verified, in audit.db, without the service. Among
+    what providers attested are bindings of keys: the log does not tell them from records.
 
     \b
     Example:
