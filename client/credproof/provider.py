@@ -18,7 +18,7 @@ from credproof.attestation.pseudonym import SubjectId
 from credproof.attestation.sealing import Route
 from credproof.attestation.withdrawal import KEY_LOST, sign_withdrawal
 from credproof.base.encoding import b64url
-from credproof.base.errors import Conflict, Malformed, VerificationFailed
+from credproof.base.errors import Conflict, Malformed, Refused, VerificationFailed
 from credproof.base.limits import BATCH_ITEMS_MAX, CHAIN_HEADS_MAX, CLOCK_SKEW_S
 from credproof.base.members import Members
 from credproof.base.vrf import Output
@@ -29,7 +29,7 @@ from credproof.home import Home
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.pseudonyms import Pseudonyms
 from credproof.records.mapping import Record
-from credproof.records.outbox import Outbox
+from credproof.records.outbox import Item, Outbox
 from credproof.records.reader import RejectedRow
 from credproof.session import Session
 from credproof.submission.attester import Attester, Head, Here, Processes, Workers, batches
@@ -288,12 +288,12 @@ class Provider(Session):
         """Verify that all that was accepted is filed where it belongs; gives how many there are.
 
         Raises:
-            VerificationFailed: as `verify_filed`, and of checkpoints.
+            VerificationFailed: `RECEIPT_DENIED` when the service no longer shows what it gave a
+                receipt for; as `verify_filed`, and of checkpoints.
         """
         checked, last, key = 0, -1, self.trust.log_key
         while items := self._outbox.accepted(last, BATCH_ITEMS_MAX):
-            request = pb.ShowFiledRequest(token_ids=[item.token_id for item in items])
-            reply = call(self._attestations.ShowFiled, request)
+            reply = self._show_filed(items)
             checkpoint = verify_checkpoint(reply.checkpoint, key.name, [key])
             for item, shown in zip(items, reply.items, strict=True):
                 output = Output(shown.element, shown.proof)
@@ -302,6 +302,20 @@ class Provider(Session):
             checked, last = checked + len(items), max(item.log_index or 0 for item in items)
             progress(len(items))
         return checked
+
+    def _show_filed(self, items: Sequence[Item]) -> pb.ShowFiledResponse:
+        try:
+            request = pb.ShowFiledRequest(token_ids=[item.token_id for item in items])
+            reply: pb.ShowFiledResponse = call(self._attestations.ShowFiled, request)
+            return reply
+        except Refused as error:
+            if error.reason != "NO_SUCH_ATTESTATION":
+                raise
+            if len(items) > 1:  # which one is it?
+                for item in items:
+                    self._show_filed([item])
+            told = f"the service denies entry {items[0].log_index}, for which it gave a receipt"
+            raise VerificationFailed("RECEIPT_DENIED", told) from error
 
     def _withdraw(
         self, tokens: Sequence[tuple[str, bytes]], reason: str, refused: list[NotWithdrawn]

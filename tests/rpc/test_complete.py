@@ -113,6 +113,25 @@ def test_a_provider_notices_what_is_filed(running, monkeypatch, lie):
     assert caught.value.reason == reason
 
 
+def test_a_provider_notices_that_the_service_denies_what_it_gave_a_receipt_for(
+    running, monkeypatch
+):
+    running.person()
+    with running.world.provider() as provider:
+        honest = provider._outbox.accepted
+
+        def last_is_unknown(*page):
+            items = honest(*page)
+            return [*items[:-1], replace(items[-1], token_id=bytes(32))] if items else items
+
+        monkeypatch.setattr(provider._outbox, "accepted", last_is_unknown)
+        with pytest.raises(VerificationFailed) as caught:
+            provider.self_check()
+        denied = max(item.log_index for item in honest(-1, 128))
+    assert caught.value.reason == "RECEIPT_DENIED"
+    assert str(denied) in caught.value.message, "the first that is denied is named"
+
+
 def test_a_provider_notices_that_its_old_attestation_stays(running, monkeypatch):
     honest = provider_module.verify_filed
     monkeypatch.setattr(

@@ -94,7 +94,7 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ENTRY_CHANGED", "OTHER_TRUST", "REGISTRY_WITHHELD"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
-    **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER"), _EVIDENCE),
+    **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER", "RECEIPT_DENIED"), _EVIDENCE),
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
     **dict.fromkeys(("TUF_ROLLBACK", "TUF_MIXED", "TUF_WITHHELD", "TUF_TOO_LONG"), _LIES),
     **dict.fromkeys(("TUF_NOT_BOUND", "BAD_METADATA"), _LIES),
