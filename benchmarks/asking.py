@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import cycle
-from types import TracebackType
-from typing import Self
 
 from credproof import borrower as borrowers
+from credproof.base.closing import Closing
 from credproof.base.keys import Ed25519Signer
 from credproof.borrower import Borrower, make_pass
 from credproof.channel import connect_borrower
@@ -31,7 +30,7 @@ POLICY = "revolving-standing"
 BATCH = 16
 
 
-class Asking:
+class Asking(Closing):
     """Borrowers who are attested and bound, and consent to every question; use it in a `with`."""
 
     def __init__(self, service: Service, people: int) -> None:
@@ -42,15 +41,8 @@ class Asking:
         self._people = cycle(self._bind(people))
         self.milliseconds: list[float] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of what it opened."""
         self._open.close()
 
     def bound_only(self) -> bytes:

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from credproof.base.closing import Closing
 from credproof.log.merkle import leaf_hash
 from credproof_server.demo.world import LENDER
 
@@ -50,7 +50,7 @@ TINY = Sizes(2, 1, 1, 2, 100, 10, 1, 2, 2, 2, 1, 4, 1, 50, 5, 4, 2, 2)
 """Just enough to see that everything runs."""
 
 
-class Bench:
+class Bench(Closing):
     """Use it in a `with` statement: at its end all processes that it started have ended."""
 
     def __init__(self, sizes: Sizes, *, profile: bool = False) -> None:
@@ -58,15 +58,8 @@ class Bench:
         self._open = ExitStack()
         self._profile = self.folder() / "profile" if profile else None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of what it opened."""
         self._open.close()
 
     # -- in this process

@@ -11,8 +11,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
+
+from credproof.base.closing import Closing
 
 ECHO = "/bench.Echo/Call"
 START_S = 120.0
@@ -23,7 +24,7 @@ _TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-class Child:
+class Child(Closing):
     """One `benchmarks.child`; use it in a `with` statement. It listens once this is made."""
 
     def __init__(self, what: str, folder: Path, *, profile: Path | None = None) -> None:
@@ -38,22 +39,11 @@ class Child:
         try:
             self.address = self._await_start()
         except BaseException:
-            self.stop()
+            self.close()
             raise
         self.start_s = time.monotonic() - started
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
+    def close(self) -> None:
         """End it: asked first, then not. Does nothing when it has ended."""
         self._process.terminate()
         try:

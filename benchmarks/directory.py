@@ -10,9 +10,8 @@ import os
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from credproof.base.closing import Closing
 from credproof.log.directory import Subtree, Top, subtree
 from credproof.verification.filing import Change, Filed, LoggedRoot
 from credproof_server.log.directory_state import DirectoryState, Epoch
@@ -25,7 +24,7 @@ _INSERT = (
 )
 
 
-class Directory:
+class Directory(Closing):
     """Looks up and updates; use it in a `with` statement."""
 
     def __init__(self, folder: Path, count: int) -> None:
@@ -34,15 +33,8 @@ class Directory:
         self.state = DirectoryState(Top(), Epoch(LoggedRoot(0, 0, b"", 0), b""))
         self.known = self._load(count)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of what it opened."""
         self._engine.dispose()
 
     def look_up(self, indexes: Iterable[bytes]) -> list[Place]:

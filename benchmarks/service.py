@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import grpc
+from credproof.base.closing import Closing
 from credproof.base.encoding import b64url, date_of
 from credproof.channel import connect
 from credproof.home import Home
@@ -34,7 +33,7 @@ COMMIT = 50_000
 """Entries per transaction of loading."""
 
 
-class Service:
+class Service(Closing):
     """The service of a world; use it in a `with` statement.
 
     `loaded` is how many entries, and rows of attestations, are put into its tables by hand
@@ -53,17 +52,6 @@ class Service:
         child = Child("serve", self.world.service, profile=profile)
         self.child = self._open.enter_context(child)
         self._records = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End it; does nothing when it has ended."""
