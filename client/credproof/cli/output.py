@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,26 +50,30 @@ def exit_code(error: CredproofError) -> int:
     return FAILED if isinstance(error, VerificationFailed | DataLoss) else USAGE
 
 
-def print_error(error: CredproofError, file: Path | None = None, *, as_json: bool = False) -> None:
+def print_error(
+    error: CredproofError,
+    file: Path | None = None,
+    *,
+    advice: str | None = None,
+    as_json: bool = False,
+) -> None:
     """Print an error, of a file if given, in one line, and in a second one what to do about it.
 
-    As JSON it is one object in one line, with `reason`, `message` and `advice`.
+    `advice` is what to do, where the reason alone does not tell it. As JSON it is one object in one
+    line on stderr, where no result stands, with `reason`, `message` and `advice`.
     """
+    advice = advice or next_step(error)
     if as_json:
-        told = {"reason": error.reason, "message": error.message, "advice": next_step(error)}
+        told = {"reason": error.reason, "message": error.message, "advice": advice}
         more = {"step": error.step, "file": None if file is None else str(file)}
-        print_error_json(told | {name: value for name, value in more.items() if value is not None})
+        more = {name: value for name, value in more.items() if value is not None}
+        sys.stderr.write(json.dumps(told | more, ensure_ascii=False) + "\n")
         return
     where = "" if error.step is None else f" at check {error.step}"
     where += "" if file is None else f" in {file}"
     err.print(f"error{where}: {error.message} ({error.reason})", markup=False)
-    if advice := next_step(error):
+    if advice:
         err.print(f"next:  {advice}", markup=False)
-
-
-def print_error_json(told: Mapping[str, Any]) -> None:
-    """One JSON object in one line on stderr, where no result stands."""
-    sys.stderr.write(json.dumps(told, ensure_ascii=False) + "\n")
 
 
 def print_json(value: Any) -> None:

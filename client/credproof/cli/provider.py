@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from credproof.base.errors import VerificationFailed
 from credproof.borrower import make_pass
 from credproof.cli import signed_keys
 from credproof.cli.output import (
@@ -20,6 +21,7 @@ from credproof.cli.output import (
     JsonOption,
     err,
     out,
+    print_error,
     print_json,
     progress_bar,
     read_file,
@@ -345,11 +347,8 @@ def watch(
         told = "none: the root key decides alone (credproof provider keys sign)"
         out.print(f"Key set:   {told if signed is None else ', '.join(signed)}")
     if strange and not as_json:
-        err.print(
-            "error: the registry lists a key in your name that you do not know\n"
-            "next:  have the operator suspend you, and tell your lenders; if the key was yours"
-            " once, name it by --known"
-        )
+        message = "the registry lists a key in your name that you do not know"
+        print_error(VerificationFailed("STRANGE_KEY", message))
     if strange:
         raise typer.Exit(FAILED)
 
