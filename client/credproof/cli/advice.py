@@ -39,11 +39,14 @@ _PROVIDER: Final = (
     " set first (credproof provider keys)"
 )
 _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
+EXAMPLE_VKEY: Final = "log.example+d85f6874+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
 
 NEXT: Final[Mapping[str, str]] = {
     # Files of the wrong kind, or altered.
     **dict.fromkeys(("NOT_A_JWS", "WRONG_TYPE", "BAD_HEADER", "NOT_A_BUNDLE"), _OTHER_FILE),
     **dict.fromkeys(("NOT_JSON", "BAD_MEMBER", "OTHER_CSR"), _OTHER_FILE),
+    "BAD_VKEY": f"copy it whole, like {EXAMPLE_VKEY}; credproof quorum show prints a log's,"
+    " credproof witness init a witness's",
     "BAD_FILE": "mend the file and run this again: what was done is not done twice",
     "BAD_MAPPING": "mend the mapping: the README shows one under `A provider's first hour`",
     "BAD_HOME": "copy your home back from a backup, or enrol anew in another directory",

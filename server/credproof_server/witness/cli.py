@@ -50,12 +50,14 @@ def init_command(
 @app.command("add-log", epilog=EXIT_CODES)
 def add_log_command(
     folder: WitnessArgument,
-    vkey: Annotated[str, typer.Argument(metavar="VKEY", help="The log's public key.")],
+    vkey: Annotated[
+        str, typer.Argument(metavar="VKEY", help="The log's public key: NAME+HASH+KEY, quoted.")
+    ],
 ) -> None:
     """Witness a log from now on, known by its key.
 
-    The log's operator tells the key; of a credproof service it stands in the trust bundle. Works
-    beside a running witness. Needs no network.
+    The log's operator tells the key: credproof quorum show prints it, and it stands in the trust
+    bundle. Works beside a running witness. Needs no network.
 
     \b
     Example:
