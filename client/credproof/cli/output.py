@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,9 @@ EXIT_CODES = (
     " usage, or refused; 3 no answer."
 )
 """What the help of every command ends with."""
+
+PROGRESS_LINE_S = 10
+"""How often progress is told where no terminal shows a bar, in seconds."""
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -151,9 +155,32 @@ def write_file(path: Path, data: bytes) -> None:
 def progress_bar(
     title: str, total: int | None, *, hidden: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr; gives a function that takes how many more are done."""
+    """Progress on stderr; gives a function that takes how many more are done.
+
+    A bar on a terminal; elsewhere a plain line every `PROGRESS_LINE_S`, and nothing before.
+    """
+    if hidden or not err.is_terminal:
+        yield _nothing if hidden else _lines(title, total)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    shown = Progress(*columns, TimeElapsedColumn(), console=err, disable=hidden, transient=True)
-    with shown:
+    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as shown:
         task = shown.add_task(title, total=total)
         yield lambda count: shown.advance(task, count)
+
+
+def _nothing(_count: int) -> None:
+    pass
+
+
+def _lines(title: str, total: int | None) -> Callable[[int], None]:
+    done, told = 0, time.monotonic()
+    end = "so far" if total is None else f"of {total}"
+
+    def advance(count: int) -> None:
+        nonlocal done, told
+        done += count
+        if time.monotonic() - told >= PROGRESS_LINE_S:
+            told = time.monotonic()
+            err.print(f"{title}: {done} {end}", markup=False)
+
+    return advance
