@@ -60,6 +60,10 @@ def test_entries_are_found_by_what_they_say(running, asked):
     assert not found(home, "--actor", "nobody-here")
     assert not found(home, "--since", "2100-01-01")
     assert not found(home, "--until", "2020-01-01")
+    ahead = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)
+    behind = ahead.astimezone(dt.timezone(dt.timedelta(hours=-9)))
+    for time in (ahead, behind):
+        assert not found(home, "--since", time.isoformat()), "its zone counts"
     first = found(home, "--limit", "1", "--policy", "revolving-standing")
     rest = found(home, "--policy", "revolving-standing", "--after", str(first[0]["seq"]))
     assert first[0] not in rest
@@ -84,6 +88,9 @@ def test_what_happened_under_a_consent_is_found_as_csv_and_table(asked):
     told = run("audit", "search", "--consent", consent, "--format", "csv", "--home", home)
     (row,) = csv.DictReader(io.StringIO(told))
     assert (row["kind"], row["consent"]) == ("answer.given", consent), "as it is asked for"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["time"])
+    since = ("--since", row["time"], "--consent", consent)
+    assert [entry["seq"] for entry in found(home, *since)] == [int(row["log_index"])]
     granted = run("audit", "search", "--object", consent, "--home", home)
     assert "consent.granted" in granted, "whole, though no terminal is wide enough for it"
 
@@ -157,6 +164,26 @@ def test_a_month_is_reported_in_figures(asked):
     assert "Outcomes:" in shown
     assert "not whole" in shown
     run("audit", "report", "--month", "2026-1", "--home", home, code=2)
+
+
+@pytest.mark.parametrize(
+    ("month", "outside", "told"),
+    [
+        ("2020-01", "BEFORE_LOG", "before the log, which began on {began}"),
+        ("2100-01", "FUTURE", "not begun yet"),
+    ],
+)
+def test_a_month_that_the_log_knows_nothing_of_is_not_reported_as_empty(
+    asked, month, outside, told
+):
+    _, _, home = asked
+    began = dt.datetime.fromtimestamp(found(home, "--limit", "1")[0]["time"], dt.UTC)
+    shown = run("audit", "report", "--month", month, "--home", home)
+    assert told.format(began=f"{began:%Y-%m-%d}") in shown
+    assert "none" not in shown
+    value = json.loads(run("audit", "report", "--month", month, "--home", home, "--json"))
+    assert (value["outside"], value["whole"]) == (outside, False)
+    assert value["began"] == began.timestamp()
 
 
 def test_an_answer_gets_a_page_from_the_auditors_home_alone(asked, tmp_path):
