@@ -47,7 +47,7 @@ def test_a_paused_consent_is_told_to_the_lender_and_can_be_resumed(running, tmp_
 
     assert "已暂停" in run("borrower", "pause", file, home=me)
     assert "CONSENT_PAUSED" in run(*asked, code=2)
-    assert "已恢复" in run("borrower", "resume", file, home=me)
+    assert "Resumed, log entry" in run("borrower", "resume", file, "-l", "en", home=me)
     assert "tier A" in run(*asked)
 
 

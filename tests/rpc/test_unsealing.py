@@ -147,9 +147,12 @@ def test_the_borrower_is_told_in_both_languages(case, running):
     last = told[-1]
     assert (last.log_index, last.auditor, last.detail) == (given.log_index, SECOND, "verdicts")
     folder = running.world.home(f"person-{running.count}")
-    shown = run("borrower", "unsealed", "--home", folder)
-    assert "what the questions about you came to 关于您的各项问题的结论" in shown
-    assert f"log entry 日志条目 {case.answered}" in shown
+    english = run("borrower", "unsealed", "--language", "en", "--home", folder)
+    assert f"{SECOND}: what the questions about you came to\n" in english
+    assert f"log entry {case.answered}; given by entry {given.log_index}" in english
+    chinese = run("borrower", "unsealed", "--home", folder)
+    assert f"{SECOND}：关于您的各项问题的结论\n" in chinese
+    assert f"日志第 {case.answered} 条" in chinese
     assert json.loads(run("borrower", "unsealed", "--home", folder, "--json"))[-1]["detail"]
 
 
