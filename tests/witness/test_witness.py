@@ -135,8 +135,9 @@ def test_each_refusal_has_the_status_of_the_protocol(served, log):
         b"x" * (WITNESS_BODY_BYTES_MAX + 1): 413,
     }
     assert {body: served.add(body)[0] for body in expected} == expected
-    assert served.call("GET", "/add-checkpoint")[0] == 405
-    assert served.call("POST", "/anything")[0] == 404
+    assert served.call("GET", "/add-checkpoint")[::2] == (405, b"METHOD_NOT_ALLOWED\n")
+    for path in ("/anything", "/add-checkpoint/"):
+        assert served.call("POST", path)[::2] == (404, b"NO_SUCH_PATH\n")
     assert served.add(asked(log, 10, 20))[0] == 200
 
 
