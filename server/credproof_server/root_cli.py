@@ -141,6 +141,7 @@ def draft_command(
     Examples:
       credproof root draft service -o next.root.json
       credproof root draft service -o next.root.json --add third.key.pub --threshold 3
+      credproof root draft service -o next.root.json --add third.key.pub --remove FINGERPRINT
       credproof root draft service -o next.root.json --bundle-key fresh.key.pub
     """
     require_writable(output)
