@@ -48,7 +48,7 @@ def asked(running):
 
 
 def found(home, *options) -> list[dict]:
-    return json.loads(run("audit", "search", "--format", "json", *options, "--home", home))
+    return json.loads(run("audit", "search", "--json", *options, "--home", home))
 
 
 def test_entries_are_found_by_what_they_say(running, asked):
@@ -196,11 +196,14 @@ def test_an_answer_gets_a_page_from_the_auditors_home_alone(asked, tmp_path):
         re.sub(r'"address":"[^"]*"', '"address":"127.0.0.1:1"', settings)
     )
     (tmp_path / "a.answer").write_bytes(kept.to_bytes())
-    run("audit", "evidence", tmp_path / "a.answer", "--home", away)
+    told = json.loads(run("audit", "evidence", tmp_path / "a.answer", "--json", "--home", away))
+    assert (told["file"], told["valid"]) == (str(tmp_path / "a.html"), True)
     assert "every check that can be done passed" in (tmp_path / "a.html").read_text()
     broken = replace(kept.bundle, checkpoint=kept.bundle.checkpoint[:-8] + b"AAAAAA=\n")
     (tmp_path / "b.answer").write_bytes(answer_wire.to_bytes(broken))
-    run("audit", "evidence", tmp_path / "b.answer", "--home", away, code=1)
+    bad = ("audit", "evidence", tmp_path / "b.answer", "--home", away)
+    assert json.loads(run(*bad, "--json", code=1))["valid"] is False
+    assert "does not verify" in run(*bad, code=1)
     assert "FAILED" in (tmp_path / "b.html").read_text()
 
 

@@ -87,7 +87,8 @@ def test_a_detail_is_unsealed_from_the_command_line(running, case):
     listed = run("audit", "unseals", "--home", second)
     assert f"{number}  OPEN  asked by {AUDITOR}" in listed
     assert "why: complaint 9" in listed
-    assert "Approved" in run("audit", "approve", number, "--home", second)
+    told = json.loads(run("audit", "approve", number, "--json", "--home", second))
+    assert (told["number"], told["approved"]) == (int(number), True)
     shown = json.loads(run("audit", "open", number, "--home", first, "--json"))
     assert (shown["entry"], shown["content"]["outcome"]["tier"]) == (case.answered, "A")
     told = json.loads(run("audit", "unseals", "--home", second, "--json"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,6 +83,14 @@ def print_error(
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def tell(told: Mapping[str, Any], *lines: str, as_json: bool) -> None:
+    """What a command has done: one JSON object, or lines for people."""
+    if as_json:
+        print_json(told)
+    for line in () if as_json else lines:
+        out.print(line, markup=False)
 
 
 def plain(text: object) -> str:

@@ -27,6 +27,7 @@ from credproof.cli.output import (
     read_file,
     read_text,
     require_file,
+    tell,
     write_file,
 )
 from credproof.cli.parts import GROUPS
@@ -200,6 +201,7 @@ def bind(
         typer.Option(metavar="FINGERPRINT", help="The lost key that this one replaces, if any."),
     ] = "",
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Bind a borrower's key, and write the pass that the borrower needs.
 
@@ -217,8 +219,12 @@ def bind(
         else:
             bound = provider.bind([(subject, read_text(proof))])[0]
     write_file(output, make_pass(Home(home), bound.sub).to_bytes())
-    out.print(f"Bound:  key {bound.kid}")
-    out.print(f"Pass:   {output} (give it to the borrower)")
+    tell(
+        {"fingerprint": bound.kid, "pass": str(output)},
+        f"Bound:  key {bound.kid}",
+        f"Pass:   {output} (give it to the borrower)",
+        as_json=as_json,
+    )
 
 
 @app.command(epilog=EXIT_CODES)
@@ -228,6 +234,7 @@ def freeze(
         typer.Argument(metavar="FINGERPRINT", help="The key's, as bind printed it."),
     ],
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """End a borrower's key that was reported lost: at once, and for all providers.
 
@@ -240,7 +247,7 @@ def freeze(
     """
     with Provider.open(home) as provider:
         provider.freeze(kid)
-    out.print(f"Ended:  key {kid}")
+    tell({"fingerprint": kid}, f"Ended:  key {kid}", as_json=as_json)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -253,6 +260,7 @@ def accept(
         Path, typer.Option("--output", "-o", help="Your signed word, a file to be written.")
     ] = Path("acceptance.jws"),
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Say whose bindings of borrowers' keys count for your attestations, beside your own.
 
@@ -273,8 +281,13 @@ def accept(
         now=int(time.time()),
     )
     write_file(output, text.encode("ascii"))
-    out.print(f"Accepted:  {', '.join(sorted(binders or [])) or 'nobody else'}")
-    out.print(f"Written:   {output} (send it to the operator)")
+    named = sorted(binders or [])
+    tell(
+        {"binders": named, "file": str(output)},
+        f"Accepted:  {', '.join(named) or 'nobody else'}",
+        f"Written:   {output} (send it to the operator)",
+        as_json=as_json,
+    )
 
 
 @app.command("self-check", epilog=EXIT_CODES)

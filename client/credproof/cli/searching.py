@@ -75,6 +75,7 @@ def find(
     after: Annotated[int, typer.Option(help="Go on after this log index.")] = -1,
     limit: Annotated[int, typer.Option(min=1, help="At most so many entries.")] = 100,
     shown_as: Annotated[Format, typer.Option("--format", help="How they are shown.")] = "table",
+    as_json: JsonOption = False,
 ) -> None:
     """Find log entries: by time, kind, actor, policy, outcome, reference, object or person.
 
@@ -89,6 +90,8 @@ def find(
       credproof audit search --kind answer.refused --since 2026-11-01 --actor lend --home audit
       echo ref:alice | credproof audit search --person --why "complaint 17" --home audit
     """
+    if as_json:
+        shown_as = "json"
     query = Query(
         since=_seconds(since),
         until=_seconds(until),
