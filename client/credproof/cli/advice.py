@@ -145,6 +145,8 @@ NEXT: Final[Mapping[str, str]] = {
     "AUDIT_BUSY": "wait until the other credproof audit command has ended",
     "INDEX_DAMAGED": "delete audit.db, and run credproof audit verify: it is made anew",
     "NOTHING_VERIFIED": "credproof audit follow --home HOME",
+    "MIRROR_DAMAGED": "export into another directory, and put it in the place of this one: the log"
+    " is not in doubt, this copy of it is",
     "BAD_MONTH": "write it like --month 2026-11",
     "OUTBOX_BUSY": "wait until the other credproof provider command has ended",
     **dict.fromkeys(("LOG_DAMAGED", "DATABASE_DAMAGED", "KEY_MISSING", "NO_TRUST"), _RESTORE),
