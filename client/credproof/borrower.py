@@ -15,12 +15,19 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import grpc
 
 from credproof.attestation.schema import Schema
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
-from credproof.base.errors import CredproofError, Malformed
+from credproof.base.errors import (
+    Conflict,
+    CredproofError,
+    DataLoss,
+    Malformed,
+    VerificationFailed,
+)
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.members import Members
 from credproof.channel import SignedCaller, connect_borrower
@@ -63,6 +70,8 @@ _UNSEALED = "/credproof.v1.ConsentService/ListUnsealed"
 _SHOW_HELD = "/credproof.v1.ConsentService/ShowHeld"
 _TRUST = "/credproof.v1.RegistryService/GetTrustBundle"
 _METADATA = "/credproof.v1.RegistryService/GetTrustMetadata"
+ATTEMPTS_MAX: Final = 3
+"""How often the service may say that attestations changed meanwhile."""
 PASS_NAME = "pass.json"  # noqa: S105 - a file name
 
 
@@ -364,15 +373,15 @@ class Borrower:
 
         Raises:
             Refused: `NOT_PERMITTED` when no provider binds the key that signs calls.
-            CredproofError: as `verify_held`.
+            VerificationFailed: `HELD_NOT_SHOWN` when the service has lost some of it, or says so,
+                or says again and again to ask again; as `verify_held`.
         """
         trust = self.trust()
         schemas = sorted(trust.schemas.values(), key=lambda schema: schema.id)
         return tuple(self._held(schema, trust) for schema in schemas)
 
     def _held(self, schema: Schema, trust: Trust) -> Held:
-        request = pb.ShowHeldRequest(sub=self._pass.sub, schema_digest=schema.digest)
-        reply = self._caller.call(_SHOW_HELD, request, pb.ShowHeldResponse)
+        reply = self._show_held(schema)
         shown = ShownHeld(
             directory=answer_wire.directory(reply.directory),
             tokens=tuple(answer_wire.token(item) for item in reply.tokens),
@@ -380,12 +389,29 @@ class Borrower:
         )
         return verify_held(shown, schema, trust, sub=self._pass.sub, now=int(time.time()))
 
+    def _show_held(self, schema: Schema) -> pb.ShowHeldResponse:
+        request = pb.ShowHeldRequest(sub=self._pass.sub, schema_digest=schema.digest)
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                return self._caller.call(_SHOW_HELD, request, pb.ShowHeldResponse)
+            except DataLoss as error:
+                raise _not_shown(schema) from error
+            except Conflict as error:
+                if error.reason != "SNAPSHOT_CHANGED":
+                    raise
+        raise _not_shown(schema)
+
     def _change(self, kind: Kind, consent: str) -> str:
         jti, now = secrets.token_bytes(JTI_BYTES), int(time.time())
         return sign_pause(self._signer, kind, self._id(consent), jti=jti, now=now)
 
     def _id(self, consent: str) -> bytes:
         return verify_consent(consent, self.trust().bundle.relying_parties).id
+
+
+def _not_shown(schema: Schema) -> VerificationFailed:
+    told = f"the service does not show all that it holds about you under {schema.id}"
+    return VerificationFailed("HELD_NOT_SHOWN", told)
 
 
 def join(folder: Path, data: bytes) -> Pass:

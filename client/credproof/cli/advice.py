@@ -95,6 +95,8 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
     **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER", "RECEIPT_DENIED"), _EVIDENCE),
+    "HELD_NOT_SHOWN": "keep this, ask the operator why, and tell your provider: what it attested"
+    " was logged, and an auditor can read it",
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
     **dict.fromkeys(("TUF_ROLLBACK", "TUF_MIXED", "TUF_WITHHELD", "TUF_TOO_LONG"), _LIES),
     **dict.fromkeys(("TUF_NOT_BOUND", "BAD_METADATA"), _LIES),

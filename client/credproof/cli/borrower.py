@@ -10,13 +10,14 @@ from typing import Annotated
 import typer
 
 from credproof import borrower as sdk
-from credproof.base.errors import Malformed, Refused
-from credproof.cli.held import WORDS, held_lines, held_report
+from credproof.base.errors import DataLoss, Malformed, Refused, VerificationFailed
+from credproof.cli.held import WORDS, fault_lines, held_lines, held_report
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
     HomeOption,
     JsonOption,
+    err,
     out,
     plain,
     print_error,
@@ -266,7 +267,8 @@ def self_check(
 
     Each attestation is signed by its provider, filed as yours, and none is left out. You see those
     of the providers for whom your key counts; of others how many there are. Shows no figures: no
-    key but the service's opens them. Needs the service. Writes nothing.
+    key but the service's opens them. Exit code 1 when something does not verify, or when the
+    service has lost or keeps back some of it (HELD_NOT_SHOWN). Needs the service. Writes nothing.
 
     \b
     Example:
@@ -274,7 +276,14 @@ def self_check(
     """
     if language not in WORDS:
         raise Malformed("BAD_LANGUAGE", "nothing is told in this language: take zh or en")
-    found = sdk.Borrower.open(home).self_check()
+    try:
+        found = sdk.Borrower.open(home).self_check()
+    except (VerificationFailed, DataLoss) as error:
+        if as_json or language != "zh":
+            raise
+        for line in fault_lines(error):
+            err.print(line, markup=False)
+        raise typer.Exit(FAILED) from None
     if as_json:
         print_json(held_report(found))
     else:

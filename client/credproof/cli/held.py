@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from credproof.base.errors import CredproofError
 from credproof.verification.held import Held
 
 WORDS: Final = {
@@ -24,6 +25,9 @@ WORDS: Final = {
         "截至日志第 {root} 条，再无关于您的当前记录。",
     },
 }
+_NOT_SHOWN: Final = "服务未完整出示其持有的关于您的记录，表明有记录丢失、损坏或被隐瞒"
+_NOT_VERIFIED: Final = "服务出示的关于您的记录未通过核实"
+_NEXT: Final = "不要信赖此结果；请保留此提示，询问运营者，并告知向服务提供您记录的机构"
 
 
 def held_lines(found: Sequence[Held], language: str) -> Iterator[str]:
@@ -41,6 +45,12 @@ def held_lines(found: Sequence[Held], language: str) -> Iterator[str]:
     count, others = sum(len(h.attestations) for h in found), sum(h.others for h in found)
     oldest = min((held.root.log_index for held in found), default=0)
     yield words["total"].format(count=count, others=others, root=oldest)
+
+
+def fault_lines(error: CredproofError) -> tuple[str, str]:
+    """What does not verify, and what to do, in Chinese; English is as for any other error."""
+    what = _NOT_SHOWN if error.reason == "HELD_NOT_SHOWN" else _NOT_VERIFIED
+    return f"错误：{what}（{error.reason}）", f"下一步：{_NEXT}"
 
 
 def held_report(found: Sequence[Held]) -> dict[str, Any]:
