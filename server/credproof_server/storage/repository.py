@@ -142,15 +142,15 @@ class Head:
     withdrawn: bool = False
 
 
-_ACCEPTED = select(attestations.c.token_id, attestations.c.sub, attestations.c.log_index).where(
-    attestations.c.token_id.in_(_each("token_ids"))
-)
+_ACCEPTED = select(
+    attestations.c.token_id, attestations.c.sub, attestations.c.log_index, attestations.c.provider
+).where(attestations.c.token_id.in_(_each("token_ids")))
 
 
 def accepted(
     connection: Connection, token_ids: Sequence[bytes]
-) -> Mapping[bytes, Row[bytes, bytes, int]]:
-    """Of these tokens the accepted ones: rows of (token_id, sub, log_index)."""
+) -> Mapping[bytes, Row[bytes, bytes, int, str]]:
+    """Of these tokens the accepted ones: rows of (token_id, sub, log_index, provider)."""
     rows = connection.execute(_ACCEPTED, {"token_ids": token_ids})
     return {row.token_id: row for row in rows}
 
