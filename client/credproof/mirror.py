@@ -111,9 +111,10 @@ class Mirror:
             VerificationFailed: `TREE_MISMATCH` when the entries do not make its tree.
         """
         if (self._tree.size, self._tree.root()) != (checkpoint.tree_size, checkpoint.root_hash):
-            raise VerificationFailed(
-                "TREE_MISMATCH", "the entries do not make the tree that was signed: export anew"
+            told = (
+                "the entries do not make the signed tree: credproof audit verify --whole names one"
             )
+            raise VerificationFailed("TREE_MISMATCH", told)
         before = self.checkpoint.tree_size if self.checkpoint else 0
         fresh = list(tiles(checkpoint.tree_size, since=before))
         self._folder.mkdir(parents=True, exist_ok=True)

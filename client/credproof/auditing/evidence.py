@@ -92,8 +92,8 @@ SERVED: Final = (
 )
 REREAD: Final = (
     f"Verify {NOW} under log.vkey, and the entry as it was seen by its proof: that is the one which"
-    " was signed. As it was served lately, if at all, it is another, and has no proof: ask the"
-    " service for it as another auditor. That it gave this line to us is our word alone."
+    " was signed. As it was served lately, if at all, it is another line, and has no proof at this"
+    " place: ask the service for it as another auditor. That it gave it to us is our word alone."
 )
 RULES: Final = (
     "Verify each entry by its proof, and read them: findings.json says which rule the later one"

@@ -111,12 +111,12 @@ class Index(Closing):
 
     @property
     def reread(self) -> int:
-        """Up to which entry the service was compared with it once more; 0 before the first time."""
+        """The entry from which on the service is compared with it the next time."""
         return int(self._value("reread") or b"0")
 
-    def mark_reread(self, end: int) -> None:
-        """The service still gives the entries before `end`, from the last such mark on."""
-        self._put("reread", b"%d" % end)
+    def mark_reread(self, log_index: int) -> None:
+        """Compare from this entry on the next time."""
+        self._put("reread", b"%d" % log_index)
 
     def _value(self, name: str) -> bytes | None:
         row = self._database.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()

@@ -14,16 +14,15 @@ from credproof.auditing.following import Source
 from credproof.auditing.index import Index
 from credproof.base.errors import DataLoss, Malformed, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX
+from credproof.log.audit import AuditReport
 from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.entry import parse_entry
 from credproof.log.merkle import Tree, leaf_hash
 from credproof.log.proof import TlogProof
 
 
-def reread(
-    source: Source, index: Index, audited: VerifiedCheckpoint, vkeys: Sequence[str]
-) -> range:
-    """Compare the next page of an index that was brought up to `audited`; gives which entries.
+def reread(source: Source, index: Index, report: AuditReport, vkeys: Sequence[str]) -> range:
+    """Compare the next page of what was verified before the audit of `report`; gives which entries.
 
     `vkeys` are the log's keys, for evidence.
 
@@ -32,15 +31,17 @@ def reread(
             run compares the same page.
         DataLoss: `INDEX_DAMAGED` when it is the index that is not what was signed.
     """
-    start = index.reread if index.reread < audited.tree_size else 0
-    page = range(start, min(start + ENTRIES_PAGE_MAX, audited.tree_size))
+    audited = report.checkpoint
+    older = audited.tree_size - report.entries_read
+    start = min(index.reread, older)
+    page = range(start, min(start + ENTRIES_PAGE_MAX, older))
     kept, served = list(index.lines(page.start, page.stop)), _served(source, page)
     if len(kept) != len(page):
         raise _damaged(index)
     for log_index, line in zip(page, kept, strict=True):
         if served.get(log_index) != line:
             raise _fault(index, audited, vkeys, log_index, served.get(log_index))
-    index.mark_reread(page.stop)
+    index.mark_reread(page.stop if page.stop < older else 0)  # not on to what comes next: it is new
     return page
 
 

@@ -141,9 +141,9 @@ def _look(home: Path, *, replay: bool, quiet: bool) -> Told:
             with auditor.index() as index:
                 findings = index.findings(untold=True)
             files = dict(auditor.finding_evidence(findings)) if findings else None
-            fault, again = _reread(auditor, report.checkpoint)
-            if fault is None and replay:
-                fault = _replayed(auditor, report.checkpoint)
+            fault, again = _reread(auditor, report)
+            if replay:
+                fault = _replayed(auditor, report.checkpoint) or fault
     except LogFault as error:
         return Told(FAILED, error=error, files=dict(error.files))
     except Unreachable as error:
@@ -156,13 +156,13 @@ def _look(home: Path, *, replay: bool, quiet: bool) -> Told:
     return Told(code, report, findings, files=files, stamps=stamps, reread=again)
 
 
-def _reread(auditor: Auditor, checkpoint: VerifiedCheckpoint) -> tuple[LogFault | None, int]:
+def _reread(auditor: Auditor, report: AuditReport) -> tuple[LogFault | None, int]:
     """What the service gives otherwise now than before; how many entries were looked at."""
     bundle = auditor.trust.bundle
     try:
         with auditor.index() as index:
             vkeys = [bundle.log_vkey, *bundle.old_logs]
-            return None, len(reread(auditor, index, checkpoint, vkeys))
+            return None, len(reread(auditor, index, report, vkeys))
     except LogFault as fault:
         return fault, 0
 
@@ -194,7 +194,7 @@ def _tell(told: Told, where: Path | None, *, as_json: bool) -> None:
         print_error(told.error)
     if told.report is not None:
         size, read = told.report.checkpoint.tree_size, told.report.entries_read
-        out.print(f"Entries:   {size}, of which {read} are new; {told.reread} were compared again")
+        out.print(f"Entries:   {size}, of which {read} are new; {told.reread} older ones compared")
         print_stamps(told.stamps)
         print_findings(told.findings)
     if where is not None:
