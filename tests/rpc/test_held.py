@@ -158,8 +158,19 @@ def test_a_service_that_says_for_ever_to_ask_again_is_a_finding(running, monkeyp
 def test_what_does_not_verify_is_told_in_the_borrowers_language(running, person, monkeypatch):
     monkeypatch.setattr("credproof.verification.held.DIRECTORY_AGE_MAX_S", -10_000)
     chinese = run("borrower", "self-check", home=person, code=1)
-    assert chinese.startswith("错误：服务出示的关于您的记录未通过核实（STALE_ROOT）\n下一步：")
+    assert chinese.startswith("错误：服务出示的内容未通过核实（STALE_ROOT）\n下一步：")
     assert "(STALE_ROOT)" in run("borrower", "self-check", "-l", "en", home=person, code=1)
+
+
+def test_a_key_whose_binding_was_lost_is_told_as_that_in_the_borrowers_language(running):
+    subject_id, borrower = running.person()
+    home, sub = running.world.home(subject_id.removeprefix("ref:")), borrower._pass.sub
+    digest = borrower.trust().schema("key-binding/1").digest
+    with lost(running, "attestations", "sub = ? AND schema_digest = ?", sub, digest):
+        chinese = run("borrower", "self-check", home=home, code=2)
+        english = run("borrower", "self-check", "-l", "en", home=home, code=2)
+    assert chinese.startswith("错误：服务称目前没有机构认可此密钥（NOT_PERMITTED）\n下一步：请询问")
+    assert "ask your provider whether it is still bound" in english
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -85,7 +85,8 @@ NEXT: Final[Mapping[str, str]] = {
     "PROOF_TOO_OLD": f"{_NEW_PROOF} (good for ten minutes)",
     # Who may.
     "NOT_PERMITTED": "check that --home is of the right role and not suspended, and that the"
-    " consent is of this borrower, for this lender and policy, and not expired",
+    " consent is of this borrower, for this lender and policy, and not expired; of a borrower's"
+    " key, ask your provider whether it is still bound: provider self-check tells what was lost",
     "NOT_AUTHENTICATED": "use the home that you joined with; if it is lost, enrol anew",
     "UNKNOWN_PARTICIPANT": "do not agree; ask the operator who this is",
     "UNKNOWN_RELYING_PARTY": "the operator names the page: credproof passkeys DIR RP-ID ORIGIN",

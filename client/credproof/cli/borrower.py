@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from credproof import borrower as sdk
-from credproof.base.errors import DataLoss, Malformed, Refused, VerificationFailed
+from credproof.base.errors import CredproofError, Malformed, Refused
 from credproof.cli.held import WORDS, fault_lines, held_lines, held_report
 from credproof.cli.output import (
     EXIT_CODES,
@@ -18,6 +18,7 @@ from credproof.cli.output import (
     HomeOption,
     JsonOption,
     err,
+    exit_code,
     out,
     plain,
     print_error,
@@ -278,12 +279,13 @@ def self_check(
         raise Malformed("BAD_LANGUAGE", "nothing is told in this language: take zh or en")
     try:
         found = sdk.Borrower.open(home).self_check()
-    except (VerificationFailed, DataLoss) as error:
-        if as_json or language != "zh":
+    except CredproofError as error:
+        lines = fault_lines(error, language)
+        if as_json or not lines:
             raise
-        for line in fault_lines(error):
+        for line in lines:
             err.print(line, markup=False)
-        raise typer.Exit(FAILED) from None
+        raise typer.Exit(exit_code(error)) from None
     if as_json:
         print_json(held_report(found))
     else:
