@@ -26,7 +26,6 @@ from credproof.base.errors import (
     CredproofError,
     DataLoss,
     Malformed,
-    VerificationFailed,
 )
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.members import Members
@@ -54,7 +53,7 @@ from credproof.verification.document import (
     join_signatures,
     sign_document,
 )
-from credproof.verification.held import Held, ShownHeld, verify_held
+from credproof.verification.held import Held, NotShown, ShownHeld, verify_held
 from credproof.verification.notice import notice_digest
 from credproof.verification.pausing import sign_pause
 from credproof.verification.trust import Trust
@@ -395,11 +394,11 @@ class Borrower:
             try:
                 return self._caller.call(_SHOW_HELD, request, pb.ShowHeldResponse)
             except DataLoss as error:
-                raise _not_shown(schema) from error
+                raise NotShown(schema) from error
             except Conflict as error:
                 if error.reason != "SNAPSHOT_CHANGED":
                     raise
-        raise _not_shown(schema)
+        raise NotShown(schema)
 
     def _change(self, kind: Kind, consent: str) -> str:
         jti, now = secrets.token_bytes(JTI_BYTES), int(time.time())
@@ -407,11 +406,6 @@ class Borrower:
 
     def _id(self, consent: str) -> bytes:
         return verify_consent(consent, self.trust().bundle.relying_parties).id
-
-
-def _not_shown(schema: Schema) -> VerificationFailed:
-    told = f"the service does not show all that it holds about you under {schema.id}"
-    return VerificationFailed("HELD_NOT_SHOWN", told)
 
 
 def join(folder: Path, data: bytes) -> Pass:

@@ -124,7 +124,7 @@ def test_a_record_that_the_service_lost_is_a_finding_in_the_borrowers_language(r
         english = run("borrower", "self-check", "-l", "en", home=home, code=1)
         as_json = json.loads(run("borrower", "self-check", "--json", home=home, code=1))
     assert (caught.value.reason, SCHEMA in caught.value.message) == ("HELD_NOT_SHOWN", True)
-    assert chinese.startswith("错误：服务未完整出示")
+    assert chinese.startswith("错误：服务未完整出示其持有的关于您的“循环消费信贷”记录")
     assert "（HELD_NOT_SHOWN）\n下一步：" in chinese
     assert english.startswith(f"error: {caught.value.message} (HELD_NOT_SHOWN)\nnext:  ")
     assert (as_json["reason"], as_json["message"]) == ("HELD_NOT_SHOWN", caught.value.message)

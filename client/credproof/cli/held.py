@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
-from credproof.verification.held import Held
+from credproof.verification.held import Held, NotShown
 
 WORDS: Final = {
     "en": {
@@ -27,7 +27,10 @@ WORDS: Final = {
 }
 _ASK: Final = "不要信赖此结果；请保留此提示，询问运营者，并告知向服务提供您记录的机构"
 _FAULTS: Final = {
-    "HELD_NOT_SHOWN": ("服务未完整出示其持有的关于您的记录，表明有记录丢失、损坏或被隐瞒", _ASK),
+    "HELD_NOT_SHOWN": (
+        "服务未完整出示其持有的关于您的“{title}”记录，表明有记录丢失、损坏或被隐瞒",
+        _ASK,
+    ),
     "NOT_PERMITTED": (
         "服务称目前没有机构认可此密钥",
         "请询问您的机构此密钥是否仍然有效；机构可以核对服务是否丢失了其记录",
@@ -60,7 +63,9 @@ def fault_lines(error: CredproofError, language: str) -> Sequence[str]:
     told = _FAULTS.get(error.reason, _NOT_VERIFIED if of_service else None)
     if language != "zh" or told is None:
         return ()
-    return f"错误：{told[0]}（{error.reason}）", f"下一步：{told[1]}"
+    title = error.schema.title[language] if isinstance(error, NotShown) else ""
+    what = told[0].format(title=title)
+    return f"错误：{what}（{error.reason}）", f"下一步：{told[1]}"
 
 
 def held_report(found: Sequence[Held]) -> dict[str, Any]:
