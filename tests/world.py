@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from credproof import standard
 from credproof.attestation.oprf_key import Evaluation, OprfKey, Share
@@ -79,18 +81,22 @@ IDENTITY = standard.schemas()["identity-assurance/1"]
 SCHEMAS = (REVOLVING, KEY_BINDING, IDENTITY)
 POLICY = standard.policies()[0]
 
-GOOD = {
-    "credit_limit": 10_000_000,
-    "used_amount": 1_000_000,
-    "utilisation_bp": 1000,
-    "overdue_cycles": 0,
-    "max_overdue_cycles_6m": 0,
-    "overdue_months_6m": 0,
-}
-"""Figures of tier A under the shipped policy."""
-FAIR = {**GOOD, "max_overdue_cycles_6m": 1, "overdue_months_6m": 1}
+GOOD: Mapping[str, int] = MappingProxyType(
+    {
+        "credit_limit": 10_000_000,
+        "used_amount": 1_000_000,
+        "utilisation_bp": 1000,
+        "overdue_cycles": 0,
+        "max_overdue_cycles_6m": 0,
+        "overdue_months_6m": 0,
+    }
+)
+"""Figures of tier A under the shipped policy; no test can change them for the next one."""
+FAIR = MappingProxyType({**GOOD, "max_overdue_cycles_6m": 1, "overdue_months_6m": 1})
 """Figures of tier B."""
-POOR = {**GOOD, "overdue_cycles": 3, "max_overdue_cycles_6m": 3, "overdue_months_6m": 3}
+POOR = MappingProxyType(
+    {**GOOD, "overdue_cycles": 3, "max_overdue_cycles_6m": 3, "overdue_months_6m": 3}
+)
 """Figures of REFER."""
 
 

@@ -371,7 +371,7 @@ class Auditor(Session):
         reads them verifies who signed them.
 
         Raises:
-            DataLoss: `MIRROR_DAMAGED` when the copy there is not whole.
+            DataLoss: `MIRROR_DAMAGED`, naming the file, when the copy there is not whole.
             VerificationFailed: `TREE_MISMATCH`, `ENTRIES_MISSING`, `LOG_SHRANK`,
                 `TIMESTAMP_NOT_OF_LOG`.
         """

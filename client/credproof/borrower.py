@@ -15,12 +15,18 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import grpc
 
 from credproof.attestation.schema import Schema
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
-from credproof.base.errors import CredproofError, Malformed
+from credproof.base.errors import (
+    Conflict,
+    CredproofError,
+    DataLoss,
+    Malformed,
+)
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.members import Members
 from credproof.channel import SignedCaller, connect_borrower
@@ -47,7 +53,7 @@ from credproof.verification.document import (
     join_signatures,
     sign_document,
 )
-from credproof.verification.held import Held, ShownHeld, verify_held
+from credproof.verification.held import Held, NotShown, ShownHeld, verify_held
 from credproof.verification.notice import notice_digest
 from credproof.verification.pausing import sign_pause
 from credproof.verification.trust import Trust
@@ -63,6 +69,8 @@ _UNSEALED = "/credproof.v1.ConsentService/ListUnsealed"
 _SHOW_HELD = "/credproof.v1.ConsentService/ShowHeld"
 _TRUST = "/credproof.v1.RegistryService/GetTrustBundle"
 _METADATA = "/credproof.v1.RegistryService/GetTrustMetadata"
+ATTEMPTS_MAX: Final = 3
+"""How often the service may say that attestations changed meanwhile."""
 PASS_NAME = "pass.json"  # noqa: S105 - a file name
 
 
@@ -364,21 +372,33 @@ class Borrower:
 
         Raises:
             Refused: `NOT_PERMITTED` when no provider binds the key that signs calls.
-            CredproofError: as `verify_held`.
+            VerificationFailed: `HELD_NOT_SHOWN` when the service has lost some of it, or says so,
+                or says again and again to ask again; as `verify_held`.
         """
         trust = self.trust()
         schemas = sorted(trust.schemas.values(), key=lambda schema: schema.id)
         return tuple(self._held(schema, trust) for schema in schemas)
 
     def _held(self, schema: Schema, trust: Trust) -> Held:
-        request = pb.ShowHeldRequest(sub=self._pass.sub, schema_digest=schema.digest)
-        reply = self._caller.call(_SHOW_HELD, request, pb.ShowHeldResponse)
+        reply = self._show_held(schema)
         shown = ShownHeld(
             directory=answer_wire.directory(reply.directory),
             tokens=tuple(answer_wire.token(item) for item in reply.tokens),
             checkpoint=reply.checkpoint,
         )
         return verify_held(shown, schema, trust, sub=self._pass.sub, now=int(time.time()))
+
+    def _show_held(self, schema: Schema) -> pb.ShowHeldResponse:
+        request = pb.ShowHeldRequest(sub=self._pass.sub, schema_digest=schema.digest)
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                return self._caller.call(_SHOW_HELD, request, pb.ShowHeldResponse)
+            except DataLoss as error:
+                raise NotShown(schema) from error
+            except Conflict as error:
+                if error.reason != "SNAPSHOT_CHANGED":
+                    raise
+        raise NotShown(schema)
 
     def _change(self, kind: Kind, consent: str) -> str:
         jti, now = secrets.token_bytes(JTI_BYTES), int(time.time())

@@ -7,14 +7,56 @@ compute anew.
 
 from __future__ import annotations
 
-from credproof.base.errors import DataLoss, VerificationFailed
+from dataclasses import dataclass
+
+from credproof.base.errors import DataLoss, Malformed, VerificationFailed
 from credproof.base.vrf import Output
 from credproof.log.checkpoint import VerifiedCheckpoint
+from credproof.log.entry import Entry
 from credproof.records.outbox import Item
 from credproof.verification.answer import ENTRY_ATTESTATION, Logged
 from credproof.verification.filing import change_of, index_of, verify_element
 from credproof.verification.inclusion import included
 from credproof.verification.trust import Trust
+
+
+@dataclass(frozen=True, slots=True)
+class NotFiled:
+    """An attestation that is not filed as its receipt says, by the receipt's log index, and why."""
+
+    log_index: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilingReport:
+    """How many receipts were looked at, and what is wrong, in the order of the log."""
+
+    checked: int
+    faults: tuple[NotFiled, ...]
+
+
+def denied(item: Item) -> NotFiled:
+    """The service does not show what it gave this receipt for."""
+    told = "the service does not show it, and gave a receipt for it"
+    return NotFiled(item.log_index or 0, "RECEIPT_DENIED", told)
+
+
+def fault_of(
+    item: Item,
+    before: Item | None,
+    logged: Logged,
+    output: Output,
+    checkpoint: VerifiedCheckpoint,
+    trust: Trust,
+) -> NotFiled | None:
+    """What `verify_filed` finds wrong, if anything."""
+    try:
+        verify_filed(item, before, logged, output, checkpoint, trust)
+    except (Malformed, VerificationFailed) as error:
+        return NotFiled(item.log_index or 0, error.reason, error.message)
+    return None
 
 
 def require_own(item: Item, token_id: bytes, sub: bytes) -> None:
@@ -38,10 +80,10 @@ def verify_filed(
     """Accept that an attestation is filed as it must be; `before` is the one of `seq` - 1.
 
     Raises:
-        Malformed, VerificationFailed: `OTHER_ENTRY`, `OTHER_INDEX`, `NOT_REPLACED`,
-            `BAD_INCLUSION_PROOF`, `BAD_DLEQ_PROOF`.
+        Malformed, VerificationFailed: `ENTRY_CHANGED`, `OTHER_ENTRY`, `OTHER_INDEX`,
+            `NOT_REPLACED`, `BAD_DLEQ_PROOF`.
     """
-    entry = included(logged, checkpoint)
+    entry = _included(logged, checkpoint)
     if (entry.kind, entry.object) != (ENTRY_ATTESTATION, item.token_id):
         raise VerificationFailed("OTHER_ENTRY", "log entry is about something else")
     verify_element(trust.bundle.directory_key, item.sub, output)
@@ -49,10 +91,20 @@ def verify_filed(
     place = index_of(output.element, trust.schema(item.schema_id).digest)
     if change is None or change.index != place:
         raise VerificationFailed(
-            "OTHER_INDEX", f"entry {entry.seq} files an attestation of yours somewhere else"
+            "OTHER_INDEX", "the entry files an attestation of yours somewhere else"
         )
     stands = before.token_id if before and before.state == "accepted" else None
     if before is not None and change.leaves != stands:
         raise VerificationFailed(
-            "NOT_REPLACED", f"entry {entry.seq} does not replace the attestation before it"
+            "NOT_REPLACED", "the entry does not replace the attestation before it"
         )
+
+
+def _included(logged: Logged, checkpoint: VerifiedCheckpoint) -> Entry:
+    try:
+        return included(logged, checkpoint)
+    except VerificationFailed as error:
+        if error.reason != "BAD_INCLUSION_PROOF":
+            raise
+        told = "what the service shows is not the entry that was signed"
+        raise VerificationFailed("ENTRY_CHANGED", told) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from credproof.base.errors import DataLoss, Malformed, VerificationFailed
 from credproof.log.checkpoint import VerifiedCheckpoint, parse_checkpoint, verify_checkpoint
@@ -21,7 +22,6 @@ from credproof.log.tiles import (
     format_bundle,
     hash_tile,
     parse_bundle,
-    parse_hashes,
     tiles,
 )
 from credproof.log.timestamp import is_authority_name, require_of, stamped_text
@@ -34,10 +34,10 @@ class Mirror:
     """A folder with a copy of the log that `key` signs."""
 
     def __init__(self, folder: Path, key: VerifierKey) -> None:
-        """Open a copy, or begin one; what is there must be what its checkpoint says.
+        """Open a copy, or begin one; every file there must be what its checkpoint says.
 
         Raises:
-            DataLoss: `MIRROR_DAMAGED` when a tile is missing or altered.
+            DataLoss: `MIRROR_DAMAGED`, naming a file that is missing or altered.
             VerificationFailed: as `verify_checkpoint`, when it is another log's.
         """
         self._folder = folder
@@ -45,8 +45,7 @@ class Mirror:
         self._last: list[bytes] = []
         self.checkpoint: VerifiedCheckpoint | None = None
         if (folder / CHECKPOINT).exists():
-            note = (folder / CHECKPOINT).read_bytes()
-            self.checkpoint = verify_checkpoint(note, key.name, [key])
+            self.checkpoint = self._signed(key)
             self._load(self.checkpoint)
 
     @property
@@ -54,22 +53,47 @@ class Mirror:
         """How many entries it has."""
         return self._tree.size
 
+    def _signed(self, key: VerifierKey) -> VerifiedCheckpoint:
+        try:
+            return verify_checkpoint((self._folder / CHECKPOINT).read_bytes(), key.name, [key])
+        except Malformed as error:
+            raise _damaged(CHECKPOINT, "is no signed checkpoint") from error
+        except VerificationFailed as error:
+            told = f"{error.message} (the copy's file {CHECKPOINT})"
+            raise VerificationFailed(error.reason, told) from error
+
     def _load(self, checkpoint: VerifiedCheckpoint) -> None:
+        """The tree is made of the bundles; hash tiles must be what it makes of them."""
         size = checkpoint.tree_size
-        for tile in tiles(size):
-            if tile.level == 0:
-                self._tree.extend(parse_hashes(self._read(tile), tile.width))
+        bundles = [tile for tile in tiles(size) if tile.level is None]
+        for bundle in bundles:
+            lines = self._lines(bundle)
+            self._tree.extend([leaf_hash(line) for line in lines])
+            self._last = lines if bundle.width < WIDTH else []
         if self._tree.root() != checkpoint.root_hash:
-            raise DataLoss("MIRROR_DAMAGED", "the tiles do not make the checkpoint's tree")
-        if size % WIDTH:
-            last = Tile(None, size // WIDTH, size % WIDTH)
-            self._last = list(parse_bundle(self._read(last), last.width))
+            self._raise_altered(bundles)
+        for tile in tiles(size):
+            if tile.level is not None and self._read(tile) != hash_tile(self._tree, tile):
+                raise _damaged(tile.path, "is not what the entries make")
+
+    def _raise_altered(self, bundles: Sequence[Tile]) -> NoReturn:
+        for bundle in bundles:
+            tile = Tile(0, bundle.number, bundle.width)
+            if self._read(tile) != hash_tile(self._tree, tile):
+                raise _damaged(bundle.path, f"does not make the hashes in {tile.path}")
+        raise _damaged(CHECKPOINT, "is of other entries than the tiles hold")
+
+    def _lines(self, bundle: Tile) -> list[bytes]:
+        try:
+            return list(parse_bundle(self._read(bundle), bundle.width))
+        except Malformed as error:
+            raise _damaged(bundle.path, "is cut off or altered") from error
 
     def _read(self, tile: Tile) -> bytes:
         try:
             return (self._folder / tile.path).read_bytes()
         except FileNotFoundError as error:
-            raise DataLoss("MIRROR_DAMAGED", f"{tile.path} is missing") from error
+            raise _damaged(tile.path, "is missing") from error
 
     def add(self, lines: Sequence[bytes]) -> None:
         """Take the entries that follow; a bundle is written once it is full."""
@@ -87,9 +111,10 @@ class Mirror:
             VerificationFailed: `TREE_MISMATCH` when the entries do not make its tree.
         """
         if (self._tree.size, self._tree.root()) != (checkpoint.tree_size, checkpoint.root_hash):
-            raise VerificationFailed(
-                "TREE_MISMATCH", "the entries do not make the tree that was signed: export anew"
+            told = (
+                "the entries do not make the signed tree: credproof audit verify --whole names one"
             )
+            raise VerificationFailed("TREE_MISMATCH", told)
         before = self.checkpoint.tree_size if self.checkpoint else 0
         fresh = list(tiles(checkpoint.tree_size, since=before))
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -142,3 +167,7 @@ class Mirror:
         for tile in fresh:
             if tile.width == WIDTH:
                 shutil.rmtree(self._folder / f"{tile.path}.p", ignore_errors=True)
+
+
+def _damaged(path: str, how: str) -> DataLoss:
+    return DataLoss("MIRROR_DAMAGED", f"{path} of the copy {how}")

@@ -18,12 +18,12 @@ from credproof.attestation.pseudonym import SubjectId
 from credproof.attestation.sealing import Route
 from credproof.attestation.withdrawal import KEY_LOST, sign_withdrawal
 from credproof.base.encoding import b64url
-from credproof.base.errors import Conflict, Malformed, Refused, VerificationFailed
+from credproof.base.errors import Conflict, DataLoss, Malformed, Refused, VerificationFailed
 from credproof.base.limits import BATCH_ITEMS_MAX, CHAIN_HEADS_MAX, CLOCK_SKEW_S
 from credproof.base.members import Members
 from credproof.base.vrf import Output
 from credproof.channel import call
-from credproof.filed import verify_filed
+from credproof.filed import FilingReport, NotFiled, denied, fault_of
 from credproof.history import fetch_history
 from credproof.home import Home
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
@@ -284,38 +284,51 @@ class Provider(Session):
         tokens = [(item.account, item.token_id) for item in items]
         return self._withdraw(tokens, reason, [])
 
-    def self_check(self, progress: Progress = lambda _count: None) -> int:
-        """Verify that all that was accepted is filed where it belongs; gives how many there are.
+    def self_check(self, progress: Progress = lambda _count: None) -> FilingReport:
+        """Verify that all that was accepted is filed where it belongs; what is not is listed.
 
         Raises:
-            VerificationFailed: `RECEIPT_DENIED` when the service no longer shows what it gave a
-                receipt for; as `verify_filed`, and of checkpoints.
+            VerificationFailed: the checkpoint is not the log's.
         """
-        checked, last, key = 0, -1, self.trust.log_key
+        checked, last = 0, -1
+        faults: list[NotFiled] = []
         while items := self._outbox.accepted(last, BATCH_ITEMS_MAX):
-            reply = self._show_filed(items)
-            checkpoint = verify_checkpoint(reply.checkpoint, key.name, [key])
-            for item, shown in zip(items, reply.items, strict=True):
-                output = Output(shown.element, shown.proof)
-                before, logged = self._outbox.before(item), answer_wire.logged(shown.logged)
-                verify_filed(item, before, logged, output, checkpoint, self.trust)
+            faults += self._faults(items)
             checked, last = checked + len(items), max(item.log_index or 0 for item in items)
             progress(len(items))
-        return checked
+        return FilingReport(checked, tuple(faults))
 
-    def _show_filed(self, items: Sequence[Item]) -> pb.ShowFiledResponse:
+    def _faults(self, items: Sequence[Item]) -> list[NotFiled]:
+        """What is wrong with these; what is not shown is looked for by halves."""
+        reply, half = self._show_filed(items), len(items) // 2
+        if reply is None and half:
+            return self._faults(items[:half]) + self._faults(items[half:])
+        if reply is None:
+            return [denied(items[0])]
+        key = self.trust.log_key
+        checkpoint = verify_checkpoint(reply.checkpoint, key.name, [key])
+        found = (self._fault(*pair, checkpoint) for pair in zip(items, reply.items, strict=True))
+        return [fault for fault in found if fault is not None]
+
+    def _show_filed(self, items: Sequence[Item]) -> pb.ShowFiledResponse | None:
+        """None when the service does not show all of them."""
+        request = pb.ShowFiledRequest(token_ids=[item.token_id for item in items])
         try:
-            request = pb.ShowFiledRequest(token_ids=[item.token_id for item in items])
             reply: pb.ShowFiledResponse = call(self._attestations.ShowFiled, request)
-            return reply
+        except DataLoss:
+            return None
         except Refused as error:
             if error.reason != "NO_SUCH_ATTESTATION":
                 raise
-            if len(items) > 1:  # which one is it?
-                for item in items:
-                    self._show_filed([item])
-            told = f"the service denies entry {items[0].log_index}, for which it gave a receipt"
-            raise VerificationFailed("RECEIPT_DENIED", told) from error
+            return None
+        return reply if len(reply.items) == len(items) else None
+
+    def _fault(
+        self, item: Item, shown: pb.FiledAttestation, checkpoint: VerifiedCheckpoint
+    ) -> NotFiled | None:
+        before, logged = self._outbox.before(item), answer_wire.logged(shown.logged)
+        output = Output(shown.element, shown.proof)
+        return fault_of(item, before, logged, output, checkpoint, self.trust)
 
     def _withdraw(
         self, tokens: Sequence[tuple[str, bytes]], reason: str, refused: list[NotWithdrawn]

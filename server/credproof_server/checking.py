@@ -44,6 +44,12 @@ class Damage:
     reason: str
     message: str
 
+    @property
+    def is_logged(self) -> bool:
+        """Whether it has a log index; what is wrong with the log as a whole, or rows of no entry,
+        has none."""
+        return self.log_index != UNLOGGED
+
     @classmethod
     def of(cls, what: str, log_index: int, error: CredproofError) -> Damage:
         return cls(what, log_index, error.reason, error.message)
@@ -51,10 +57,15 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """How much was checked (rows by what they are), and all damage found."""
+    """How much was checked (rows by what they are), and all damage found.
+
+    `entries` are sound from the first on; `signed` is how many there must be, None where the newest
+    checkpoint cannot be read. Rows that cannot be checked while the log is damaged are None.
+    """
 
     entries: int
-    rows: Mapping[str, int]
+    signed: int | None
+    rows: Mapping[str, int | None]
     damage: tuple[Damage, ...]
 
 
@@ -94,8 +105,8 @@ class _Check:
     def run(self, directory: ServiceDirectory) -> CheckReport:
         self._metadata(directory)  # first: the service may publish while we read
         entries, indexes = self._log(directory)
-        is_whole = not self.damage
-        rows = {
+        is_whole = not {damage.what for damage in self.damage} & {"entry", "log"}
+        rows: dict[str, int | None] = {
             what: self._table(what, verify, indexes[kind])
             for what, (kind, verify) in row_checks.ROWS.items()
         }
@@ -106,9 +117,9 @@ class _Check:
         self._missing("anomaly", set(indexes[ENTRY_LIFTED]) - lifted)
         for index in repository.wrongly_current(self.connection):
             self.damage.append(Damage.of("attestation", index, differs()))
-        rows["directory leaf"] = self._directory() if is_whole else 0
+        rows["directory leaf"] = self._directory() if is_whole else None
         self._unlogged()
-        return CheckReport(entries, rows, tuple(self.damage))
+        return CheckReport(entries, self.covered, rows, tuple(self.damage))
 
     def _log(self, directory: ServiceDirectory) -> tuple[int, Mapping[str, array[int]]]:
         """How many entries are sound, and where the kinds stand among them."""
@@ -129,7 +140,9 @@ class _Check:
             if signed.tree_size not in roots:
                 raise DataLoss("LOG_DAMAGED", "the root of what was signed is not stored")
         except CredproofError as error:
-            self.damage.append(Damage.of("entry", audit.size, error))
+            is_entry = self.covered is not None and audit.size < self.covered
+            place = ("entry", audit.size) if is_entry else ("log", UNLOGGED)
+            self.damage.append(Damage.of(*place, error))
         return audit.size, indexes
 
     # -- rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -297,7 +298,8 @@ def _listed(item: Participant) -> dict[str, Any]:
 def check_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
     """Check that everything stored is what was logged; names every row that is not.
 
-    Reads the whole log (chain, times, tree, newest checkpoint) and decrypts every row. The service
+    Reads the whole log (chain, times, tree, newest checkpoint) and decrypts every row. Where an
+    entry is damaged, those after it and the directory are not checked, and it says so. The service
     may run. Writes nothing. Exit code 1 when something is damaged.
     """
     with progress_bar("checking", None, hidden=as_json) as advance:
@@ -308,23 +310,27 @@ def check_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
 
 
 def _print_check(report: CheckReport, *, as_json: bool) -> None:
-    damage = [
-        {"what": d.what, "log_index": d.log_index, "reason": d.reason, "message": d.message}
-        for d in report.damage
-    ]
     if as_json:
-        counts = {"entries": report.entries, "rows": dict(report.rows)}
+        counts = {"entries": report.entries, "signed": report.signed, "rows": dict(report.rows)}
+        damage = [asdict(d) | ({} if d.is_logged else {"log_index": None}) for d in report.damage]
         print_json({"ok": not damage, **counts, "damage": damage})
         return
-    out.print(f"{'entries':<18}{report.entries:>8}")
+    sound = "" if report.entries == report.signed else _not_all(report)
+    out.print(f"{'entries':<18}{report.entries:>8}{sound}")
     for what, count in report.rows.items():
         name = {"anomaly": "anomalies", "directory leaf": "directory leaves"}.get(what, f"{what}s")
-        out.print(f"{name:<18}{count:>8}")
-    for item in damage:
-        where = f"{item['what']} {item['log_index']}"
-        err.print(f"damaged: {where}: {item['message']} ({item['reason']})", markup=False)
-    if not damage:
+        told = "not checked: the log is damaged" if count is None else f"{count:>8}"
+        out.print(f"{name:<18}{told}")
+    for item in report.damage:
+        where = f"{item.what} {item.log_index}" if item.is_logged else item.what
+        err.print(f"damaged: {where}: {item.message} ({item.reason})", markup=False)
+    if not report.damage:
         out.print("nothing is damaged")
+
+
+def _not_all(report: CheckReport) -> str:
+    of = "" if report.signed is None else f" of {report.signed}"
+    return f" sound{of}, those after it not checked"
 
 
 def upgrade_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:

@@ -6,10 +6,8 @@ python -m tests.fuzz.make_corpus
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from importlib import resources
-from pathlib import Path
 
 from credproof import standard
 from credproof.attestation.oprf_key import prove_share
@@ -189,14 +187,14 @@ def every_seed() -> Iterator[Seed]:
     yield from shared()
 
 
-def main(corpus: Path = CORPUS) -> None:
+def main() -> None:
     """Write all seeds anew."""
-    shutil.rmtree(corpus, ignore_errors=True)
+    shutil.rmtree(CORPUS, ignore_errors=True)
     for target, name, data in every_seed():
-        folder = corpus / target
+        folder = CORPUS / target
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:2]))
+    main()

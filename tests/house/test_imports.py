@@ -64,7 +64,7 @@ CLIENT_ROOMS = {
     "borrower": Room(KIT),
     "auditing": Room(KIT),
     "auditor": Room(f"{KIT} pseudonyms witnessing auditing"),
-    "cli": Room(f"{KIT} pseudonyms witnessing submission auditing {SDK}"),
+    "cli": Room(f"{KIT} pseudonyms witnessing filed submission auditing {SDK}"),
     "page": Room(f"{KIT} borrower cli web"),
 }
 """From the ground up: a row names only rows above it."""

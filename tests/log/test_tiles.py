@@ -8,14 +8,13 @@ import pytest
 from credproof.base.errors import LimitExceeded, Malformed
 from credproof.base.limits import ENTRY_BYTES_MAX
 from credproof.log.checkpoint import parse_checkpoint
-from credproof.log.merkle import Tree, leaf_hash, node_hash
+from credproof.log.merkle import HASH_BYTES, Tree, leaf_hash, node_hash
 from credproof.log.note import parse_note
 from credproof.log.tiles import (
     Tile,
     format_bundle,
     hash_tile,
     parse_bundle,
-    parse_hashes,
     parse_path,
     tiles,
 )
@@ -36,6 +35,10 @@ def tree_of(lines) -> Tree:
     tree = Tree()
     tree.extend([leaf_hash(line) for line in lines])
     return tree
+
+
+def hashes_in(tile: bytes) -> list[bytes]:
+    return [tile[i : i + HASH_BYTES] for i in range(0, len(tile), HASH_BYTES)]
 
 
 @pytest.mark.parametrize("size", range(1, 16))
@@ -124,9 +127,9 @@ def test_the_hashes_of_a_level_are_the_full_tiles_below_it():
             hashes = [node_hash(left, right) for left, right in pairs]
         return hashes[0]
 
-    above = parse_hashes(hash_tile(TREE, Tile(1, 0)), 256)
+    above = hashes_in(hash_tile(TREE, Tile(1, 0)))
     for number in (0, 1, 100, 255):
-        assert top(list(parse_hashes(hash_tile(TREE, Tile(0, number)), 256))) == above[number]
+        assert top(hashes_in(hash_tile(TREE, Tile(0, number)))) == above[number]
 
 
 @pytest.mark.parametrize("size", range(SIZES))
@@ -140,7 +143,7 @@ def test_what_a_growing_log_adds_is_all_that_it_has_in_the_end(size):
 @pytest.mark.parametrize("size", range(SIZES))
 def test_the_tiles_of_every_size_give_its_root(size):
     level0 = [tile for tile in tiles(size) if tile.level == 0]
-    hashes = [h for tile in level0 for h in parse_hashes(hash_tile(TREE, tile), tile.width)]
+    hashes = [h for tile in level0 for h in hashes_in(hash_tile(TREE, tile))]
     rebuilt = Tree()
     rebuilt.extend(hashes)
     assert rebuilt.size == size
@@ -155,7 +158,7 @@ def test_no_bit_of_a_tile_can_be_flipped(size):
         bent = bytearray(whole)
         bent[bit // 8] ^= 1 << bit % 8
         rebuilt = Tree()
-        rebuilt.extend(parse_hashes(bytes(bent), size))
+        rebuilt.extend(hashes_in(bytes(bent)))
         assert rebuilt.root() != TREE.root(size)
 
 
@@ -187,9 +190,3 @@ def test_an_entry_too_long_for_a_bundle_is_refused():
     format_bundle([bytes(ENTRY_BYTES_MAX)])
     with pytest.raises(LimitExceeded):
         format_bundle([bytes(ENTRY_BYTES_MAX + 1)])
-
-
-def test_a_tile_of_another_width_is_refused():
-    with pytest.raises(Malformed) as error:
-        parse_hashes(bytes(64), 3)
-    assert error.value.reason == "BAD_TILE"

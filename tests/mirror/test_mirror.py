@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pymerkle
 import pytest
-from credproof.base.errors import CredproofError
+from credproof.base.errors import CredproofError, DataLoss
 from credproof.base.keys import Ed25519Signer
+from credproof.cli.advice import next_step
 from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, sign_checkpoint
 from credproof.log.checkpoint import verify_checkpoint as verified
 from credproof.log.merkle import Tree, leaf_hash
@@ -95,23 +97,49 @@ def test_entries_that_do_not_make_the_signed_tree_are_not_given_out(tmp_path):
         assert (tmp_path / "checkpoint").read_bytes() == checkpoint(300).note
 
 
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (lambda folder: (folder / "tile/0/000").unlink(), "MIRROR_DAMAGED"),
-        (lambda folder: (folder / "tile/0/000").write_bytes(bytes(8192)), "MIRROR_DAMAGED"),
-        (lambda folder: (folder / "tile/0/000").write_bytes(b""), "BAD_TILE"),
-        (lambda folder: (folder / "tile/entries/001.p/44").unlink(), "MIRROR_DAMAGED"),
-        (lambda folder: (folder / "tile/entries/001.p/44").write_bytes(b"x"), "BAD_BUNDLE"),
-        (lambda folder: (folder / "checkpoint").write_bytes(b"x"), "BAD_NOTE"),
-    ],
-)
-def test_a_damaged_copy_is_not_continued(tmp_path, damage, reason):
+DAMAGE = {
+    "gone": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "altered": lambda path: path.write_bytes(
+        bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:]
+    ),
+    "another of its size": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_named_and_the_copy_not_continued(tmp_path, damage):
+    copied(tmp_path / "whole", 600)
+    for path in sorted(files(tmp_path / "whole") - {"checkpoint"}):
+        copy = tmp_path / path.replace("/", "-")
+        shutil.copytree(tmp_path / "whole", copy)
+        DAMAGE[damage](copy / path)
+        with pytest.raises(DataLoss) as error:
+            Mirror(copy, KEY)
+        assert (error.value.reason, path in error.value.message) == ("MIRROR_DAMAGED", True), path
+        assert next_step(error.value).startswith("export into another directory")
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"log.example/credit\n600\n", b"\xff"])
+def test_a_checkpoint_that_is_none_is_named(tmp_path, content):
     copied(tmp_path, 300)
-    damage(tmp_path)
-    with pytest.raises(CredproofError) as error:
+    (tmp_path / "checkpoint").write_bytes(content)
+    with pytest.raises(DataLoss) as error:
         Mirror(tmp_path, KEY)
-    assert error.value.reason == reason
+    assert error.value.reason == "MIRROR_DAMAGED"
+    assert error.value.message.startswith("checkpoint")
+
+
+def test_files_of_another_log_than_the_checkpoint_says_are_not_continued(tmp_path):
+    others = [b"another", *LINES[1:]]
+    mirror = Mirror(tmp_path, KEY)
+    mirror.add(others[:300])
+    mirror.finish(checkpoint(300, lines=others))
+    (tmp_path / "checkpoint").write_bytes(checkpoint(300).note)
+    with pytest.raises(DataLoss) as error:
+        Mirror(tmp_path, KEY)
+    assert (error.value.reason, "checkpoint" in error.value.message) == ("MIRROR_DAMAGED", True)
 
 
 def test_the_copy_of_another_log_is_not_continued(tmp_path):

@@ -42,7 +42,7 @@ class Running:
             account=f"account-{self.count}",
             as_of=date_of(now()),
             currency="TWD",
-            values=GOOD if values is None else values,
+            values=dict(GOOD if values is None else values),
         )
 
     def person(self, values=None) -> tuple[str, Borrower]:

@@ -27,6 +27,19 @@ def test_a_copy_holds_every_entry_and_grows_with_the_log(running, tmp_path):
         assert [line for bundle in read for line in bundle] == lines
 
 
+@pytest.mark.parametrize("file", ["tile/0/000.p", "tile/entries/000.p", "checkpoint"])
+def test_a_damaged_copy_is_told_by_its_file_where_the_log_has_not_grown(running, tmp_path, file):
+    home = running.home(AUDITOR).folder
+    run("audit", "export", tmp_path, home=home)
+    path = next((tmp_path / file).iterdir()) if file.endswith(".p") else tmp_path / file
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    told = run("audit", "export", tmp_path, home=home, code=1)
+    assert f"{path.relative_to(tmp_path)} of the copy" in told
+    assert "(MIRROR_DAMAGED)\nnext:  export into another directory" in told
+    again = json.loads(run("audit", "export", tmp_path, "--json", home=home, code=1))
+    assert (again["reason"], again["advice"][:6]) == ("MIRROR_DAMAGED", "export")
+
+
 def test_a_log_that_is_shorter_than_its_copy_is_told(running, tmp_path):
     with running.world.auditor() as auditor:
         auditor.export(tmp_path)

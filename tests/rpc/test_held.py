@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
-from credproof.base.errors import CredproofError, Malformed, Refused
+from credproof.base.errors import (
+    Conflict,
+    CredproofError,
+    Malformed,
+    Refused,
+    VerificationFailed,
+)
 from credproof.base.keys import Ed25519Signer
 from credproof.borrower import Borrower, make_pass
 from credproof.cli.app import app
+from credproof.log.entry import parse_entry
 from credproof.v1 import consent_service_pb2 as pb
 from typer.testing import CliRunner
 
+from tests.cli.command import run
 from tests.rpc.conftest import LENDER, PROVIDER
 from tests.world import GOOD
 
@@ -79,6 +89,88 @@ def test_it_is_told_in_no_other_language(person):
     failed = told(person, "-l", "fr").exception
     assert isinstance(failed, Malformed)
     assert failed.reason == "BAD_LANGUAGE"
+
+
+@contextmanager
+def lost(running, table: str, where: str, *values: bytes):
+    """Rows that the service has lost behind its back; they are there again afterwards."""
+    path = running.world.service / "log.db"
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as database:
+        rows = database.execute(f"SELECT * FROM {table} WHERE {where}", values).fetchall()
+        assert rows
+        database.execute(f"DELETE FROM {table} WHERE {where}", values)
+        try:
+            yield
+        finally:
+            marks = ", ".join("?" * len(rows[0]))
+            database.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+
+
+@pytest.mark.parametrize("what", ["attestation", "leaf"])
+def test_a_record_that_the_service_lost_is_a_finding_in_the_borrowers_language(running, what):
+    """It was said to be asked again, for ever."""
+    subject_id, borrower = running.person()
+    home = running.world.home(subject_id.removeprefix("ref:"))
+    assert seen(borrower)[SCHEMA] == [PROVIDER], "a root covers it"
+    (token_id,) = figures(running, borrower)
+    gone = {
+        "attestation": ("attestations", "token_id = ?", token_id),
+        "leaf": ("directory_leaves", "instr(members, ?)", token_id),
+    }[what]
+    with lost(running, *gone):
+        with pytest.raises(VerificationFailed) as caught:
+            borrower.self_check()
+        chinese = run("borrower", "self-check", home=home, code=1)
+        english = run("borrower", "self-check", "-l", "en", home=home, code=1)
+        as_json = json.loads(run("borrower", "self-check", "--json", home=home, code=1))
+    assert (caught.value.reason, SCHEMA in caught.value.message) == ("HELD_NOT_SHOWN", True)
+    assert chinese.startswith("错误：服务未完整出示其持有的关于您的“循环消费信贷”记录")
+    assert "（HELD_NOT_SHOWN）\n下一步：" in chinese
+    assert english.startswith(f"error: {caught.value.message} (HELD_NOT_SHOWN)\nnext:  ")
+    assert (as_json["reason"], as_json["message"]) == ("HELD_NOT_SHOWN", caught.value.message)
+    assert seen(borrower)[SCHEMA] == [PROVIDER]
+
+
+def figures(running, borrower: Borrower) -> list[bytes]:
+    """The ids of the tokens that are held of the borrower under `SCHEMA`."""
+    (held,) = [item for item in borrower.self_check() if item.schema.id == SCHEMA]
+    indexes = [item.log_index for item in held.attestations]
+    with running.world.auditor() as auditor:
+        lines = [next(auditor.lines(index, index + 1)) for index in indexes]
+    return [parse_entry(line).object for line in lines]
+
+
+def test_a_service_that_says_for_ever_to_ask_again_is_a_finding(running, monkeypatch):
+    _, borrower = running.person()
+
+    def never(method, *request):
+        if method.endswith("ShowHeld"):
+            raise Conflict("SNAPSHOT_CHANGED", "attestations changed meanwhile: ask again")
+        return honest(method, *request)
+
+    honest = borrower._caller.call
+    monkeypatch.setattr(borrower._caller, "call", never)
+    with pytest.raises(VerificationFailed) as caught:
+        borrower.self_check()
+    assert caught.value.reason == "HELD_NOT_SHOWN"
+
+
+def test_what_does_not_verify_is_told_in_the_borrowers_language(running, person, monkeypatch):
+    monkeypatch.setattr("credproof.verification.held.DIRECTORY_AGE_MAX_S", -10_000)
+    chinese = run("borrower", "self-check", home=person, code=1)
+    assert chinese.startswith("错误：服务出示的内容未通过核实（STALE_ROOT）\n下一步：")
+    assert "(STALE_ROOT)" in run("borrower", "self-check", "-l", "en", home=person, code=1)
+
+
+def test_a_key_whose_binding_was_lost_is_told_as_that_in_the_borrowers_language(running):
+    subject_id, borrower = running.person()
+    home, sub = running.world.home(subject_id.removeprefix("ref:")), borrower._pass.sub
+    digest = borrower.trust().schema("key-binding/1").digest
+    with lost(running, "attestations", "sub = ? AND schema_digest = ?", sub, digest):
+        chinese = run("borrower", "self-check", home=home, code=2)
+        english = run("borrower", "self-check", "-l", "en", home=home, code=2)
+    assert chinese.startswith("错误：服务称目前没有机构认可此密钥（NOT_PERMITTED）\n下一步：请询问")
+    assert "ask your provider whether it is still bound" in english
 
 
 @pytest.mark.parametrize("known", [True, False])

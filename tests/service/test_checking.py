@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 from contextlib import closing, contextmanager
 
@@ -10,12 +12,14 @@ from credproof.attestation.withdrawal import sign_withdrawal
 from credproof.base.errors import DataLoss
 from credproof.wire.errors import code_of
 from credproof_server.checking import check
+from credproof_server.log.epochs import CloseEpoch
 from credproof_server.service.consents import RevokeConsent
 from credproof_server.service.holdings import load_holdings
 from credproof_server.service.ingest import Ingest
 from credproof_server.service.withdrawals import Withdrawals
 from credproof_server.storage import repository
 
+from tests.cli.command import run
 from tests.deployment import DOMAIN, package, seal, statement
 from tests.service.asking import Asking
 from tests.world import POLICY
@@ -129,8 +133,41 @@ async def test_a_changed_log_is_named(core, deployment, stored, change, reason):
     with behind_the_back(deployment) as database:
         database.execute(change)
 
-    found = [r for what, _, r in damage(deployment) if what == "entry"]
+    found = [r for what, _, r in damage(deployment) if what in {"entry", "log"}]
     assert [reason] == found
+
+
+def told(deployment) -> str:
+    """What the operator reads of what is damaged, between single spaces."""
+    return re.sub(" +", " ", run("check", deployment.service, code=1))
+
+
+async def test_where_the_log_is_damaged_it_is_told_how_far_it_is_sound(core, deployment, stored):
+    """The count at which it stopped looked like the size of the log."""
+    size = core.sequencer.head.tree_size
+    with behind_the_back(deployment) as database:
+        database.execute("UPDATE entries SET line = x'00' WHERE log_index = 1")
+    text = told(deployment)
+    assert text.startswith(f"entries 1 sound of {size}, those after it not checked\n")
+    assert "directory leaves not checked: the log is damaged\n" in text
+    assert "damaged: entry 1: " in text
+    as_json = json.loads(run("check", deployment.service, "--json", code=1).partition("\nerror")[0])
+    assert (as_json["entries"], as_json["signed"]) == (1, size)
+    assert as_json["rows"]["directory leaf"] is None
+
+
+async def test_what_no_entry_speaks_of_is_told_without_one(core, deployment, stored):
+    await core.commit(CloseEpoch())
+    with behind_the_back(deployment) as database:
+        database.execute("DELETE FROM directory_leaves")
+    assert "damaged: directory: leaves of the directory are not stored (ROW_MISSING)" in told(
+        deployment
+    )
+    with behind_the_back(deployment) as database:
+        database.execute("DELETE FROM commits")
+    assert "damaged: log: the root of what was signed is not stored" in told(deployment)
+    as_json = json.loads(run("check", deployment.service, "--json", code=1))
+    assert [item["log_index"] for item in as_json["damage"]] == [None]
 
 
 # -- consents, answers, withdrawals, conflicts

@@ -292,6 +292,18 @@ async def test_a_leaf_that_is_not_what_the_log_says_stops_the_epoch(deployment, 
     assert caught.value.reason == "LOG_DAMAGED"
 
 
+async def test_a_lost_leaf_is_told_as_damage_and_not_as_news(deployment, core, asking):
+    """Whoever was told to ask again asked for ever."""
+    await answered(asking)
+    size = core.sequencer.head.tree_size
+    behind_the_back(deployment, "DELETE FROM directory_leaves")
+    consent_id = await asking.consent(POLICY)
+    with pytest.raises(DataLoss) as caught:
+        await asking.ask(asking.question(POLICY, consent_id))
+    assert caught.value.reason == "ROW_DIFFERS"
+    assert core.sequencer.head.tree_size == size + 1, "the consent, and no new root"
+
+
 async def health_of(core, service_epochs: Epochs) -> int:
     checks = health.aio.HealthServicer()
     await app._tell_health(core, service_epochs, checks)

@@ -303,6 +303,8 @@ def test_timestamps_are_for_auditors_and_read_in_pages(trusting):
 
 
 def test_a_file_of_timestamps_that_is_damaged_is_told(trusting):
+    with trusting.auditor() as auditor:
+        auditor.timestamps(auditor.verify().checkpoint)
     kept = (trusting.home / STAMPS_NAME).read_bytes()
     (trusting.home / STAMPS_NAME).write_bytes(b"no database at all " * 1000)
     with trusting.auditor() as auditor, pytest.raises(CredproofError) as caught:

@@ -90,6 +90,11 @@ SERVED: Final = (
     " for it under this checkpoint: ask it for the entry and its proof as another auditor."
     " That it gave this line to us is our word alone."
 )
+REREAD: Final = (
+    f"Verify {NOW} under log.vkey, and the entry as it was seen by its proof: that is the one which"
+    " was signed. As it was served lately, if at all, it is another line, and has no proof at this"
+    " place: ask the service for it as another auditor. That it gave it to us is our word alone."
+)
 RULES: Final = (
     "Verify each entry by its proof, and read them: findings.json says which rule the later one"
     " breaks, and which earlier entries show it. All of them were signed by the log."

@@ -109,6 +109,15 @@ class Index(Closing):
         """The version of the registry in force there; 0 at the beginning of a log."""
         return int(self._value("trust") or b"0")
 
+    @property
+    def reread(self) -> int:
+        """The entry from which on the service is compared with it the next time."""
+        return int(self._value("reread") or b"0")
+
+    def mark_reread(self, log_index: int) -> None:
+        """Compare from this entry on the next time."""
+        self._put("reread", b"%d" % log_index)
+
     def _value(self, name: str) -> bytes | None:
         row = self._database.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
         return None if row is None else bytes(row[0])
@@ -189,10 +198,11 @@ class Index(Closing):
         row = self._database.execute(query, (log_index,)).fetchone()
         return None if row is None else int(row[0])
 
-    def lines(self) -> Iterator[bytes]:
-        """The lines of all entries, in order."""
-        rows = self._database.execute("SELECT line FROM entries ORDER BY log_index")
-        return (bytes(row[0]) for row in rows)
+    def lines(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The lines of the entries start … end - 1, or of all from `start` on, in order."""
+        query = "SELECT line FROM entries WHERE log_index >= ? ORDER BY log_index LIMIT ?"
+        limit = -1 if end is None else end - start
+        return (bytes(row[0]) for row in self._database.execute(query, (start, limit)))
 
     def select(self, query: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         """The rows of a query of this room."""

@@ -88,7 +88,8 @@ NEXT: Final[Mapping[str, str]] = {
     "PROOF_TOO_OLD": f"{_NEW_PROOF} (good for ten minutes)",
     # Who may.
     "NOT_PERMITTED": "check that --home is of the right role and not suspended, and that the"
-    " consent is of this borrower, for this lender and policy, and not expired",
+    " consent is of this borrower, for this lender and policy, and not expired; of a borrower's"
+    " key, ask your provider whether it is still bound: provider self-check tells what was lost",
     "NOT_AUTHENTICATED": "use the home that you joined with; if it is lost, enrol anew",
     "UNKNOWN_PARTICIPANT": "do not agree; ask the operator who this is",
     "UNKNOWN_RELYING_PARTY": "the operator names the page: credproof passkeys DIR RP-ID ORIGIN",
@@ -97,7 +98,9 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ENTRY_CHANGED", "OTHER_TRUST", "REGISTRY_WITHHELD"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
-    **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER", "RECEIPT_DENIED"), _EVIDENCE),
+    **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER"), _EVIDENCE),
+    "HELD_NOT_SHOWN": "keep this, ask the operator why, and tell your provider: what it attested"
+    " was logged, and an auditor can read it",
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
     **dict.fromkeys(("TUF_ROLLBACK", "TUF_MIXED", "TUF_WITHHELD", "TUF_TOO_LONG"), _LIES),
     **dict.fromkeys(("TUF_NOT_BOUND", "BAD_METADATA"), _LIES),
@@ -150,6 +153,8 @@ NEXT: Final[Mapping[str, str]] = {
     "AUDIT_BUSY": "wait until the other credproof audit command has ended",
     "INDEX_DAMAGED": "delete audit.db, and run credproof audit verify: it is made anew",
     "NOTHING_VERIFIED": "credproof audit follow --home HOME",
+    "MIRROR_DAMAGED": "export into another directory, and put it in the place of this one: the log"
+    " is not in doubt, this copy of it is",
     "BAD_MONTH": "write it like --month 2026-11",
     "OUTBOX_BUSY": "wait until the other credproof provider command has ended",
     **dict.fromkeys(("LOG_DAMAGED", "DATABASE_DAMAGED", "KEY_MISSING", "NO_TRUST"), _RESTORE),

@@ -10,13 +10,15 @@ from typing import Annotated
 import typer
 
 from credproof import borrower as sdk
-from credproof.base.errors import Refused
-from credproof.cli.held import held_lines, held_report
+from credproof.base.errors import CredproofError, Refused
+from credproof.cli.held import fault_lines, held_lines, held_report
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
     HomeOption,
     JsonOption,
+    err,
+    exit_code,
     out,
     plain,
     print_error,
@@ -266,13 +268,22 @@ def self_check(
 
     Each attestation is signed by its provider, filed as yours, and none is left out. You see those
     of the providers for whom your key counts; of others how many there are. Shows no figures: no
-    key but the service's opens them. Needs the service. Writes nothing.
+    key but the service's opens them. Exit code 1 when something does not verify, or when the
+    service has lost or keeps back some of it (HELD_NOT_SHOWN). Needs the service. Writes nothing.
 
     \b
     Example:
       credproof borrower self-check --language en --home me
     """
-    found = sdk.Borrower.open(home).self_check()
+    try:
+        found = sdk.Borrower.open(home).self_check()
+    except CredproofError as error:
+        lines = fault_lines(error, language)
+        if as_json or not lines:
+            raise
+        for line in lines:
+            err.print(line, markup=False)
+        raise typer.Exit(exit_code(error)) from None
     if as_json:
         print_json(held_report(found))
     else:

@@ -16,6 +16,7 @@ import typer
 
 from credproof.auditing.evidence import LogFault, findings_json, write
 from credproof.auditing.index import Index
+from credproof.auditing.rereading import reread
 from credproof.auditing.stamping import NO_STAMPS, StampReport
 from credproof.auditor import INDEX_NAME, Auditor
 from credproof.base.encoding import Json, parse_own_json
@@ -65,6 +66,11 @@ def follow(
     third party checks with other tools are written, with a README.txt. An interrupted run goes on
     where it was. Needs the service.
 
+    Each run also compares 1000 older entries of audit.db with what the service gives now, and the
+    next run the 1000 after them: in time it tells that an old entry was rewritten (ENTRY_CHANGED)
+    or lost (SEQ_GAP, ENTRIES_MISSING). audit.db still has the signed one, and audit replay reads
+    that. audit verify --whole reads all from the service at once: let cron run it once a week.
+
     \b
     Example:
       credproof audit follow --evidence findings --home audit
@@ -108,7 +114,7 @@ def _look_and_tell(home: Path, evidence: Path | None, *, replay: bool, as_json: 
 
 @dataclass(frozen=True)
 class Told:
-    """What one look came to. `files` are evidence by name."""
+    """What one look came to. `files` are evidence by name, `reread` counts older entries."""
 
     code: int
     report: AuditReport | None = None
@@ -116,6 +122,7 @@ class Told:
     error: CredproofError | None = None
     files: dict[str, bytes] | None = None
     stamps: StampReport = NO_STAMPS
+    reread: int = 0
 
     @property
     def reason(self) -> str:
@@ -134,7 +141,9 @@ def _look(home: Path, *, replay: bool, quiet: bool) -> Told:
             with auditor.index() as index:
                 findings = index.findings(untold=True)
             files = dict(auditor.finding_evidence(findings)) if findings else None
-            fault = _replayed(auditor, report.checkpoint) if replay else None
+            fault, again = _reread(auditor, report)
+            if replay:
+                fault = _replayed(auditor, report.checkpoint) or fault
     except LogFault as error:
         return Told(FAILED, error=error, files=dict(error.files))
     except Unreachable as error:
@@ -142,8 +151,20 @@ def _look(home: Path, *, replay: bool, quiet: bool) -> Told:
     except (VerificationFailed, DataLoss) as error:
         return Told(FAILED, error=error)
     if fault is not None:
-        return Told(FAILED, report, findings, fault, dict(fault.files), stamps)
-    return Told(FAILED if findings else OK, report, findings, files=files, stamps=stamps)
+        return Told(FAILED, report, findings, fault, dict(fault.files), stamps, again)
+    code = FAILED if findings else OK
+    return Told(code, report, findings, files=files, stamps=stamps, reread=again)
+
+
+def _reread(auditor: Auditor, report: AuditReport) -> tuple[LogFault | None, int]:
+    """What the service gives otherwise now than before; how many entries were looked at."""
+    bundle = auditor.trust.bundle
+    try:
+        with auditor.index() as index:
+            vkeys = [bundle.log_vkey, *bundle.old_logs]
+            return None, len(reread(auditor, index, report, vkeys))
+    except LogFault as fault:
+        return fault, 0
 
 
 def _replayed(auditor: Auditor, checkpoint: VerifiedCheckpoint) -> LogFault | None:
@@ -173,7 +194,7 @@ def _tell(told: Told, where: Path | None, *, as_json: bool) -> None:
         print_error(told.error)
     if told.report is not None:
         size, read = told.report.checkpoint.tree_size, told.report.entries_read
-        out.print(f"Entries:   {size}, of which {read} are new")
+        out.print(f"Entries:   {size}, of which {read} are new; {told.reread} older ones compared")
         print_stamps(told.stamps)
         print_findings(told.findings)
     if where is not None:
@@ -197,6 +218,7 @@ def _json(told: Told, where: Path | None) -> dict[str, Json]:
         "message": "" if told.error is None else told.error.message,
         "read": 0 if report is None else report.entries_read,
         "reason": told.reason,
+        "reread": told.reread,
         "size": None if report is None else report.checkpoint.tree_size,
         "timestamps": stamps_json(told.stamps),
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from credproof.verification.held import Held
+from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
+from credproof.verification.held import Held, NotShown
 
 WORDS: Final = {
     "en": {
@@ -24,6 +25,19 @@ WORDS: Final = {
         "截至日志第 {root} 条，再无关于您的当前记录。",
     },
 }
+_ASK: Final = "不要信赖此结果；请保留此提示，询问运营者，并告知向服务提供您记录的机构"
+_FAULTS: Final = {
+    "HELD_NOT_SHOWN": (
+        "服务未完整出示其持有的关于您的“{title}”记录，表明有记录丢失、损坏或被隐瞒",
+        _ASK,
+    ),
+    "NOT_PERMITTED": (
+        "服务称目前没有机构认可此密钥",
+        "请询问您的机构此密钥是否仍然有效；机构可以核对服务是否丢失了其记录",
+    ),
+}
+"""What went wrong, and what to do, in Chinese; English is as for any other error."""
+_NOT_VERIFIED: Final = ("服务出示的内容未通过核实", _ASK)
 
 
 def held_lines(found: Sequence[Held], language: str) -> Iterator[str]:
@@ -41,6 +55,17 @@ def held_lines(found: Sequence[Held], language: str) -> Iterator[str]:
     count, others = sum(len(h.attestations) for h in found), sum(h.others for h in found)
     oldest = min((held.root.log_index for held in found), default=0)
     yield words["total"].format(count=count, others=others, root=oldest)
+
+
+def fault_lines(error: CredproofError, language: str) -> Sequence[str]:
+    """What went wrong with the check, and what to do; nothing where the error says it best."""
+    of_service = isinstance(error, VerificationFailed | DataLoss)
+    told = _FAULTS.get(error.reason, _NOT_VERIFIED if of_service else None)
+    if language != "zh" or told is None:
+        return ()
+    title = error.schema.title[language] if isinstance(error, NotShown) else ""
+    what = told[0].format(title=title)
+    return f"错误：{what}（{error.reason}）", f"下一步：{told[1]}"
 
 
 def held_report(found: Sequence[Held]) -> dict[str, Any]:

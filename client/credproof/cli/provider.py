@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from credproof.cli.output import (
     JsonOption,
     err,
     out,
+    plain,
     print_error,
     print_json,
     progress_bar,
@@ -31,6 +33,7 @@ from credproof.cli.output import (
     write_file,
 )
 from credproof.cli.parts import GROUPS
+from credproof.filed import FilingReport
 from credproof.home import Home
 from credproof.provider import Provider, SubmitReport, WithdrawReport
 from credproof.records.mapping import parse_mapping
@@ -295,8 +298,10 @@ def self_check(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
     """Verify that the service filed all of your attestations where they belong.
 
     Of every accepted item of your outbox the log entry is fetched: it must be in the log, name the
-    directory's place of the very borrower, and say which attestation it replaces. That the
-    directory holds what the entries say is what an auditor computes (audit replay). You learn
+    directory's place of the very borrower, and say which attestation it replaces. Each that does
+    not, or that is no longer shown, is listed with its log entry (exit code 1). Whether the roots
+    of the directory follow from the entries is what an auditor computes (audit replay); what
+    lookups give out of the service's own tables, borrowers verify (borrower self-check). You learn
     nothing of attestations by others. Needs the service and the outbox. Writes nothing.
 
     \b
@@ -305,11 +310,26 @@ def self_check(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
     """
     bar = progress_bar("checking", None, hidden=as_json)
     with Provider.open(home) as provider, bar as advance:
-        checked = provider.self_check(advance)
+        report = provider.self_check(advance)
+    _print_filing(report, as_json=as_json)
+    if report.faults:
+        raise typer.Exit(FAILED)
+
+
+def _print_filing(report: FilingReport, *, as_json: bool) -> None:
     if as_json:
-        print_json({"checked": checked})
+        print_json(asdict(report))
         return
-    out.print(f"filed right {checked:>8}")
+    out.print(f"filed right {report.checked - len(report.faults):>8}")
+    out.print(f"found wrong {len(report.faults):>8}")
+    for fault in report.faults:
+        told = f"entry {fault.log_index}: {plain(fault.message)} ({fault.reason})"
+        err.print(told, markup=False)
+    if report.faults:
+        err.print(
+            "next:  keep your outbox and these lines, ask the operator why,"
+            " and let an auditor look at these entries"
+        )
 
 
 @app.command(epilog=EXIT_CODES)

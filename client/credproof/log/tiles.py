@@ -15,7 +15,7 @@ from typing import Final
 
 from credproof.base.errors import Malformed
 from credproof.base.limits import ENTRY_BYTES_MAX, at_most
-from credproof.log.merkle import HASH_BYTES, Tree
+from credproof.log.merkle import Tree
 
 HEIGHT: Final = 8
 WIDTH: Final = 1 << HEIGHT
@@ -137,14 +137,3 @@ def parse_bundle(data: bytes, width: int) -> tuple[bytes, ...]:
     if at != len(data):
         raise Malformed("BAD_BUNDLE", "bundle does not hold so many entries")
     return tuple(lines)
-
-
-def parse_hashes(data: bytes, width: int) -> tuple[bytes, ...]:
-    """The hashes of a tile, exactly `width` of them.
-
-    Raises:
-        Malformed: `BAD_TILE`.
-    """
-    if len(data) != width * HASH_BYTES:
-        raise Malformed("BAD_TILE", "tile does not hold so many hashes")
-    return tuple(data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES))

@@ -40,11 +40,7 @@ class Acceptance:
             raise VerificationFailed("WRONG_ISSUER", "acceptance is by another than the provider")
         if self.domain != domain:
             raise VerificationFailed("WRONG_SERVICE", "acceptance is for another service")
-        key = provider.key(self.jws.kid)
-        if key is None:
-            raise VerificationFailed("UNKNOWN_KEY", "acceptance is signed by an unregistered key")
-        self.jws.verify(key.public)
-        key.verify_valid_at(self.issued_at)
+        provider.verify_signature(self.jws, self.issued_at)
 
 
 def sign_acceptance(

@@ -51,11 +51,7 @@ class Approval:
         said = (self.ref, self.valid_from, self.valid_until)
         if said != (pin.ref, pin.valid_from, pin.valid_until):
             raise VerificationFailed("OTHER_APPROVAL", "approval is of another policy or dates")
-        key = operator.key(self.jws.kid)
-        if key is None:
-            raise VerificationFailed("UNKNOWN_KEY", "approval is signed by an unregistered key")
-        self.jws.verify(key.public)
-        key.verify_valid_at(self.issued_at)
+        operator.verify_signature(self.jws, self.issued_at)
 
 
 def sign_approval(signer: Signer, pin: PolicyPin, *, operator: str, domain: str, now: int) -> str:

@@ -27,6 +27,15 @@ from credproof.verification.sources import Sources
 from credproof.verification.trust import Trust
 
 
+class NotShown(VerificationFailed):
+    """The service does not show what it holds under a schema: `HELD_NOT_SHOWN`."""
+
+    def __init__(self, schema: Schema) -> None:
+        told = f"the service does not show all that it holds about you under {schema.id}"
+        super().__init__("HELD_NOT_SHOWN", told)
+        self.schema = schema
+
+
 @dataclass(frozen=True, slots=True)
 class ShownHeld:
     """What the service shows of one schema: a lookup, tokens, and a signed checkpoint."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from credproof.base.encoding import Json, b64url, parse_b64url
-from credproof.base.errors import Malformed
+from credproof.base.errors import Malformed, VerificationFailed
+from credproof.base.jws import Jws
 from credproof.base.keys import DatedKey, parse_jwk
 from credproof.base.limits import (
     CLOCK_SKEW_S,
@@ -95,6 +96,19 @@ class Participant:
     def key(self, kid: str) -> DatedKey | None:
         """The key with this fingerprint."""
         return next((key for key in self.keys if key.public.kid == kid), None)
+
+    def verify_signature(self, jws: Jws, issued_at: int) -> None:
+        """Accept what is signed by a key of this participant that was valid when it was issued.
+
+        Raises:
+            VerificationFailed: `UNKNOWN_KEY`, `BAD_SIGNATURE`, `WRONG_ALGORITHM`,
+                `KEY_NOT_VALID`.
+        """
+        key = self.key(jws.kid)
+        if key is None:
+            raise VerificationFailed("UNKNOWN_KEY", "it is signed by an unregistered key")
+        jws.verify(key.public)
+        key.verify_valid_at(issued_at)
 
 
 def is_participant_id(text: str) -> bool:

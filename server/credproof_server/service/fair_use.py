@@ -13,7 +13,7 @@ from credproof.verification.purpose import Template
 from credproof.verification.standing import require_licence, require_standing, require_terms
 from credproof.verification.trust import Trust
 
-from credproof_server.service.uses import Use, Uses
+from credproof_server.service.uses import Question, Uses
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def require_fair(template: Template, consent: VerifiedConsent) -> None:
         require_terms(template, consent.terms, consent.not_before)
 
 
-def require_room(trust: Trust, uses: Uses, use: Use, policy: Policy, at: int) -> None:
+def require_room(trust: Trust, uses: Uses, use: Question, policy: Policy, at: int) -> None:
     """One more answer this month, whatever policies and consents the others were under.
 
     Raises:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from credproof.base.errors import Refused
+from credproof.base.errors import DataLoss, Refused
 from credproof.base.limits import BATCH_ITEMS_MAX, at_most
 from credproof.base.vrf import Output
-from credproof.log.entry import parse_entry
 from credproof.verification.answer import Logged
 
 from credproof_server.log.sequencer import SignedHead
@@ -45,6 +44,7 @@ class Filing:
         Raises:
             Refused: `NOT_PERMITTED`; `NO_SUCH_ATTESTATION` when one is not the provider's.
             LimitExceeded: too many tokens.
+            DataLoss: `LOG_DAMAGED` when an entry is lost.
         """
         at_most(len(token_ids), BATCH_ITEMS_MAX, "tokens")
         active_provider(self._core.trust, provider)
@@ -54,12 +54,13 @@ class Filing:
         head = self._core.sequencer.head
         with self._core.engine.connect() as connection:
             rows = repository.accepted(connection, token_ids)
-            indexes = [row.log_index for row in rows.values() if row.log_index < head.tree_size]
-            lines = repository.lines_at(connection, indexes)
-        if len(lines) < len(set(token_ids)) or any(
-            parse_entry(line).actor != provider for line in lines.values()
-        ):
+            indexes = {row.log_index for row in rows.values() if row.log_index < head.tree_size}
+            lines = repository.lines_at(connection, sorted(indexes))
+        foreign = any(row.provider != provider for row in rows.values())
+        if foreign or len(indexes) < len(set(token_ids)):
             raise Refused("NO_SUCH_ATTESTATION", "the provider has no such attestation")
+        if len(lines) < len(indexes):
+            raise DataLoss("LOG_DAMAGED", "an entry of the log is not stored")
         places = [(rows[token_id].sub, rows[token_id].log_index) for token_id in token_ids]
         items = (self._filed(sub, index, lines[index], head) for sub, index in places)
         return Shown(tuple(items), head.note)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from credproof.base.errors import Conflict
+from credproof.base.errors import Conflict, CredproofError, DataLoss
 from credproof.log.directory import Leaf, LookupProof, bounds, prove
 from credproof.verification.answer import DirectoryEvidence, Logged, Lookup
 from credproof.verification.filing import index_of
 from sqlalchemy import Connection
 
-from credproof_server.log.directory_state import DirectoryState
+from credproof_server.log.directory_state import DirectoryState, changes_from
 from credproof_server.log.epochs import REFRESH_S
 from credproof_server.service.core import Core
 from credproof_server.storage import leaves
@@ -60,6 +60,7 @@ class Lookups:
         Raises:
             Conflict: `SNAPSHOT_CHANGED` when the newest root is too old or does not cover them:
                 an epoch must be closed.
+            DataLoss: `ROW_DIFFERS` when it does, and yet names others.
         """
         epoch, newest = self._state.epoch, self._newest
         if epoch is None or newest is None or epoch.root.log_index != newest.log_index:
@@ -74,9 +75,17 @@ class Lookups:
         """One lookup, whose members must be what counts now."""
         index, newest = index_of(element, schema), self._newest
         shown = newest and look_up(self._connection, self._state, index, newest.log_index)
-        if shown is None or set(shown.members) != set(current):
+        if newest is None or shown is None:
             raise not_covered()
+        if set(shown.members) != set(current):
+            raise self._differs(index, newest.covered)
         return Lookup(schema, shown.proof, shown.salt, tuple(sorted(shown.members)))
+
+    def _differs(self, index: bytes, covered: int) -> CredproofError:
+        """What was logged since is not covered yet; without that, a row or a leaf is lost."""
+        if any(change.index == index for change in changes_from(self._connection, covered)):
+            return not_covered()
+        return DataLoss("ROW_DIFFERS", "stored rows are not those that the directory names")
 
 
 def not_covered() -> Conflict:

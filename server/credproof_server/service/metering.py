@@ -10,10 +10,10 @@ from credproof.verification.meter import broken
 from credproof.verification.policy import Policy
 from credproof.verification.trust import Trust
 
-from credproof_server.service.uses import Use, Uses
+from credproof_server.service.uses import Question, Uses
 
 
-def require_wide(trust: Trust, uses: Uses, use: Use, policy: Policy) -> None:
+def require_wide(trust: Trust, uses: Uses, use: Question, policy: Policy) -> None:
     """All answers so far and this one keep what any of their policies promises.
 
     Raises:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from credproof.base.errors import Refused
 from credproof.base.limits import ANOMALY_EVIDENCE_MAX, OBSERVATIONS_MAX
-from credproof.verification.policy import Policy, PolicyRef
+from credproof.verification.policy import Policy
 from credproof.verification.trust import Trust
 
 from credproof_server.conduct import detector
@@ -20,22 +20,9 @@ from credproof_server.conduct.detector import Asked, Finding, Refusal, Tally
 from credproof_server.conduct.rules import DAY_S, MINUTE_S, Rule, Rules
 from credproof_server.log.state import Transaction
 from credproof_server.service.raising import Borrower, Raised, throttled
+from credproof_server.service.uses import Question
 from credproof_server.storage import observations
 from credproof_server.storage.vault import DataKey
-
-
-class Question(Protocol):
-    """What is looked at of a question: who asks, about whom, under what."""
-
-    @property
-    def lender(self) -> str: ...
-    @property
-    def sub(self) -> bytes: ...
-    @property
-    def policy(self) -> PolicyRef: ...
-    @property
-    def consent_id(self) -> bytes: ...
-
 
 _OF_REFUSALS: Final = {
     "enumeration": detector.find_enumeration,

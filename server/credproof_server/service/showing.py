@@ -48,6 +48,7 @@ class Showing:
                 is known of it.
             LimitExceeded: more tokens than one answer has.
             Conflict: `SNAPSHOT_CHANGED` when attestations change all the time.
+            DataLoss: what is stored is damaged, or lost.
         """
         work = partial(self._show, sub, schema, caller)
         async with padded():

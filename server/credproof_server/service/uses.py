@@ -17,8 +17,8 @@ METER: Final = "meter"
 """The period of the answers that count in the meter."""
 
 
-class Use(Protocol):
-    """What one answer uses: a consent, a policy, and a lender's share of a borrower."""
+class Question(Protocol):
+    """What counts of a question: who asks, about whom, under what."""
 
     @property
     def lender(self) -> str: ...
@@ -33,7 +33,7 @@ class Use(Protocol):
 class Uses:
     """The uses that some questions depend on, looked up at once; `add` keeps them current."""
 
-    def __init__(self, tx: Transaction, asked: Sequence[tuple[Use, Cap]]) -> None:
+    def __init__(self, tx: Transaction, asked: Sequence[tuple[Question, Cap]]) -> None:
         uses = [use for use, _ in asked]
         periods = {cap.per for _, cap in asked} - {"consent"} | {"month", METER}
         self._under = repository.uses_under(tx.connection, [use.consent_id for use in uses])
@@ -47,13 +47,13 @@ class Uses:
             for per in periods
         }
 
-    def of(self, use: Use, cap: Cap) -> int:
+    def of(self, use: Question, cap: Cap) -> int:
         """How much of the cap is used, whatever consents a borrower gave for a period."""
         if cap.per == "consent":
             return self._under[use.consent_id, use.policy.digest]
         return self._since[cap.per][use.lender, use.sub, use.policy.digest]
 
-    def this_month(self, use: Use, except_policies: Collection[bytes]) -> int:
+    def this_month(self, use: Question, except_policies: Collection[bytes]) -> int:
         """The lender's answers about the borrower this month, but under these policies' digests."""
         return sum(
             count
@@ -61,7 +61,7 @@ class Uses:
             if (lender, sub) == (use.lender, use.sub) and digest not in except_policies
         )
 
-    def answered(self, use: Use) -> set[bytes]:
+    def answered(self, use: Question) -> set[bytes]:
         """The digests of the policies that were answered, as long as the meter counts them."""
         return {
             digest
@@ -73,7 +73,7 @@ class Uses:
         """Whether any answer was given under a consent."""
         return any(count for (consent, _), count in self._under.items() if consent == consent_id)
 
-    def add(self, use: Use) -> None:
+    def add(self, use: Question) -> None:
         """Count one more answer."""
         self._under[use.consent_id, use.policy.digest] += 1
         for counts in self._since.values():

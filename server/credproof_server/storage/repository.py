@@ -142,15 +142,15 @@ class Head:
     withdrawn: bool = False
 
 
-_ACCEPTED = select(attestations.c.token_id, attestations.c.sub, attestations.c.log_index).where(
-    attestations.c.token_id.in_(_each("token_ids"))
-)
+_ACCEPTED = select(
+    attestations.c.token_id, attestations.c.sub, attestations.c.log_index, attestations.c.provider
+).where(attestations.c.token_id.in_(_each("token_ids")))
 
 
 def accepted(
     connection: Connection, token_ids: Sequence[bytes]
-) -> Mapping[bytes, Row[bytes, bytes, int]]:
-    """Of these tokens the accepted ones: rows of (token_id, sub, log_index)."""
+) -> Mapping[bytes, Row[bytes, bytes, int, str]]:
+    """Of these tokens the accepted ones: rows of (token_id, sub, log_index, provider)."""
     rows = connection.execute(_ACCEPTED, {"token_ids": token_ids})
     return {row.token_id: row for row in rows}
 
@@ -402,13 +402,18 @@ def add_pause(connection: Connection, row: Mapping[str, Any]) -> None:
     connection.execute(insert(pauses), [row])
 
 
+_pause, _later = pauses.c, pauses.alias().c
+_NEWEST_PAUSE = select(func.max(_later.log_index)).where(_later.consent_id == _pause.consent_id)
+_PAUSED = select(_pause.consent_id).where(
+    _pause.consent_id.in_(_each("consent_ids")),
+    _pause.paused.is_(True),
+    _pause.log_index == _NEWEST_PAUSE.scalar_subquery(),
+)
+
+
 def paused(connection: Connection, consent_ids: Collection[bytes]) -> Collection[bytes]:
     """Those of these consents that are paused."""
-    p, other = pauses.c, pauses.alias()
-    newest = select(func.max(other.c.log_index)).where(other.c.consent_id == p.consent_id)
-    last = p.log_index == newest.scalar_subquery()
-    query = select(p.consent_id).where(p.consent_id.in_(consent_ids), p.paused.is_(True), last)
-    return set(connection.execute(query).scalars())
+    return set(connection.execute(_PAUSED, {"consent_ids": list(consent_ids)}).scalars())
 
 
 _CONSENTS = select(consents).where(consents.c.consent_id.in_(_each("consent_ids")))
