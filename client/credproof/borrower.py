@@ -394,11 +394,11 @@ class Borrower:
             try:
                 return self._caller.call(_SHOW_HELD, request, pb.ShowHeldResponse)
             except DataLoss as error:
-                raise NotShown(schema) from error
+                raise _not_shown(schema) from error
             except Conflict as error:
                 if error.reason != "SNAPSHOT_CHANGED":
                     raise
-        raise NotShown(schema)
+        raise _not_shown(schema)
 
     def _change(self, kind: Kind, consent: str) -> str:
         jti, now = secrets.token_bytes(JTI_BYTES), int(time.time())
@@ -406,6 +406,11 @@ class Borrower:
 
     def _id(self, consent: str) -> bytes:
         return verify_consent(consent, self.trust().bundle.relying_parties).id
+
+
+def _not_shown(schema: Schema) -> NotShown:
+    told = f"the service does not show all that it holds about you under {schema.id}"
+    return NotShown("HELD_NOT_SHOWN", told, schema)
 
 
 def join(folder: Path, data: bytes) -> Pass:

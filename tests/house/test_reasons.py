@@ -15,6 +15,9 @@ LIMITS_FILE = ROOT / "client" / "credproof" / "base" / "limits.py"
 
 REASON_AT = {
     **{name: 0 for name in vars(errors) if name[0].isupper()},
+    "LogFault": 0,
+    "NotFiled": 1,
+    "NotShown": 0,
     "RejectedRow": 1,
 }
 """Who takes a reason, and as which of its arguments."""

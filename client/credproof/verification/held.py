@@ -28,11 +28,10 @@ from credproof.verification.trust import Trust
 
 
 class NotShown(VerificationFailed):
-    """The service does not show what it holds under a schema: `HELD_NOT_SHOWN`."""
+    """The service does not show what it holds under `schema`."""
 
-    def __init__(self, schema: Schema) -> None:
-        told = f"the service does not show all that it holds about you under {schema.id}"
-        super().__init__("HELD_NOT_SHOWN", told)
+    def __init__(self, reason: str, message: str, schema: Schema) -> None:
+        super().__init__(reason, message)
         self.schema = schema
 
 
