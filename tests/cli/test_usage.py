@@ -38,6 +38,7 @@ def test_wrong_usage_has_its_reason_and_points_to_the_commands_help(name, more):
     first, second = run(*name.split(), *more, code=2).splitlines()
     assert first.startswith("error: ")
     assert reason_of(first) == "WRONG_USAGE"
+    assert "Value error" not in first, "a word of the library's"
     assert second == f"next:  {' '.join(['credproof', *name.split()])} --help says how"
 
 

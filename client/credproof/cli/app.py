@@ -74,7 +74,7 @@ def main() -> None:
 
 def _print_usage(error: Any, *, as_json: bool) -> None:
     """What typer says of wrong usage, in one line, and whose help says how it is done."""
-    told = " ".join(error.format_message().split())
+    told = " ".join(error.format_message().replace("Value error, ", "").split())
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()  # it is the help itself
         return
