@@ -52,6 +52,8 @@ RENEW_S: Final = 60.0
 """How often it is looked whether metadata of the trust bundle must be signed anew, in seconds."""
 TRUST_HEALTH: Final = "credproof.trust"
 """The name under which health says whether what people sign must soon be signed anew."""
+DATA_HEALTH: Final = "credproof.data"
+"""The name under which health says whether calls met damaged data since the start."""
 PUBLISH_S: Final = 1.0
 """How often witnesses are asked about a log that grew, in seconds."""
 STAMP_S: Final = 1.0
@@ -220,12 +222,14 @@ async def _tell_health(core: Core, epochs: Epochs, checks: Health) -> None:
     now = status.SERVING if all(_state(core, epochs).values()) else status.NOT_SERVING
     for name in ("", *(f"credproof.v1.{name}" for names in SERVICES.values() for name in names)):
         await checks.set(name, now)
+    await checks.set(DATA_HEALTH, status.NOT_SERVING if core.damage.reason else status.SERVING)
 
 
 async def _participants(
     directory: ServiceDirectory, core: Core, checks: Health
 ) -> tuple[grpc.aio.Server, str]:
-    server = grpc.aio.server(interceptors=[Guard(core, "participants")], options=OPTIONS)
+    guard = Guard(core, "participants", core.damage)
+    server = grpc.aio.server(interceptors=[guard], options=OPTIONS)
     attestation_service_pb2_grpc.add_AttestationServiceServicer_to_server(
         servicers.AttestationServicer(core), server
     )
@@ -242,7 +246,8 @@ async def _participants(
 async def _borrowers(
     directory: ServiceDirectory, core: Core, checks: Health
 ) -> tuple[grpc.aio.Server, str]:
-    server = grpc.aio.server(interceptors=[Guard(core, "borrowers")], options=OPTIONS)
+    guard = Guard(core, "borrowers", core.damage)
+    server = grpc.aio.server(interceptors=[guard], options=OPTIONS)
     consent_service_pb2_grpc.add_ConsentServiceServicer_to_server(
         servicers.ConsentServicer(core), server
     )

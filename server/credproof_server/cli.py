@@ -130,7 +130,8 @@ def serve_command(folder: ServiceArgument) -> None:
     """Run a service until SIGTERM, then let calls in flight end.
 
     Prints its addresses once it listens. Logs one JSON line per call on stderr; no line holds
-    an identity or a figure. Needs a directory that init made and no other service runs on.
+    an identity or a figure. A line with "damaged" says that a stored row was needed and is not what
+    it was: credproof check names it. Needs a directory that init made and no other service runs on.
 
     \b
     Example:

@@ -33,7 +33,7 @@ from grpc_health.v1 import health, health_pb2
 
 from tests.deployment import DOMAIN, package, seal, statement
 from tests.service.asking import Asking
-from tests.world import GOOD, POLICY, REVOLVING
+from tests.world import GOOD, KEY_BINDING, POLICY, REVOLVING
 
 
 @pytest.fixture
@@ -302,6 +302,33 @@ async def test_a_lost_leaf_is_told_as_damage_and_not_as_news(deployment, core, a
         await asking.ask(asking.question(POLICY, consent_id))
     assert caught.value.reason == "ROW_DIFFERS"
     assert core.sequencer.head.tree_size == size + 1, "the consent, and no new root"
+
+
+@pytest.mark.parametrize("change", ["value = zeroblob(32)", "salt = zeroblob(16)"])
+async def test_an_altered_leaf_is_told_as_damage(deployment, core, asking, change):
+    """The lender refused what it was given, and the consent was used up."""
+    await answered(asking)
+    question = asking.question(POLICY, await asking.consent(POLICY))
+    size = core.sequencer.head.tree_size
+    behind_the_back(deployment, f"UPDATE directory_leaves SET {change}")
+    with pytest.raises(DataLoss) as caught:
+        await asking.ask(question)
+    assert caught.value.reason == "ROW_DIFFERS"
+    assert core.sequencer.head.tree_size == size, "nothing was logged"
+
+
+@pytest.mark.parametrize("change", ["current = 0", "withdrawn_index = 1", "sub = zeroblob(32)"])
+async def test_a_lost_key_binding_is_damage_and_no_pause(deployment, core, asking, change):
+    """The lender was told to ask the borrower, who can do nothing about it."""
+    await answered(asking)
+    question = asking.question(POLICY, await asking.consent(POLICY))
+    binding = KEY_BINDING.digest.hex()
+    behind_the_back(
+        deployment, f"UPDATE attestations SET {change} WHERE schema_digest = x'{binding}'"
+    )
+    with pytest.raises(DataLoss) as caught:
+        await asking.ask(question)
+    assert caught.value.reason == "ROW_DIFFERS"
 
 
 async def health_of(core, service_epochs: Epochs) -> int:

@@ -22,6 +22,7 @@ from grpc_status import rpc_status
 from credproof_server.rpc import identity
 from credproof_server.rpc.authorization import ANYONE, UNLICENSED, Listener, allowed
 from credproof_server.rpc.identity import Borrowers, Caller
+from credproof_server.service.damage import DamageMet
 from credproof_server.service.fair_use import require_licensed
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -44,10 +45,13 @@ class Registered(Protocol):
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    """Wraps every RPC of a listener."""
+    """Wraps every RPC of a listener; what is told as damage is noted in `damage` too."""
 
-    def __init__(self, core: Registered, listener: Listener) -> None:
+    def __init__(
+        self, core: Registered, listener: Listener, damage: DamageMet | None = None
+    ) -> None:
         self._core = core
+        self._damage = damage or DamageMet()
         self._listener: Listener = listener
         self._borrowers = Borrowers()
 
@@ -72,7 +76,7 @@ class Guard(grpc.aio.ServerInterceptor):
         self, handler: Any, details: grpc.HandlerCallDetails, roles: frozenset[str]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         async def call(body: bytes, context: Context) -> Any:
-            async with _answered(details.method, context):
+            async with _answered(details.method, context, self._damage):
                 await self._admit(details, roles, body, context)
                 return await handler.unary_unary(_parse(handler, body), context)
 
@@ -84,7 +88,7 @@ class Guard(grpc.aio.ServerInterceptor):
         self, handler: Any, details: grpc.HandlerCallDetails, roles: frozenset[str]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         async def call(bodies: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
-            async with _answered(details.method, context):
+            async with _answered(details.method, context, self._damage):
                 await self._admit(details, roles, b"", context)
                 caller = identity.caller()
 
@@ -134,7 +138,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
 
 @asynccontextmanager
-async def _answered(method: str, context: Context) -> AsyncIterator[None]:
+async def _answered(method: str, context: Context, damage: DamageMet) -> AsyncIterator[None]:
     """Whatever fails inside is told to the caller; one line is logged in any case."""
     started = time.perf_counter()
     error: CredproofError | None = None
@@ -147,6 +151,7 @@ async def _answered(method: str, context: Context) -> AsyncIterator[None]:
         error = Internal("INTERNAL", "the service failed: nothing was changed")
     finally:
         _record(method, error, time.perf_counter() - started)
+        damage.note(method, [error])
     if error is not None:
         await _abort(context, error)
 

@@ -55,6 +55,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 class AttestationServicer(attestation_service_pb2_grpc.AttestationServiceServicer):
     def __init__(self, core: Core) -> None:
+        self._damage = core.damage
         self._ingest = Ingest(core)
         self._withdrawals = Withdrawals(core)
         self._filing = Filing(core)
@@ -62,13 +63,16 @@ class AttestationServicer(attestation_service_pb2_grpc.AttestationServiceService
     async def SubmitAttestations(  # noqa: N802 - the name of the RPC
         self, request: attestation_pb.SubmitAttestationsRequest, context: Context
     ) -> attestation_pb.SubmitAttestationsResponse:
-        return _batch(await self._ingest.submit(caller().id, request.sealed_batch))
+        batch = await self._ingest.submit(caller().id, request.sealed_batch)
+        self._damage.note("SubmitAttestations", batch.results)
+        return _batch(batch)
 
     async def StreamAttestations(  # noqa: N802
         self, requests: AsyncIterator[attestation_pb.SubmitAttestationsRequest], context: Context
     ) -> AsyncIterator[attestation_pb.SubmitAttestationsResponse]:
         sealed = (request.sealed_batch async for request in requests)
         async for batch in self._ingest.stream(caller().id, sealed):
+            self._damage.note("StreamAttestations", batch.results)
             yield _batch(batch)
 
     async def ListChainHeads(  # noqa: N802
@@ -86,6 +90,7 @@ class AttestationServicer(attestation_service_pb2_grpc.AttestationServiceService
         self, request: attestation_pb.WithdrawAttestationsRequest, context: Context
     ) -> attestation_pb.WithdrawAttestationsResponse:
         results = await self._withdrawals.withdraw(caller().id, request.withdrawals)
+        self._damage.note("WithdrawAttestations", results)
         return attestation_pb.WithdrawAttestationsResponse(
             results=[_withdraw_result(item) for item in results]
         )
@@ -214,6 +219,7 @@ class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
 
 class VerificationServicer(verification_service_pb2_grpc.VerificationServiceServicer):
     def __init__(self, core: Core) -> None:
+        self._damage = core.damage
         self._verify = Verify(core)
         self._requests = Requests(core)
 
@@ -233,6 +239,7 @@ class VerificationServicer(verification_service_pb2_grpc.VerificationServiceServ
         asks = [item for item in items if isinstance(item, Ask)]
         answered = iter(await self._verify.ask_many(asks))
         results = [next(answered) if isinstance(item, Ask) else item for item in items]
+        self._damage.note("BatchAsk", results)
         return verification_pb.BatchAskResponse(results=ask_wire.fitting(results))
 
     async def GetConsent(  # noqa: N802

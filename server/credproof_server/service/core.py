@@ -25,6 +25,7 @@ from credproof_server.log.published import Published
 from credproof_server.log.sequencer import Command, Committed, Sequencer
 from credproof_server.log.state import Clock
 from credproof_server.log.timestamps import Timestamping
+from credproof_server.service.damage import DamageMet
 from credproof_server.service.directory_key import DirectoryKey
 from credproof_server.service.distribution import Distribution
 from credproof_server.storage.engine import usable
@@ -61,6 +62,7 @@ class Core:
     quotas: Quotas
     rules: Rules
     clock: Clock
+    damage: DamageMet = field(default_factory=DamageMet)
     pool: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(4, thread_name_prefix="checks")
     )

@@ -78,9 +78,9 @@ class Drafting:
         if row.revoked_index is not None:
             raise consent_revoked()
         holdings = open_holdings(self._rows[ask.sub], self._ended[ask.sub], key, trust, now)
-        allowed = _under_consent(holdings, consent, trust)
-        require_fair(template, consent)
         current = _by_schema(self._rows[ask.sub])
+        allowed = self._allowed(ask.sub, holdings, consent, current)
+        require_fair(template, consent)
         hidden = _incomplete(current, allowed)
         statements = [holding.statement for holding in allowed]
         evaluation = evaluate(policy, statements, now=now, incomplete=hidden)
@@ -112,6 +112,27 @@ class Drafting:
     def _consent_row(self, ask: Ask) -> Row[Any] | None:
         row = self._consents.get(ask.consent_id)
         return row if row and (row.lender, row.sub) == (ask.lender, ask.sub) else None
+
+    def _allowed(
+        self,
+        sub: bytes,
+        holdings: Holdings,
+        consent: VerifiedConsent,
+        current: Mapping[bytes, set[bytes]],
+    ) -> list[Holding]:
+        """The attestations that the consent opens.
+
+        Raises:
+            Refused: `CONSENT_PAUSED` when no provider binds a key of it.
+            DataLoss: `ROW_DIFFERS` when a binding lacks that was logged.
+        """
+        bound = holdings.is_bound(consent.keys)
+        allowed = _under_consent(holdings, consent, self._core.trust)
+        if not bound or len(allowed) < len(holdings.attestations):
+            self._lookups.require_bindings(sub, current)
+        if not bound:
+            raise consent_paused()
+        return allowed
 
     def _key(self, sub: bytes) -> DataKey:
         if sub not in self._wrapped:
@@ -162,8 +183,6 @@ def _permit(trust: Trust, ask: Ask, token: str, now: int) -> tuple[VerifiedConse
 
 def _under_consent(holdings: Holdings, consent: VerifiedConsent, trust: Trust) -> list[Holding]:
     """Attestations of providers for whom a key of the consent is bound: it opens no others."""
-    if not holdings.is_bound(consent.keys):
-        raise consent_paused()
     issuers = {holding.statement.issuer for holding in holdings.attestations}
     opened = {name for name in issuers if holdings.binding(name, consent.keys, trust)}
     return [h for h in holdings.attestations if h.statement.issuer in opened]
