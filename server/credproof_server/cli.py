@@ -338,6 +338,7 @@ def upgrade_command(folder: ServiceArgument, as_json: JsonOption = False) -> Non
     """Bring a service's databases to this version. The service must not run; back up first.
 
     Run it after installing a new version. Where there is nothing to do, nothing is changed.
+    A database that is lost is not made anew: restore it.
     """
     setup.upgrade(folder)
     tell({"folder": str(folder)}, "The databases are up to date.", as_json=as_json)

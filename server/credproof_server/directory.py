@@ -56,6 +56,8 @@ WITNESSED: Final = "witnessed"
 LOG_COSIGNER: Final = "log-ml-dsa-44"
 """The name of the log's ML-DSA-44 key, a seed of 32 bytes; not every log has one."""
 RUNNING: Final = "running.json"
+DATABASES: Final = {engines.MAIN: "log.db", engines.VAULT: "vault.db"}
+"""The file of each store, unless the settings name another one."""
 METADATA: Final = "tuf"
 """The folder of TUF metadata."""
 DIRECTORY_KEY: Final = "directory"
@@ -116,11 +118,16 @@ class ServiceDirectory:
             ) from error
 
     def engine(self, store: str) -> Engine:
-        """The engine of the main store or of the vault."""
+        """The engine of the main store or of the vault, which must be there.
+
+        Raises:
+            DataLoss: `DATABASE_MISSING`.
+        """
         storage = self.config.storage
         urls = {engines.MAIN: storage.main_url, engines.VAULT: storage.vault_url}
-        names = {engines.MAIN: "log.db", engines.VAULT: "vault.db"}
-        return engines.connect(urls[store] or engines.sqlite_url(self.folder / names[store]))
+        url = urls[store] or f"sqlite:///{self.folder / DATABASES[store]}"
+        engines.require_there(url)
+        return engines.connect(url)
 
     def log_head(self) -> tuple[int, bytes]:
         """Size and root of the stored log, as last committed; also when it cannot be served."""
@@ -234,8 +241,9 @@ class ServiceDirectory:
         Raises:
             Conflict: `UPGRADE_NEEDED`, `ORIGIN_UNFINISHED`, `NO_DIRECTORY`.
             Malformed: bad rules of misuse, as `rules`; as `timestamp_authorities`.
-            DataLoss: `LOG_BEHIND`, `LOG_FORKED`, `LOG_DAMAGED`, `NO_HIGH_WATER`, a missing key;
-                witnesses are asked too, and one that does not answer is passed over.
+            DataLoss: `DATABASE_MISSING`, `LOG_BEHIND`, `LOG_FORKED`, `LOG_DAMAGED`,
+                `NO_HIGH_WATER`, a missing key; witnesses are asked too, and one that does not
+                answer is passed over.
         """
         if (self.folder / ORIGIN_MARK).exists():
             raise Conflict(

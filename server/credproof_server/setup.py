@@ -30,6 +30,7 @@ from credproof_server.admission import (
 from credproof_server.authority import Authority, new_key
 from credproof_server.config import FILE_NAME, TEMPLATE, parse_config
 from credproof_server.directory import (
+    DATABASES,
     DIRECTORY_KEY,
     LOG_COSIGNER,
     OPERATORS,
@@ -72,22 +73,32 @@ def init(
         (folder / name).mkdir(mode=0o700)
     (folder / FILE_NAME).write_text(settings, "utf-8")
     _make_keys(folder, domain, ml_dsa=ml_dsa)
-    upgrade(folder)
+    _make_databases(folder)
     _make_trust(ServiceDirectory(folder))
 
 
 def upgrade(folder: Path) -> None:
-    """Bring the databases of a service to the newest migration.
+    """Bring the databases of a service to the newest migration. It makes none: that is for `init`.
 
     Raises:
         Conflict: `IN_USE`.
+        DataLoss: `DATABASE_MISSING`, `DATABASE_DAMAGED`; then nothing was changed.
     """
     directory = ServiceDirectory(folder)
-    with directory.locked():
-        for store in (engines.MAIN, engines.VAULT):
-            engine = directory.engine(store)
+    with directory.locked(), engines.readable():
+        found = {store: directory.engine(store) for store in DATABASES}
+        for engine in found.values():
+            engines.require_made(engine)
+        for store, engine in found.items():
             engines.migrate(engine, store)
             engine.dispose()
+
+
+def _make_databases(folder: Path) -> None:
+    for store, name in DATABASES.items():
+        engine = engines.connect(engines.sqlite_url(folder / name))
+        engines.migrate(engine, store)
+        engine.dispose()
 
 
 def _make_keys(folder: Path, domain: str, *, ml_dsa: bool) -> None:

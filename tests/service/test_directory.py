@@ -7,10 +7,12 @@ import sys
 from dataclasses import replace
 
 import pytest
-from credproof.base.errors import CredproofError
+from credproof.base.errors import CredproofError, DataLoss
+from credproof.cli.advice import next_step
 from credproof.log.entry import ChainPosition
 from credproof.log.merkle import Tree
 from credproof_server import admission, app, setup
+from credproof_server.backups import back_up
 from credproof_server.checking import check
 from credproof_server.config import FILE_NAME
 from credproof_server.demo import world as demo
@@ -54,6 +56,28 @@ def test_a_database_that_is_none_is_not_served(deployment, name):
         (deployment.service / f"{name}{rest}").unlink(missing_ok=True)
     (deployment.service / name).write_bytes(b"no database at all " * 1000)
     refused("DATABASE_DAMAGED", deployment.directory.open_core)
+
+
+@pytest.mark.parametrize("name", ["log.db", "vault.db"])
+def test_a_database_that_is_lost_is_told_and_none_is_made_in_its_place(deployment, name):
+    """An empty vault was served: each question then met a borrower without a key."""
+    lost, service = deployment.service / name, deployment.service
+    for rest in ("", "-wal", "-shm"):
+        (service / f"{name}{rest}").unlink(missing_ok=True)
+    calls = (
+        deployment.directory.open_core,
+        lambda: setup.upgrade(service),
+        lambda: check(deployment.directory),
+        lambda: back_up(deployment.directory, service / "main", service / "keys-apart"),
+    )
+    for call in calls:
+        refused("DATABASE_MISSING", call)
+        assert not lost.exists()
+
+    lost.write_bytes(b"")
+    for call in calls[:2]:
+        refused("DATABASE_MISSING", call)
+    assert "credproof restore" in str(next_step(DataLoss("DATABASE_MISSING", f"{name} is empty")))
 
 
 def test_a_log_without_a_trust_bundle_is_neither_checked_nor_served(deployment, core):

@@ -38,6 +38,7 @@ _PROVIDER: Final = (
     "do not go on: ask the provider which keys are its; as the provider, sign and publish your key"
     " set first (credproof provider keys)"
 )
+_LOST: Final = "credproof restore DIR --from BACKUP --keys-from KEYS; none is made in its place"
 _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
 EXAMPLE_VKEY: Final = "log.example+d85f6874+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
 
@@ -158,6 +159,7 @@ NEXT: Final[Mapping[str, str]] = {
     "BAD_MONTH": "write it like --month 2026-11",
     "OUTBOX_BUSY": "wait until the other credproof provider command has ended",
     **dict.fromkeys(("LOG_DAMAGED", "DATABASE_DAMAGED", "KEY_MISSING", "NO_TRUST"), _RESTORE),
+    "DATABASE_MISSING": _LOST,
 }
 """What to do, by the reason of the error."""
 

@@ -13,7 +13,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from credproof.base.errors import Conflict, DataLoss, Unreachable
-from sqlalchemy import Connection, Engine, PoolProxiedConnection, create_engine, event
+from sqlalchemy import (
+    Connection,
+    Engine,
+    PoolProxiedConnection,
+    create_engine,
+    event,
+    make_url,
+)
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 MAIN = "main"
@@ -39,6 +46,17 @@ def sqlite_url(path: Path) -> str:
     """The URL of a SQLite file, which is created readable by its owner alone."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     return f"sqlite:///{path}"
+
+
+def require_there(url: str) -> None:
+    """Refuse a SQLite file that is not there: to connect to it would make an empty one.
+
+    Raises:
+        DataLoss: `DATABASE_MISSING`.
+    """
+    path = Path(make_url(url).database or "")
+    if not path.is_file():
+        raise DataLoss("DATABASE_MISSING", f"{path.name} is not there")
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -124,14 +142,27 @@ def require_current(engine: Engine, store: str) -> None:
 
     Raises:
         Conflict: `UPGRADE_NEEDED`.
+        DataLoss: as `require_made`.
     """
     head = ScriptDirectory.from_config(_config(store)).get_current_head()
-    with engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    if found != head:
+    if require_made(engine) != head:
         raise Conflict(
             "UPGRADE_NEEDED", "the database is of another version: run credproof upgrade"
         )
+
+
+def require_made(engine: Engine) -> str:
+    """The migration that a store has; one that never had any is an empty file in its place.
+
+    Raises:
+        DataLoss: `DATABASE_MISSING`.
+    """
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found is None:
+        name = Path(engine.url.database or "").name
+        raise DataLoss("DATABASE_MISSING", f"{name} is empty")
+    return found
 
 
 def _config(store: str) -> Config:
