@@ -99,6 +99,37 @@ async def test_what_shadows_the_rest_is_named_too(everything):
                 assert found(directory), str(column)
 
 
+LOADED = (
+    tables.commits,
+    tables.entries,
+    tables.trust_bundles,
+    tables.documents,
+    tables.directory_roots,
+    tables.directory_buckets,
+)
+"""Tables that are read whole, or from the end, when a service starts."""
+
+
+async def test_a_service_starts_on_such_a_row_or_tells_damage(everything):
+    """It ended in a traceback."""
+    directory, told = everything.core_directory, set()
+    everything.core.close()
+    for column in (c for table in LOADED for c in table.columns):
+        with opened(directory, "log.db") as database:
+            if _put(database, column):
+                told |= {str(column) for reason in _refused(directory) if reason == "LOG_DAMAGED"}
+    assert {"entries.line", "entries.leaf", "commits.root"} <= told
+
+
+def _refused(directory) -> list[str]:
+    """Why it does not start, if it does not."""
+    try:
+        directory.open_core().close()
+    except DataLoss as error:
+        return [error.reason]
+    return []
+
+
 def _is_told(column) -> bool:
     return column is not None and str(column) not in SHADOWS
 

@@ -197,8 +197,16 @@ def load_state(connection: Connection, root: Roots) -> LogState:
     """The state that the database holds; the stored root must be the recomputed one.
 
     Raises:
-        DataLoss: `LOG_DAMAGED` when entries are missing or a root differs.
+        DataLoss: `LOG_DAMAGED` when entries are missing, a root differs, or a column holds what it
+            is not declared for: SQLite lets anybody write that.
     """
+    try:
+        return _load(connection, root)
+    except (Malformed, TypeError, ValueError, AttributeError) as error:
+        raise DataLoss("LOG_DAMAGED", "a stored row is not what was written") from error
+
+
+def _load(connection: Connection, root: Roots) -> LogState:
     tree = Tree()
     leaves = connection.execute(select(entries.c.leaf).order_by(entries.c.log_index)).scalars()
     tree.extend(list(leaves))
