@@ -237,10 +237,9 @@ def state(directory: ServiceDirectory) -> Restored:
 
 
 def _signed(directory: ServiceDirectory) -> VerifiedCheckpoint:
-    note = HighWater(directory.folder / HIGH_WATER).read()
-    assert note is not None, "a restore requires it"
-    key = directory.log_signer().verifier_key
-    return verify_checkpoint(note, key.name, [key])
+    newest = HighWater(directory.folder / HIGH_WATER).newest(directory.log_signer().verifier_key)
+    assert newest is not None, "a restore requires it"
+    return newest
 
 
 def _require_reaching(rows: Connection, size: int) -> None:

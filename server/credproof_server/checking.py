@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from credproof.base.errors import CredproofError, DataLoss
 from credproof.log.audit import LogAudit
-from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.merkle import leaf_hash
 from credproof.verification.anomaly import ENTRY_LIFTED
 from credproof.verification.filing import ENTRY_WITHDRAWN, NOTHING, Filed
@@ -250,11 +250,10 @@ class _Check:
 
 def _high_water(directory: ServiceDirectory) -> VerifiedCheckpoint:
     """The newest signed checkpoint."""
-    note = HighWater(directory.folder / HIGH_WATER).read()
-    if note is None:
+    newest = HighWater(directory.folder / HIGH_WATER).newest(directory.log_signer().verifier_key)
+    if newest is None:
         raise DataLoss("NO_CHECKPOINT", "the high-water checkpoint is missing")
-    key = directory.log_signer().verifier_key
-    return verify_checkpoint(note, key.name, [key])
+    return newest
 
 
 def _require_leaf(line: object, leaf: bytes) -> None:

@@ -83,7 +83,7 @@ def load_config(folder: Path) -> ServiceConfig:
     """The configuration in a service's directory.
 
     Raises:
-        Malformed: `NO_SERVICE` when there is none, `BAD_CONFIG`, `BAD_MEMBER`.
+        Malformed: `NO_SERVICE` when there is none, `BAD_CONFIG`.
     """
     try:
         data = (folder / FILE_NAME).read_bytes()
@@ -97,12 +97,15 @@ def parse_config(data: bytes) -> ServiceConfig:
     """The settings in a configuration file.
 
     Raises:
-        Malformed: `BAD_CONFIG`, `BAD_MEMBER`.
+        Malformed: `BAD_CONFIG`.
     """
     try:
         config = _parse(tomllib.loads(data.decode("utf-8")))
     except ValueError as error:
         raise Malformed("BAD_CONFIG", f"{FILE_NAME} is not TOML") from error
+    except Malformed as error:
+        reason = "BAD_CONFIG" if error.reason == "BAD_MEMBER" else error.reason
+        raise type(error)(reason, f"{FILE_NAME}: {error.message}") from error
     if not is_domain(config.trust_domain):
         raise Malformed("BAD_CONFIG", "trust_domain is not a name like bureau.example")
     listening = (config.participants_listen, config.borrowers_listen, config.tiles_listen)

@@ -140,8 +140,15 @@ class ServiceDirectory:
         return size, root or b""
 
     def distribution(self) -> Distribution:
-        """How the trust bundle is given out."""
-        first = parse_jwk(parse_json((self.folder / "root.json").read_bytes()))
+        """How the trust bundle is given out.
+
+        Raises:
+            DataLoss: `ROOT_NOT_READ`.
+        """
+        try:
+            first = parse_jwk(parse_json((self.folder / "root.json").read_bytes()))
+        except (OSError, Malformed) as error:
+            raise DataLoss("ROOT_NOT_READ", "root.json does not hold the root's key") from error
         return Distribution(MetadataFiles(self.folder / METADATA), first, self.keys, now)
 
     def root(self) -> PublicKey:

@@ -132,6 +132,12 @@ def test_every_command_tells_its_exit_codes():
         (VerificationFailed("BAD_SIGNATURE", "it does not verify", step=4), "check 4"),
         (VerificationFailed("BAD_SIGNATURE", "it does not verify"), "do not rely on it"),
         (Refused("CONSENT_USED_UP", "it was given"), "credproof lender request"),
+        (DataLoss("LOG_BEHIND", "the log lacks entries"), "--from-export"),
+        (DataLoss("LOG_FORKED", "the log is not the one that was signed"), "credproof restore"),
+        (DataLoss("KEY_NOT_OPENED", "a stored key does not open"), "DIR/kek"),
+        (DataLoss("KEY_NOT_OPENED", "a stored key does not open", told=True), "tell the operator"),
+        (DataLoss("KEY_MISSING", "a subject has no data key", told=True), "tell the operator"),
+        (DataLoss("ROW_DIFFERS", "a stored row differs", told=True), "tell the operator"),
     ],
 )
 def test_an_error_at_the_command_line_says_what_to_do(capsys, error, told):
@@ -147,8 +153,6 @@ def test_an_error_at_the_command_line_says_what_to_do(capsys, error, told):
     [
         VerificationFailed("EXPIRED", "request has lapsed: ask the lender for a new one"),
         Unreachable("NOT_SIGNED_YET", "the answer is not covered yet: ask again"),
-        DataLoss("LOG_BEHIND", "the log lacks entries: refill them with credproof restore"),
-        DataLoss("LOG_FORKED", "the log is not the one that was signed: restore that one"),
         Conflict("CHAIN_BROKEN", "token does not continue the account's chain"),
     ],
 )

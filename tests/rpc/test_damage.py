@@ -8,7 +8,9 @@ import time
 from contextlib import closing
 
 from credproof.channel import call
+from credproof.cli.advice import next_step
 from credproof.lender import _ask_request
+from credproof.wire import ask as ask_wire
 from credproof_server.app import DATA_HEALTH, HEALTH_S
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -38,7 +40,10 @@ def test_damage_that_one_question_of_a_batch_meets_is_logged_and_told_by_health(
         vault.executemany("DELETE FROM data_keys WHERE sub = ?", subs)
 
     assert reasons(batch_ask(running, requests)) == ["", "KEY_MISSING", "KEY_MISSING"]
-    (told,) = damage_told(running)[len(before) :]
+    error = ask_wire.from_proto(batch_ask(running, requests[1:2])[0])
+    assert "tell the operator" in str(next_step(error))
+    assert "credproof check DIR" not in str(next_step(error)), "that is the operator's"
+    told, *_ = damage_told(running)[len(before) :]
     assert {"method": "BatchAsk", "reason": "KEY_MISSING", "damaged": 2}.items() <= told.items()
     assert "credproof check" in str(told["next"])
 

@@ -58,6 +58,24 @@ def test_a_database_that_is_none_is_not_served(deployment, name):
     refused("DATABASE_DAMAGED", deployment.directory.open_core)
 
 
+def test_junk_in_a_file_of_the_service_is_told_with_its_name_and_what_to_do(deployment):
+    junk = {
+        "high-water": ("HIGH_WATER_DAMAGED", "--checkpoint"),
+        "root.json": ("ROOT_NOT_READ", "backup"),
+        FILE_NAME: ("BAD_CONFIG", "correct credproof.toml"),
+    }
+    for name, (reason, advice) in junk.items():
+        path = deployment.service / name
+        before = path.read_bytes()
+        path.write_bytes(before.replace(b"every = ", b"often = ") if name == FILE_NAME else b"junk")
+        with pytest.raises(CredproofError) as caught:
+            deployment.directory.open_core()
+        assert (caught.value.reason, name in caught.value.message) == (reason, True)
+        assert advice in str(next_step(caught.value))
+        path.write_bytes(before)
+    deployment.directory.open_core().close()
+
+
 @pytest.mark.parametrize("name", ["log.db", "vault.db"])
 def test_a_database_that_is_lost_is_told_and_none_is_made_in_its_place(deployment, name):
     """An empty vault was served: each question then met a borrower without a key."""

@@ -301,8 +301,8 @@ def test_settings_that_cannot_be_meant_are_refused(changes):
 
 
 def test_settings_with_members_that_nobody_knows_or_too_many_authorities_are_refused():
-    assert reason_of(settings(interval=3)) == "BAD_MEMBER"
-    assert reason_of(settings(every='"60"')) == "BAD_MEMBER"
+    assert reason_of(settings(interval=3)) == "BAD_CONFIG"
+    assert reason_of(settings(every='"60"')) == "BAD_CONFIG"
     block = b"[[" + settings().rpartition(b"[[")[2]
     assert reason_of(settings() + block) == "BAD_CONFIG"
     many = b"".join(

@@ -24,18 +24,22 @@ from typing import Any
 class CredproofError(Exception):
     """The root of the tree; never raised itself.
 
-    `step` names the numbered check that failed, where there is one (`docs/PROTOCOL.md`).
+    `step` names the numbered check that failed, where there is one (`docs/PROTOCOL.md`). `told`
+    says that the other side told it: what it speaks of is there, and not here.
     """
 
-    def __init__(self, reason: str, message: str, *, step: int | None = None) -> None:
+    def __init__(
+        self, reason: str, message: str, *, step: int | None = None, told: bool = False
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.step = step
+        self.told = told
 
     def __reduce__(self) -> tuple[Any, ...]:
         """So that an error of another process arrives as it was raised there."""
-        return type(self), (self.reason, self.message), {"step": self.step}
+        return type(self), (self.reason, self.message), {"step": self.step, "told": self.told}
 
     def at_step(self, step: int) -> None:
         """Mark the numbered check that found it; the innermost mark stays."""

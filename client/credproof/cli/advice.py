@@ -39,6 +39,7 @@ _PROVIDER: Final = (
     " set first (credproof provider keys)"
 )
 _LOST: Final = "credproof restore DIR --from BACKUP --keys-from KEYS; none is made in its place"
+_OPERATOR: Final = "tell the operator, who finds it by credproof check; to ask again does not help"
 _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
 EXAMPLE_VKEY: Final = "log.example+d85f6874+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
 
@@ -163,11 +164,26 @@ NEXT: Final[Mapping[str, str]] = {
 }
 """What to do, by the reason of the error."""
 
+_OWN: Final[Mapping[str, str]] = {
+    "LOG_BEHIND": "refill it: credproof restore DIR --from-export FILE; where nobody has the"
+    " entries any more, credproof restore DIR --new-origin NAME",
+    "LOG_FORKED": "restore the log that was signed: credproof restore DIR --from BACKUP --keys-from"
+    " KEYS, then --from-export FILE",
+    "HIGH_WATER_DAMAGED": "move DIR/high-water away, then credproof restore DIR --checkpoint FILE"
+    " with the newest checkpoint that an auditor has (newest.checkpoint)",
+    "ROOT_NOT_READ": "copy root.json back from the main part of a backup",
+}
+"""What an operator does about the log and the files of one's own service."""
+
 
 def next_step(error: CredproofError) -> str | None:
     """What a person does about it; None when the message says it already."""
     if error.step is not None and error.reason != "NOT_WITNESSED":
         return f"do not rely on it; docs/PROTOCOL.md says what check {error.step} looks at"
+    if isinstance(error, DataLoss) and error.told:
+        return _OPERATOR  # what the reason says is for whoever has the damaged data
+    if isinstance(error, DataLoss) and error.reason in _OWN:
+        return _OWN[error.reason]
     advice = NEXT.get(error.reason)
     if advice == _EVIDENCE and not isinstance(error, VerificationFailed):
         advice = None  # not an auditor's finding: an account's chain, or the service's own log

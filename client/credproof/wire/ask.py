@@ -67,7 +67,7 @@ def from_proto(message: pb.AskResult) -> Result:
     if message.HasField("bundle"):
         return answer.from_proto(message.bundle)
     error = message.error
-    return _CLASSES.get(error.error_class, Refused)(error.reason, error.message)
+    return _CLASSES.get(error.error_class, Refused)(error.reason, error.message, told=True)
 
 
 def kept_to_bytes(kept: Kept) -> bytes:

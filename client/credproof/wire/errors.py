@@ -75,7 +75,8 @@ def from_call(call: grpc.Call) -> CredproofError:
         if detail.Unpack(info) and info.domain == DOMAIN:
             step = info.metadata.get("step")
             cls = _CLASSES.get(info.metadata.get("class", ""), Refused)
-            return cls(info.reason, status.message, step=int(step) if step else None)
+            number = int(step) if step else None
+            return cls(info.reason, status.message, step=number, told=True)
     if call.code() == grpc.StatusCode.UNIMPLEMENTED:
         message = "the service does not know this call: it is of an older version than this program"
         return Conflict("SERVICE_TOO_OLD", message)

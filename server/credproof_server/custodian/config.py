@@ -33,7 +33,7 @@ def load_config(folder: Path) -> CustodianConfig:
     """The configuration in a custodian's directory.
 
     Raises:
-        Malformed: `NO_CUSTODIAN` when there is none, `BAD_CONFIG`, `BAD_MEMBER`.
+        Malformed: `NO_CUSTODIAN` when there is none, `BAD_CONFIG`.
     """
     try:
         data = (folder / FILE_NAME).read_bytes()
@@ -47,12 +47,14 @@ def parse_config(data: bytes) -> CustodianConfig:
     """The settings in a configuration file.
 
     Raises:
-        Malformed: `BAD_CONFIG`, `BAD_MEMBER`.
+        Malformed: `BAD_CONFIG`.
     """
     try:
         config = _parse(tomllib.loads(data.decode("utf-8")))
     except ValueError as error:
         raise Malformed("BAD_CONFIG", f"{FILE_NAME} is not TOML") from error
+    except Malformed as error:
+        raise Malformed("BAD_CONFIG", f"{FILE_NAME}: {error.message}") from error
     if not (is_address(config.listen) and is_address(config.address)):
         raise Malformed("BAD_CONFIG", "an address is host:port, port 1 to 65535")
     return config

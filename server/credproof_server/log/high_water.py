@@ -9,6 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from credproof.base.errors import DataLoss, Malformed, VerificationFailed
+from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.log.note import VerifierKey
+
 
 class HighWater:
     """One small file, replaced atomically; on disk when `write` returns."""
@@ -22,6 +26,21 @@ class HighWater:
             return self._path.read_bytes()
         except FileNotFoundError:
             return None
+
+    def newest(self, key: VerifierKey) -> VerifiedCheckpoint | None:
+        """The checkpoint, which the log's own key must have signed; None on a new log.
+
+        Raises:
+            DataLoss: `HIGH_WATER_DAMAGED`.
+        """
+        note = self.read()
+        if note is None:
+            return None
+        try:
+            return verify_checkpoint(note, key.name, [key])
+        except (Malformed, VerificationFailed) as error:
+            message = f"{self._path.name} is not a checkpoint that this log signed"
+            raise DataLoss("HIGH_WATER_DAMAGED", message) from error
 
     def write(self, note: bytes) -> None:
         """Replace the note."""

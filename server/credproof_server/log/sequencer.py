@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from credproof.base.errors import CredproofError, DataLoss, Unreachable
-from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from credproof.log.checkpoint import Checkpoint, sign_checkpoint
 from credproof.log.note import NoteSigner
 from credproof.verification.trust import Roots
 from sqlalchemy import Engine
@@ -145,26 +145,23 @@ class Sequencer:
         return state, SignedHead(note, state.tree.size)
 
     def _refuse_behind(self, state: LogState) -> None:
-        note = self._high_water.read()
-        if note is None and (state.tree.size == 0 or self._is_new_origin):
+        seen = self._high_water.newest(self._signer.verifier_key)
+        if seen is None and (state.tree.size == 0 or self._is_new_origin):
             return
-        if note is None:
+        if seen is None:
             raise DataLoss(
                 "NO_HIGH_WATER",
                 "the high-water mark is missing: credproof restore DIR --checkpoint FILE puts the"
                 " newest checkpoint that an auditor has in its place",
             )
-        key = self._signer.verifier_key
-        seen = verify_checkpoint(note, key.name, [key])
         size = state.tree.size
         if seen.tree_size > size:
             raise DataLoss(
                 "LOG_BEHIND",
-                f"the log lacks the entries {size} to {seen.tree_size - 1}, which were signed:"
-                " refill them with credproof restore --from-export",
+                f"the log lacks the entries {size} to {seen.tree_size - 1}, which were signed",
             )
         if state.tree.root(seen.tree_size) != seen.root_hash:
-            raise DataLoss("LOG_FORKED", "the log is not the one that was signed: restore that one")
+            raise DataLoss("LOG_FORKED", "the log is not the one that was signed")
 
     def _note(self, state: LogState, tree_size: int) -> bytes:
         root = state.tree.root(tree_size)
