@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,10 +19,12 @@ from credproof_server.config import FILE_NAME
 from credproof_server.demo import world as demo
 from credproof_server.directory import HIGH_WATER, ROOT_KEY, RUNNING, ServiceDirectory
 from credproof_server.log.state import LogState
-from credproof_server.storage.tables import trust_bundles
+from credproof_server.storage.tables import documents, trust_bundles
 from credproof_server.storage.vault import DataKey
 from grpc_health.v1 import health
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
+
+from tests.world import REVOLVING
 
 KEY = DataKey(bytes(32))
 
@@ -104,6 +107,20 @@ def test_a_log_without_a_trust_bundle_is_neither_checked_nor_served(deployment, 
         connection.execute(delete(trust_bundles))
     refused("LOG_DAMAGED", lambda: check(deployment.directory))
     refused("LOG_DAMAGED", deployment.directory.open_core)
+
+
+def test_a_stored_schema_that_was_altered_is_named_to_the_operator(deployment, core):
+    """It was told as if somebody had sent the wrong file: get it again from whoever made it."""
+    core.close()
+    name = hashlib.sha256(REVOLVING.document).digest()
+    with core.engine.begin() as connection:
+        altered = update(documents).where(documents.c.digest == name).values(content=b"{}")
+        assert connection.execute(altered).rowcount == 1
+    for call in (deployment.directory.open_core, lambda: check(deployment.directory)):
+        with pytest.raises(DataLoss, match=name.hex()[:16]) as caught:
+            call()
+        assert caught.value.reason == "LOG_DAMAGED"
+        assert "credproof restore" in str(next_step(caught.value))
 
 
 def test_without_a_trust_bundle_nobody_is_trusted():

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from credproof.base.errors import DataLoss, Malformed
+from credproof.base.errors import DataLoss, Malformed, VerificationFailed
 from credproof.log.directory import NO_PLACES, Subtree, Top
 from credproof.log.entry import ChainPosition, Entry, entry_hash, parse_entry
 from credproof.log.merkle import Tree, leaf_hash
 from credproof.verification.filing import Change, change_of
 from credproof.verification.trust import Roots, Trust, verify_trust
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from credproof_server.log.directory_state import DirectoryState, Epoch, load_directory
 from credproof_server.storage import repository
@@ -237,14 +238,30 @@ def load_trust(connection: Connection, root: Roots) -> Trust | None:
     _require_newest(connection, -1 if row is None else row.log_index)
     if row is None:
         return None
-    stored = connection.execute(select(documents.c.content)).scalars().all()
+    kept = connection.execute(select(documents.c.digest, documents.c.content)).all()
+    stored = [item.content for item in kept]
     if not all(isinstance(item, bytes) for item in (row.token, *stored)):
         raise DataLoss("LOG_DAMAGED", "a stored trust bundle or document is not even bytes")
     text = row.token.decode("ascii", "replace")
     try:
         return verify_trust(text, stored, root=root, at=0)
+    except VerificationFailed as error:
+        if error.reason != "MISSING_DOCUMENT":
+            raise
+        raise DataLoss("LOG_DAMAGED", _altered(kept)) from error
     except Malformed as error:
         raise DataLoss("LOG_DAMAGED", "a stored trust bundle or document does not parse") from error
+
+
+def _altered(kept: Sequence[Row[bytes, bytes]]) -> str:
+    """Which documents are not what they were: they stand under their digests."""
+    names = [
+        item.digest.hex()[:16]
+        for item in kept
+        if item.digest != hashlib.sha256(item.content).digest()
+    ]
+    which = f"altered: {', '.join(names)}" if names else "one is gone"
+    return f"the schemas, policies and texts that are pinned are not all stored, {which}"
 
 
 def _require_newest(connection: Connection, log_index: int) -> None:
