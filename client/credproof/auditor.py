@@ -26,7 +26,7 @@ from credproof.auditing.stamping import StampReport, add_evidence, fetch, judge
 from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
 from credproof.auditing.unsealing import Unsealings
 from credproof.base.encoding import canonical_json
-from credproof.base.errors import Conflict, VerificationFailed
+from credproof.base.errors import Conflict, Refused, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_ENTRIES_MAX
 from credproof.channel import call
 from credproof.history import fetch_version
@@ -73,8 +73,14 @@ Progress = Callable[[int], None]
 
 
 def audit_token(home: Home, *, hours: int) -> str:
-    """A token by which other tools read the log over HTTP, good for so many hours, at most 24."""
+    """A token by which other tools read the log over HTTP, good for so many hours, at most 24.
+
+    Raises:
+        Refused: `NOT_PERMITTED` for a home that is no auditor's: no service takes its token.
+    """
     settings, now = home.settings, int(time.time())
+    if settings.role != "auditor":
+        raise Refused("NOT_PERMITTED", "only an auditor's token lets anybody read the log")
     return sign_audit_token(
         home.signer, auditor=settings.id, domain=settings.domain, now=now, life_s=hours * 3600
     )

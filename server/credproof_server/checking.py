@@ -204,8 +204,7 @@ class _Check:
     def _metadata(self, directory: ServiceDirectory) -> None:
         """Clients must find the bundle in force by what is given out."""
         try:
-            if (distribution := directory.distribution()).is_begun:
-                metadata_checks.metadata(distribution, self.trust)
+            metadata_checks.metadata(directory.distribution(), self.trust)
         except CredproofError as error:
             self.damage.append(Damage.of("metadata", UNLOGGED, error))
 

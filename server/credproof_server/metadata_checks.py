@@ -19,7 +19,9 @@ def metadata(distribution: Distribution, trust: Trust) -> None:
 
     Raises:
         DataLoss: `METADATA_DAMAGED`.
+        Conflict: `NO_TUF` where there is none, lost or never begun: clients find nothing.
     """
+    distribution.require_begun()
     try:
         _check_chain(distribution)
         targets = distribution.in_force(trust)

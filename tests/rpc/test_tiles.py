@@ -8,6 +8,7 @@ import time
 
 import pytest
 from credproof.auditor import audit_token
+from credproof.base.errors import Refused
 from credproof.base.limits import AUDIT_TOKEN_LIFE_MAX_S, CLOCK_SKEW_S
 from credproof.home import Home
 from credproof.log.tiles import tiles
@@ -67,6 +68,12 @@ def test_the_files_are_those_of_the_copy_byte_for_byte(served, tmp_path):
         assert data == (tmp_path / tile.path).read_bytes()
         assert ("immutable" in headers["cache-control"]) is (tile.level is not None)
         assert ("no-store" in headers["cache-control"]) is (tile.level is None)
+
+
+def test_a_token_that_no_service_takes_is_not_made(served):
+    with pytest.raises(Refused) as caught:
+        audit_token(served.home(LENDER), hours=1)
+    assert caught.value.reason == "NOT_PERMITTED"
 
 
 def test_a_narrower_tile_of_an_earlier_size_is_still_given(served):

@@ -97,6 +97,8 @@ def test_a_service_of_an_older_version_begins_once(service):
     shutil.rmtree(service / "tuf")
     assert reason(roots.standings, service) == "NO_TUF"
     assert reason(roots.draft, service) == "NO_TUF"
+    (lost,) = check(directory.ServiceDirectory(service)).damage
+    assert (lost.what, lost.reason) == ("metadata", "NO_TUF"), "clients find no bundle"
     roots.begin(service)
     assert roots.standings(service)[0].version == 1
     assert reason(roots.begin, service) == "NO_CHANGE"
