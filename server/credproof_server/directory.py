@@ -27,7 +27,7 @@ from credproof.base.errors import Conflict, DataLoss, Malformed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.log.cosignature import MlDsaCosigner
 from credproof.log.note import NoteSigner
-from credproof.log.timestamp import TimestampAuthority, parse_certificates
+from credproof.log.timestamp import TimestampAuthority, parse_certificates, require_root
 from sqlalchemy import Engine
 
 from credproof_server.authority import Authority
@@ -212,7 +212,8 @@ class ServiceDirectory:
         """Who is asked for timestamps, each with the certificates that it is believed by.
 
         Raises:
-            Malformed: `NO_CERTIFICATES`, or as `parse_certificates`; the message names the file.
+            Malformed: `NO_CERTIFICATES`, or as `parse_certificates` and `require_root`; the
+                message names the file.
         """
         return tuple(self._authority(source) for source in self.config.timestamps.authorities)
 
@@ -220,6 +221,7 @@ class ServiceDirectory:
         name = source.certificates
         try:
             certificates = parse_certificates((self.folder / name).read_bytes())
+            require_root(certificates)
         except OSError as error:
             message = f"cannot read the certificates of a timestamp authority in {name}"
             raise Malformed("NO_CERTIFICATES", message) from error

@@ -127,6 +127,11 @@ def test_only_what_an_authority_stamped_that_the_auditor_itself_trusts_counts(sc
     ]
     assert "CN=Issuer" in scene.run(*words, "list", "--home", scene.home)
 
+    scene.run(*words, "add", "stamper", pem, "--policy", "1.2.3", "--home", scene.home)
+    told = scene.run("audit", "verify", "--home", scene.home)
+    assert "credproof audit authority list" in told, "of a policy that it never signs under"
+    scene.run(*words, "add", "stamper", pem, "--policy", POLICY, "--home", scene.home)
+
     found = scene.verify()["timestamps"]
     assert found["untrusted"] == 0
     assert found["verified"] >= before["untrusted"]
@@ -314,12 +319,14 @@ def test_a_file_of_timestamps_that_is_damaged_is_told(trusting):
 
 
 def test_authorities_that_cannot_be_trusted_are_refused(tmp_path):
-    pem = Certificates(tmp_path / "it").file.read_bytes()
+    made = Certificates(tmp_path / "it")
+    pem, signing = made.file.read_bytes(), (made.folder / "tsa.pem").read_bytes()
     trusted = Authorities(tmp_path)
     for name, content, policy, reason in (
         ("../up", pem, "", "BAD_AUTHORITY"),
         ("one", pem, "any", "BAD_AUTHORITY"),
         ("one", b"none", "", "BAD_CERTIFICATES"),
+        ("one", signing, "", "NO_ROOT_CERTIFICATE"),
     ):
         with pytest.raises(CredproofError) as caught:
             trusted.add(name, content, policy)

@@ -27,6 +27,7 @@ from credproof.log.timestamp import (
     is_authority_name,
     is_policy,
     parse_certificates,
+    require_root,
     verify_timestamp,
 )
 
@@ -72,10 +73,10 @@ class Authorities:
         """Believe an authority from now on, in place of one that had this name.
 
         Raises:
-            Malformed: `BAD_AUTHORITY`, `BAD_CERTIFICATES`.
+            Malformed: `BAD_AUTHORITY`, `BAD_CERTIFICATES`, `NO_ROOT_CERTIFICATE`.
             LimitExceeded: too many of them.
         """
-        parse_certificates(pem)
+        require_root(parse_certificates(pem))
         item: Json = {"certificates": pem.decode("ascii", "replace"), "policy": policy}
         _authority(name, item)
         changed = {**self._read(), name: item}

@@ -33,6 +33,7 @@ def print_stamps(report: StampReport) -> None:
     if report.newest is None:
         why = "no authority that you trust has any" if report.untrusted else "none"
         out.print(f"Not shown:   timestamps ({why})")
+        _print_untrusted(report)
         return
     newest = report.newest
     told = f"{newest.tree_size} entries at {_time(newest.time)} by {newest.authority}"
@@ -41,6 +42,14 @@ def print_stamps(report: StampReport) -> None:
         until = "now" if gap.until is None else _time(gap.until)
         where = f"entries {gap.first} to {gap.last}"
         out.print(f"             no timestamp between {_time(gap.since)} and {until}: {where}")
+    _print_untrusted(report)
+
+
+def _print_untrusted(report: StampReport) -> None:
+    """What does not count, and where one sees by what it would have to."""
+    if report.untrusted:
+        told = "do not verify by the certificates and policies in credproof audit authority list"
+        out.print(f"             {report.untrusted} others {told}")
 
 
 def stamps_json(report: StampReport) -> dict[str, Json]:
@@ -83,8 +92,9 @@ def add_command(
 ) -> None:
     """Trust a timestamp authority (RFC 3161) from now on, in place of one of the same name.
 
-    Get the certificates from the authority, not from the operator: you want to catch an operator
-    that dates entries back. The service asks the authorities that it is set up with; only those
+    FILE.pem holds a root and what it issued, not the signing certificate alone. Get it from the
+    authority, not from the operator: you want to catch an operator that dates entries back. The
+    service asks the authorities that it is set up with; only those
     that you trust count for you. What your home keeps already is verified anew by the next audit.
     Writes timestamp-authorities.json in your home; needs no network.
 

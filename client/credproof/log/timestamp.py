@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,6 +82,29 @@ def parse_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
         raise Malformed("BAD_CERTIFICATES", "this is no file of certificates in PEM") from error
     at_most(len(found), CERTIFICATES_MAX, "certificates of a timestamp authority")
     return found
+
+
+def require_root(certificates: Iterable[x509.Certificate]) -> None:
+    """Refuse certificates among which there is no root: nothing would ever verify by them.
+
+    Raises:
+        Malformed: `NO_ROOT_CERTIFICATE`.
+    """
+    if not any(c.issuer == c.subject and _may_issue(c) for c in certificates):
+        raise Malformed(
+            "NO_ROOT_CERTIFICATE",
+            "no root is among the certificates: put all of the authority's issuers there, up to it",
+        )
+
+
+def _may_issue(certificate: x509.Certificate) -> bool:
+    """Whether it may sign other certificates; old roots, of version 1, do not say."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return certificate.version == x509.Version.v1
+    except ValueError:
+        return False
 
 
 def stamped_text(note: bytes) -> bytes:
