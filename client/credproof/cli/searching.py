@@ -6,8 +6,9 @@ import csv
 import datetime as dt
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,7 +22,15 @@ from credproof.auditing.searching import COLUMNS, Found, Query, search
 from credproof.auditor import INDEX_NAME, Auditor
 from credproof.base.encoding import b64url, parse_json
 from credproof.base.errors import Conflict
-from credproof.cli.output import HomeOption, JsonOption, out, plain, print_json
+from credproof.cli.output import (
+    HomeOption,
+    JsonOption,
+    err,
+    out,
+    plain,
+    print_json,
+    print_json_list,
+)
 from credproof.verification.answer import Reference
 from credproof.verification.entry_rules import RULES
 from credproof.verification.policy import PURPOSES, OutcomeKind
@@ -49,6 +58,8 @@ PersonOption = Annotated[
     typer.Option("--person", help="What concerns one person; the id is read from standard input."),
 ]
 Format = Literal["table", "json", "csv"]
+_TABLE_ROWS = 100
+"""How many entries a person reads at once; machines get all."""
 _PIPED_COLUMNS = 200
 """How wide a table is where no terminal ends it: nothing is cut."""
 
@@ -73,7 +84,10 @@ def find(
         str | None, typer.Option("--why", metavar="TEXT", help="Why you look for a person.")
     ] = None,
     after: Annotated[int, typer.Option(help="Go on after this log index.")] = -1,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many entries.")] = 100,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most so many; if not given, a table has 100, else all."),
+    ] = None,
     shown_as: Annotated[Format, typer.Option("--format", help="How they are shown.")] = "table",
     as_json: JsonOption = False,
 ) -> None:
@@ -81,6 +95,7 @@ def find(
 
     Looks at what audit verify or audit follow verified, in audit.db, without the service. A
     lender's references are salted: it gives you text and salt, which stand in its *.answer file.
+    Where there is more than is shown, the last line says how to go on (of JSON and CSV on stderr).
     --person needs the service, and --why: the id is never sent, the search itself is logged for
     other auditors, and its reason is kept here, in searches.jsonl. Times are UTC: in a table and
     in CSV written out (ISO 8601), in JSON whole seconds, as in the signed entries.
@@ -92,6 +107,7 @@ def find(
     """
     if as_json:
         shown_as = "json"
+    most = _TABLE_ROWS if limit is None and shown_as == "table" else limit
     query = Query(
         since=_seconds(since),
         until=_seconds(until),
@@ -106,18 +122,39 @@ def find(
         case=_digest(case, salt),
         staff=_digest(staff, salt),
         after=after,
-        limit=limit,
+        limit=None if most is None else most + 1,
     )
     if person:
         query = replace(query, indexes=_of_person(home, why))
     with _index(home) as index:
-        found = search(index, query)
-    if not found:
-        _require_known("kind", kind, RULES)
-        _require_known("purpose", purpose, PURPOSES)
-    _show(found, shown_as)
-    if len(found) == limit and shown_as == "table":
-        out.print(f"More:  --after {found[-1].log_index}")
+        found = _Page(search(index, query), most)
+        if found.is_empty:
+            _require_known("kind", kind, RULES)
+            _require_known("purpose", purpose, PURPOSES)
+        _show(found, shown_as)
+        if found.rest:
+            (out if shown_as == "table" else err).print(f"More:  --after {found.last}")
+
+
+class _Page:
+    """The first of what is found, at most `most`, one by one."""
+
+    def __init__(self, found: Iterator[Found], most: int | None) -> None:
+        first = list(islice(found, 1))
+        self.is_empty = not first
+        self.last = -1
+        self._found = chain(first, found)
+        self._most = most
+
+    def __iter__(self) -> Iterator[Found]:
+        for item in islice(self._found, self._most):
+            self.last = item.log_index
+            yield item
+
+    @property
+    def rest(self) -> bool:
+        """Whether more is found, once all of the page was read."""
+        return next(self._found, None) is not None
 
 
 def _require_known(name: str, text: str | None, known: Iterable[str]) -> None:
@@ -176,9 +213,9 @@ def _when(seconds: object) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _show(found: Sequence[Found], shown_as: Format) -> None:
+def _show(found: Iterable[Found], shown_as: Format) -> None:
     if shown_as == "json":
-        print_json([parse_json(item.line) for item in found])
+        print_json_list(parse_json(item.line) for item in found)
     elif shown_as == "csv":
         writer = csv.writer(sys.stdout)
         writer.writerow(COLUMNS)
@@ -193,7 +230,7 @@ def _row(item: Found) -> list[object]:
     return [index, f"{_when(seconds).replace(' ', 'T')}Z", *rest]
 
 
-def _show_table(found: Sequence[Found]) -> None:
+def _show_table(found: Iterable[Found]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("entry", no_wrap=True)
     table.add_column("time", no_wrap=True)
