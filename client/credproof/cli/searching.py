@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -60,8 +61,10 @@ PersonOption = Annotated[
 Format = Literal["table", "json", "csv"]
 _TABLE_ROWS = 100
 """How many entries a person reads at once; machines get all."""
+_COLUMNS_MIN = 72
+"""What entry, time, kind and a word beside them need; a terminal that is narrower folds lines."""
 _PIPED_COLUMNS = 200
-"""How wide a table is where no terminal ends it: nothing is cut."""
+"""How wide a table is where no terminal ends it: an entry has one line."""
 
 
 def find(
@@ -127,13 +130,21 @@ def find(
     if person:
         query = replace(query, indexes=_of_person(home, why))
     with _index(home) as index:
-        found = _Page(search(index, query), most)
-        if found.is_empty:
-            _require_known("kind", kind, RULES)
-            _require_known("purpose", purpose, PURPOSES)
-        _show(found, shown_as)
-        if found.rest:
-            (out if shown_as == "table" else err).print(f"More:  --after {found.last}")
+        _tell(index, query, most, shown_as)
+
+
+def _tell(index: Index, query: Query, most: int | None, shown_as: Format) -> None:
+    found = _Page(search(index, query), most)
+    if found.is_empty:
+        _require_known("kind", query.kind, RULES)
+        _require_known("purpose", query.purpose, PURPOSES)
+    if found.is_empty and shown_as == "table":
+        count = index.state.position.size
+        out.print(f"Nothing found in the {count} entries that were verified.")
+        return
+    _show(found, shown_as)
+    if found.rest:
+        (out if shown_as == "table" else err).print(f"More:  --after {found.last}")
 
 
 class _Page:
@@ -231,17 +242,18 @@ def _row(item: Found) -> list[object]:
 
 
 def _show_table(found: Iterable[Found]) -> None:
+    """A table in which nothing is cut: what is too long for a terminal goes on below."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("entry", no_wrap=True)
-    table.add_column("time", no_wrap=True)
-    table.add_column("kind", no_wrap=True, min_width=max(map(len, RULES)))
-    for name in ("actor", "policy", "purpose", "came of it"):
+    for name in ("entry", "time", "kind"):
         table.add_column(name, no_wrap=True)
+    for name in ("actor", "what it says"):
+        table.add_column(name, overflow="fold")
     for item in found:
-        index, seconds, kind, actor, _, policy, purpose, outcome, reason, _ = item.values
-        texts = (kind, actor, policy or "", purpose or "", outcome or reason or "")
+        index, seconds, kind, actor, _, *said, _ = item.values
+        texts = (kind, actor, " ".join(str(text) for text in said if text))
         table.add_row(str(index), _when(seconds), *(Text(plain(text)) for text in texts))
-    out.print(table, width=None if out.is_terminal else _PIPED_COLUMNS)
+    width = max(out.width, _COLUMNS_MIN) if out.is_terminal else _PIPED_COLUMNS
+    Console(highlight=False, width=width).print(table)
 
 
 # -- report -------------------------------------------------------------------
