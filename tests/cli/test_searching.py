@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from credproof.auditing.index import Index
-from credproof.base.encoding import b64url
+from credproof.base.encoding import b64, b64url
 from credproof.cli import searching
 from credproof.log.audit import AuditState, ChainPosition
 from credproof.log.entry import parse_entry
@@ -63,6 +63,19 @@ def test_what_is_cut_is_told_with_how_to_go_on(home, shown_as):
     all_of_it = ("--after", "230", "--limit", "20")
     told, beside = run_both("audit", "search", "--format", shown_as, *all_of_it, home=home)
     assert "More" not in told + beside, "these are the last ones"
+
+
+@pytest.mark.parametrize("spelled", [bytes.hex, b64url, b64, lambda data: data.hex().upper()])
+def test_ids_and_salts_are_taken_in_each_form_that_a_command_prints(home, spelled):
+    at, words = spelled((7).to_bytes(32, "big")), ("--staff", "clerk 4", "--salt", spelled(SALT))
+    assert [entry["seq"] for entry in json.loads(search(home, "--json", "--object", at))] == [7]
+    for asked in (words, ("--consent", spelled(CONSENT))):
+        assert [entry["seq"] for entry in json.loads(search(home, "--json", *asked))] == [ENTRIES]
+
+
+@pytest.mark.parametrize("option", ["--actor", "--policy"])
+def test_what_is_asked_for_by_nothing_is_not_everything(home, option):
+    assert json.loads(search(home, "--json", option, "")) == []
 
 
 @pytest.mark.parametrize("columns", [80, 30])

@@ -71,10 +71,13 @@ def test_entries_are_found_by_what_they_say(running, asked):
     assert first[0] in by_object
 
 
-def test_a_lenders_reference_is_found_by_its_text_and_salt_only(asked):
+def test_a_lenders_reference_is_found_by_its_text_and_salt_only(asked, tmp_path):
     _, kept, home = asked
     staff: Reference = answer_wire.parse(kept.to_bytes()).kept.staff
-    (entry,) = found(home, "--staff", "clerk 4", "--salt", staff.salt.hex())
+    (tmp_path / "an.answer").write_bytes(kept.to_bytes())
+    exported = json.loads(run("lender", "export", tmp_path / "an.answer"))["kept"]
+    given = exported["staffReference"]
+    (entry,) = found(home, "--staff", given["text"], "--salt", given["salt"])
     assert entry["kind"] == "answer.given"
     assert not found(home, "--staff", "clerk 5", "--salt", staff.salt.hex())
     assert not found(home, "--case", "case 9", "--salt", staff.salt.hex()), "each has its own salt"

@@ -91,11 +91,11 @@ def search(index: Index, query: Query) -> Iterator[Found]:
         terms.append("time >= :since")
     if query.until is not None:
         terms.append("time < :until")
-    terms += [f"{column} = :{name}" for name, column in _EQUAL.items() if getattr(query, name)]
+    given = {name: getattr(query, name) for name in ("since", "until", *_EQUAL)}
+    terms += [f"{_EQUAL[name]} = :{name}" for name in _EQUAL if given[name] is not None]
     if query.indexes is not None:
         listed = ", ".join(str(int(i)) for i in sorted(query.indexes))
         terms.append(f"log_index IN ({listed})")
-    given = {name: getattr(query, name) for name in ("since", "until", *_EQUAL)}
     select = f"SELECT {', '.join(COLUMNS)}, line FROM entries WHERE {' AND '.join(terms)}"  # noqa: S608
     rows = index.stream(f"{select} ORDER BY log_index LIMIT :limit", given | values)
     return (Found((*row[:-2], _hexadecimal(row[-2])), bytes(row[-1])) for row in rows)

@@ -6,7 +6,9 @@ import csv
 import datetime as dt
 import sys
 import time
+from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -21,8 +23,8 @@ from credproof.auditing.index import Index
 from credproof.auditing.monthly import Report, parse_month, report
 from credproof.auditing.searching import COLUMNS, Found, Query, search
 from credproof.auditor import INDEX_NAME, Auditor
-from credproof.base.encoding import b64url, parse_json
-from credproof.base.errors import Conflict
+from credproof.base.encoding import b64url, parse_b64, parse_b64url, parse_json
+from credproof.base.errors import Conflict, Malformed
 from credproof.cli.output import (
     HomeOption,
     JsonOption,
@@ -42,17 +44,17 @@ TimeOption = Annotated[
 ]
 ObjectOption = Annotated[
     str | None,
-    typer.Option("--object", metavar="HEX", help="An answer's, token's, consent's … id."),
+    typer.Option("--object", metavar="ID", help="An answer's, token's, consent's … id."),
 ]
 ConsentOption = Annotated[
-    str | None, typer.Option(metavar="HEX", help="A consent's id: answers and refusals under it.")
+    str | None, typer.Option(metavar="ID", help="A consent's id: answers and refusals under it.")
 ]
 StaffOption = Annotated[
     str | None, typer.Option(metavar="TEXT", help="A lender's reference of its staff.")
 ]
 CaseOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Its reference of a case.")]
 SaltOption = Annotated[
-    str | None, typer.Option(metavar="HEX", help="The reference's salt, from the lender.")
+    str | None, typer.Option(metavar="SALT", help="The reference's salt, from the lender.")
 ]
 PersonOption = Annotated[
     bool,
@@ -61,6 +63,8 @@ PersonOption = Annotated[
 Format = Literal["table", "json", "csv"]
 _TABLE_ROWS = 100
 """How many entries a person reads at once; machines get all."""
+_INPUT_CHARS = 1000
+"""How far standard input is looked at for a second line."""
 _COLUMNS_MIN = 72
 """What entry, time, kind and a word beside them need; a terminal that is narrower folds lines."""
 _PIPED_COLUMNS = 200
@@ -97,7 +101,8 @@ def find(
     """Find log entries: by time, kind, actor, policy, outcome, reference, object or person.
 
     Looks at what audit verify or audit follow verified, in audit.db, without the service. A
-    lender's references are salted: it gives you text and salt, which stand in its *.answer file.
+    lender's references are salted: it gives you text and salt, which credproof lender export prints
+    of its *.answer file. Ids and salts are taken as commands print them: hexadecimal or base64.
     Where there is more than is shown, the last line says how to go on (of JSON and CSV on stderr).
     --person needs the service, and --why: the id is never sent, the search itself is logged for
     other auditors, and its reason is kept here, in searches.jsonl. Times are UTC: in a table and
@@ -110,18 +115,23 @@ def find(
     """
     if as_json:
         shown_as = "json"
+    _require_fitting(
+        (staff is not None and case is not None, "give --staff or --case: each has its own salt"),
+        (salt is not None and staff is case is None, "--salt belongs to --staff or --case"),
+        (why is not None and not person, "--why belongs to --person"),
+    )
     most = _TABLE_ROWS if limit is None and shown_as == "table" else limit
     query = Query(
         since=_seconds(since),
         until=_seconds(until),
         kind=kind,
         actor=actor,
-        object=object_id and object_id.lower(),
+        object=None if object_id is None else _bytes(object_id, "--object", 32).hex(),
         policy=policy,
         purpose=purpose,
         outcome=outcome,
         reason=reason,
-        consent=consent and b64url(_hex(consent, "consent", 32)),
+        consent=None if consent is None else b64url(_bytes(consent, "--consent", 32)),
         case=_digest(case, salt),
         staff=_digest(staff, salt),
         after=after,
@@ -174,14 +184,30 @@ def _require_known(name: str, text: str | None, known: Iterable[str]) -> None:
         raise typer.BadParameter(f"no such {name}: {text}; there are {', '.join(sorted(known))}")
 
 
+def _require_fitting(*wrong: tuple[bool, str]) -> None:
+    """An option that would be ignored is refused: what is found would not be what was meant."""
+    for is_wrong, message in wrong:
+        if is_wrong:
+            raise typer.BadParameter(message)
+
+
 def _of_person(home: Path, why: str | None) -> frozenset[int]:
-    if not why:
+    if not why or not why.strip():
         raise typer.BadParameter("looking for a person needs a reason: --why TEXT")
-    subject_id = sys.stdin.readline().strip()
+    subject_id = _one_line()
     with Auditor.open(home) as auditor:
         indexes = auditor.search_person(subject_id, reason=why)
         auditor.verify()  # what was found is in the index then, and so is the search itself
     return indexes
+
+
+def _one_line() -> str:
+    """The only line of standard input: a second id would not be looked for."""
+    line = sys.stdin.readline().strip()
+    more = "" if sys.stdin.isatty() else sys.stdin.read(_INPUT_CHARS)
+    if not line or more.strip():
+        raise typer.BadParameter("give one id on standard input, in one line; run it once for each")
+    return line
 
 
 def _index(home: Path) -> Index:
@@ -206,17 +232,17 @@ def _digest(text: str | None, salt: str | None) -> str | None:
         return None
     if salt is None:
         raise typer.BadParameter("a reference is salted: give its --salt too")
-    return b64url(Reference(text, _hex(salt, "salt", 16)).digest)
+    return b64url(Reference(text, _bytes(salt, "--salt", 16)).digest)
 
 
-def _hex(text: str, what: str, size: int) -> bytes:
-    try:
-        data = bytes.fromhex(text)
-    except ValueError:
-        data = b""
-    if len(data) != size:
-        raise typer.BadParameter(f"{what} has {2 * size} hexadecimal digits")
-    return data
+def _bytes(text: str, option: str, size: int) -> bytes:
+    """An id or a salt, in each form that a command prints it in."""
+    for parse in (unhexlify, parse_b64url, parse_b64):
+        with suppress(ValueError, Malformed):
+            data = parse(text)
+            if len(data) == size:
+                return data
+    raise typer.BadParameter(f"{option} takes {2 * size} hexadecimal digits, base64url or base64")
 
 
 def _when(seconds: object) -> str:
