@@ -13,6 +13,7 @@ from credproof.auditor import Auditor
 from credproof.base.errors import CredproofError, Refused
 from credproof.borrower import Borrower
 from credproof.channel import call
+from credproof.cli import unsealing
 from credproof.cli.app import app
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -256,7 +257,9 @@ def forged_approval(item) -> None:
     item.decision = sign_unseal_decision(signer_of("operator"), **said)
 
 
-@pytest.mark.parametrize("lie", ["nothing", "request", "approval", "no approval", "replay", "why"])
+@pytest.mark.parametrize(
+    "lie", ["nothing", "request", "approval", "no approval", "replay", "why", "no salt"]
+)
 def test_what_two_auditors_did_not_sign_is_seen_by_every_auditor(case, lie):
     numbers = [case.asked("verdicts"), case.asked("answer")]
     with case.office(SECOND) as second:
@@ -276,6 +279,7 @@ def test_what_two_auditors_did_not_sign_is_seen_by_every_auditor(case, lie):
                 "no approval": lambda: setattr(item, "decision", ""),
                 "replay": lambda: setattr(item, "decision", other),
                 "why": lambda: setattr(item, "reason", "another reason"),
+                "no salt": lambda: without_salt(item, "another reason"),
             }[lie]()
 
         with lying(first, change):
@@ -292,7 +296,32 @@ REASONS = {
     "no approval": "NOT_A_JWS",
     "replay": "OTHER_REQUEST",
     "why": "OTHER_REASON",
+    "no salt": "OTHER_REASON",
 }
+
+
+def without_salt(item, reason: str) -> None:
+    item.reason, item.reason_salt = reason, b""
+
+
+def test_a_reason_that_is_not_shown_is_told_as_the_services_word(case, running):
+    number = case.asked()
+    with case.office() as first, lying(first, lambda item: without_salt(item, "")):
+        state = next(item for item in first.states() if item.log_index == number)
+    assert (state.reason, state.problem) == (None, "")
+    assert (
+        unsealing._why(state.reason) == "not shown: the service says that the borrower was erased"
+    )
+    assert unsealing._why("") == "none was given"
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u200b", "..."])
+def test_nobody_unseals_or_looks_for_a_person_without_a_word_of_why(case, running, blank):
+    with case.office() as first:
+        asked = {"reason": blank, "life_s": 60}
+        assert reason_of(first.ask, case.answered, "verdicts", **asked) == "NO_REASON"
+    with running.world.auditor() as auditor:
+        assert reason_of(auditor.search_person, "ref:alice", reason=blank) == "NO_REASON"
 
 
 def test_another_detail_than_the_entry_commits_to_is_refused(case):

@@ -51,8 +51,8 @@ def unseal(
 
     `verdicts` is what each question of an answer came to, `answer` the signed answer with its tier,
     `consent` what a borrower consented to. The request is signed by you and logged; the log has a
-    salted digest of the reason. At most 16 of your requests wait at a time. Verifies the log first.
-    Needs the service.
+    salted digest of the reason, which has a word at least. At most 16 of your requests wait at a
+    time. Verifies the log first. Needs the service.
 
     \b
     Example:
@@ -167,14 +167,18 @@ def _print(item: UnsealingState, now: int) -> None:
         request = item.request
         when = dt.datetime.fromtimestamp(request.until, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
         out.print(f"    {request.detail} of entry {request.log_index}, open until {when}")
-        out.print(
-            f"    why: {plain(item.reason) or 'not shown; the borrower was erased'}", markup=False
-        )
+        out.print(f"    why: {_why(item.reason)}", markup=False)
     if item.decision is not None:
         word = "approved" if item.decision.approves else "declined"
         out.print(f"    {word} by {plain(item.decision.auditor)}, entry {item.decided_index}")
     for index, auditor in item.given:
         out.print(f"    given to {plain(auditor)}, entry {index}")
+
+
+def _why(reason: str | None) -> str:
+    if reason is None:
+        return "not shown: the service says that the borrower was erased"
+    return plain(reason) or "none was given"
 
 
 def _json(item: UnsealingState, now: int) -> dict[str, Any]:
@@ -187,7 +191,7 @@ def _json(item: UnsealingState, now: int) -> dict[str, Any]:
         "entry": None if request is None else request.log_index,
         "detail": None if request is None else request.detail,
         "until": None if request is None else request.until,
-        "reason": item.reason or None,
+        "reason": item.reason,
         "decided_by": None if decision is None else decision.auditor,
         "decided_index": item.decided_index,
         "given": [{"log_index": index, "auditor": auditor} for index, auditor in item.given],
