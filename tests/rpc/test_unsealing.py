@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 from credproof import home as homes
+from credproof.auditing import unsealing as unsealings
 from credproof.auditor import Auditor
 from credproof.base.errors import CredproofError, Refused
 from credproof.borrower import Borrower
@@ -28,6 +30,7 @@ from credproof.verification.unsealing import (
 from credproof_server import admission
 from typer.testing import CliRunner
 
+from tests.cli import command
 from tests.rpc.conftest import AUDITOR, Running
 from tests.rpc.registry import changed, participant
 from tests.world import signer_of
@@ -138,6 +141,19 @@ def test_what_was_declined_stays_closed_and_the_month_counts_it(case, running):
     told = json.loads(run("audit", "report", "--month", month[0][0], "--home", home, "--json"))
     assert told["unsealed"]["declined"] >= 1
     assert told["findings"] == {}
+
+
+@pytest.mark.parametrize("word", ["approve", "decline"])
+def test_what_has_ended_is_refused_with_what_to_do_and_is_no_finding(
+    case, running, monkeypatch, word
+):
+    number, later = case.asked(), time.time() + 7200
+    monkeypatch.setattr(unsealings, "time", SimpleNamespace(time=lambda: later))
+    told = command.run("audit", word, str(number), "--home", running.world.home(SECOND), code=2)
+    assert told.startswith("error: this request has ended: ")
+    assert "(UNSEAL_EXPIRED)" in told
+    assert "credproof audit unseal" in told
+    assert "whoever made it" not in told
 
 
 def test_the_borrower_is_told_in_both_languages(case, running):

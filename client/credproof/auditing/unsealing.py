@@ -132,11 +132,15 @@ class Unsealings:
         settings = self._home.settings
         if request.auditor == settings.id:
             raise Refused("SAME_AUDITOR", "it takes a second auditor to decide")
+        now = int(time.time())
+        if now > request.until:
+            ended = "this request has ended: its auditor asks anew, credproof audit unseal"
+            raise Refused("UNSEAL_EXPIRED", ended)
         decision = sign_unseal_decision(
             self._home.signer,
             auditor=settings.id,
             domain=settings.domain,
-            now=int(time.time()),
+            now=now,
             request=request.id,
             approves=approves,
         )
