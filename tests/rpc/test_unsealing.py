@@ -93,7 +93,9 @@ def test_a_detail_is_unsealed_from_the_command_line(running, case):
     assert "why: complaint 9" in listed
     told = json.loads(run("audit", "approve", number, "--json", "--home", second))
     assert (told["number"], told["approved"]) == (int(number), True)
+    printed = run("audit", "open", number, "--home", first)
     shown = json.loads(run("audit", "open", number, "--home", first, "--json"))
+    check_printed(printed, shown["content"])
     assert (shown["entry"], shown["content"]["outcome"]["tier"]) == (case.answered, "A")
     told = json.loads(run("audit", "unseals", "--home", second, "--json"))
     found = next(item for item in told if item["number"] == int(number))
@@ -102,6 +104,13 @@ def test_a_detail_is_unsealed_from_the_command_line(running, case):
     assert [e["seq"] for e in json.loads(run(*search, "--home", second))] == [shown["log_index"]]
     with running.world.provider() as provider:
         check_offline(found, provider.trust)
+
+
+def check_printed(told: str, content: dict) -> None:
+    """Each member of a detail in a line of its own: a text as it is, else JSON."""
+    lines = [line.strip() for line in told.splitlines()]
+    for name, value in content.items():
+        assert f"{name}: {value if isinstance(value, str) else json.dumps(value)}" in lines
 
 
 def check_offline(found: dict, trust) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,7 +146,8 @@ def open_detail(
     out.print(f"Entry:    {shown.entry.seq}, {shown.entry.kind}, by {shown.entry.actor}")
     out.print(f"Detail:   {shown.detail}, as its digest in the entry says")
     for name, value in shown.content.items():
-        out.print(f"          {plain(name)}: {plain(value)}", markup=False)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        out.print(f"          {plain(name)}: {plain(text)}", markup=False)
     out.print(f"Logged:   entry {shown.log_index} says that you saw it")
 
 
