@@ -58,7 +58,7 @@ SaltOption = Annotated[
 ]
 PersonOption = Annotated[
     bool,
-    typer.Option("--person", help="What concerns one person; the id is read from standard input."),
+    typer.Option("--person", help="Of one person, whose id is read from standard input."),
 ]
 Format = Literal["table", "json", "csv"]
 _TABLE_ROWS = 100
@@ -104,9 +104,12 @@ def find(
     lender's references are salted: it gives you text and salt, which credproof lender export prints
     of its *.answer file. Ids and salts are taken as commands print them: hexadecimal or base64.
     Where there is more than is shown, the last line says how to go on (of JSON and CSV on stderr).
-    --person needs the service, and --why: the id is never sent, the search itself is logged for
-    other auditors, and its reason is kept here, in searches.jsonl. Times are UTC: in a table and
-    in CSV written out (ISO 8601), in JSON whole seconds, as in the signed entries.
+    --person finds one person's consents and their changes, answers, anomalies about the person, and
+    what was unsealed, the newest 10,000; no refusals (--consent finds those under each consent),
+    no attestations, no earlier searches. It needs the service, and --why: the id is never sent, the
+    search itself is logged for other auditors, and its reason is kept here, in searches.jsonl.
+    Times are UTC: in a table and in CSV written out (ISO 8601), in JSON whole seconds, as in the
+    signed entries.
 
     \b
     Example:
