@@ -73,6 +73,11 @@ def test_ids_and_salts_are_taken_in_each_form_that_a_command_prints(home, spelle
         assert [entry["seq"] for entry in json.loads(search(home, "--json", *asked))] == [ENTRIES]
 
 
+def test_two_forms_at_once_are_refused(home):
+    told = run("audit", "search", "--json", "--format", "csv", home=home, code=2)
+    assert json.loads(told)["reason"] == "WRONG_USAGE"
+
+
 @pytest.mark.parametrize("option", ["--actor", "--policy"])
 def test_what_is_asked_for_by_nothing_is_not_everything(home, option):
     assert json.loads(search(home, "--json", option, "")) == []

@@ -60,6 +60,13 @@ PersonOption = Annotated[
     bool,
     typer.Option("--person", help="Of one person, whose id is read from standard input."),
 ]
+WhyOption = Annotated[
+    str | None, typer.Option("--why", metavar="TEXT", help="Why you look for a person.")
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="At most so many; if not given, a table has 100, else all."),
+]
 Format = Literal["table", "json", "csv"]
 _TABLE_ROWS = 100
 """How many entries a person reads at once; machines get all."""
@@ -87,14 +94,9 @@ def find(
     case: CaseOption = None,
     salt: SaltOption = None,
     person: PersonOption = False,
-    why: Annotated[
-        str | None, typer.Option("--why", metavar="TEXT", help="Why you look for a person.")
-    ] = None,
+    why: WhyOption = None,
     after: Annotated[int, typer.Option(help="Go on after this log index.")] = -1,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="At most so many; if not given, a table has 100, else all."),
-    ] = None,
+    limit: LimitOption = None,
     shown_as: Annotated[Format, typer.Option("--format", help="How they are shown.")] = "table",
     as_json: JsonOption = False,
 ) -> None:
@@ -103,26 +105,28 @@ def find(
     Looks at what audit verify or audit follow verified, in audit.db, without the service. A
     lender's references are salted: it gives you text and salt, which credproof lender export prints
     of its *.answer file. Ids and salts are taken as commands print them: hexadecimal or base64.
-    Where there is more than is shown, the last line says how to go on (of JSON and CSV on stderr).
-    --person finds one person's consents and their changes, answers, anomalies about the person, and
-    what was unsealed, the newest 10,000; no refusals (--consent finds those under each consent),
-    no attestations, no earlier searches. It needs the service, and --why: the id is never sent, the
-    search itself is logged for other auditors, and its reason is kept here, in searches.jsonl.
     Times are UTC: in a table and in CSV written out (ISO 8601), in JSON whole seconds, as in the
-    signed entries.
+    signed entries. Where there is more than is shown, the last line says how to go on (of JSON and
+    CSV on stderr).
+
+    --person finds one person's consents and their changes, answers, anomalies about the person, and
+    what was unsealed: the newest 10,000. It finds no refusals (--consent finds those under each
+    consent), no attestations, no earlier searches. It needs the service, and --why: the id is never
+    sent, the search itself is logged for other auditors, and its reason is kept here, in
+    searches.jsonl.
 
     \b
     Example:
       credproof audit search --kind answer.refused --since 2026-11-01 --actor lend --home audit
       echo ref:alice | credproof audit search --person --why "complaint 17" --home audit
     """
-    if as_json:
-        shown_as = "json"
     _require_fitting(
         (staff is not None and case is not None, "give --staff or --case: each has its own salt"),
+        (as_json and shown_as == "csv", "give --json or --format csv"),
         (salt is not None and staff is case is None, "--salt belongs to --staff or --case"),
         (why is not None and not person, "--why belongs to --person"),
     )
+    shown_as = "json" if as_json else shown_as
     most = _TABLE_ROWS if limit is None and shown_as == "table" else limit
     query = Query(
         since=_seconds(since),
