@@ -17,6 +17,7 @@ from credproof import auditor as auditor_module
 from credproof.base.encoding import parse_b64url
 from credproof.base.errors import Refused
 from credproof.channel import call
+from credproof.cli import searching
 from credproof.log.entry import parse_entry
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -25,7 +26,7 @@ from credproof.verification.answer_entry import parse_given
 from credproof.verification.log_rules import Finding
 from credproof.wire import answer as answer_wire
 
-from tests.cli.command import run
+from tests.cli.command import run, run_both
 from tests.rpc.conftest import AUDITOR, LENDER
 
 
@@ -127,6 +128,35 @@ def test_a_person_is_found_and_the_search_is_in_the_log(running, asked):
     assert why.digest == parse_b64url(searched["fields"]["reason"])
     assert "complaint" not in json.dumps(searched)
     assert searched["fields"]["tag"] is not None
+
+
+def test_a_search_for_a_person_that_cannot_be_done_is_not_logged(asked):
+    subject_id, _, home = asked
+    command = ("audit", "search", "--person", "--why", "complaint 18", "--home", home)
+    before = found(home, "--kind", "audit.searched")
+    for wrong in (("--kind", "answer.refuse"), ("--purpose", "origination")):
+        run(*command, *wrong, given=subject_id, code=2)
+    run("audit", "verify", "--home", home)
+    assert found(home, "--kind", "audit.searched") == before
+
+
+@pytest.mark.parametrize("most", [4, 5])
+def test_of_a_person_with_more_entries_than_are_told_that_is_said(asked, monkeypatch, most):
+    subject_id, _, home = asked
+    monkeypatch.setattr(searching, "PERSON_ENTRIES_MAX", most)
+    command = ("audit", "search", "--person", "--why", "complaint 20", "--json", "--home", home)
+    told, beside = run_both(*command, given=subject_id)
+    assert len(json.loads(told)) == 4
+    assert (f"the newest {most} entries" in beside) == (most == 4)
+
+
+def test_a_table_shows_no_digest_of_a_reason_in_the_place_of_one(asked):
+    subject_id, _, home = asked
+    run("audit", "search", "--person", "--why", "complaint 19", "--home", home, given=subject_id)
+    told = run("audit", "search", "--kind", "audit.searched", "--home", home)
+    digest = found(home, "--kind", "audit.searched")[-1]["fields"]["reason"]
+    assert "audit.searched" in told
+    assert digest not in told
 
 
 def test_a_person_is_not_looked_for_without_a_reason(asked):

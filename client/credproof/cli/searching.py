@@ -25,6 +25,7 @@ from credproof.auditing.searching import COLUMNS, Found, Query, search
 from credproof.auditor import INDEX_NAME, Auditor
 from credproof.base.encoding import b64url, parse_b64, parse_b64url, parse_json
 from credproof.base.errors import Conflict, Malformed
+from credproof.base.limits import PERSON_ENTRIES_MAX
 from credproof.cli.output import (
     HomeOption,
     JsonOption,
@@ -35,8 +36,9 @@ from credproof.cli.output import (
     print_json_list,
 )
 from credproof.verification.answer import Reference
-from credproof.verification.entry_rules import RULES
+from credproof.verification.entry_rules import ENTRY_SEARCHED, RULES
 from credproof.verification.policy import PURPOSES, OutcomeKind
+from credproof.verification.unsealing import ENTRY_ASKED
 
 TimeOption = Annotated[
     str | None,
@@ -72,6 +74,8 @@ _TABLE_ROWS = 100
 """How many entries a person reads at once; machines get all."""
 _INPUT_CHARS = 1000
 """How far standard input is looked at for a second line."""
+_DIGESTED = (ENTRY_ASKED, ENTRY_SEARCHED)
+"""Their reason is a salted digest, which says nothing to who reads a table."""
 _COLUMNS_MIN = 72
 """What entry, time, kind and a word beside them need; a terminal that is narrower folds lines."""
 _PIPED_COLUMNS = 200
@@ -145,7 +149,7 @@ def find(
         limit=None if most is None else most + 1,
     )
     if person:
-        query = replace(query, indexes=_of_person(home, why))
+        query = _of_person(query, home, why)
     with _index(home) as index:
         _tell(index, query, most, shown_as)
 
@@ -153,8 +157,7 @@ def find(
 def _tell(index: Index, query: Query, most: int | None, shown_as: Format) -> None:
     found = _Page(search(index, query), most)
     if found.is_empty:
-        _require_known("kind", query.kind, RULES)
-        _require_known("purpose", query.purpose, PURPOSES)
+        _require_known(query)
     if found.is_empty and shown_as == "table":
         count = index.state.position.size
         out.print(f"Nothing found in the {count} entries that were verified.")
@@ -185,10 +188,15 @@ class _Page:
         return next(self._found, None) is not None
 
 
-def _require_known(name: str, text: str | None, known: Iterable[str]) -> None:
+def _require_known(query: Query) -> None:
     """Nothing found of a misspelled kind must not read as: there was none."""
-    if text is not None and text not in known:
-        raise typer.BadParameter(f"no such {name}: {text}; there are {', '.join(sorted(known))}")
+    for name, text, known in (
+        ("kind", query.kind, RULES),
+        ("purpose", query.purpose, PURPOSES),
+    ):
+        if text is not None and text not in known:
+            there = ", ".join(sorted(known))
+            raise typer.BadParameter(f"no such {name}: {text}; there are {there}")
 
 
 def _require_fitting(*wrong: tuple[bool, str]) -> None:
@@ -198,14 +206,18 @@ def _require_fitting(*wrong: tuple[bool, str]) -> None:
             raise typer.BadParameter(message)
 
 
-def _of_person(home: Path, why: str | None) -> frozenset[int]:
+def _of_person(query: Query, home: Path, why: str | None) -> Query:
+    """The query about one person; what cannot be found is refused before the search is logged."""
     if not why or not why.strip():
         raise typer.BadParameter("looking for a person needs a reason: --why TEXT")
+    _require_known(query)
     subject_id = _one_line()
     with Auditor.open(home) as auditor:
         indexes = auditor.search_person(subject_id, reason=why)
         auditor.verify()  # what was found is in the index then, and so is the search itself
-    return indexes
+    if len(indexes) >= PERSON_ENTRIES_MAX:
+        err.print(f"Not all:  of the person only the newest {PERSON_ENTRIES_MAX} entries are told")
+    return replace(query, indexes=indexes)
 
 
 def _one_line() -> str:
@@ -282,7 +294,8 @@ def _show_table(found: Iterable[Found]) -> None:
     for name in ("actor", "what it says"):
         table.add_column(name, overflow="fold")
     for item in found:
-        index, seconds, kind, actor, _, *said, _ = item.values
+        index, seconds, kind, actor, _, *said, reason, _ = item.values
+        said += [] if kind in _DIGESTED else [reason]
         texts = (kind, actor, " ".join(str(text) for text in said if text))
         table.add_row(str(index), _when(seconds), *(Text(plain(text)) for text in texts))
     width = max(out.width, _COLUMNS_MIN) if out.is_terminal else _PIPED_COLUMNS
