@@ -169,12 +169,19 @@ def test_an_answer_gets_a_page_from_the_auditors_home_alone(asked, tmp_path):
         re.sub(r'"address":"[^"]*"', '"address":"127.0.0.1:1"', settings)
     )
     (tmp_path / "a.answer").write_bytes(kept.to_bytes())
+    run("audit", "evidence", tmp_path / "a.answer", "--language", "en", "--home", away)
+    page = (tmp_path / "a.html").read_text()
+    assert "VERIFIED, every check passed" in page
+    assert "since version" in page
+    shutil.rmtree(away / "registry")
     run("audit", "evidence", tmp_path / "a.answer", "--home", away)
-    assert "every check that can be done passed" in (tmp_path / "a.html").read_text()
+    page = (tmp_path / "a.html").read_text()
+    assert "此目录从未跟踪日志" in page
+    assert "版（2" not in page  # no version with its date: nothing is said to be since then
     broken = replace(kept.bundle, checkpoint=kept.bundle.checkpoint[:-8] + b"AAAAAA=\n")
     (tmp_path / "b.answer").write_bytes(answer_wire.to_bytes(broken))
     run("audit", "evidence", tmp_path / "b.answer", "--home", away, code=1)
-    assert "FAILED" in (tmp_path / "b.html").read_text()
+    assert "未通过核实" in (tmp_path / "b.html").read_text()
 
 
 def test_evidence_of_many_findings_has_the_first_entries_up_to_its_limit(
