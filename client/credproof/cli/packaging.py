@@ -19,10 +19,11 @@ from credproof.auditor import INDEX_NAME
 from credproof.cli.output import (
     FAILED,
     HomeOption,
+    JsonOption,
     err,
-    out,
     read_file,
     require_writable,
+    tell,
     write_file,
 )
 from credproof.home import Home
@@ -38,6 +39,7 @@ def evidence(
         typer.Option("--output", "-o", help="The page; if not given, FILE.html beside the file."),
     ] = None,
     language: Annotated[str, typer.Option(help="Of the page: zh or en.")] = "zh",
+    as_json: JsonOption = False,
 ) -> None:
     """Make a page of an answer that a regulator reads and checks years later.
 
@@ -59,10 +61,12 @@ def evidence(
     require_writable(target)
     known = _known(found, bundle.logged)
     write_file(target, page(bundle, known, words, now=now))
-    out.print(f"Written:   {target}", markup=False)
-    judged = judge(bundle, known.trust, known.pins, now)
-    if judged.error is not None:
-        err.print(f"error: the answer does not verify ({judged.error.reason})", markup=False)
+    error = judge(bundle, known.trust, known.pins, now).error
+    told = {"file": str(target), "valid": error is None, "reason": error and error.reason}
+    tell(told, f"Written:   {target}", as_json=as_json)
+    if error is not None and not as_json:
+        err.print(f"error: the answer does not verify ({error.reason})", markup=False)
+    if error is not None:
         raise typer.Exit(FAILED)
 
 
