@@ -26,6 +26,7 @@ from credproof.cli.output import (
     tell,
     write_file,
 )
+from credproof.cli.telling import LanguageOption
 from credproof.home import Home
 from credproof.verification.answer import Logged
 from credproof.wire import answer as answer_wire
@@ -38,7 +39,7 @@ def evidence(
         Path | None,
         typer.Option("--output", "-o", help="The page; if not given, FILE.html beside the file."),
     ] = None,
-    language: Annotated[str, typer.Option(help="Of the page: zh or en.")] = "zh",
+    language: LanguageOption = "zh",
     as_json: JsonOption = False,
 ) -> None:
     """Make a page of an answer that a regulator reads and checks years later.
