@@ -17,6 +17,7 @@ from credproof import standard
 from credproof.auditing.page.judged import judge
 from credproof.auditing.page.whole import Known, page
 from credproof.auditing.page.words import words_in
+from credproof.base.encoding import b64url
 from credproof.base.errors import CredproofError, Malformed
 from credproof.base.yaml import parse_document
 from credproof.verification.explain import policy_text, question_text
@@ -24,13 +25,17 @@ from credproof.verification.report import report
 from credproof.verification.verify import CHECKS
 from credproof.wire import answer as answer_wire
 from credproof.wire import trust as trust_wire
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.verification.test_completeness import second
 from tests.verification.test_telling import TELLS
 from tests.verification.test_verify_witnesses import QUORUM, WITNESSES, cosigned
-from tests.world import GOOD, NOW, POLICY, POOR, World, signer_of
+from tests.world import GOOD, NOW, OPERATORS, POLICY, POOR, World, signer_of
 
 TAGS = set(re.findall(r"\w+", "html head meta title style body h1 h2 h3 p pre table tr th td a"))
+WORLD = World()
+FILE = answer_wire.to_bytes(WORLD.finish(WORLD.case()))
 SCRIPT = "\"><script src=https://evil.example/x.js>alert(1)</script><a href='x"
 LATER = NOW + 5 * 365 * 86_400
 
@@ -161,6 +166,9 @@ def test_an_answer_that_waits_for_witnesses_says_that_nothing_else_is_missing(wo
     told = rows(text, "summary")
     assert "witnesses have not cosigned yet" in told["Nothing else is missing"]
     assert told["Witnesses"].startswith("Witnesses: pending, not enough have cosigned (w1")
+    incomplete = world.case(policy=policy)
+    more = made(world, world.finish(replace(incomplete, directory=None)), trust=trust)
+    assert "Nothing else is missing" not in rows(more, "summary")
     reported = made(world, cosigned(world.finish(world.case()), WITNESSES[1]), trust=trust)
     assert "pending" in checks(reported)[8]
 
@@ -184,6 +192,14 @@ def test_a_check_that_fails_is_told_with_its_reason_and_what_was_not_done(world,
     text = made(world, bundle)
     assert fails(world, text, bundle).step == step
     assert checks(text)[:step] == ["passed"] * step
+
+
+def test_a_failure_under_an_older_bundle_says_that_it_may_be_of_that_alone(world):
+    bundle = world.finish(world.case(), signer=signer_of("a new key of the service"))
+    assert "run credproof audit follow" in rows(made(world, bundle), "summary")["Note"]
+    newer = world.trust(issued_at=NOW + 30)
+    assert "Note" not in rows(made(world, bundle, trust=newer), "summary")
+    assert "Note" not in rows(made(world, world.finish(world.case())), "summary")
 
 
 def test_tokens_that_cannot_be_taken_apart_keep_the_bindings_from_being_checked(world):
@@ -268,7 +284,8 @@ def test_a_question_that_is_proved_not_to_hold_is_told_as_that(world):
 def test_all_keys_are_in_the_page_in_full(world):
     trust = world.trust(quorum=QUORUM)
     shown = blocks(made(world, world.finish(world.case()), trust=trust))
-    for signer in (world.root, world.answerer, world.bank, world.lend, world.borrower):
+    signers = (world.root, world.answerer, world.bank, world.lend, world.borrower)
+    for signer in (*signers, *map(signer_of, OPERATORS)):
         assert json.dumps(signer.public.jwk(), separators=(",", ":")) in shown
     assert trust.bundle.log_vkey in shown
     assert all(str(witness.key) in shown for witness in WITNESSES)
@@ -339,6 +356,28 @@ def test_nothing_hostile_and_nothing_from_elsewhere_is_in_the_page(world, lender
         assert {re.match("</?!?([a-z0-9]+)", tag)[1] for tag in tags} <= TAGS | {"doctype"}
         assert not re.search(r"(src|url)\s*[=(]", "".join(tags))
         assert all(address.startswith("data:") for address in re.findall('href="([^"]*)"', text))
+
+
+@pytest.mark.parametrize(
+    "payload", [b'{"a":"\\ud800"}', b"[" * 900 + b"]" * 900, b"\xff", b"1" * 5000]
+)
+def test_a_consent_that_says_nothing_readable_gets_a_page_all_the_same(world, payload):
+    consent = f"e30.{b64url(payload)}.e30"
+    text = made(world, replace(world.finish(world.case()), consent=consent))
+    assert consent in blocks(text)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 255))
+def test_whatever_is_altered_in_an_answer_has_a_page_or_is_no_answer(place, change):
+    """Strange bytes are told as what they are, by the page or by the reader of the file."""
+    data = bytearray(FILE)
+    data[place % len(data)] ^= change
+    try:
+        text = made(WORLD, answer_wire.parse(bytes(data)))
+    except Malformed:
+        return
+    assert "NOT VERIFIED" in text or bytes(data) == FILE
 
 
 def test_tokens_that_are_none_get_a_page_without_their_keys(world):

@@ -17,7 +17,8 @@ from credproof.verification.trust import Trust
 
 def summary(answer: Answer, judged: Judged, trust: Trust, words: Words, now: int) -> str:
     """The answer in a few lines, and whether it verifies."""
-    rows = [*_judgement(judged, words), *_answer(answer, trust, words)]
+    rows = [*_judgement(judged, words), *_perhaps_old(answer, judged, trust, words)]
+    rows += [*_answer(answer, trust, words)]
     rows.append((words.say("made"), time_text(now)))
     title = f"<h1>{markup.escaped(words.say('title'))}</h1>"
     return title + markup.table(rows, "summary") + markup.paragraph(words.say("personal"))
@@ -33,6 +34,16 @@ def _judgement(judged: Judged, words: Words) -> Iterator[tuple[str, str]]:
     if found is not None:
         yield words.say("completeness"), completeness_text(found.completeness, words)
         yield words.say("witnesses"), witness_text(found.witnesses, words)
+
+
+def _perhaps_old(
+    answer: Answer, judged: Judged, trust: Trust, words: Words
+) -> Iterator[tuple[str, str]]:
+    """Of a failure under a bundle that is older than the answer: that it may be of that alone."""
+    bundle = trust.bundle
+    if judged.error is not None and bundle.issued_at < answer.issued_at:
+        at = time_text(bundle.issued_at)
+        yield words.say("note"), words.say("perhaps_old", version=bundle.version, at=at)
 
 
 def _answer(answer: Answer, trust: Trust, words: Words) -> Iterator[tuple[str, str]]:
@@ -75,7 +86,7 @@ def _results(answer: Answer, policy: Policy | None, words: Words) -> Iterator[tu
     for name in dict.fromkeys((*asked, *results)):
         question = asked.get(name)
         meaning = question_text(question, words.text) if question else words.say("no_such_question")
-        yield name, f"{meaning}. {_answered(results.get(name), words)}"
+        yield name, words.say("stop").join((meaning, _answered(results.get(name), words)))
 
 
 def _answered(result: QuestionResult | None, words: Words) -> str:

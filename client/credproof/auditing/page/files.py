@@ -75,6 +75,7 @@ def _checkpoint(note: bytes, trust: Trust) -> Iterator[Signed]:
         for line in parsed.signatures:
             if key := known.get((line.name, line.key_id)):
                 yield Signed("checkpoint", parsed.text.encode(), line.signature, key)
+                return  # a key that signed twice is refused by its check
 
 
 def section(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -57,8 +58,10 @@ def judge(
     try:
         verified = verify_answer(bundle, trust, expected)
     except CredproofError as error:
-        late = error.reason == "NOT_WITNESSED"
-        waiting = verify_answer(bundle, trust, replace(expected, may_wait=True)) if late else None
+        waiting = None
+        if error.reason == "NOT_WITNESSED":
+            with suppress(CredproofError):  # then more is missing than cosignatures
+                waiting = verify_answer(bundle, trust, replace(expected, may_wait=True))
         return Judged(None, error, _passed(bundle, error), waiting)
     return Judged(verified, None, frozenset(range(len(CHECKS))))
 
@@ -88,7 +91,7 @@ def result_text(judged: Judged, number: int, words: Words) -> str:
         details = (f"{judged.error} ({judged.error.reason})",)
     else:
         details = ()
-    return ". ".join((said, *details))
+    return words.say("stop").join((said, *details))
 
 
 def _details(verified: VerifiedAnswer, words: Words) -> dict[int, tuple[str, ...]]:

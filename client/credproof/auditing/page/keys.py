@@ -42,7 +42,7 @@ def parties(bundle: AnswerBundle, lender: str) -> frozenset[str]:
 
 
 def keys_of(trust: Trust, named: Collection[str]) -> Iterator[Key]:
-    """The keys of log, service and witnesses, and those of the participants named."""
+    """The keys of log, service, witnesses and operators, and of the participants named."""
     bundle = trust.bundle
     for vkey in (bundle.log_vkey, *bundle.old_logs):
         yield Key("key_log", vkey.partition("+")[0], vkey)
@@ -56,7 +56,7 @@ def keys_of(trust: Trust, named: Collection[str]) -> Iterator[Key]:
     for witness in trust.quorum.witnesses.values():
         yield Key("key_witness", witness.name, str(witness.key))
     for item in bundle.participants:
-        if item.id in named:
+        if item.id in named or item.role == "operator":  # operators approve policies
             yield from (_dated(f"key_{item.role}", item.id, key) for key in item.keys)
 
 
@@ -126,7 +126,7 @@ def _listed(
         shown = current.get(key, key)
         since = since_text(versions.get(key, []), key in current, newest, kept, words)
         told = words.say(key.whose, name=key.name) + _named(shown, words)
-        yield markup.paragraph(f"{told}. {since}") + markup.block(key.shown)
+        yield markup.paragraph(words.say("stop").join((told, since))) + markup.block(key.shown)
 
 
 def _named(key: Key, words: Words) -> str:

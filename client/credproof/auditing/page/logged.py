@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from credproof.auditing.page import markup
 from credproof.auditing.page.words import Words, time_text
@@ -78,7 +77,6 @@ def _says(text: str) -> str:
     """The payload of a JWS, of several the first's, as JSON; nothing for what is none."""
     parts = text.partition(SEPARATOR)[0].split(".")
     try:
-        found: Any = json.loads(parse_b64url(parts[1]))
+        return markup.data_block(json.loads(parse_b64url(parts[1])))
     except (CredproofError, IndexError, ValueError, RecursionError):
         return ""
-    return markup.data_block(found)

@@ -18,8 +18,8 @@ pre{{white-space:pre-wrap;overflow-wrap:anywhere;background:#eee;padding:.5em}}<
 
 
 def escaped(text: str) -> str:
-    """A text that is nothing but text in the page."""
-    return html.escape(text, quote=True)
+    """A text that is nothing but text in the page; half a character becomes a question mark."""
+    return html.escape(text.encode("utf-8", "replace").decode("utf-8"), quote=True)
 
 
 def heading(title: str) -> str:
