@@ -229,15 +229,23 @@ def test_an_answer_gets_a_page_from_the_auditors_home_alone(asked, tmp_path):
         re.sub(r'"address":"[^"]*"', '"address":"127.0.0.1:1"', settings)
     )
     (tmp_path / "a.answer").write_bytes(kept.to_bytes())
-    told = json.loads(run("audit", "evidence", tmp_path / "a.answer", "--json", "--home", away))
+    words = ("audit", "evidence", tmp_path / "a.answer", "--home", away)
+    told = json.loads(run(*words, "--language", "en", "--json"))
     assert (told["file"], told["valid"]) == (str(tmp_path / "a.html"), True)
-    assert "every check that can be done passed" in (tmp_path / "a.html").read_text()
+    page = (tmp_path / "a.html").read_text()
+    assert "VERIFIED, every check passed" in page
+    assert "since version" in page
+    shutil.rmtree(away / "registry")
+    run(*words)
+    page = (tmp_path / "a.html").read_text()
+    assert "此目录从未跟踪日志" in page
+    assert "版（2" not in page  # no version with its date: nothing is said to be since then
     broken = replace(kept.bundle, checkpoint=kept.bundle.checkpoint[:-8] + b"AAAAAA=\n")
     (tmp_path / "b.answer").write_bytes(answer_wire.to_bytes(broken))
     bad = ("audit", "evidence", tmp_path / "b.answer", "--home", away)
     assert json.loads(run(*bad, "--json", code=1))["valid"] is False
     assert "does not verify" in run(*bad, code=1)
-    assert "FAILED" in (tmp_path / "b.html").read_text()
+    assert "未通过核实" in (tmp_path / "b.html").read_text()
 
 
 def test_evidence_of_many_findings_has_the_first_entries_up_to_its_limit(
