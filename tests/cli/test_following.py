@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
+from unittest import mock
 
 import pytest
+from credproof.auditor import Auditor
 from credproof.base.encoding import b64url
+from credproof.base.errors import Conflict, Refused, Unreachable
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint
 from credproof_server.demo.world import AUDITOR, World
 from credproof_server.directory import ServiceDirectory
@@ -89,6 +94,32 @@ def test_with_an_interval_it_looks_again_and_again_until_it_is_interrupted(world
         assert process.wait(30) == 130
     assert [item["reason"] for item in told] == ["", ""]
     assert told[1]["read"] == told[1]["size"] - told[0]["size"]
+
+
+PASSING = [
+    Refused("NOT_PERMITTED", "suspended for a moment"),
+    Conflict("AUDIT_BUSY", "another audit is at work in this home"),
+    OSError(28, "No space left on device", "findings"),
+    sqlite3.OperationalError("database or disk is full"),
+    Unreachable("NO_ANSWER", "no answer"),
+]
+
+
+def test_with_an_interval_it_outlives_whatever_may_pass(made, monkeypatch):
+    """It ends by a signal alone; else who looks into the mail of cron sees nothing for weeks."""
+    opened = mock.Mock(side_effect=[*PASSING, KeyboardInterrupt])
+    monkeypatch.setattr(Auditor, "open", opened)
+    monkeypatch.setattr(threading.Event, "wait", lambda *_: False)
+    words = ["audit", "follow", "--interval", "1", "--home", made.home(AUDITOR)]
+    told = run(*words, code=130)
+    assert opened.call_count == len(PASSING) + 1
+    for passing in ("NOT_PERMITTED", "AUDIT_BUSY", "No space left", "disk is full", "NO_ANSWER"):
+        assert passing in told
+
+
+def test_with_an_interval_it_does_not_go_on_about_a_home_that_is_none(tmp_path):
+    words = ["audit", "follow", "--interval", "1", "--home", tmp_path]
+    assert "NO_PARTICIPANT" in run(*words, code=2)
 
 
 def read_object(stream) -> bytes:

@@ -172,6 +172,45 @@ def test_a_root_that_no_entries_make_is_told_to_whoever_never_looked_before(audi
     assert report.entries_read == report.checkpoint.tree_size, "nothing of the lie was kept"
 
 
+SIGNED = {
+    "no JSON": ("BAD_ENTRY", lambda _: b"not json"),
+    "three bytes": ("BAD_ENTRY", lambda _: b"{ }"),
+    "one member more": ("BAD_ENTRY", lambda entry: b'{"a":1,' + entry.to_line()[1:]),
+    "too long": ("BAD_ENTRY", lambda _: b"[" + b" " * 70_000),
+    "continues nothing": (
+        "BAD_ENTRY",
+        lambda entry: replace(entry, kind="log.continued", fields={}).to_line(),
+    ),
+    "another chain": ("CHAIN_BROKEN", lambda entry: replace(entry, prev=bytes(32)).to_line()),
+    "another place": ("SEQ_GAP", lambda entry: replace(entry, seq=entry.seq + 1).to_line()),
+    "another time": ("TIME_WENT_BACK", lambda entry: replace(entry, time=7).to_line()),
+}
+
+
+@pytest.mark.parametrize("wrong", SIGNED)
+def test_an_entry_that_no_log_may_sign_is_shown_with_its_proof_each_time(auditor, story, wrong):
+    reason, change = SIGNED[wrong]
+    story.add("answer.whispered", "lend", bytes(32))
+    story.lines[-1] = change(parse_entry(story.lines[-1]))
+    index = len(story.lines) - 1
+    with told(auditor, story):
+        first, again = (fault(auditor, reason) for _ in range(2))
+    assert first == again
+    key = story.signer.verifier_key
+    for at in (index - 1, index):
+        line, proof = (first[f"entry-{at}.logged.{end}"] for end in ("json", "tlog-proof"))
+        assert line == story.lines[at]
+        verify_proof(line, proof, key.name, [key])
+
+
+def test_an_entry_that_no_log_may_sign_is_told_also_where_its_proof_is_held_back(auditor, story):
+    story.lines.append(b"not json")
+    with told(auditor, story):
+        auditor.inclusion = lambda *_: ()
+        files = fault(auditor, "BAD_ENTRY")
+    assert b"without a proof" in files["README.txt"]
+
+
 def findings(auditor: Auditor) -> list[tuple[str, tuple[int, ...]]]:
     with auditor.index() as index:
         found = index.findings(untold=True)

@@ -90,6 +90,13 @@ SERVED: Final = (
     " for it under this checkpoint: ask it for the entry and its proof as another auditor."
     " That it gave this line to us is our word alone."
 )
+SIGNED: Final = (
+    "Verify each entry by its proof: the log signed it. The later one may stand in no log."
+    " BAD_ENTRY: its line is not spelled as docs/PROTOCOL.md (Log) says. SEQ_GAP: its seq is not its"
+    " place. CHAIN_BROKEN: its prev is not the SHA-256 of the line before. TIME_WENT_BACK: its time"
+    " is less than that of the entry before. An entry without a proof here is our word alone: the"
+    " service refused the proof."
+)
 REREAD: Final = (
     f"Verify {NOW} under log.vkey, and the entry as it was seen by its proof: that is the one which"
     " was signed. As it was served lately, if at all, it is another line, and has no proof at this"

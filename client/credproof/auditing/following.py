@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
-from credproof.auditing.evidence import FORK, SERVED, SHRANK, Evidence, LogFault
+from credproof.auditing.evidence import FORK, SERVED, SHRANK, SIGNED, Evidence, LogFault
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
 from credproof.base.errors import CredproofError, Malformed, Unreachable, VerificationFailed
@@ -29,6 +29,8 @@ from credproof.log.proof import TlogProof
 from credproof.verification.log_rules import LogRules
 
 Progress = Callable[[int], None]
+_NEVER_SIGNED: Final = ("BAD_ENTRY", "CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK")
+"""What is wrong with an entry whoever signed it."""
 
 
 class Source(Protocol):
@@ -78,8 +80,9 @@ class Following:
         """Read what is new; must pass `trusted`, where an audit before ended.
 
         Raises:
-            LogFault: what is wrong, with the files that show it.
-            VerificationFailed: what the log says wrongly under its own signature.
+            LogFault: what is wrong, with the files that show it; a line that the log signed and
+                that is no entry is `BAD_ENTRY`.
+            VerificationFailed: `LOG_FORKED` where `trusted` is not of the checkpoint seen.
         """
         start, size = self._index.state, self._checkpoint.tree_size
         if start.position.size > trusted.position.size:
@@ -99,6 +102,7 @@ class Following:
             self._require_prefix(audit.size, audit.root())
         except (Malformed, VerificationFailed) as error:
             self._explain(before, page)
+            self._explain_signed(audit.size, page[: audit.size + 1 - before.position.size], error)
             raise error from None
         entries = [parse_entry(line) for line in page]
         with self._index.transaction():
@@ -225,6 +229,20 @@ class Following:
         evidence.add_entry(start + bad, "served", page[bad], None)
         files = evidence.finish(found.reason, found.message, SERVED)
         raise LogFault(found.reason, found.message, files)
+
+    def _explain_signed(
+        self, index: int, read: Sequence[bytes], error: Malformed | VerificationFailed
+    ) -> None:
+        """Raise what the log signed and may not: entry `index`, the last that was `read`."""
+        reason = "BAD_ENTRY" if isinstance(error, Malformed) else error.reason
+        if reason not in _NEVER_SIGNED:
+            return
+        evidence = self._evidence()
+        before = read[-2] if len(read) > 1 else self._index.line(index - 1)
+        if before is not None:
+            evidence.add_entry(index - 1, "logged", before, self._proof(index - 1, before))
+        evidence.add_entry(index, "logged", read[-1], self._proof(index, read[-1]))
+        raise LogFault(reason, error.message, evidence.finish(reason, error.message, SIGNED))
 
     def _what_is_it(self, start: int, page: Sequence[bytes], bad: int) -> VerificationFailed:
         index = start + bad

@@ -95,7 +95,7 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ENTRY_CHANGED", "OTHER_TRUST", "REGISTRY_WITHHELD"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
-    **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER"), _EVIDENCE),
+    **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER", "BAD_ENTRY"), _EVIDENCE),
     "HELD_NOT_SHOWN": "keep this, ask the operator why, and tell your provider: what it attested"
     " was logged, and an auditor can read it",
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",

@@ -14,10 +14,10 @@ from credproof.base.errors import CredproofError
 from credproof.cli.output import (
     EXIT_CODES,
     USAGE,
-    err,
     exit_code,
     print_error,
     print_error_json,
+    print_system_error,
 )
 from credproof.cli.parts import Root
 
@@ -69,31 +69,18 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except (OSError, sqlite3.Error) as error:
-        _print_told("SYSTEM_ERROR", _told(error), None, as_json=as_json)
+        print_system_error(error, as_json=as_json)
         sys.exit(USAGE)
     except WRONG_USAGE as error:  # as JSON only: else typer itself has told it
-        _print_told("WRONG_USAGE", _usage(error), "see the command's --help", as_json=True)
+        advice = "see the command's --help"
+        print_error_json({"reason": "WRONG_USAGE", "message": _usage(error), "advice": advice})
         sys.exit(USAGE)
-
-
-def _print_told(reason: str, message: str, advice: str | None, *, as_json: bool) -> None:
-    if as_json:
-        print_error_json({"reason": reason, "message": message, "advice": advice})
-    else:
-        err.print(f"error: {message}", markup=False)
 
 
 def _usage(error: Exception) -> str:
     """What typer says of wrong usage, without the lines that show how it is done."""
     told = getattr(error, "format_message", lambda: str(error))
     return str(told())
-
-
-def _told(error: OSError | sqlite3.Error) -> str:
-    """What the operating system or SQLite says, and about which file."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror}: {error.filename}: name another path, or make it usable"
-    return f"{error}: check that the disk has room and that the files can be written"
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import signal
+import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,9 +32,11 @@ from credproof.cli.output import (
     plain,
     print_error,
     print_json,
+    print_system_error,
     progress_bar,
 )
 from credproof.cli.stamps import print_stamps, stamps_json
+from credproof.home import Home
 from credproof.log.audit import AuditReport
 from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.verification.log_rules import Finding
@@ -59,12 +62,13 @@ def follow(
     As audit verify, for cron: tells only what is new. Exit code 1 means a finding: the log has
     another past (LOG_FORKED), lost its tail (LOG_SHRANK), leaves an entry out (SEQ_GAP), gives out
     one that was not signed (ENTRY_CHANGED), signed a root that its entries do not make
-    (TREE_MISMATCH), gives a timestamp of something else (TIMESTAMP_NOT_OF_LOG), or broke a rule
-    between entries (RULE_BROKEN), which is also told of an entry whose time contradicts a timestamp
-    that you trust. With --replay, also when a root of the directory leaves somebody out
-    (ROOT_DIFFERS), at the cost of reading what is kept of the log. With --evidence, files that a
-    third party checks with other tools are written, with a README.txt. An interrupted run goes on
-    where it was. Needs the service.
+    (TREE_MISMATCH) or an entry that no log may sign (BAD_ENTRY, CHAIN_BROKEN, TIME_WENT_BACK),
+    gives a timestamp of something else (TIMESTAMP_NOT_OF_LOG), or broke a rule between entries
+    (RULE_BROKEN), which is also told of an entry whose time contradicts a timestamp that you trust.
+    With --replay, also when a root of the directory leaves somebody out (ROOT_DIFFERS), at the cost
+    of reading what is kept of the log. With --evidence, files that a third party checks with other
+    tools are written, with a README.txt. An interrupted run goes on where it was. With --interval,
+    what stops one look is told on stderr, and the next look tries again. Needs the service.
 
     Each run also compares 1000 older entries of audit.db with what the service gives now, and the
     next run the 1000 after them: in time it tells that an old entry was rewritten (ENTRY_CHANGED)
@@ -78,11 +82,22 @@ def follow(
     look = partial(_look_and_tell, home, evidence, replay=replay, as_json=as_json)
     if interval is None:
         raise typer.Exit(look())
+    _ = Home(home).settings  # a home that is none does not pass
     with _interrupted() as interrupted:
-        look()
+        _outlive(look, as_json=as_json)
         while not interrupted.wait(interval):
-            look()
+            _outlive(look, as_json=as_json)
     raise KeyboardInterrupt
+
+
+def _outlive(look: Callable[[], int], *, as_json: bool) -> None:
+    """Look once; what stops it may pass until the next time."""
+    try:
+        look()
+    except CredproofError as error:
+        print_error(error, as_json=as_json)
+    except (OSError, sqlite3.Error) as error:
+        print_system_error(error, as_json=as_json)
 
 
 @contextmanager
@@ -176,13 +191,14 @@ def _replayed(auditor: Auditor, checkpoint: VerifiedCheckpoint) -> LogFault | No
 
 
 def write_files(folder: Path, reason: str, files: Mapping[str, bytes]) -> Path:
-    """Evidence into a directory of its own, named for the time and what it is."""
+    """Evidence into a directory of its own, named for the time and what it is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
     where = folder / f"{now}-{reason}"
-    try:
-        write(where, files)
-    except OSError as error:
-        raise typer.BadParameter(f"cannot write {where}: {error.strerror}") from error
+    write(where, files)
     return where
 
 

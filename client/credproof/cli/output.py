@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -65,6 +66,17 @@ def print_error(error: CredproofError, file: Path | None = None, *, as_json: boo
     err.print(f"error{where}: {error.message} ({error.reason})", markup=False)
     if advice := next_step(error):
         err.print(f"next:  {advice}", markup=False)
+
+
+def print_system_error(error: OSError | sqlite3.Error, *, as_json: bool = False) -> None:
+    """Print what the operating system or SQLite refuses, and about which file."""
+    message = f"{error}: check that the disk has room and that the files can be written"
+    if isinstance(error, OSError) and error.filename is not None:
+        message = f"{error.strerror}: {error.filename}: name another path, or make it usable"
+    if as_json:
+        print_error_json({"reason": "SYSTEM_ERROR", "message": message, "advice": None})
+    else:
+        err.print(f"error: {message}", markup=False)
 
 
 def print_error_json(told: Mapping[str, Any]) -> None:
