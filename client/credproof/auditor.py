@@ -18,7 +18,14 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from credproof.auditing.evidence import DIRECTORY, RULES, Evidence, LogFault, findings_json
+from credproof.auditing.evidence import (
+    DIRECTORY,
+    FINDINGS,
+    RULES,
+    Evidence,
+    LogFault,
+    findings_json,
+)
 from credproof.auditing.following import Following, Seen
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
@@ -317,7 +324,7 @@ class Auditor(Session):
         """
         checkpoint, evidence = self.checkpoint(), Evidence()
         evidence.add_checkpoints(None, checkpoint.note, [self.trust.bundle.log_vkey])
-        evidence.add("findings.json", findings_json(findings), "The rules that are broken.")
+        evidence.add(FINDINGS, findings_json(findings), "The rules that are broken.")
         indexes = {i for f in findings for i in (f.log_index, *f.shown_by)}
         with self.index() as index:
             for log_index in sorted(indexes)[:EVIDENCE_ENTRIES_MAX]:

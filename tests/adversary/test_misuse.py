@@ -303,7 +303,8 @@ def test_auditor_and_operator_see_it_and_end_it_at_the_command_line(running):
     assert shown["evidence"] == list(found.anomaly.evidence)
     assert shown["lifted_index"] is None
     assert "; throttled for 3600 s\n" in told
-    assert "seen" in run("participant", "unthrottle", running.world.service, "seen")
+    lifted = run("participant", "unthrottle", running.world.service, "seen", "--json")
+    assert json.loads(lifted) == {"id": "seen"}
     (found,) = raised(running, "seen")
     told = run("audit", "anomalies", "--since", since, "--home", office)
     assert f"; throttled for 3600 s, lifted at entry {found.lifted_index}\n" in told

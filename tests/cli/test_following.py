@@ -140,7 +140,10 @@ def test_a_forked_log_is_told_with_its_files(world, tmp_path):
     note = sign_checkpoint(Checkpoint(signer.name, 2, bytes(32)), [signer])
     (home / "newest.checkpoint").write_bytes(note)
     with world.served():
-        assert follow(world, "--evidence", tmp_path / "fork", code=1)["reason"] == "LOG_FORKED"
-    (folder,) = (tmp_path / "fork").iterdir()
+        words = ["--evidence", tmp_path / "fork"]
+        assert follow(world, *words, code=1)["reason"] == "LOG_FORKED"
+        (folder,) = (tmp_path / "fork").iterdir()
+        assert f"already in {folder}" in run("audit", "follow", *words, "--home", home, code=1)
+    assert list((tmp_path / "fork").iterdir()) == [folder]
     assert (folder / "seen.checkpoint").read_bytes() == note
     assert (folder / "add-checkpoint.request").read_text().startswith("old 2\n")

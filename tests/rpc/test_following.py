@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 
 import pytest
 from credproof.auditing import rereading
-from credproof.auditing.evidence import LogFault
+from credproof.auditing.evidence import LogFault, write
 from credproof.auditing.rereading import reread
 from credproof.auditor import Auditor
 from credproof.base.encoding import b64url
@@ -218,6 +219,19 @@ def findings(auditor: Auditor) -> list[tuple[str, tuple[int, ...]]]:
     return [(item.rule, item.shown_by) for item in found]
 
 
+def test_a_finding_that_stands_is_written_once_however_far_the_log_grows(auditor, story, tmp_path):
+    story.rewritten(len(story.lines) - 3, actor="somebody")
+    for is_new in (True, False, False):
+        with told(auditor, story):
+            files = fault(auditor, "LOG_FORKED")
+        where, written = write(tmp_path, "LOG_FORKED", files)
+        assert (written, [where]) == (is_new, list(tmp_path.iterdir()))
+        story.add("answer.whispered", "lend", bytes(32))
+    with told(auditor, story.rewritten(len(story.lines) - 8, actor="somebody-else")):
+        other = fault(auditor, "LOG_FORKED")
+    assert write(tmp_path, "LOG_FORKED", other)[1], "another past is another finding"
+
+
 CONSENT = bytes(31) + b"\x07"
 
 
@@ -293,7 +307,7 @@ def test_a_root_that_leaves_somebody_out_is_shown_by_its_entry(running, auditor,
     assert files == dict(caught.value.files)
     key, name = story.signer.verifier_key, f"entry-{index}.logged"
     verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
-    assert folder.name.endswith("ROOT_DIFFERS")
+    assert re.fullmatch(rf"ROOT_DIFFERS-{index}-[0-9a-f]{{8}}", folder.name)
 
 
 def start_again(auditor: Auditor) -> None:
@@ -439,7 +453,7 @@ def test_cron_is_told_of_an_old_entry_that_was_rewritten_in_the_database(
             database.execute(change, (line,))
     assert "entry 5 is not the one that was verified before (ENTRY_CHANGED)" in as_text
     assert (told_as["reason"], told_as["reread"]) == ("ENTRY_CHANGED", 0)
-    for folder in tmp_path.iterdir():
-        assert (folder / "entry-5.seen.json").read_bytes() == line
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "entry-5.seen.json").read_bytes() == line
     well = json.loads(run(*words, "--json"))
     assert well["reread"] == well["size"] - well["read"] > 5

@@ -33,7 +33,9 @@ def test_a_provider_sees_a_key_that_somebody_registered_in_its_name(running):
         pass
     told = json.loads(run("provider", "watch", "--home", home, "--json", code=1))
     assert [(k["fingerprint"], k["yours"]) for k in told["keys"]][1:] == [(strange.kid, False)]
-    assert "STRANGE" in run("provider", "watch", "--home", home, code=1)
+    text = run("provider", "watch", "--home", home, code=1)
+    assert text.splitlines()[-2].rpartition("(")[2].strip(")") == "STRANGE_KEY"
+    assert "--known" in text.splitlines()[-1]
     assert "STRANGE" not in run("provider", "watch", "--home", home, "--known", strange.kid)
 
 

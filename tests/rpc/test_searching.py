@@ -48,7 +48,7 @@ def asked(running):
 
 
 def found(home, *options) -> list[dict]:
-    return json.loads(run("audit", "search", "--format", "json", *options, "--home", home))
+    return json.loads(run("audit", "search", "--json", *options, "--home", home))
 
 
 def test_entries_are_found_by_what_they_say(running, asked):
@@ -60,6 +60,10 @@ def test_entries_are_found_by_what_they_say(running, asked):
     assert not found(home, "--actor", "nobody-here")
     assert not found(home, "--since", "2100-01-01")
     assert not found(home, "--until", "2020-01-01")
+    ahead = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)
+    behind = ahead.astimezone(dt.timezone(dt.timedelta(hours=-9)))
+    for time in (ahead, behind):
+        assert not found(home, "--since", time.isoformat()), "its zone counts"
     first = found(home, "--limit", "1", "--policy", "revolving-standing")
     rest = found(home, "--policy", "revolving-standing", "--after", str(first[0]["seq"]))
     assert first[0] not in rest
@@ -84,6 +88,9 @@ def test_what_happened_under_a_consent_is_found_as_csv_and_table(asked):
     told = run("audit", "search", "--consent", consent, "--format", "csv", "--home", home)
     (row,) = csv.DictReader(io.StringIO(told))
     assert (row["kind"], row["consent"]) == ("answer.given", consent), "as it is asked for"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["time"])
+    since = ("--since", row["time"], "--consent", consent)
+    assert [entry["seq"] for entry in found(home, *since)] == [int(row["log_index"])]
     granted = run("audit", "search", "--object", consent, "--home", home)
     assert "consent.granted" in granted, "whole, though no terminal is wide enough for it"
 
@@ -159,6 +166,26 @@ def test_a_month_is_reported_in_figures(asked):
     run("audit", "report", "--month", "2026-1", "--home", home, code=2)
 
 
+@pytest.mark.parametrize(
+    ("month", "outside", "told"),
+    [
+        ("2020-01", "BEFORE_LOG", "before the log, which began on {began}"),
+        ("2100-01", "FUTURE", "not begun yet"),
+    ],
+)
+def test_a_month_that_the_log_knows_nothing_of_is_not_reported_as_empty(
+    asked, month, outside, told
+):
+    _, _, home = asked
+    began = dt.datetime.fromtimestamp(found(home, "--limit", "1")[0]["time"], dt.UTC)
+    shown = run("audit", "report", "--month", month, "--home", home)
+    assert told.format(began=f"{began:%Y-%m-%d}") in shown
+    assert "none" not in shown
+    value = json.loads(run("audit", "report", "--month", month, "--home", home, "--json"))
+    assert (value["outside"], value["whole"]) == (outside, False)
+    assert value["began"] == began.timestamp()
+
+
 def test_an_answer_gets_a_page_from_the_auditors_home_alone(asked, tmp_path):
     """Nothing but the home and the file: the address there leads nowhere."""
     _, kept, home = asked
@@ -169,11 +196,14 @@ def test_an_answer_gets_a_page_from_the_auditors_home_alone(asked, tmp_path):
         re.sub(r'"address":"[^"]*"', '"address":"127.0.0.1:1"', settings)
     )
     (tmp_path / "a.answer").write_bytes(kept.to_bytes())
-    run("audit", "evidence", tmp_path / "a.answer", "--home", away)
+    told = json.loads(run("audit", "evidence", tmp_path / "a.answer", "--json", "--home", away))
+    assert (told["file"], told["valid"]) == (str(tmp_path / "a.html"), True)
     assert "every check that can be done passed" in (tmp_path / "a.html").read_text()
     broken = replace(kept.bundle, checkpoint=kept.bundle.checkpoint[:-8] + b"AAAAAA=\n")
     (tmp_path / "b.answer").write_bytes(answer_wire.to_bytes(broken))
-    run("audit", "evidence", tmp_path / "b.answer", "--home", away, code=1)
+    bad = ("audit", "evidence", tmp_path / "b.answer", "--home", away)
+    assert json.loads(run(*bad, "--json", code=1))["valid"] is False
+    assert "does not verify" in run(*bad, code=1)
     assert "FAILED" in (tmp_path / "b.html").read_text()
 
 

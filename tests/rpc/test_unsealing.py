@@ -87,7 +87,8 @@ def test_a_detail_is_unsealed_from_the_command_line(running, case):
     listed = run("audit", "unseals", "--home", second)
     assert f"{number}  OPEN  asked by {AUDITOR}" in listed
     assert "why: complaint 9" in listed
-    assert "Approved" in run("audit", "approve", number, "--home", second)
+    told = json.loads(run("audit", "approve", number, "--json", "--home", second))
+    assert (told["number"], told["approved"]) == (int(number), True)
     shown = json.loads(run("audit", "open", number, "--home", first, "--json"))
     assert (shown["entry"], shown["content"]["outcome"]["tier"]) == (case.answered, "A")
     told = json.loads(run("audit", "unseals", "--home", second, "--json"))
@@ -147,9 +148,12 @@ def test_the_borrower_is_told_in_both_languages(case, running):
     last = told[-1]
     assert (last.log_index, last.auditor, last.detail) == (given.log_index, SECOND, "verdicts")
     folder = running.world.home(f"person-{running.count}")
-    shown = run("borrower", "unsealed", "--home", folder)
-    assert "what the questions about you came to 关于您的各项问题的结论" in shown
-    assert f"log entry 日志条目 {case.answered}" in shown
+    english = run("borrower", "unsealed", "--language", "en", "--home", folder)
+    assert f"{SECOND}: what the questions about you came to\n" in english
+    assert f"log entry {case.answered}; given by entry {given.log_index}" in english
+    chinese = run("borrower", "unsealed", "--home", folder)
+    assert f"{SECOND}：关于您的各项问题的结论\n" in chinese
+    assert f"日志第 {case.answered} 条" in chinese
     assert json.loads(run("borrower", "unsealed", "--home", folder, "--json"))[-1]["detail"]
 
 

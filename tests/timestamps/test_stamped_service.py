@@ -114,9 +114,11 @@ def test_only_what_an_authority_stamped_that_the_auditor_itself_trusts_counts(sc
 
     words = ("audit", "authority")
     other = Certificates(tmp_path / "other")
-    scene.run(*words, "add", "other", other.file, "--home", scene.home)
+    told = json.loads(scene.run(*words, "add", "other", other.file, "--json", "--home", scene.home))
+    assert told == {"name": "other", "policy": ""}
     assert scene.verify()["timestamps"]["verified"] == 0
-    scene.run(*words, "remove", "other", "--home", scene.home)
+    gone = scene.run(*words, "remove", "other", "--json", "--home", scene.home)
+    assert json.loads(gone) == {"name": "other"}
     pem = scene.certificates.file
     scene.run(*words, "add", "stamper", pem, "--policy", POLICY, "--home", scene.home)
     listed = json.loads(scene.run(*words, "list", "--json", "--home", scene.home))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from credproof.verification.log_rules import Finding
 README: Final = "README.txt"
 SEEN: Final = "seen.checkpoint"
 NOW: Final = "now.checkpoint"
+FINDINGS: Final = "findings.json"
 REQUEST: Final = "add-checkpoint.request"
 
 
@@ -92,10 +94,10 @@ SERVED: Final = (
 )
 SIGNED: Final = (
     "Verify each entry by its proof: the log signed it. The later one may stand in no log."
-    " BAD_ENTRY: its line is not spelled as docs/PROTOCOL.md (Log) says. SEQ_GAP: its seq is not its"
-    " place. CHAIN_BROKEN: its prev is not the SHA-256 of the line before. TIME_WENT_BACK: its time"
-    " is less than that of the entry before. An entry without a proof here is our word alone: the"
-    " service refused the proof."
+    " BAD_ENTRY: its line is not spelled as docs/PROTOCOL.md (Log) says. SEQ_GAP: its seq is not"
+    " its place. CHAIN_BROKEN: its prev is not the SHA-256 of the line before. TIME_WENT_BACK: its"
+    " time is less than that of the entry before. An entry without a proof here is our word alone:"
+    " the service refused the proof."
 )
 REREAD: Final = (
     f"Verify {NOW} under log.vkey, and the entry as it was seen by its proof: that is the one which"
@@ -129,12 +131,32 @@ def findings_json(findings: Sequence[Finding]) -> bytes:
     return canonical_json(found) + b"\n"
 
 
-def write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write evidence into a directory of its own.
+def name_of(reason: str, files: Mapping[str, bytes]) -> str:
+    """What a finding's directory is called: its reason, its last entry, a digest of what it is.
+
+    A log that grows gives other proofs of the same finding every minute: they are not in the name.
+    """
+    told = [name for name in files if name.startswith("entry-") and name.endswith(".json")]
+    what = [*told, *(name for name in (SEEN, FINDINGS) if name in files)] or [NOW]
+    digest = hashlib.sha256(canonical_json([reason, *(files[name].hex() for name in sorted(what))]))
+    entries = [name.removeprefix("entry-").partition(".")[0] for name in told]
+    return "-".join([reason, *sorted(entries, key=int)[-1:], digest.hexdigest()[:8]])
+
+
+def write(folder: Path, reason: str, files: Mapping[str, bytes]) -> tuple[Path, bool]:
+    """Write evidence into a directory of its own below `folder`, whole or not at all.
+
+    Gives the directory, and whether it is new: what it shows is not written twice.
 
     Raises:
         OSError: it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    where = folder / name_of(reason, files)
+    if where.exists():
+        return where, False
+    fresh = where.with_name(f".{where.name}.new")
+    fresh.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        (fresh / name).write_bytes(content)
+    fresh.replace(where)
+    return where, True

@@ -39,11 +39,14 @@ _PROVIDER: Final = (
     " set first (credproof provider keys)"
 )
 _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
+EXAMPLE_VKEY: Final = "log.example+d85f6874+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
 
 NEXT: Final[Mapping[str, str]] = {
     # Files of the wrong kind, or altered.
     **dict.fromkeys(("NOT_A_JWS", "WRONG_TYPE", "BAD_HEADER", "NOT_A_BUNDLE"), _OTHER_FILE),
     **dict.fromkeys(("NOT_JSON", "BAD_MEMBER", "OTHER_CSR"), _OTHER_FILE),
+    "BAD_VKEY": f"copy it whole, like {EXAMPLE_VKEY}; credproof quorum show prints a log's,"
+    " credproof witness init a witness's",
     "BAD_FILE": "mend the file and run this again: what was done is not done twice",
     "BAD_MAPPING": "mend the mapping: the README shows one under `A provider's first hour`",
     "BAD_HOME": "copy your home back from a backup, or enrol anew in another directory",
@@ -114,6 +117,8 @@ NEXT: Final[Mapping[str, str]] = {
     "NO_TARGETS": "the operator signs them anew: credproof root extend DIR",
     "NO_ONLINE_KEY": "draft the root on this service: credproof root draft DIR --online-key",
     "NO_SUCH_KEY": "credproof root status and credproof provider watch show the keys",
+    "STRANGE_KEY": "have the operator suspend you, and tell your lenders; if the key was once"
+    " yours, name it by --known",
     **dict.fromkeys(("KEY_NOT_SIGNED", "DELEGATION_DROPPED", "OTHER_DELEGATEE"), _PROVIDER),
     "TRUST_EXPIRED": "the operator publishes a new one: any change of a participant does",
     # The service and its directory.

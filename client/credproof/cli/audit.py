@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from credproof.auditing.evidence import LogFault, findings_json
+from credproof.auditing.evidence import LogFault, findings_json, write
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
 from credproof.base.encoding import parse_own_json
 from credproof.cli import searching, stamps, unsealing
-from credproof.cli.following import follow, print_findings, write_files
+from credproof.cli.following import evidence_text, follow, print_findings
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
@@ -133,8 +133,8 @@ def replay(
                 report = auditor.replay(audited, advance)
             except LogFault as error:
                 if evidence is not None:
-                    where = write_files(evidence, error.reason, error.files)
-                    err.print(f"evidence: {where} (README.txt says how to check it)", markup=False)
+                    written = write(evidence, error.reason, error.files)
+                    err.print(f"evidence: {evidence_text(written)}", markup=False)
                 raise
     if as_json:
         print_json(

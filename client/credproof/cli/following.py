@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import signal
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,8 +31,8 @@ from credproof.cli.output import (
     plain,
     print_error,
     print_json,
-    print_system_error,
     progress_bar,
+    system_error,
 )
 from credproof.cli.stamps import print_stamps, stamps_json
 from credproof.home import Home
@@ -50,7 +49,7 @@ def follow(
     ] = None,
     evidence: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write what shows a finding into a new directory there."),
+        typer.Option(metavar="DIR", help="Write what shows a finding into a directory there."),
     ] = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Compute the directory anew each time: audit replay.")
@@ -67,8 +66,9 @@ def follow(
     (RULE_BROKEN), which is also told of an entry whose time contradicts a timestamp that you trust.
     With --replay, also when a root of the directory leaves somebody out (ROOT_DIFFERS), at the cost
     of reading what is kept of the log. With --evidence, files that a third party checks with other
-    tools are written, with a README.txt. An interrupted run goes on where it was. With --interval,
-    what stops one look is told on stderr, and the next look tries again. Needs the service.
+    tools are written, with a README.txt, into a directory named for what they show: what stands on
+    is not written again. An interrupted run goes on where it was. With --interval, what stops one
+    look is told on stderr, and the next look tries again. Needs the service.
 
     Each run also compares 1000 older entries of audit.db with what the service gives now, and the
     next run the 1000 after them: in time it tells that an old entry was rewritten (ENTRY_CHANGED)
@@ -97,7 +97,7 @@ def _outlive(look: Callable[[], int], *, as_json: bool) -> None:
     except CredproofError as error:
         print_error(error, as_json=as_json)
     except (OSError, sqlite3.Error) as error:
-        print_system_error(error, as_json=as_json)
+        print_error(system_error(error), as_json=as_json)
 
 
 @contextmanager
@@ -119,8 +119,8 @@ def _interrupted() -> Iterator[threading.Event]:
 def _look_and_tell(home: Path, evidence: Path | None, *, replay: bool, as_json: bool) -> int:
     """Look once; gives the exit code."""
     told = _look(home, replay=replay, quiet=as_json)
-    where = write_files(evidence, told.reason, told.files) if evidence and told.files else None
-    _tell(told, where, as_json=as_json)
+    written = write(evidence, told.reason, told.files) if evidence and told.files else None
+    _tell(told, written, as_json=as_json)
     if told.findings and told.error is None:
         with Index(home / INDEX_NAME) as index:
             index.mark_told()  # not before: what could not be told is told the next time
@@ -190,21 +190,15 @@ def _replayed(auditor: Auditor, checkpoint: VerifiedCheckpoint) -> LogFault | No
     return None
 
 
-def write_files(folder: Path, reason: str, files: Mapping[str, bytes]) -> Path:
-    """Evidence into a directory of its own, named for the time and what it is.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
-    where = folder / f"{now}-{reason}"
-    write(where, files)
-    return where
+def evidence_text(written: tuple[Path, bool]) -> str:
+    """Where evidence is, and whether an earlier run wrote it."""
+    where, is_new = written
+    return f"{where} (README.txt says how to check it)" if is_new else f"already in {where}"
 
 
-def _tell(told: Told, where: Path | None, *, as_json: bool) -> None:
+def _tell(told: Told, written: tuple[Path, bool] | None, *, as_json: bool) -> None:
     if as_json:
-        print_json(_json(told, where))
+        print_json(_json(told, written and written[0]))
         return
     if told.error is not None:
         print_error(told.error)
@@ -213,8 +207,8 @@ def _tell(told: Told, where: Path | None, *, as_json: bool) -> None:
         out.print(f"Entries:   {size}, of which {read} are new; {told.reread} older ones compared")
         print_stamps(told.stamps)
         print_findings(told.findings)
-    if where is not None:
-        out.print(f"Evidence:  {where} (README.txt says how to check it)", markup=False)
+    if written is not None:
+        out.print(f"Evidence:  {evidence_text(written)}", markup=False)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -26,6 +26,7 @@ from credproof.cli.output import (
     read_text,
     require_file,
     require_writable,
+    tell,
 )
 from credproof.cli.parts import GROUPS
 from credproof.cli.requesting import PolicyOption, SubjectOption
@@ -233,6 +234,7 @@ def pin(
         str, typer.Argument(help="Its key's fingerprint, 32 hexadecimal digits.")
     ],
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Pin a provider's signing key, as the provider itself told you.
 
@@ -245,4 +247,5 @@ def pin(
       credproof lender pin bank 00112233445566778899aabbccddeeff --home lend
     """
     Home(home).pin(provider, fingerprint)
-    out.print(f"Pinned:  {provider} {fingerprint}")
+    pinned = {"provider": provider, "fingerprint": fingerprint}
+    tell(pinned, f"Pinned:  {provider} {fingerprint}", as_json=as_json)

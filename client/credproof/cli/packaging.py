@@ -17,10 +17,11 @@ from credproof.auditor import INDEX_NAME
 from credproof.cli.output import (
     FAILED,
     HomeOption,
+    JsonOption,
     err,
-    out,
     read_file,
     require_writable,
+    tell,
     write_file,
 )
 from credproof.home import Home
@@ -35,6 +36,7 @@ def evidence(
         Path | None,
         typer.Option("--output", "-o", help="The page; if not given, FILE.html beside the file."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a page of an answer that a regulator reads and checks years later.
 
@@ -55,10 +57,12 @@ def evidence(
     history = list(History(found.folder, found.roots).all())
     stamp = _stamp(found, bundle.logged)
     write_file(target, page(bundle, trust, history, now=now, stamp=stamp))
-    out.print(f"Written:   {target}", markup=False)
-    judged = judge(bundle, trust, parse_answer(bundle.answer)[1].lender, now)
-    if judged.error is not None:
-        err.print(f"error: the answer does not verify ({judged.error.reason})", markup=False)
+    error = judge(bundle, trust, parse_answer(bundle.answer)[1].lender, now).error
+    told = {"file": str(target), "valid": error is None, "reason": error and error.reason}
+    tell(told, f"Written:   {target}", as_json=as_json)
+    if error is not None and not as_json:
+        err.print(f"error: the answer does not verify ({error.reason})", markup=False)
+    if error is not None:
         raise typer.Exit(FAILED)
 
 

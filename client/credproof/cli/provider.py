@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from credproof.base.errors import VerificationFailed
 from credproof.borrower import make_pass
 from credproof.cli import signed_keys
 from credproof.cli.output import (
@@ -22,11 +23,13 @@ from credproof.cli.output import (
     err,
     out,
     plain,
+    print_error,
     print_json,
     progress_bar,
     read_file,
     read_text,
     require_file,
+    tell,
     write_file,
 )
 from credproof.cli.parts import GROUPS
@@ -201,6 +204,7 @@ def bind(
         typer.Option(metavar="FINGERPRINT", help="The lost key that this one replaces, if any."),
     ] = "",
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Bind a borrower's key, and write the pass that the borrower needs.
 
@@ -218,8 +222,12 @@ def bind(
         else:
             bound = provider.bind([(subject, read_text(proof))])[0]
     write_file(output, make_pass(Home(home), bound.sub).to_bytes())
-    out.print(f"Bound:  key {bound.kid}")
-    out.print(f"Pass:   {output} (give it to the borrower)")
+    tell(
+        {"fingerprint": bound.kid, "pass": str(output)},
+        f"Bound:  key {bound.kid}",
+        f"Pass:   {output} (give it to the borrower)",
+        as_json=as_json,
+    )
 
 
 @app.command(epilog=EXIT_CODES)
@@ -229,6 +237,7 @@ def freeze(
         typer.Argument(metavar="FINGERPRINT", help="The key's, as bind printed it."),
     ],
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """End a borrower's key that was reported lost: at once, and for all providers.
 
@@ -241,7 +250,7 @@ def freeze(
     """
     with Provider.open(home) as provider:
         provider.freeze(kid)
-    out.print(f"Ended:  key {kid}")
+    tell({"fingerprint": kid}, f"Ended:  key {kid}", as_json=as_json)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -254,6 +263,7 @@ def accept(
         Path, typer.Option("--output", "-o", help="Your signed word, a file to be written.")
     ] = Path("acceptance.jws"),
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Say whose bindings of borrowers' keys count for your attestations, beside your own.
 
@@ -274,8 +284,13 @@ def accept(
         now=int(time.time()),
     )
     write_file(output, text.encode("ascii"))
-    out.print(f"Accepted:  {', '.join(sorted(binders or [])) or 'nobody else'}")
-    out.print(f"Written:   {output} (send it to the operator)")
+    named = sorted(binders or [])
+    tell(
+        {"binders": named, "file": str(output)},
+        f"Accepted:  {', '.join(named) or 'nobody else'}",
+        f"Written:   {output} (send it to the operator)",
+        as_json=as_json,
+    )
 
 
 @app.command("self-check", epilog=EXIT_CODES)
@@ -365,11 +380,8 @@ def watch(
         told = "none: the root key decides alone (credproof provider keys sign)"
         out.print(f"Key set:   {told if signed is None else ', '.join(signed)}")
     if strange and not as_json:
-        err.print(
-            "error: the registry lists a key in your name that you do not know\n"
-            "next:  have the operator suspend you, and tell your lenders; if the key was yours"
-            " once, name it by --known"
-        )
+        message = "the registry lists a key in your name that you do not know"
+        print_error(VerificationFailed("STRANGE_KEY", message))
     if strange:
         raise typer.Exit(FAILED)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,7 +27,8 @@ from credproof.verification.entry_rules import RULES
 from credproof.verification.policy import PURPOSES, OutcomeKind
 
 TimeOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help="2026-11-26 or 2026-11-26T09:30:00, UTC.")
+    str | None,
+    typer.Option(metavar="TIME", help="2026-11-26 or 2026-11-26T09:30:00Z; UTC if no zone."),
 ]
 ObjectOption = Annotated[
     str | None,
@@ -73,19 +75,23 @@ def find(
     after: Annotated[int, typer.Option(help="Go on after this log index.")] = -1,
     limit: Annotated[int, typer.Option(min=1, help="At most so many entries.")] = 100,
     shown_as: Annotated[Format, typer.Option("--format", help="How they are shown.")] = "table",
+    as_json: JsonOption = False,
 ) -> None:
     """Find log entries: by time, kind, actor, policy, outcome, reference, object or person.
 
     Looks at what audit verify or audit follow verified, in audit.db, without the service. A
     lender's references are salted: it gives you text and salt, which stand in its *.answer file.
     --person needs the service, and --why: the id is never sent, the search itself is logged for
-    other auditors, and its reason is kept here, in searches.jsonl.
+    other auditors, and its reason is kept here, in searches.jsonl. Times are UTC: in a table and
+    in CSV written out (ISO 8601), in JSON whole seconds, as in the signed entries.
 
     \b
     Example:
       credproof audit search --kind answer.refused --since 2026-11-01 --actor lend --home audit
       echo ref:alice | credproof audit search --person --why "complaint 17" --home audit
     """
+    if as_json:
+        shown_as = "json"
     query = Query(
         since=_seconds(since),
         until=_seconds(until),
@@ -140,9 +146,11 @@ def _seconds(text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return int(dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC).timestamp())
+        found = dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(f"not a time: {text}") from error
+        message = f"{text} is no time: write it like 2026-11-26 or 2026-11-26T09:30:00Z"
+        raise typer.BadParameter(message) from error
+    return int((found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp())
 
 
 def _digest(text: str | None, salt: str | None) -> str | None:
@@ -163,9 +171,9 @@ def _hex(text: str, what: str, size: int) -> bytes:
     return data
 
 
-def _when(time: object) -> str:
-    assert isinstance(time, int)
-    return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+def _when(seconds: object) -> str:
+    assert isinstance(seconds, int)
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _show(found: Sequence[Found], shown_as: Format) -> None:
@@ -174,9 +182,15 @@ def _show(found: Sequence[Found], shown_as: Format) -> None:
     elif shown_as == "csv":
         writer = csv.writer(sys.stdout)
         writer.writerow(COLUMNS)
-        writer.writerows(item.values for item in found)
+        writer.writerows(_row(item) for item in found)
     else:
         _show_table(found)
+
+
+def _row(item: Found) -> list[object]:
+    """The values of a line of CSV: the time as --since takes it."""
+    index, seconds, *rest = item.values
+    return [index, f"{_when(seconds).replace(' ', 'T')}Z", *rest]
 
 
 def _show_table(found: Sequence[Found]) -> None:
@@ -187,9 +201,9 @@ def _show_table(found: Sequence[Found]) -> None:
     for name in ("actor", "policy", "purpose", "came of it"):
         table.add_column(name, no_wrap=True)
     for item in found:
-        index, time, kind, actor, _, policy, purpose, outcome, reason, _ = item.values
+        index, seconds, kind, actor, _, policy, purpose, outcome, reason, _ = item.values
         texts = (kind, actor, policy or "", purpose or "", outcome or reason or "")
-        table.add_row(str(index), _when(time), *(Text(plain(text)) for text in texts))
+        table.add_row(str(index), _when(seconds), *(Text(plain(text)) for text in texts))
     out.print(table, width=None if out.is_terminal else _PIPED_COLUMNS)
 
 
@@ -204,14 +218,16 @@ def monthly(
     """Report a month: questions, outcomes, refusals, consents, anomalies, broken rules.
 
     Counts what audit verify or audit follow verified, in audit.db, without the service. Among
-    what providers attested are bindings of keys: the log does not tell them from records.
+    what providers attested are bindings of keys: the log does not tell them from records. Of a
+    month before the log began, one that has not begun, or one of which nothing was verified yet,
+    that is told, and no figure (with --json `outside`).
 
     \b
     Example:
       credproof audit report --month 2026-11 --home audit
     """
     with _index(home) as index:
-        found = report(index, parse_month(month))
+        found = report(index, parse_month(month), int(time.time()))
     if as_json:
         print_json(_json(found))
     else:
@@ -225,10 +241,9 @@ def _json(found: Report) -> dict[str, Any]:
 
 
 def _print(found: Report) -> None:
-    until = "no entry yet" if found.until is None else f"verified up to {_when(found.until)} UTC"
-    out.print(
-        f"Month:        {found.month.name} ({until}{'' if found.is_whole else ', not whole'})"
-    )
+    out.print(f"Month:        {found.month.name} ({_extent(found)})")
+    if found.outside is not None:
+        return
     out.print(f"Entries:      {found.entries}")
     for lender, purposes in found.questions.items():
         for purpose, counts in purposes.items():
@@ -239,6 +254,22 @@ def _print(found: Report) -> None:
         out.print(f"{title:<14}{told or 'none'}", markup=False)
     places = ", ".join(map(str, found.beyond_cap))
     out.print(f"Beyond cap:   {f'entries {places}' if places else 'none'}")
+
+
+def _extent(found: Report) -> str:
+    """What of a month the index has."""
+    if found.until is None or found.began is None:
+        return "no entry yet"
+    until, day = f"verified up to {_when(found.until)} UTC", _when(found.began)[:10]
+    words = {
+        "BEFORE_LOG": f"before the log, which began on {day}",
+        "FUTURE": f"not begun yet; {until}",
+        "NOT_VERIFIED": f"nothing of it is verified yet; {until}: run audit follow",
+    }
+    if found.outside is not None:
+        return words[found.outside]
+    began = f"the log began on {day}; " if found.began >= found.month.start else ""
+    return f"{began}{until}{'' if found.is_whole else ', not whole'}"
 
 
 def _titled(found: Report) -> Sequence[tuple[str, Mapping[str, int]]]:

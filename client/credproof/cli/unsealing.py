@@ -13,7 +13,7 @@ import typer
 
 from credproof.auditing.unsealing import Unsealed, Unsealings, UnsealingState
 from credproof.auditor import Auditor
-from credproof.cli.output import FAILED, HomeOption, JsonOption, out, plain, print_json
+from credproof.cli.output import FAILED, HomeOption, JsonOption, out, plain, print_json, tell
 
 NumberArgument = Annotated[
     int, typer.Argument(metavar="NUMBER", min=0, help="The request, as audit unseals numbers it.")
@@ -90,7 +90,7 @@ def unseals(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
         raise typer.Exit(FAILED)
 
 
-def approve(number: NumberArgument, home: HomeOption = Path()) -> None:
+def approve(number: NumberArgument, home: HomeOption = Path(), as_json: JsonOption = False) -> None:
     """Approve another auditor's request: both of you can open the detail then, for its time.
 
     Read first what audit unseals says of it. Signed by you and logged; it cannot be taken back.
@@ -100,10 +100,10 @@ def approve(number: NumberArgument, home: HomeOption = Path()) -> None:
     Example:
       credproof audit approve 840 --home second-auditor
     """
-    _decide(number, home, approves=True)
+    _decide(number, home, approves=True, as_json=as_json)
 
 
-def decline(number: NumberArgument, home: HomeOption = Path()) -> None:
+def decline(number: NumberArgument, home: HomeOption = Path(), as_json: JsonOption = False) -> None:
     """Decline another auditor's request: nobody can open the detail under it.
 
     Signed by you and logged. Verifies the log first. Needs the service.
@@ -112,15 +112,17 @@ def decline(number: NumberArgument, home: HomeOption = Path()) -> None:
     Example:
       credproof audit decline 840 --home second-auditor
     """
-    _decide(number, home, approves=False)
+    _decide(number, home, approves=False, as_json=as_json)
 
 
-def _decide(number: int, home: Path, *, approves: bool) -> None:
+def _decide(number: int, home: Path, *, approves: bool, as_json: bool) -> None:
     with _unsealings(home) as found:
         index = found.decide(number, approves=approves)
-    out.print(f"{'Approved' if approves else 'Declined'}:  number {number}, log entry {index}")
+    lines = [f"{'Approved' if approves else 'Declined'}:  number {number}, log entry {index}"]
     if approves:
-        out.print(f"Next:      credproof audit open {number}, you or the auditor who asked")
+        lines.append(f"Next:      credproof audit open {number}, you or the auditor who asked")
+    told = {"number": number, "approved": approves, "log_index": index}
+    tell(told, *lines, as_json=as_json)
 
 
 def open_detail(
