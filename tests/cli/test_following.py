@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from unittest import mock
 
 import pytest
 from credproof.auditor import Auditor
 from credproof.base.encoding import b64url
-from credproof.base.errors import Conflict, Refused, Unreachable
+from credproof.base.errors import Conflict, Refused, Unreachable, VerificationFailed
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint
 from credproof_server.demo.world import AUDITOR, World
 from credproof_server.directory import ServiceDirectory
@@ -72,10 +69,7 @@ def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
         told = follow(world, "--evidence", findings, code=1)
         assert told["reason"] == "RULE_BROKEN"
         assert [f["rule"] for f in told["findings"]] == ["ANSWER_WITHOUT_CONSENT"]
-        assert follow(world)["findings"] == [], "it was told"
-        assert "ANSWER_WITHOUT_CONSENT" in run(
-            "audit", "verify", "--whole", "--home", world.home(AUDITOR), code=1
-        )
+        assert follow(world, "--evidence", findings)["findings"] == [], "it was told"
     (folder,) = findings.iterdir()
     names = {path.name for path in folder.iterdir()}
     index = told["findings"][0]["log_index"]
@@ -83,17 +77,24 @@ def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
     assert "RULE_BROKEN" in (folder / "README.txt").read_text()
 
 
-def test_with_an_interval_it_looks_again_and_again_until_it_is_interrupted(world):
-    home = world.home(AUDITOR)
-    words = ["audit", "follow", "--interval", "1", "--json", "--home", str(home)]
-    command = [sys.executable, "-m", "credproof.cli.app", *words]
-    with world.served(), subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        told = [json.loads(read_object(process.stdout)) for _ in range(2)]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-    assert [item["reason"] for item in told] == ["", ""]
-    assert told[1]["read"] == told[1]["size"] - told[0]["size"]
+def test_a_finding_gets_its_files_whoever_told_of_it_first(world, tmp_path):
+    """Somebody looks by hand, cron writes the files; what is broken is never `Verified`."""
+    home, findings = world.home(AUDITOR), tmp_path / "findings"
+    core = ServiceDirectory(world.service).open_core()
+    core.sequencer.submit(Whisper()).result()
+    core.close()
+    with world.served():
+        for more in ([], [], ["--whole"]):
+            told = run("audit", "verify", *more, "--home", home, code=1)
+            assert "Verified:    signature, hash chain, times, Merkle tree\n" in told
+            assert "ANSWER_WITHOUT_CONSENT" in told
+        assert follow(world)["findings"] == [], "it was told"
+        first = follow(world, "--evidence", findings, code=1)
+        assert [str(path) for path in findings.iterdir()] == first["evidence"]
+        run("audit", "verify", "--whole", "--home", home, code=1)
+        assert follow(world, "--evidence", findings)["evidence"] == []
+        (home / "audit.db").unlink()
+        assert follow(world, "--evidence", findings, code=1)["evidence"] == first["evidence"]
 
 
 PASSING = [
@@ -131,7 +132,7 @@ def read_object(stream) -> bytes:
     return b"".join(lines)
 
 
-def test_a_forked_log_is_told_with_its_files(world, tmp_path):
+def test_a_forked_log_is_told_with_its_files(world, tmp_path, monkeypatch):
     """The auditor holds a checkpoint, signed by the real key, of a log that is not there."""
     home = world.home(AUDITOR)
     with world.served():
@@ -144,6 +145,11 @@ def test_a_forked_log_is_told_with_its_files(world, tmp_path):
         assert follow(world, *words, code=1)["reason"] == "LOG_FORKED"
         (folder,) = (tmp_path / "fork").iterdir()
         assert f"already in {folder}" in run("audit", "follow", *words, "--home", home, code=1)
+        older = VerificationFailed("TUF_ROLLBACK", "the service gives out an older bundle")
+        monkeypatch.setattr("credproof.session.fetch_trust", mock.Mock(side_effect=older))
+        told = follow(world, *words, code=1)
+        assert [fault["reason"] for fault in told["faults"]] == ["LOG_FORKED", "TUF_ROLLBACK"]
+        assert told["evidence"] == [str(folder)], "the bundle that is kept says who signed the log"
     assert list((tmp_path / "fork").iterdir()) == [folder]
     assert (folder / "seen.checkpoint").read_bytes() == note
     assert (folder / "add-checkpoint.request").read_text().startswith("old 2\n")

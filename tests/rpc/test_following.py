@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from credproof.auditing import rereading
 from credproof.auditing.evidence import LogFault, write
+from credproof.auditing.index import TOLD
 from credproof.auditing.rereading import reread
 from credproof.auditor import Auditor
 from credproof.base.encoding import b64url
@@ -214,8 +215,8 @@ def test_an_entry_that_no_log_may_sign_is_told_also_where_its_proof_is_held_back
 
 def findings(auditor: Auditor) -> list[tuple[str, tuple[int, ...]]]:
     with auditor.index() as index:
-        found = index.findings(untold=True)
-        index.mark_told()
+        found = index.findings(without=[TOLD])
+        index.mark(found, TOLD)
     return [(item.rule, item.shown_by) for item in found]
 
 
@@ -271,7 +272,7 @@ def test_a_rule_that_the_log_itself_breaks_is_a_finding_with_its_entries(
         auditor.verify(whole=True)
         with auditor.index() as index:
             (found,) = index.findings()
-        files = auditor.finding_evidence([found])
+        (files,) = auditor.finding_evidence([found])
     assert (found.rule, found.log_index) == (rule, last)
     assert found.shown_by == tuple(range(size, last))
     key = story.signer.verifier_key
@@ -308,6 +309,41 @@ def test_a_root_that_leaves_somebody_out_is_shown_by_its_entry(running, auditor,
     key, name = story.signer.verifier_key, f"entry-{index}.logged"
     verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
     assert re.fullmatch(rf"ROOT_DIFFERS-{index}-[0-9a-f]{{8}}", folder.name)
+
+
+def test_a_root_and_a_rule_that_are_broken_both_get_files_and_the_rule_is_told_once(
+    running, auditor, story, tmp_path, monkeypatch
+):
+    index = len(story.lines)
+    story.add("directory.root", "service", bytes(32), covered=index)
+    story.add("answer.whispered", "lend", bytes(32))
+    monkeypatch.setattr(Auditor, "open", lambda _home: nullcontext(auditor))
+    home = running.world.home(AUDITOR)
+    words = ["audit", "follow", "--replay", "--evidence", tmp_path, "--json", "--home", home]
+    with told(auditor, story):
+        first, again = (json.loads(run(*words, code=1)) for _ in range(2))
+    start_again(auditor)
+    assert [len(first[what]) for what in ("faults", "findings", "evidence")] == [1, 1, 2]
+    assert [len(again[what]) for what in ("faults", "findings", "evidence")] == [1, 0, 1]
+    names = sorted(path.name.rpartition("-")[0] for path in tmp_path.iterdir())
+    assert names == [f"ROOT_DIFFERS-{index}", f"RULE_BROKEN-{index + 1}"]
+
+
+def test_what_was_found_before_a_fork_can_still_be_shown(auditor, story, tmp_path):
+    """The proofs are the auditor's own: no lie of later takes them away."""
+    size = len(story.lines)
+    story.add("answer.whispered", "lend", bytes(32))
+    with told(auditor, story):
+        auditor.verify()
+    with auditor.index() as index:
+        found = index.findings(without=[TOLD])
+    with told(auditor, story.rewritten(3, actor="somebody")):
+        fault(auditor, "LOG_FORKED")
+        (files,) = auditor.finding_evidence(found)
+    start_again(auditor)
+    key = story.signer.verifier_key
+    name = f"entry-{size}.logged"
+    verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
 
 
 def start_again(auditor: Auditor) -> None:

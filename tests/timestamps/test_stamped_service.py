@@ -232,7 +232,7 @@ def test_entries_that_were_dated_back_are_a_finding_with_the_timestamp_that_show
             report = auditor.timestamps(auditor.verify().checkpoint)
             with auditor.index() as index:
                 found = [f for f in index.findings() if f.rule == "ENTRY_BACKDATED"]
-            files = auditor.finding_evidence(found)
+            (files,) = auditor.finding_evidence(found)
             auditor.timestamps(auditor.verify().checkpoint)
             with auditor.index() as index:
                 assert len([f for f in index.findings() if f in found]) == 1, "found once"

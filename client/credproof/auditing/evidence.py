@@ -17,6 +17,8 @@ from credproof.verification.log_rules import Finding
 README: Final = "README.txt"
 SEEN: Final = "seen.checkpoint"
 NOW: Final = "now.checkpoint"
+RULE_BROKEN: Final = "RULE_BROKEN"
+"""The reason of a finding between entries; which rule stands in its file."""
 FINDINGS: Final = "findings.json"
 REQUEST: Final = "add-checkpoint.request"
 
@@ -47,7 +49,7 @@ class Evidence:
         self.add("log.vkey", keys, "The log's keys, as the signed trust bundle lists them.")
         if seen is not None:
             self.add(SEEN, seen, "The checkpoint that this auditor had verified before.")
-        self.add(NOW, now, "The checkpoint that the log shows now.")
+        self.add(NOW, now, "The newest checkpoint that the log showed.")
 
     def add_entry(self, index: int, word: str, line: bytes, proof: TlogProof | None) -> None:
         """An entry, and where there is one the proof that it stands in the log."""

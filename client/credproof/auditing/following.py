@@ -57,6 +57,13 @@ class Seen:
     note: bytes
 
 
+def own_tree(index: Index, size: int, root: bytes) -> Tree | None:
+    """A tree made of the lines that are kept; None where they do not make this root."""
+    tree = Tree()
+    tree.extend([leaf_hash(line) for line in index.lines(0, size)])
+    return tree if (tree.size, tree.root()) == (size, root) else None
+
+
 class Following:
     """Brings an index up to one checkpoint."""
 
