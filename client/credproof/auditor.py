@@ -333,7 +333,7 @@ class Auditor(Session):
             return [showing.finding(found, stamps) for found in findings[:EVIDENCE_FINDINGS_MAX]]
 
     def _showing(self, index: Index) -> Showing:
-        return Showing(index, self, self._seen(), self.checkpoint, self._vkeys)
+        return Showing(index, self, self._seen(), self.checkpoint, self._vkeys, self.history())
 
     @property
     def _vkeys(self) -> Sequence[str]:

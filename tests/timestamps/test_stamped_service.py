@@ -33,7 +33,7 @@ from typer.testing import CliRunner
 
 from tests.deployment import watch
 from tests.rpc.conftest import Running
-from tests.rpc.test_following import Story, told
+from tests.rpc.stories import Story, told
 from tests.timestamps.authority import POLICY, Certificates, Served, openssl
 
 WAIT_S = 30.0

@@ -6,7 +6,7 @@ service gives out afterwards takes none of them away. Of what comes after it the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 from credproof.auditing.evidence import (
@@ -19,14 +19,18 @@ from credproof.auditing.evidence import (
     findings_json,
 )
 from credproof.auditing.following import Seen, Source, own_tree
+from credproof.auditing.history import History
 from credproof.auditing.index import Index
 from credproof.auditing.stamping import add_evidence
 from credproof.auditing.stamps import Stamps
 from credproof.base.errors import VerificationFailed
+from credproof.base.limits import CLOCK_SKEW_S
 from credproof.log.checkpoint import VerifiedCheckpoint
+from credproof.log.entry import parse_entry
 from credproof.log.merkle import Tree, leaf_hash, verify_inclusion
 from credproof.log.proof import TlogProof
 from credproof.verification.log_rules import Finding
+from credproof.verification.registry import ENTRY_CHANGED, parse_changed
 
 
 class Showing:
@@ -39,12 +43,14 @@ class Showing:
         seen: Seen | None,
         newest: Callable[[], VerifiedCheckpoint],
         vkeys: Sequence[str],
+        history: History,
     ) -> None:
         self._index = index
         self._source = source
         self._seen = seen
         self._newest = newest
         self._vkeys = vkeys
+        self._history = history
 
     @cached_property
     def _tree(self) -> Tree:
@@ -62,7 +68,8 @@ class Showing:
         """
         evidence = Evidence()
         evidence.add(FINDINGS, findings_json([finding]), "The rule that is broken.")
-        self._add_logged(evidence, {finding.log_index, *finding.shown_by})
+        changes = self._add_registry(evidence, finding.log_index)
+        self._add_logged(evidence, {finding.log_index, *finding.shown_by, *changes})
         add_evidence(evidence, stamps, self._index, [finding])
         says = f"{finding.message} ({finding.rule})"
         return dict(evidence.finish(RULE_BROKEN, says, RULES))
@@ -73,6 +80,25 @@ class Showing:
         self._add_logged(evidence, {log_index})
         files = evidence.finish(error.reason, error.message, DIRECTORY)
         return LogFault(error.reason, error.message, files)
+
+    def _add_registry(self, evidence: Evidence, log_index: int) -> Iterator[int]:
+        """The registry that an entry was judged by, and which entries put it in force.
+
+        What was replaced less than `CLOCK_SKEW_S` before is one too.
+        """
+        query = (
+            "SELECT line FROM entries WHERE kind = :kind AND log_index <= :index"
+            " ORDER BY log_index DESC"
+        )
+        since = (self._index.time(log_index) or 0) - CLOCK_SKEW_S
+        for (line,) in self._index.select(query, {"kind": ENTRY_CHANGED, "index": log_index}):
+            change = parse_entry(bytes(line))
+            package = self._history.file(parse_changed(change))
+            if package is not None:
+                evidence.add_registry(parse_changed(change), package)
+            yield change.seq
+            if change.time <= since:
+                return
 
     def _add_logged(self, evidence: Evidence, indexes: set[int]) -> None:
         """Entries, each with its proof, all of them under one checkpoint."""
