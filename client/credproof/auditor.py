@@ -237,14 +237,16 @@ class Auditor(Session):
             yield found
             after = places[-1]
 
-    def require_continued(self) -> None:
-        """Accept that the newest checkpoint continues the one of the last audit.
+    def require_continued(self) -> VerifiedCheckpoint:
+        """The newest checkpoint, which continues the one of the last audit.
 
         Raises:
             LogFault: `LOG_SHRANK`, `LOG_FORKED`.
         """
+        checkpoint = self.checkpoint()
         with self.index() as index:
-            self._following(index, self.checkpoint(), self._seen()).require_continued()
+            self._following(index, checkpoint, self._seen()).require_continued()
+        return checkpoint
 
     def _verify_anew(
         self, checkpoint: VerifiedCheckpoint, moved: Seen | None, progress: Progress
@@ -366,8 +368,9 @@ class Auditor(Session):
 
         Raises:
             DataLoss: `MIRROR_DAMAGED`, naming the file, when the copy there is not whole.
-            VerificationFailed: `TREE_MISMATCH`, `ENTRIES_MISSING`, `LOG_SHRANK`,
-                `TIMESTAMP_NOT_OF_LOG`.
+            LogFault: as `require_continued`.
+            VerificationFailed: `BAD_CONSISTENCY_PROOF`, `TREE_MISMATCH`, `ENTRIES_MISSING`,
+                `LOG_SHRANK`, `TIMESTAMP_NOT_OF_LOG`.
         """
         mirror = Mirror(folder, self.trust.log_key)
         checkpoint = self._to_copy(mirror.size)
@@ -386,9 +389,14 @@ class Auditor(Session):
 
     def _to_copy(self, size: int) -> VerifiedCheckpoint:
         """The newest checkpoint that witnesses cosigned; the log's own where there is none, or
-        where a copy of this size goes further."""
+        where a copy of this size goes further. Both are of the log that was audited before."""
+        newest = self.require_continued()
         found = Witnessing(self._channel, self.trust).newest()
-        return found[0] if found and found[0].tree_size >= size else self.checkpoint()
+        if found is None or found[0].tree_size < size:
+            return newest
+        old, new = sorted((newest, found[0]), key=lambda item: item.tree_size)
+        self.verify_consistency(old, new)
+        return found[0]
 
     def _seen(self) -> Seen | None:
         """The checkpoint of the last audit, as it was verified then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 from unittest import mock
@@ -57,8 +58,10 @@ def follow(world: World, *options, code: int = 0) -> dict:
 def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
     with world.served():
         first = follow(world)
-        assert (first["reason"], first["read"]) == ("", first["size"])
-        assert follow(world)["read"] == 0
+        assert (first["reason"], first["read"], first["roots"]) == ("", first["size"], None)
+        assert isinstance(follow(world, "--replay")["roots"], int)
+        told_as = run("audit", "follow", "--replay", "--home", world.home(AUDITOR))
+        assert re.search(r"^Roots: +[0-9]+, each what the entries before", told_as, re.MULTILINE)
     assert follow(world, code=3)["reason"] == "NO_ANSWER"
 
     core = ServiceDirectory(world.service).open_core()

@@ -315,6 +315,18 @@ def test_what_was_found_before_a_fork_can_still_be_shown(auditor, story, tmp_pat
     verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
 
 
+@pytest.mark.parametrize("reason", ["LOG_FORKED", "LOG_SHRANK"])
+def test_no_copy_is_made_of_another_log_than_was_audited(auditor, story, tmp_path, reason):
+    if reason == "LOG_FORKED":
+        story.rewritten(3, actor="somebody")
+    else:
+        del story.lines[-2:]
+    with told(auditor, story), pytest.raises(LogFault) as caught:
+        auditor.export(tmp_path / "copy")
+    assert caught.value.reason == reason
+    assert not (tmp_path / "copy").exists()
+
+
 def test_an_audit_that_was_interrupted_goes_on_after_its_last_page(auditor, monkeypatch):
     start_again(auditor)
     honest, size = auditor.pages, auditor.checkpoint().tree_size
