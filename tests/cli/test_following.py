@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from unittest import mock
 
@@ -98,6 +101,19 @@ def test_a_finding_gets_its_files_whoever_told_of_it_first(world, tmp_path):
         assert follow(world, "--evidence", findings)["evidence"] == []
         (home / "audit.db").unlink()
         assert follow(world, "--evidence", findings, code=1)["evidence"] == first["evidence"]
+
+
+def test_with_an_interval_it_looks_again_and_again_until_it_is_interrupted(world):
+    home = world.home(AUDITOR)
+    words = ["audit", "follow", "--interval", "1", "--json", "--home", str(home)]
+    command = [sys.executable, "-m", "credproof.cli.app", *words]
+    with world.served(), subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = [json.loads(read_object(process.stdout)) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    assert [item["reason"] for item in told] == ["", ""]
+    assert told[1]["read"] == told[1]["size"] - told[0]["size"]
 
 
 PASSING = [
