@@ -95,6 +95,10 @@ def test_a_finding_gets_its_files_whoever_told_of_it_first(world, tmp_path):
             assert "Verified:    signature, hash chain, times, Merkle tree\n" in told
             assert "ANSWER_WITHOUT_CONSENT" in told
         assert follow(world)["findings"] == [], "it was told"
+        (tmp_path / "file").touch()
+        lost = follow(world, "--evidence", tmp_path / "file" / "x", code=1)
+        assert (lost["reason"], lost["evidence"]) == ("RULE_BROKEN", [])
+        assert [fault["reason"] for fault in lost["faults"]] == ["SYSTEM_ERROR"]
         first = follow(world, "--evidence", findings, code=1)
         assert [str(path) for path in findings.iterdir()] == first["evidence"]
         run("audit", "verify", "--whole", "--home", home, code=1)

@@ -117,13 +117,23 @@ def _interrupted() -> Iterator[threading.Event]:
 def _look_and_tell(home: Path, evidence: Path | None, *, replay: bool, as_json: bool) -> int:
     """Look once; gives the exit code."""
     told = _look(home, files=evidence is not None, replay=replay, quiet=as_json)
-    written = [write(evidence, *shown) for shown in told.evidence()] if evidence else []
+    written = _written(told, evidence) if evidence else []
     _tell(told, written, as_json=as_json)
     if told.findings:
         with Index(home / INDEX_NAME) as index:  # not before: what failed is done the next time
             index.mark(told.findings, TOLD)
             index.mark(told.findings[: len(told.shown)], FILED)
     return told.code
+
+
+def _written(told: Told, evidence: Path) -> Sequence[tuple[Path, bool]]:
+    """The directories of what can be shown; where they cannot be written, that is told too."""
+    try:
+        return [write(evidence, *shown) for shown in told.evidence()]
+    except OSError as error:
+        told.faults.append(system_error(error))
+        told.shown = ()  # the next look writes them
+        return []
 
 
 @dataclass
@@ -157,10 +167,17 @@ class Told:
         return FAILED if self.findings or FAILED in codes else max(codes, default=OK)
 
     @property
+    def gravest(self) -> CredproofError | None:
+        """What is told first of all; None when that is a broken rule, or nothing is wrong."""
+        grave = [fault for fault in self.faults if exit_code(fault) == FAILED]
+        return next(iter(grave or ([] if self.findings else self.faults)), None)
+
+    @property
     def reason(self) -> str:
         """What it is first of all, in capitals; empty when nothing is wrong."""
-        broken = RULE_BROKEN if self.findings else ""
-        return self.faults[0].reason if self.faults else broken
+        if self.gravest is not None:
+            return self.gravest.reason
+        return RULE_BROKEN if self.findings else ""
 
     def evidence(self) -> Iterator[tuple[str, Mapping[str, bytes]]]:
         """The reason and the files of each thing that can be shown."""
@@ -259,7 +276,7 @@ def _json(told: Told, written: Sequence[Path]) -> dict[str, Json]:
         "evidence": [str(where) for where in written],
         "faults": [{"message": fault.message, "reason": fault.reason} for fault in faults],
         "findings": parse_own_json(findings_json(told.findings)),
-        "message": faults[0].message if faults else "",
+        "message": "" if told.gravest is None else told.gravest.message,
         "read": 0 if report is None else report.entries_read,
         "reason": told.reason,
         "reread": told.reread,
