@@ -8,7 +8,6 @@ with Auditor.open(Path("my-office")) as auditor:
 from __future__ import annotations
 
 import fcntl
-import os
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -31,7 +30,7 @@ from credproof.base.errors import Conflict, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_FINDINGS_MAX
 from credproof.channel import call
 from credproof.history import fetch_version
-from credproof.home import Home, replace_file
+from credproof.home import Home, append_private, replace_file
 from credproof.log.audit import AuditReport, AuditState, parse_state
 from credproof.log.checkpoint import (
     Checkpoint,
@@ -59,6 +58,7 @@ from credproof.verification.audit_token import sign_audit_token
 from credproof.verification.log_rules import Finding
 from credproof.verification.replay import Replay
 from credproof.verification.trust import Trust
+from credproof.verification.unsealing import require_reason
 from credproof.witnessing import Witnessing
 
 WITNESSED_NAME = "witnessed.checkpoint"
@@ -302,9 +302,10 @@ class Auditor(Session):
         The search is logged before it is answered; the reason and its salt are kept here.
 
         Raises:
-            Malformed: `BAD_SUBJECT_ID`, `BAD_REFERENCE`, `LIMIT_EXCEEDED`.
+            Malformed: `NO_REASON`, `BAD_SUBJECT_ID`, `BAD_REFERENCE`, `LIMIT_EXCEEDED`.
             CredproofError: as `Pseudonyms.identify`.
         """
+        require_reason(reason)
         why = Reference(reason, secrets.token_bytes(SALT_BYTES))
         digest = why.digest  # a reason that cannot be kept costs no evaluation
         with Pseudonyms(self._home, self._channel, self.trust) as pseudonyms:
@@ -488,12 +489,3 @@ class Auditor(Session):
         """
         proof = self.consistency(old.tree_size, new.tree_size)
         verify_consistency(old.tree_size, old.root_hash, new.tree_size, new.root_hash, proof)
-
-
-def append_private(path: Path, line: bytes) -> None:
-    """Add a line to a file that only its owner can read; on disk on return."""
-    descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "ab") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,6 +98,16 @@ def system_error(error: OSError | sqlite3.Error) -> Conflict:
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_json_list(values: Iterable[Any]) -> None:
+    """One JSON array on stdout, written value by value: there may be many."""
+    before = "["
+    for value in values:
+        told = json.dumps(value, ensure_ascii=False, indent=2).replace("\n", "\n  ")
+        sys.stdout.write(f"{before}\n  {told}")
+        before = ","
+    sys.stdout.write("[]\n" if before == "[" else "\n]\n")
 
 
 def tell(told: Mapping[str, Any], *lines: str, as_json: bool) -> None:
