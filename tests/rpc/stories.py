@@ -78,4 +78,4 @@ def fault(auditor: Auditor, reason: str, *, whole: bool = False) -> dict[str, by
 def start_again(auditor: Auditor) -> None:
     """Forget a story that went on where the real log does not."""
     for name in ("audit.db", "audited.json", "newest.checkpoint"):
-        (auditor._home.folder / name).unlink()
+        (auditor._home.folder / name).unlink(missing_ok=True)
