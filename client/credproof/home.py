@@ -425,6 +425,14 @@ def write_private(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a private file so that it is either the old or the new one, never half."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    write_private(fresh, data)
+    fresh.replace(path)
+
+
 def append_private(path: Path, line: bytes) -> None:
     """Add a line to a file that only its owner can read; on disk on return."""
     descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
@@ -432,14 +440,6 @@ def append_private(path: Path, line: bytes) -> None:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a private file so that it is either the old or the new one, never half."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    write_private(fresh, data)
-    fresh.replace(path)
 
 
 def _read(path: Path) -> bytes:
