@@ -145,7 +145,7 @@ def test_another_size_is_told_so_that_the_log_can_go_on_from_there(served, log):
     assert served.add(asked(log, 0, 10))[0] == 200
     for old in (0, 5):
         status, kind, told = served.call("POST", "/add-checkpoint", asked(log, old, 20))
-        assert (status, kind, told) == (409, "text/x.tlog.size; charset=utf-8", b"10\n")
+        assert (status, kind, told) == (409, "text/x.tlog.size", b"10\n")
 
 
 def test_a_fork_is_refused_and_kept_as_evidence_and_strangers_fill_nothing(served, witness, log):

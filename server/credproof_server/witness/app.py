@@ -59,7 +59,8 @@ def _add(witness: Witness, data: bytes, now: int) -> Response:
         if status == 409:
             size = witness.seen().get(origin, Seen()).tree_size
             _record(status, error.reason)
-            return Response(f"{size}\n", status, media_type=SIZE_TYPE)
+            # As a header: of a text, Starlette's `media_type` is given a charset.
+            return Response(f"{size}\n", status, {"content-type": SIZE_TYPE})
         return _told(status, error.reason)
     _record(200, None)
     return PlainTextResponse(lines)
