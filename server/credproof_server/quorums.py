@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,20 +24,27 @@ from credproof_server.admission import (
     signed_bundle,
     trust_channel,
 )
-from credproof_server.directory import LOG_COSIGNER, OPERATOR, WITNESSED, ServiceDirectory
+from credproof_server.directory import LOG_COSIGNER, OPERATOR, SAID, WITNESSED, ServiceDirectory
 from credproof_server.log.high_water import HighWater
+from credproof_server.log.said import Said, SaidFile
 
 Cosigned = tuple[VerifiedCheckpoint, Witnessed]
 """A checkpoint, and what witnesses say of it."""
+LastWord = Said
+"""What a witness said last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The log's vkey, the quorum file in force, and the newest checkpoint that reached it."""
+    """The log's vkey, the quorum file in force, and the newest checkpoint that reached it.
+
+    `witnesses` are those of the file that are asked, by name, with what each said last.
+    """
 
     log: str
     text: str
     newest: Cosigned | None
+    witnesses: Mapping[str, LastWord | None]
 
 
 def set_quorum(folder: Path, data: bytes, *, root_key: Path | None = None) -> None:
@@ -88,7 +96,9 @@ def shown(folder: Path) -> Shown:
     with trust_channel(directory) as channel:
         trust = channel.current()
     found = _published(directory, trust) if directory.in_use() else _kept(folder, trust)
-    return Shown(trust.bundle.log_vkey, trust.bundle.quorum, found)
+    said = SaidFile(folder / SAID).read()
+    witnesses = {w.name: said.get(str(w.key)) for w in trust.quorum.witnesses.values() if w.url}
+    return Shown(trust.bundle.log_vkey, trust.bundle.quorum, found, witnesses)
 
 
 def _published(directory: ServiceDirectory, trust: Trust) -> Cosigned | None:

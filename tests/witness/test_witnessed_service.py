@@ -27,9 +27,11 @@ from credproof.wire import answer as answer_wire
 from credproof.witnessing import Pending
 from credproof_server import quorums, standing
 from credproof_server.admission import change_bundle
+from credproof_server.app import Nothing
 from credproof_server.config import FILE_NAME
 from credproof_server.demo.world import AUDITOR, LENDER, World
-from credproof_server.directory import HIGH_WATER, WITNESSED, ServiceDirectory
+from credproof_server.directory import HIGH_WATER, SAID, WITNESSED, ServiceDirectory
+from credproof_server.log.said import SaidFile
 from credproof_server.witness import store
 from typer.testing import CliRunner
 
@@ -202,6 +204,13 @@ def test_everybody_gets_the_newest_witnessed_checkpoint_and_auditors_keep_it(sce
     assert (scene.world.home(AUDITOR) / WITNESSED_NAME).read_bytes() == checkpoint.note
     shown = CliRunner().invoke(app, ["quorum", "show", str(scene.world.service), "--json"])
     assert json.loads(shown.stdout)["witnessed"]["state"] == "reached"
+    one, _, liar = json.loads(shown.stdout)["witnesses"]
+    assert (one["name"], one["status"], one["reason"]) == ("one", 200, None)
+    assert one["tree_size"] >= checkpoint.tree_size
+    assert (liar["name"], liar["reason"], liar["tree_size"]) == ("liar", "WITNESS_REFUSED", 0)
+    shown = CliRunner().invoke(app, ["quorum", "show", str(scene.world.service)])
+    assert "liar: 0 entries cosigned; at " in shown.stdout
+    assert "WITNESS_REFUSED, HTTP status 200: it did not cosign by the key" in shown.stdout
     told = CliRunner().invoke(app, ["audit", "verify", "--home", str(scene.world.home(AUDITOR))])
     assert "quorum reached at" in told.stdout
 
@@ -297,7 +306,9 @@ def verify_size(scene: Scene, note: bytes) -> int:
     return verify_checkpoint(note, key.name, [key]).tree_size
 
 
-def test_a_copy_that_lacks_what_witnesses_saw_or_goes_another_way_does_not_start(scene, tmp_path):
+def test_a_copy_that_lacks_what_witnesses_saw_or_goes_another_way_neither_starts_nor_goes_on(
+    scene, tmp_path
+):
     scene.stop()
     copy = tmp_path / "copy"
     shutil.copytree(scene.world.service, copy)
@@ -310,8 +321,18 @@ def test_a_copy_that_lacks_what_witnesses_saw_or_goes_another_way_does_not_start
         witness.stop()
     for days in range(30, 37):  # nobody hears of these
         standing.set_template(copy, replace(standard.purposes()[0], data_life_days=days))
-    for witness in scene.witnesses:
-        witness.start()
+    with closing(ServiceDirectory(copy).open_core()) as core:
+        for witness in scene.witnesses:
+            witness.start()
+        assert core.sequencer.is_writing
+        core.published.publish()
+        assert (core.sequencer.is_writing, core.sequencer.fault) == (False, "LOG_FORKED")
+        before = core.sequencer.head
+        with pytest.raises(DataLoss) as caught:
+            core.sequencer.submit(Nothing()).result()
+        assert (caught.value.reason, core.sequencer.head) == ("LOG_FORKED", before)
+    said = {item.reason for item in SaidFile(copy / SAID).read().values()}
+    assert said == {"LOG_FORKED", "WITNESS_REFUSED"}
     assert refused(copy) == "LOG_FORKED"
     scene.start()
 

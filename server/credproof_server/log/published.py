@@ -16,10 +16,12 @@ from credproof.log.cosignature import Cosigner, cosigned, with_lines
 from credproof.log.note import VerifierKey, parse_note
 from credproof.log.quorum import NOBODY, Quorum
 
+from credproof_server.log.cosigning import Cosigning
 from credproof_server.log.high_water import HighWater
+from credproof_server.log.said import SaidFile
 from credproof_server.log.sequencer import Sequencer, SignedHead
 from credproof_server.log.state import Clock, LogState
-from credproof_server.log.witnesses import Cosigning, require_covers
+from credproof_server.log.witnesses import require_covers
 
 _log = logging.getLogger("credproof.published")
 
@@ -33,6 +35,7 @@ class Published:
     def __init__(
         self,
         file: HighWater,
+        said: SaidFile,
         sequencer: Sequencer,
         key: VerifierKey,
         cosigner: Cosigner | None,
@@ -44,11 +47,14 @@ class Published:
             DataLoss: `LOG_BEHIND`, `LOG_FORKED` when the log is not the one that was witnessed.
         """
         self._file = file
+        self._said_file = said
+        self._said = said.read()
         self._sequencer = sequencer
+        self._key = key
         self._cosigner = cosigner
         self._clock = clock
         self._state, self._quorum = sequencer.state, NOBODY
-        self._cosigning = Cosigning(sequencer.state.tree)
+        self._cosigning = self._begin()
         self._draft: SignedHead | None = None
         self._told: Mapping[str, object] = {}
         self.head = self._kept(key)
@@ -72,19 +78,33 @@ class Published:
             self._draft = SignedHead(self._signed(newest.note), newest.tree_size)
         note = self._cosigning.cosign(self._draft.note, newest.tree_size, self._quorum)
         self._draft = SignedHead(note, newest.tree_size)
+        if self._cosigning.disproof is not None:  # as at the start: nothing more is signed on it
+            self._sequencer.refuse(self._cosigning.disproof)
         self._tell(note)
         if self._is_reached(note):
             self._file.write(note)
             self.head = self._draft
+        self._keep_said()
 
     def _follow(self, state: LogState, quorum: Quorum) -> None:
         """Begin anew when the state was loaded anew, or another quorum counts."""
         if state is not self._state:
-            self._state, self._cosigning = state, Cosigning(state.tree)
+            self._state = state
+            self._cosigning = self._begin()
         if quorum != self._quorum:
             self._quorum, self._draft = quorum, None
             if self.head is not None and not self._is_reached(self.head.note):
                 self.head = None
+
+    def _begin(self) -> Cosigning:
+        return Cosigning(self._state.tree, self._key, self._clock, self._said)
+
+    def _keep_said(self) -> None:
+        known, count = self._cosigning.said(), {str(key) for key in self._quorum.keys}
+        said = {vkey: item for vkey, item in known.items() if vkey in count}
+        if said != self._said:
+            self._said_file.write(said)
+            self._said = said
 
     def _signed(self, note: bytes) -> bytes:
         if self._cosigner is None:
