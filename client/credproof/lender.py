@@ -369,7 +369,7 @@ class Lender(Session):
         Raises:
             Conflict: `NO_QUORUM` when the trust bundle names no witnesses.
             Unreachable: `NOT_WITNESSED_YET`.
-            VerificationFailed: the answer does not verify, or `BAD_CONSISTENCY_PROOF`.
+            VerificationFailed: the answer does not verify, or `LOG_FORKED`: keep it as it is.
         """
         verified = self.verify(bundle, may_wait=True)
         if verified.witnesses.state == "none":

@@ -73,13 +73,17 @@ class Witnessing:
         """Accept that the log of `new` continues that of the note `old`, of the same origin.
 
         Raises:
-            VerificationFailed: `BAD_CONSISTENCY_PROOF`: the log was forked.
+            VerificationFailed: `LOG_FORKED`: what the answer showed is evidence of it.
         """
         before = parse_checkpoint(parse_note(old).text)
         old_size, new_size = before.tree_size, new.tree_size
         request = pb.GetConsistencyProofRequest(old_tree_size=old_size, new_tree_size=new_size)
         proof = tuple(call(self._stub.GetConsistencyProof, request).hashes)
-        verify_consistency(old_size, before.root_hash, new_size, new.root_hash, proof)
+        try:
+            verify_consistency(old_size, before.root_hash, new_size, new.root_hash, proof)
+        except VerificationFailed as error:
+            message = "the log that witnesses saw does not continue the one of this answer"
+            raise VerificationFailed("LOG_FORKED", message) from error
 
     def moved(self, bundle: AnswerBundle, to: VerifiedCheckpoint) -> AnswerBundle | None:
         """The answer with the same entries under another checkpoint; None if that is too old.

@@ -35,6 +35,7 @@ from credproof_server.log.said import SaidFile
 from credproof_server.witness import store
 from typer.testing import CliRunner
 
+from tests.cli.command import run
 from tests.deployment import watch
 from tests.proposing import proposed, variant
 from tests.rpc.conftest import Running
@@ -247,15 +248,19 @@ def forked(scene: Scene, bundle):
     )
 
 
-def test_refreshing_finds_a_log_that_was_shown_to_this_lender_alone(scene):
+def test_refreshing_finds_a_log_that_was_shown_to_this_lender_alone_and_keeps_it(scene, tmp_path):
     kept = scene.ask("revolving-standing")
     bundle = forked(scene, kept.bundle)
     scene.refresh(kept.bundle)
     with scene.world.lender() as lender:
         assert lender.verify(bundle).witnesses.state == "pending"
-        with pytest.raises(CredproofError) as caught:
-            lender.refresh(bundle)
-    assert caught.value.reason == "BAD_CONSISTENCY_PROOF"
+    file = tmp_path / "forked.answer"
+    file.write_bytes(answer_wire.to_bytes(bundle))
+    words = ["lender", "refresh", file, "--home", scene.lender_home]
+    said, step = run(*words, code=1).splitlines()[-2:]
+    assert said.endswith("(LOG_FORKED)")
+    assert "keep your files as they are" in step
+    assert file.read_bytes() == answer_wire.to_bytes(bundle)
     key = scene.trust().log_key
     with scene.world.auditor() as auditor, pytest.raises(CredproofError) as found:
         auditor.witnessed(verify_checkpoint(bundle.checkpoint, key.name, [key]))

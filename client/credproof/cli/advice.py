@@ -26,8 +26,8 @@ _NEW_PROOF: Final = (
     "the borrower makes another: credproof borrower prove --provider YOUR-ID -o PROOF"
 )
 _EVIDENCE: Final = (
-    "keep audited.json and newest.checkpoint as they are, ask the operator why, and compare with"
-    " other auditors"
+    "keep your files as they are (audited.json and newest.checkpoint, or the kept answer), ask the"
+    " operator why, and show them to other auditors"
 )
 _REFRESH: Final = "credproof lender refresh FILE, a little later; if it stays, ask the operator"
 _CUSTODIAN: Final = "ask whether the custodian runs, then run this again: nothing is done twice"
