@@ -14,6 +14,7 @@ from credproof.home import Home
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.quorum import parse_quorum
 from credproof.log.witnessed import Witnessed, witnessed
+from credproof.verification.bundle import FormerQuorum, TrustBundle
 from credproof.verification.trust import Trust
 from credproof.witnessing import Witnessing
 
@@ -24,7 +25,14 @@ from credproof_server.admission import (
     signed_bundle,
     trust_channel,
 )
-from credproof_server.directory import LOG_COSIGNER, OPERATOR, SAID, WITNESSED, ServiceDirectory
+from credproof_server.directory import (
+    LOG_COSIGNER,
+    OPERATOR,
+    SAID,
+    WITNESSED,
+    ServiceDirectory,
+    now,
+)
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.said import Said, SaidFile
 
@@ -50,6 +58,8 @@ class Shown:
 def set_quorum(folder: Path, data: bytes, *, root_key: Path | None = None) -> None:
     """Put a quorum file in force, in place of the one before; empty takes it away.
 
+    The one before stays listed: answers of its time stay witnessed by it.
+
     Raises:
         Malformed: `BAD_QUORUM`, `BAD_VKEY`; `BAD_TRUST` when it names another log.
     """
@@ -60,7 +70,16 @@ def set_quorum(folder: Path, data: bytes, *, root_key: Path | None = None) -> No
     if text:
         parse_quorum(data)
     directory = ServiceDirectory(folder)
-    change_bundle(directory, lambda current: replace(current.bundle, quorum=text), root_key)
+    change_bundle(directory, lambda current: _replaced(current.bundle, text, now()), root_key)
+
+
+def _replaced(bundle: TrustBundle, text: str, at: int) -> TrustBundle:
+    """The bundle with another quorum; the one before stays listed as one that ended now."""
+    former = bundle.former_quorums
+    if bundle.quorum not in ("", text):
+        last = max([at, *(item.valid_until for item in former)])
+        former = (*former, FormerQuorum(bundle.quorum, last))
+    return replace(bundle, quorum=text, former_quorums=former)
 
 
 def add_ml_dsa(folder: Path, *, root_key: Path | None = None) -> str:

@@ -13,6 +13,7 @@ from credproof.base import jws
 from credproof.base.errors import CredproofError, Malformed
 from credproof.log.cosignature import Ed25519Cosigner, MlDsaCosigner, with_lines
 from credproof.log.note import parse_note
+from credproof.verification.bundle import FormerQuorum
 from credproof.verification.diff import policy_diff
 from credproof.verification.report import not_shown, report, witness_text
 from credproof.verification.trust import verify_trust
@@ -98,6 +99,63 @@ def test_8_witnesses_that_the_trust_bundle_does_not_name_count_for_nothing(world
     refused(world, bundle, "NOT_WITNESSED", trust=world.trust(quorum=QUORUM))
 
 
+OTHERS = [Ed25519Cosigner(f"o.example/{i}", bytes([60 + i] * 32)) for i in range(2)]
+OTHER_QUORUM = "".join(f"witness o{i} {w.key}\n" for i, w in enumerate(OTHERS)) + "quorum o0\n"
+
+
+def later(world: World, quorum: str, *former: tuple[str, int]):
+    """A bundle of some minutes later, with a quorum, after others that ended at these times."""
+    ended = tuple(FormerQuorum(text, until) for text, until in former)
+    return world.trust(quorum=quorum, former_quorums=ended, issued_at=NOW)
+
+
+@pytest.mark.parametrize("now", [OTHER_QUORUM, ""])
+def test_8_an_answer_stays_witnessed_by_the_quorum_of_its_time_when_another_counts(world, now):
+    bare = answer(world, witness="required")
+    bundle = cosigned(bare, *WITNESSES[:2])
+    for until in (NOW - 120, NOW, NOW + 100):
+        found = world.verify(bundle, trust=later(world, now, (QUORUM, until)))
+        assert found.witnesses.times == {"w0": NOW + 1, "w1": NOW + 1}
+    ended_before = later(world, now, (QUORUM, NOW - 121))
+    refused(world, bundle, "NOT_WITNESSED", trust=ended_before)
+    lacking = cosigned(bare, WITNESSES[0])
+    refused(world, lacking, "NOT_WITNESSED", trust=later(world, now, (QUORUM, NOW)))
+
+
+def test_8_an_answer_may_be_refreshed_under_any_quorum_since_its_time(world):
+    bundle = cosigned(answer(world, witness="required"), OTHERS[0])
+    for trust in (
+        later(world, OTHER_QUORUM, (QUORUM, NOW)),
+        later(world, "", (QUORUM, NOW), (OTHER_QUORUM, NOW + 60)),
+        later(world, QUORUM, (QUORUM, NOW - 300), (OTHER_QUORUM, NOW - 60)),
+    ):
+        assert world.verify(bundle, trust=trust).witnesses.state == "reached"
+    gone = later(world, QUORUM, (OTHER_QUORUM, NOW - 300), (QUORUM, NOW))
+    refused(world, bundle, "NOT_WITNESSED", trust=gone)
+
+
+def test_what_no_quorum_reached_is_told_by_the_one_in_force(world):
+    bundle = cosigned(answer(world), WITNESSES[0], OTHERS[1])
+    found, _, _ = told(world, bundle, later(world, OTHER_QUORUM, (QUORUM, NOW)))
+    assert (found["state"], found["times"]) == ("pending", {"o1": NOW + 1})
+    assert told(world, bundle, later(world, "", (QUORUM, NOW)))[0]["state"] == "none"
+
+
+def test_a_bundle_with_bad_former_quorums_is_refused_by_every_reader(world):
+    own = f"witness own {OTHER.key}\nquorum own\n"
+    for former, reason in (
+        ([(QUORUM, NOW - 5), (QUORUM, NOW - 6)], "BAD_TRUST"),
+        ([(QUORUM, -1)], "BAD_TRUST"),
+        ([(QUORUM, NOW + 121)], "BAD_TRUST"),
+        ([(own, NOW)], "BAD_TRUST"),
+        ([("quorum nobody\n", NOW)], "BAD_QUORUM"),
+        ([("", NOW)], "BAD_QUORUM"),
+    ):
+        with pytest.raises(Malformed) as caught:
+            later(world, "", *former)
+        assert caught.value.reason == reason
+
+
 def test_8_a_tampered_cosignature_is_refused_even_where_nobody_requires_it(world):
     bundle = answer(world)
     for witness in (WITNESSES[0], COSIGNER):
@@ -119,7 +177,7 @@ def test_a_bundle_keeps_quorum_and_cosigner_as_they_were_signed(world):
 
 def test_a_bundle_from_before_witnesses_names_none(world):
     claims = world.bundle().to_json()
-    del claims["quorum"], claims["log_cosigner"]
+    del claims["quorum"], claims["log_cosigner"], claims["former_quorums"]
     token = jws.sign(world.root, jws.TRUST, claims)
     trust = verify_trust(token, world.documents(), root=world.root.public, at=NOW)
     assert trust.bundle == world.bundle()

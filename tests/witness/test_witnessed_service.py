@@ -348,6 +348,20 @@ def refused(service: Path) -> str:
     return caught.value.reason
 
 
+def test_what_was_witnessed_stays_so_when_the_quorum_is_changed_or_taken_away(scene, tmp_path):
+    home, file = scene.running.home(LENDER), tmp_path / "case.answer"
+    file.write_bytes(scene.ask(REQUIRED.id).to_bytes())
+    lines = scene.quorum.splitlines(keepends=True)
+    for text in ("".join([lines[0], "quorum one\n"]), ""):
+        quorums.set_quorum(scene.world.service, text.encode())
+        with scene.world.lender() as lender:  # knows the newest bundle from now on
+            lender.refresh(answer_wire.parse(file.read_bytes()))
+        found = OfflineVerifier(home).verify(file.read_bytes())
+        assert set(found.witnesses.times) == {"one", "two"}
+    former = scene.trust().bundle.former_quorums
+    assert [item.text == scene.quorum for item in former] == [True, False]
+
+
 def test_without_a_quorum_there_is_nothing_to_refresh(tmp_path, scene):
     quorums.set_quorum(scene.world.service, b"")
     kept = scene.ask("revolving-standing")
