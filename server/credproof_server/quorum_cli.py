@@ -47,8 +47,9 @@ def set_command(
 
     It takes the place of the one before, which stays listed in the trust bundle: answers of its
     time stay witnessed. An empty file takes it away. From then on the service asks the witnesses
-    about every checkpoint, and verifiers say whether enough of them have cosigned. A line `witness NAME VKEY URL` per witness; `group NAME 2 NAME NAME NAME`; `quorum NAME`. Each
-    witness must know the log: credproof witness add-log, with the key that quorum show prints.
+    about every checkpoint, and verifiers say whether enough of them have cosigned. A line
+    `witness NAME VKEY URL` per witness; `group NAME 2 NAME NAME NAME`; `quorum NAME`. Each witness
+    must know the log: credproof witness add-log, with the key that quorum show prints.
     Needs the root key. The service may run meanwhile.
 
     \b

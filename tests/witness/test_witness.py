@@ -6,10 +6,12 @@ import hashlib
 import http.client
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from credproof.log.merkle import Tree, leaf_hash
 from credproof.log.note import NoteSigner, VerifierKey
 from credproof.log.witness import AddCheckpoint
 from credproof_server.witness import store
+from credproof_server.witness.app import _add, _newest
 
 from tests.cli.command import run
 
@@ -190,6 +193,37 @@ def test_a_witness_is_made_once_and_a_log_added_once(tmp_path):
             call()
         assert error.value.reason == reason
     witness.close()
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "junk", "a table"])
+def test_a_witness_that_lost_its_memory_says_so_and_makes_no_new_one(tmp_path, damage):
+    folder = tmp_path / "witness"
+    store.init(folder, "witness.example/one")
+    database = folder / "witness.db"
+    if damage == "a table":
+        with closing(sqlite3.connect(database)) as opened:
+            opened.execute("DROP TABLE seen")
+    else:
+        database.write_bytes(b"not a database" * 100 if damage == "junk" else b"")
+        if damage == "missing":
+            database.unlink()
+    key = NoteSigner("log.example/lost", Ed25519Signer(bytes(32))).verifier_key
+    for words in (["serve", folder, "--listen", "127.0.0.1:0"], ["list", folder]):
+        (told,) = run("witness", *words, code=1).splitlines()
+        assert told.rpartition(" ")[2].strip("()") == "WITNESS_DAMAGED"
+        assert "credproof witness init" in told
+    run("witness", "add-log", folder, str(key), code=1)
+    assert database.exists() == (damage != "missing")
+
+
+def test_a_witness_whose_memory_is_damaged_while_it_serves_cosigns_nothing(tmp_path):
+    store.init(tmp_path, "witness.example/one")
+    made = NoteSigner("log.example/hurt", Ed25519Signer(bytes(32)))
+    with closing(store.Witness(tmp_path)) as witness:
+        witness.add_log(made.verifier_key)
+        witness._database.execute("DROP TABLE seen")
+        told = [_add(witness, asked(made, 0, 3), 1_795_000_000), _newest(witness, "0" * 64)]
+    assert [(reply.status_code, reply.body) for reply in told] == [(500, b"WITNESS_DAMAGED\n")] * 2
 
 
 def test_it_logs_one_line_per_request_without_saying_which_log(served, log):

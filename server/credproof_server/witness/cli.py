@@ -110,8 +110,10 @@ def serve_command(
 ) -> None:
     """Serve a witness over HTTP until SIGTERM (C2SP tlog-witness).
 
-    A checkpoint is kept before its cosignature leaves. One JSON line per request on stderr. Put a
-    proxy with TLS before it where others reach it.
+    A checkpoint is kept in witness.db before its cosignature leaves. Never put an older copy of
+    that file back: what was seen since would be forgotten. If it is lost, the witness does not
+    start: make another. One JSON line per request on stderr. Put a proxy with TLS before it where
+    others reach it.
 
     \b
     Example:
