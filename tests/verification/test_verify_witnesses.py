@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +61,7 @@ def told(world: World, bundle, trust) -> tuple[dict, list[str], str]:
 
 def test_a_result_says_that_no_witness_is_asked_for(world):
     found, lacking, text = told(world, answer(world), world.trust())
-    assert found == {"state": "none", "times": {}, "since": None}
+    assert found == {"state": "none", "times": {}, "since": None, "reached_at": None}
     assert "witness: none" in lacking
     assert text == "none"
 
@@ -68,18 +69,20 @@ def test_a_result_says_that_no_witness_is_asked_for(world):
 def test_a_result_says_that_witnesses_are_missing_and_who_was_there(world):
     bundle = cosigned(answer(world), WITNESSES[1])
     found, lacking, text = told(world, bundle, world.trust(quorum=QUORUM))
-    assert found == {"state": "pending", "times": {"w1": NOW + 1}, "since": None}
+    named = {"w1": NOW + 1}
+    assert found == {"state": "pending", "times": named, "since": None, "reached_at": None}
     assert "witness: pending" in lacking
     assert text == "pending (w1 cosigned)"
 
 
 def test_a_result_says_who_witnessed_it_and_when(world):
-    bundle = cosigned(answer(world), WITNESSES[0], WITNESSES[2])
+    bundle = cosigned(cosigned(answer(world), WITNESSES[0]), WITNESSES[2], at=NOW + 40)
     found, lacking, text = told(world, bundle, world.trust(quorum=QUORUM))
     assert found["state"] == "reached"
-    assert found["since"] == NOW + 1
+    assert (found["since"], found["reached_at"]) == (NOW + 1, NOW + 40)
     assert not any("witness" in item for item in lacking)
-    assert text.startswith("w0, w2: quorum reached at 2026-")
+    at = dt.datetime.fromtimestamp(NOW + 40, dt.UTC)
+    assert text == f"w0, w2: quorum reached at {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def test_8_a_policy_that_requires_witnesses_is_not_met_without_enough_of_them(world):
