@@ -387,7 +387,11 @@ class Lender(Session):
         if verified.policy.witness != "required" or verified.witnesses.state == "reached":
             return KeptAnswer(bundle, verified)
         if verified.witnesses.state == "none":
-            self.verify(bundle, received_now=received_now)  # refused: nobody is asked to cosign
+            message = (
+                "the policy requires witnesses, and the operator names none: ask it to, then put"
+                " the same question again, which gives this answer"
+            )
+            raise VerificationFailed("NOT_WITNESSED", message, step=8)
         while (found := self._moved(bundle, received_now=received_now)) is None:
             if time.monotonic() + WITNESS_EVERY_S > deadline:
                 raise Pending(bundle)

@@ -370,9 +370,27 @@ def test_without_a_quorum_there_is_nothing_to_refresh(tmp_path, scene):
         lender.refresh(kept.bundle)
     assert caught.value.reason == "NO_QUORUM"
     assert scene.checkpoint()[0] == 200
-    with pytest.raises(CredproofError) as refusal:
-        scene.ask(REQUIRED.id)
-    assert refusal.value.reason == "NOT_WITNESSED"
     quorums.set_quorum(scene.world.service, scene.quorum.replace("http:", "ftp:").encode())
     with scene.world.lender() as lender, pytest.raises(CredproofError):
         lender.refresh(kept.bundle)
+
+
+def test_a_question_that_needs_witnesses_whom_nobody_names_is_answered_once_somebody_is(
+    scene, tmp_path
+):
+    quorums.set_quorum(scene.world.service, b"")
+    consent, output = tmp_path / "case.consent", tmp_path / "case.answer"
+    with scene.world.lender() as lender:
+        subject, borrower = scene.running.person()
+        request = lender.request(lender.subject(subject), policy_id=REQUIRED.id)
+        consent.write_text(borrower.consent(borrower.check(request), language="zh"))
+    words = ["lender", "ask", "--policy", REQUIRED.id, "--subject", subject, "--consent", consent]
+    words += ["-o", output, "--home", scene.lender_home]
+    told = run(*words, code=1)
+    assert "(NOT_WITNESSED)" in told
+    assert "put the same question again" in told
+    assert "refresh" not in told
+    assert not output.exists()
+    quorums.set_quorum(scene.world.service, scene.quorum.encode())
+    run(*words)
+    assert OfflineVerifier(scene.running.home(LENDER)).verify(output.read_bytes()).outcome.tier

@@ -167,6 +167,8 @@ def next_step(error: CredproofError) -> str | None:
     if error.step is not None and error.reason != "NOT_WITNESSED":
         return f"do not rely on it; docs/PROTOCOL.md says what check {error.step} looks at"
     advice = NEXT.get(error.reason)
+    if advice == _REFRESH and ": " in error.message:
+        return None  # no answer was kept that could be refreshed
     if advice == _EVIDENCE and not isinstance(error, VerificationFailed):
         advice = None  # not an auditor's finding: an account's chain, or the service's own log
     return advice or _of_class(error)
