@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from credproof.base.errors import Conflict, Malformed
 from credproof.channel import connect
 from credproof.home import Home
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
-from credproof.log.quorum import parse_quorum
+from credproof.log.quorum import Quorum, parse_quorum
 from credproof.log.witnessed import Witnessed, witnessed
 from credproof.verification.bundle import FormerQuorum, TrustBundle
 from credproof.verification.trust import Trust
@@ -68,9 +69,25 @@ def set_quorum(folder: Path, data: bytes, *, root_key: Path | None = None) -> No
     except UnicodeDecodeError as error:
         raise Malformed("BAD_QUORUM", "quorum file is not UTF-8") from error
     if text:
-        parse_quorum(data)
+        _require_urls(parse_quorum(data))
     directory = ServiceDirectory(folder)
     change_bundle(directory, lambda current: _replaced(current.bundle, text, now()), root_key)
+
+
+def _require_urls(quorum: Quorum) -> None:
+    """Each witness that has a URL can be asked there; bundles of before are not looked at."""
+    for witness in quorum.witnesses.values():
+        if witness.url and not _is_http(witness.url):
+            message = f"witness {witness.name}: its URL is like https://host/path, or left out"
+            raise Malformed("BAD_QUORUM", message)
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port, or no address
+        return False
 
 
 def _replaced(bundle: TrustBundle, text: str, at: int) -> TrustBundle:

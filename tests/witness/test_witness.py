@@ -186,6 +186,7 @@ def test_a_witness_is_made_once_and_a_log_added_once(tmp_path):
     for call, reason in (
         (lambda: store.init(tmp_path / "w", "witness.example/one"), "NOT_EMPTY"),
         (lambda: store.init(tmp_path / "v", "no name"), "BAD_NOTE"),
+        (lambda: store.init(tmp_path / "v", "https://witness.example/v"), "BAD_WITNESS_NAME"),
         (lambda: witness.add_log(key), "LOG_KNOWN"),
         (lambda: store.Witness(tmp_path / "nothing"), "NO_WITNESS"),
     ):

@@ -370,7 +370,7 @@ def test_without_a_quorum_there_is_nothing_to_refresh(tmp_path, scene):
         lender.refresh(kept.bundle)
     assert caught.value.reason == "NO_QUORUM"
     assert scene.checkpoint()[0] == 200
-    quorums.set_quorum(scene.world.service, scene.quorum.replace("http:", "ftp:").encode())
+    quorums.set_quorum(scene.world.service, scene.quorum.replace("127.0.0.1", "127.0.0.2").encode())
     with scene.world.lender() as lender, pytest.raises(CredproofError):
         lender.refresh(kept.bundle)
 

@@ -41,10 +41,13 @@ def init(folder: Path, name: str, *, ml_dsa: bool = False) -> tuple[Cosigner, ..
     """Make a witness in a new directory; gives its keys, an ML-DSA-44 one too if wished.
 
     Raises:
-        Malformed: `BAD_NOTE` for a name that no note can hold.
+        Malformed: `BAD_NOTE` for a name that no note can hold; `BAD_WITNESS_NAME`.
         Conflict: `NOT_EMPTY`.
     """
     check_name(name)
+    if "://" in name:
+        message = "a witness's name is a URL without its scheme: like witness.example/one"
+        raise Malformed("BAD_WITNESS_NAME", message)
     if folder.exists() and any(folder.iterdir()):
         raise Conflict("NOT_EMPTY", "the directory is not empty: name a new one")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
