@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import re
 import signal
 import sqlite3
@@ -157,6 +158,24 @@ def test_a_fork_is_refused_and_kept_as_evidence_and_strangers_fill_nothing(serve
     served.add(forged)
     served.add(asked(NoteSigner(log.name, Ed25519Signer(bytes(32))), 10, 20, FORK))
     assert witness.evidence(log.name) == [forged]
+
+
+def test_a_witness_prints_its_keys_again_and_shows_its_evidence(served, witness, log, tmp_path):
+    assert served.add(asked(log, 0, 10))[0] == 200
+    forged = asked(log, 10, 20, FORK)
+    assert served.add(forged)[0] == 422
+    printed = run("witness", "keys", served.folder).splitlines()
+    assert printed == [f"Key:   {cosigner.key}" for cosigner in witness.cosigners]
+    told = json.loads(run("witness", "evidence", served.folder, "--json"))
+    assert [(item["origin"], item["size"]) for item in told if item["origin"] == log.name] == [
+        (log.name, 20)
+    ]
+    (number,) = [str(item["id"]) for item in told if item["origin"] == log.name]
+    run("witness", "evidence", served.folder, "-o", tmp_path / "evidence")
+    assert (tmp_path / "evidence" / f"{number}.request").read_bytes() == forged
+    cosigned_note = (tmp_path / "evidence" / f"{number}.cosigned").read_bytes()
+    assert cosigned_note == witness.newest(log.name)
+    assert f"{log.name}: 20 entries" in run("witness", "evidence", served.folder)
 
 
 def test_what_was_cosigned_is_remembered_by_a_witness_that_is_killed(served, log):

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,6 +106,16 @@ def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
     return database
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A request, signed by the log at `origin`, that forks what was seen; when, in seconds."""
+
+    id: int
+    origin: str
+    time: int
+    body: bytes
+
+
 class Witness:
     """A witness in its directory. Safe to share between threads: one decision at a time."""
 
@@ -160,6 +171,11 @@ class Witness:
         """The requests with a signed checkpoint that did not continue what was seen."""
         query = "SELECT body FROM evidence WHERE origin = ? ORDER BY id"
         return [body for (body,) in self._rows(query, origin)]
+
+    def all_evidence(self) -> list[Evidence]:
+        """What is kept against all logs, the oldest first."""
+        rows = self._rows("SELECT id, origin, time, body FROM evidence ORDER BY id")
+        return [Evidence(*row) for row in rows]
 
     def _rows(self, query: str, *arguments: str) -> list[tuple[Any, ...]]:
         with self._lock, _damage_told():
