@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
@@ -44,6 +44,20 @@ class Pending(Unreachable):
     def to_bytes(self) -> bytes:
         """The content of a `*.answer` file, which does not verify yet."""
         return answer_wire.to_bytes(self.bundle)
+
+
+class NobodyNamed(VerificationFailed):
+    """An answer needs witnesses, and the trust bundle names none: there is nothing to wait for."""
+
+    def __init__(self) -> None:
+        message = (
+            "the policy requires witnesses, and the operator names none: ask it to, then put the"
+            " same question again, which gives this answer"
+        )
+        super().__init__("NOT_WITNESSED", message, step=8)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
 
 
 class Witnessing:
