@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -153,6 +154,29 @@ def test_a_dead_witness_keeps_nobody_waiting_and_is_asked_again_later(scene):
         found = scene.cosign(cosigning, size, quorum)
         assert found == set(scene.keys)
         assert not quorum.is_reached(found)
+
+
+def test_who_is_slow_is_not_waited_for_once_others_suffice_nor_asked_meanwhile(scene):
+    let_go, answered = threading.Event(), threading.Event()
+
+    def slow(_):
+        let_go.wait(20)
+        answered.set()
+        return 500, b""
+
+    liar = Liar(slow)
+    lines = (*scene.lines, liar.line)
+    enough = "".join(lines) + "group enough 2 w0 w1 liar\nquorum enough\n"
+    cosigning = scene.cosigning()
+    for size in (10, 20):
+        assert scene.cosign(cosigning, size, parse_quorum(enough.encode())) == set(scene.keys)
+    assert not answered.is_set()
+    assert liar.calls == 1
+    let_go.set()
+    while str(liar.key) not in cosigning.said():
+        time.sleep(0.01)
+    assert cosigning.said()[str(liar.key)] == Said(NOW, 500, "WITNESS_REFUSED", 0)
+    liar.close()
 
 
 @pytest.mark.parametrize(

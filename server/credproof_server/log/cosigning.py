@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +25,8 @@ from credproof_server.log.witnesses import asked, call_witness, newest, record, 
 
 PAUSE_MAX_S: Final = 60.0
 """How long a witness that fails is left alone at the most, in seconds."""
+GRACE_S: Final = 0.2
+"""How long the next witness is waited for when enough have cosigned, in seconds."""
 _ATTEMPTS: Final = 3
 _SIZE: Final = re.compile(rb"(0|[1-9][0-9]{0,18})\n\Z")
 
@@ -40,6 +42,7 @@ class _State:
     said: Said | None
     size: int = 0
     status: int | None = None
+    is_asked: bool = False
 
 
 class Cosigning:
@@ -69,16 +72,20 @@ class Cosigning:
     def cosign(self, note: bytes, tree_size: int, quorum: Quorum) -> bytes:
         """The note with the cosignatures that could be had; all that lack are asked for at once.
 
-        A witness that fails is left alone for a while, longer each time.
+        A witness that fails is left alone for a while, longer each time. Once the quorum is reached
+        the others have `GRACE_S` each: who is slower is asked again when it has answered.
         """
         with self._lock:
             there = cosigned(note, quorum.keys)
             witnesses = [w for w in asked(quorum) if w.key not in there and self._is_due(w)]
             if not witnesses:
                 return note
-            with ThreadPoolExecutor(len(witnesses)) as pool:
-                found = pool.map(lambda w: self._try(w, note, tree_size), witnesses)
-                return with_lines(note, [line for lines in found for line in lines])
+            for witness in witnesses:
+                self._states[witness].is_asked = True
+            pool = ThreadPoolExecutor(len(witnesses))
+            asked_now = {pool.submit(self._try, w, note, tree_size) for w in witnesses}
+            pool.shutdown(wait=False)
+            return _collected(note, asked_now, quorum)
 
     def said(self) -> Mapping[str, Said]:
         """What each witness said last, by vkey."""
@@ -89,10 +96,16 @@ class Cosigning:
         if witness not in self._states:
             said = self._before.get(str(witness.key))
             self._states[witness] = _State(Patience(PAUSE_MAX_S), said)
-        return self._states[witness].patience.is_due(self._monotonic())
+        state = self._states[witness]
+        return not state.is_asked and state.patience.is_due(self._monotonic())
 
     def _try(self, witness: Witness, note: bytes, tree_size: int) -> Sequence[str]:
-        state = self._states[witness]
+        try:
+            return self._tried(witness, self._states[witness], note, tree_size)
+        finally:
+            self._states[witness].is_asked = False
+
+    def _tried(self, witness: Witness, state: _State, note: bytes, tree_size: int) -> Sequence[str]:
         try:
             lines = self._ask(witness, state, note, tree_size)
         except CredproofError as error:
@@ -142,6 +155,19 @@ class Cosigning:
             seen = newest(witness, self._key)
             if seen is not None:
                 require_covers(self._tree, seen)
+
+
+def _collected(note: bytes, waiting: set[Future[Sequence[str]]], quorum: Quorum) -> bytes:
+    """The note with the lines that come, until those that are needed are there."""
+    grace_s = None
+    while waiting:
+        done, waiting = wait(waiting, timeout=grace_s, return_when=FIRST_COMPLETED)
+        if not done:
+            break
+        note = with_lines(note, [line for item in done for line in item.result()])
+        if quorum.needed is not None and quorum.is_reached(cosigned(note, quorum.keys)):
+            grace_s = GRACE_S
+    return note
 
 
 def _size(told: bytes) -> int:

@@ -63,14 +63,21 @@ class Published:
             self._follow(sequencer.state, sequencer.state.trust.quorum)
 
     def publish(self) -> None:
-        """One round over the newest checkpoint; lasts as long as the slowest witness.
+        """One round over the newest checkpoint; lasts as long as the slowest witness needed.
 
         Raises:
             OSError: what reached the quorum could not be kept; the next round tries again.
         """
+        try:
+            self._ask()
+        finally:
+            self._heed()
+
+    def _ask(self) -> None:
         state, newest = self._sequencer.state, self._sequencer.head
         self._follow(state, state.trust.quorum)
-        if not self._quorum.witnesses and self._cosigner is None:
+        nobody = not self._quorum.witnesses and self._cosigner is None
+        if nobody or self._cosigning.disproof is not None:
             return
         if self.head is not None and self.head.tree_size >= newest.tree_size:
             return
@@ -78,13 +85,10 @@ class Published:
             self._draft = SignedHead(self._signed(newest.note), newest.tree_size)
         note = self._cosigning.cosign(self._draft.note, newest.tree_size, self._quorum)
         self._draft = SignedHead(note, newest.tree_size)
-        if self._cosigning.disproof is not None:  # as at the start: nothing more is signed on it
-            self._sequencer.refuse(self._cosigning.disproof)
         self._tell(note)
         if self._is_reached(note):
             self._file.write(note)
             self.head = self._draft
-        self._keep_said()
 
     def _follow(self, state: LogState, quorum: Quorum) -> None:
         """Begin anew when the state was loaded anew, or another quorum counts."""
@@ -99,7 +103,10 @@ class Published:
     def _begin(self) -> Cosigning:
         return Cosigning(self._state.tree, self._key, self._clock, self._said)
 
-    def _keep_said(self) -> None:
+    def _heed(self) -> None:
+        """Keep what witnesses said, those too who were late in the round before."""
+        if self._cosigning.disproof is not None:  # as at the start: nothing more is signed on it
+            self._sequencer.refuse(self._cosigning.disproof)
         known, count = self._cosigning.said(), {str(key) for key in self._quorum.keys}
         said = {vkey: item for vkey, item in known.items() if vkey in count}
         if said != self._said:
