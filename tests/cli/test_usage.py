@@ -16,7 +16,17 @@ CASES = {
     "a time that is none": ("audit search", ("--since", "yesterday")),
     "a person without a reason": ("audit search", ("--person",)),
     "a reference without its salt": ("audit search", ("--staff", "clerk 4")),
+    "a person for a blank reason": ("audit search", ("--person", "--why", " ")),
+    "a reason without a person": ("audit search", ("--why", "complaint 17")),
+    "a salt without a reference": ("audit search", ("--salt", "00" * 16)),
+    "two references, of which each has its salt": (
+        "audit search",
+        ("--staff", "clerk 4", "--case", "7", "--salt", "00" * 16),
+    ),
     "an id that is none": ("audit search", ("--consent", "xyz")),
+    "an object that is none": ("audit search", ("--object", "zz")),
+    "an object that is empty": ("audit search", ("--object", "")),
+    "a salt that is too long": ("audit search", ("--staff", "clerk 4", "--salt", "00" * 17)),
     "a number that is too small": ("audit search", ("--limit", "0")),
     "a word that is no choice": ("audit search", ("--outcome", "GOOD")),
     "an option that is not there": ("audit token", ("--hour", "1")),
@@ -48,6 +58,13 @@ def test_machines_get_the_same(name, more):
     assert told["reason"] == "WRONG_USAGE"
     assert told["message"]
     assert told["advice"] == f"{' '.join(['credproof', *name.split()])} --help says how"
+
+
+@pytest.mark.parametrize("given", ["", "ref:alice\nref:bob\n"])
+def test_one_person_is_looked_for_at_a_time(given):
+    told = run("audit", "search", "--person", "--why", "complaint 17", given=given, code=2)
+    assert reason_of(told.splitlines()[0]) == "WRONG_USAGE"
+    assert "one id on standard input" in told
 
 
 def test_a_group_without_a_command_shows_its_help():

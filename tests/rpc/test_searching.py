@@ -17,6 +17,7 @@ from credproof import auditor as auditor_module
 from credproof.base.encoding import parse_b64url
 from credproof.base.errors import Refused
 from credproof.channel import call
+from credproof.cli import searching
 from credproof.log.entry import parse_entry
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -25,7 +26,7 @@ from credproof.verification.answer_entry import parse_given
 from credproof.verification.log_rules import Finding
 from credproof.wire import answer as answer_wire
 
-from tests.cli.command import run
+from tests.cli.command import run, run_both
 from tests.rpc.conftest import AUDITOR, LENDER
 
 
@@ -71,10 +72,13 @@ def test_entries_are_found_by_what_they_say(running, asked):
     assert first[0] in by_object
 
 
-def test_a_lenders_reference_is_found_by_its_text_and_salt_only(asked):
+def test_a_lenders_reference_is_found_by_its_text_and_salt_only(asked, tmp_path):
     _, kept, home = asked
     staff: Reference = answer_wire.parse(kept.to_bytes()).kept.staff
-    (entry,) = found(home, "--staff", "clerk 4", "--salt", staff.salt.hex())
+    (tmp_path / "an.answer").write_bytes(kept.to_bytes())
+    exported = json.loads(run("lender", "export", tmp_path / "an.answer"))["kept"]
+    given = exported["staffReference"]
+    (entry,) = found(home, "--staff", given["text"], "--salt", given["salt"])
     assert entry["kind"] == "answer.given"
     assert not found(home, "--staff", "clerk 5", "--salt", staff.salt.hex())
     assert not found(home, "--case", "case 9", "--salt", staff.salt.hex()), "each has its own salt"
@@ -124,6 +128,35 @@ def test_a_person_is_found_and_the_search_is_in_the_log(running, asked):
     assert why.digest == parse_b64url(searched["fields"]["reason"])
     assert "complaint" not in json.dumps(searched)
     assert searched["fields"]["tag"] is not None
+
+
+def test_a_search_for_a_person_that_cannot_be_done_is_not_logged(asked):
+    subject_id, _, home = asked
+    command = ("audit", "search", "--person", "--why", "complaint 18", "--home", home)
+    before = found(home, "--kind", "audit.searched")
+    for wrong in (("--kind", "answer.refuse"), ("--purpose", "origination")):
+        run(*command, *wrong, given=subject_id, code=2)
+    run("audit", "verify", "--home", home)
+    assert found(home, "--kind", "audit.searched") == before
+
+
+@pytest.mark.parametrize("most", [4, 5])
+def test_of_a_person_with_more_entries_than_are_told_that_is_said(asked, monkeypatch, most):
+    subject_id, _, home = asked
+    monkeypatch.setattr(searching, "PERSON_ENTRIES_MAX", most)
+    command = ("audit", "search", "--person", "--why", "complaint 20", "--json", "--home", home)
+    told, beside = run_both(*command, given=subject_id)
+    assert len(json.loads(told)) == 4
+    assert (f"the newest {most} entries" in beside) == (most == 4)
+
+
+def test_a_table_shows_no_digest_of_a_reason_in_the_place_of_one(asked):
+    subject_id, _, home = asked
+    run("audit", "search", "--person", "--why", "complaint 19", "--home", home, given=subject_id)
+    told = run("audit", "search", "--kind", "audit.searched", "--home", home)
+    digest = found(home, "--kind", "audit.searched")[-1]["fields"]["reason"]
+    assert "audit.searched" in told
+    assert digest not in told
 
 
 def test_a_person_is_not_looked_for_without_a_reason(asked):
@@ -196,15 +229,23 @@ def test_an_answer_gets_a_page_from_the_auditors_home_alone(asked, tmp_path):
         re.sub(r'"address":"[^"]*"', '"address":"127.0.0.1:1"', settings)
     )
     (tmp_path / "a.answer").write_bytes(kept.to_bytes())
-    told = json.loads(run("audit", "evidence", tmp_path / "a.answer", "--json", "--home", away))
+    words = ("audit", "evidence", tmp_path / "a.answer", "--home", away)
+    told = json.loads(run(*words, "--language", "en", "--json"))
     assert (told["file"], told["valid"]) == (str(tmp_path / "a.html"), True)
-    assert "every check that can be done passed" in (tmp_path / "a.html").read_text()
+    page = (tmp_path / "a.html").read_text()
+    assert "VERIFIED, every check passed" in page
+    assert "since version" in page
+    shutil.rmtree(away / "registry")
+    run(*words)
+    page = (tmp_path / "a.html").read_text()
+    assert "此目录从未跟踪日志" in page
+    assert "版（2" not in page  # no version with its date: nothing is said to be since then
     broken = replace(kept.bundle, checkpoint=kept.bundle.checkpoint[:-8] + b"AAAAAA=\n")
     (tmp_path / "b.answer").write_bytes(answer_wire.to_bytes(broken))
     bad = ("audit", "evidence", tmp_path / "b.answer", "--home", away)
     assert json.loads(run(*bad, "--json", code=1))["valid"] is False
     assert "does not verify" in run(*bad, code=1)
-    assert "FAILED" in (tmp_path / "b.html").read_text()
+    assert "未通过核实" in (tmp_path / "b.html").read_text()
 
 
 def test_evidence_of_many_findings_has_the_first_entries_up_to_its_limit(

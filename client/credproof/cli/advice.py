@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from credproof.base.errors import (
+    NOT_ACTIVE,
     CredproofError,
     DataLoss,
     Internal,
@@ -27,7 +28,15 @@ _NEW_PROOF: Final = (
 )
 _EVIDENCE: Final = (
     "keep your files as they are (audited.json and newest.checkpoint, or the kept answer), ask the"
-    " operator why, and show them to other auditors"
+    " operator why, and auditors what they see"
+)
+_SHOWN_WRONG: Final = (
+    "do not rely on it: keep this, ask the operator why, and tell an auditor; as a borrower, tell"
+    " your provider too"
+)
+_SUSPENDED: Final = (
+    "check that --home is the right one; of a suspended participant the operator says why, and ends"
+    " it by credproof participant resume"
 )
 _REFRESH: Final = "credproof lender refresh FILE, a little later; if it stays, ask the operator"
 _CUSTODIAN: Final = "ask whether the custodian runs, then run this again: nothing is done twice"
@@ -99,13 +108,19 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
     **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER"), _EVIDENCE),
+    # Out of an answer these have the number of a check, and its advice.
+    **dict.fromkeys(("OTHER_INDEX", "OTHER_LOOKUPS", "OTHER_MEMBERS", "OTHER_ENTRY"), _SHOWN_WRONG),
+    **dict.fromkeys(("BAD_LOOKUP_PROOF", "BAD_INCLUSION_PROOF", "STALE_ROOT"), _SHOWN_WRONG),
+    **dict.fromkeys(("NOT_COVERED", "NOT_CURRENT"), _SHOWN_WRONG),
     "HELD_NOT_SHOWN": "keep this, ask the operator why, and tell your provider: what it attested"
     " was logged, and an auditor can read it",
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
     **dict.fromkeys(("TUF_ROLLBACK", "TUF_MIXED", "TUF_WITHHELD", "TUF_TOO_LONG"), _LIES),
     **dict.fromkeys(("TUF_NOT_BOUND", "BAD_METADATA"), _LIES),
-    "TUF_NOT_SIGNED": "of a draft: have more of those sign who may (credproof root status, root"
-    " sign); of what a service gives: do not go on, and ask the operator why",
+    "TUF_NOT_SIGNED": "of your own key set: sign it with a key of the set in force (credproof"
+    " provider watch shows it, then provider keys sign); of a root's draft: have more of those sign"
+    " who may (credproof root status, root sign); of what a service gives: do not go on, and ask"
+    " the operator why",
     "TUF_EXPIRED": "check the clock here; the operator sees by credproof root status what must be"
     " signed anew, and credproof serve renews the rest",
     "TUF_VERSION": "begin with what is in force now: credproof root draft, or credproof provider"
@@ -166,6 +181,8 @@ def next_step(error: CredproofError) -> str | None:
     """What a person does about it; None when the message says it already."""
     if error.step is not None and error.reason != "NOT_WITNESSED":
         return f"do not rely on it; docs/PROTOCOL.md says what check {error.step} looks at"
+    if error.message == NOT_ACTIVE:
+        return _SUSPENDED
     advice = NEXT.get(error.reason)
     if advice == _REFRESH and ": " in error.message:
         return None  # no answer was kept that could be refreshed
@@ -182,7 +199,7 @@ def _of_class(error: CredproofError) -> str | None:
     if isinstance(error, Unreachable):
         return "run this again: nothing is done twice"
     if isinstance(error, VerificationFailed):
-        return "do not rely on it; get it again from whoever made it"
+        return "do not rely on it; get it again from whoever made it, or ask the operator why"
     if isinstance(error, DataLoss):
         return "stop, and ask the operator: credproof check says what is damaged"
     return None

@@ -222,7 +222,13 @@ def export(
 ) -> None:
     """Print a kept answer with all its evidence as JSON, unverified.
 
-    Needs no home and no network. Verify an answer before you believe what is printed.
+    An auditor looks for a case or a member of staff by text and salt, which stand under
+    kept.caseReference and kept.staffReference: give these alone, beside them stands the borrower's
+    id. Needs no home and no network. Verify an answer before you believe what is printed.
+
+    \b
+    Example:
+      credproof lender export client-7.answer
     """
     typer.echo(answer_wire.to_json(answer_wire.parse(read_file(file))))
 
