@@ -65,6 +65,11 @@ class History:
             return None
         return self._package(version).verify(self._root, at=0)
 
+    def file(self, version: int) -> bytes | None:
+        """The package of a version as it is kept; None when it is not."""
+        path = self._path(version)
+        return path.read_bytes() if path.exists() else None
+
     def all(self) -> Iterator[Trust]:
         """Every version that is kept, in order."""
         version = 1
