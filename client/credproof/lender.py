@@ -62,7 +62,7 @@ from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
 from credproof.wire import answer as answer_wire
 from credproof.wire import ask as ask_wire
-from credproof.witnessing import WITNESS_EVERY_S, WITNESS_WAIT_S, Pending, Witnessing
+from credproof.witnessing import WITNESS_EVERY_S, WITNESS_WAIT_S, NobodyNamed, Pending, Witnessing
 
 ATTEMPTS_MAX = 3
 """How often a question is put again when the borrower's data changed under it."""
@@ -369,7 +369,7 @@ class Lender(Session):
         Raises:
             Conflict: `NO_QUORUM` when the trust bundle names no witnesses.
             Unreachable: `NOT_WITNESSED_YET`.
-            VerificationFailed: the answer does not verify, or `BAD_CONSISTENCY_PROOF`.
+            VerificationFailed: the answer does not verify, or `LOG_FORKED`: keep it as it is.
         """
         verified = self.verify(bundle, may_wait=True)
         if verified.witnesses.state == "none":
@@ -387,7 +387,7 @@ class Lender(Session):
         if verified.policy.witness != "required" or verified.witnesses.state == "reached":
             return KeptAnswer(bundle, verified)
         if verified.witnesses.state == "none":
-            self.verify(bundle, received_now=received_now)  # refused: nobody is asked to cosign
+            raise NobodyNamed
         while (found := self._moved(bundle, received_now=received_now)) is None:
             if time.monotonic() + WITNESS_EVERY_S > deadline:
                 raise Pending(bundle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
@@ -46,6 +46,20 @@ class Pending(Unreachable):
         return answer_wire.to_bytes(self.bundle)
 
 
+class NobodyNamed(VerificationFailed):
+    """An answer needs witnesses, and the trust bundle names none: there is nothing to wait for."""
+
+    def __init__(self) -> None:
+        message = (
+            "the policy requires witnesses, and the operator names none: ask it to, then put the"
+            " same question again, which gives this answer"
+        )
+        super().__init__("NOT_WITNESSED", message, step=8)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
+
+
 class Witnessing:
     """The witnessed checkpoints of a service's log."""
 
@@ -73,13 +87,17 @@ class Witnessing:
         """Accept that the log of `new` continues that of the note `old`, of the same origin.
 
         Raises:
-            VerificationFailed: `BAD_CONSISTENCY_PROOF`: the log was forked.
+            VerificationFailed: `LOG_FORKED`: what the answer showed is evidence of it.
         """
         before = parse_checkpoint(parse_note(old).text)
         old_size, new_size = before.tree_size, new.tree_size
         request = pb.GetConsistencyProofRequest(old_tree_size=old_size, new_tree_size=new_size)
         proof = tuple(call(self._stub.GetConsistencyProof, request).hashes)
-        verify_consistency(old_size, before.root_hash, new_size, new.root_hash, proof)
+        try:
+            verify_consistency(old_size, before.root_hash, new_size, new.root_hash, proof)
+        except VerificationFailed as error:
+            message = "the log that witnesses saw does not continue the one of this answer"
+            raise VerificationFailed("LOG_FORKED", message) from error
 
     def moved(self, bundle: AnswerBundle, to: VerifiedCheckpoint) -> AnswerBundle | None:
         """The answer with the same entries under another checkpoint; None if that is too old.

@@ -4,6 +4,7 @@ credproof.toml     settings                        kek             key-encryptio
 keys/              private keys, encrypted         tls/            certificates
 log.db             log and state                   vault.db        data keys of borrowers
 high-water         the newest signed checkpoint    witnessed       the newest cosigned one
+witnesses.json     what each witness said last
 lock               held while in use               tuf/            metadata of the trust bundle
 offline-root/      the root key: move it away      operator/       the operator's own home
 running.json       the addresses while it runs  operator-2/     another person's: hand it over
@@ -36,6 +37,7 @@ from credproof_server.config import ServiceConfig, TimestampSource, load_config
 from credproof_server.log import witnesses
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.published import Published
+from credproof_server.log.said import SaidFile
 from credproof_server.log.sequencer import Sequencer
 from credproof_server.log.timestamps import Asked, Timestamping
 from credproof_server.service.core import Core, ServiceKeys
@@ -53,6 +55,8 @@ OPERATORS: Final = (OPERATOR, "operator-2")
 """Who approves of policies from the start; the second home is for another person."""
 HIGH_WATER: Final = "high-water"
 WITNESSED: Final = "witnessed"
+SAID: Final = "witnesses.json"
+"""What each witness said last: for the operator's eyes, it decides nothing."""
 LOG_COSIGNER: Final = "log-ml-dsa-44"
 """The name of the log's ML-DSA-44 key, a seed of 32 bytes; not every log has one."""
 RUNNING: Final = "running.json"
@@ -295,13 +299,13 @@ class ServiceDirectory:
             )
             with main.connect() as connection:
                 stamped = stamps.newest(connection)
-        kept = HighWater(self.folder / WITNESSED)
+        kept, said = HighWater(self.folder / WITNESSED), SaidFile(self.folder / SAID)
         every_s = self.config.timestamps.every_s
         return Core(
             engine=main,
             vault=Vault(vault, self.key_encryption),
             sequencer=sequencer,
-            published=Published(kept, sequencer, key, self.log_cosigner(), now),
+            published=Published(kept, said, sequencer, key, self.log_cosigner(), now),
             timestamping=Timestamping(sequencer, asked, every_s, stamped, now),
             keys=self.service_keys(),
             distribution=distribution,

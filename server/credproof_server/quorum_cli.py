@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, read_file, tell
@@ -16,6 +19,19 @@ RootKeyOption = Annotated[
     Path | None,
     typer.Option(help="The root's private key; DIR/offline-root/root.key if not given."),
 ]
+_RESTORE: Final = "stop the service, then credproof restore brings the log back that was signed"
+_WHY: Final[Mapping[tuple[str, int | None], str]] = {
+    ("LOG_FORKED", None): f"it shows another log, signed by this log's key; {_RESTORE}",
+    ("LOG_BEHIND", None): f"it shows more entries, signed by this log's key; {_RESTORE}",
+    ("WITNESS_DISAGREES", None): "it says that it saw another log, and shows none: ask it why",
+    ("WITNESS_AHEAD", None): "it says that it saw more entries, and shows none: ask it why",
+    ("WITNESS_REFUSED", 404): "it does not know this log: credproof witness add-log",
+    ("WITNESS_REFUSED", 403): "it knows this log by another key",
+    ("WITNESS_REFUSED", 200): "it did not cosign by the key in the quorum file",
+    ("WITNESS_UNREACHABLE", None): "no answer at its URL",
+}
+"""What the operator makes of it, by reason and status."""
+_NOTHING: Final = dict.fromkeys(("at", "status", "reason", "tree_size"))
 
 app = typer.Typer(help="Say which witnesses count for the log.", no_args_is_help=True)
 
@@ -29,10 +45,11 @@ def set_command(
 ) -> None:
     """Put a quorum file in force: which witnesses count, and how many must have cosigned.
 
-    It takes the place of the one before; an empty file takes it away. From then on the service asks
-    the witnesses about every checkpoint, and verifiers say whether enough of them have cosigned.
-    A line `witness NAME VKEY URL` per witness; `group NAME 2 NAME NAME NAME`; `quorum NAME`. Each
-    witness must know the log: credproof witness add-log, with the key that quorum show prints.
+    It takes the place of the one before, which stays listed in the trust bundle: answers of its
+    time stay witnessed. An empty file takes it away. From then on the service asks the witnesses
+    about every checkpoint, and verifiers say whether enough of them have cosigned. A line
+    `witness NAME VKEY URL` per witness; `group NAME 2 NAME NAME NAME`; `quorum NAME`. Each witness
+    must know the log: credproof witness add-log, with the key that quorum show prints.
     Needs the root key. The service may run meanwhile.
 
     \b
@@ -64,9 +81,12 @@ def ml_dsa_command(
 
 @app.command("show", epilog=EXIT_CODES)
 def show_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
-    """Show the log's key, the quorum file in force, and what was witnessed last.
+    """Show the log's key, what was witnessed last, each witness's last word, the quorum file.
 
-    The service may run. Writes nothing.
+    Of each witness that is asked: how many entries it has cosigned, and what it said last. One
+    that was not asked about the newest entries was not needed, or is left alone for up to a minute
+    after it failed. LOG_FORKED and LOG_BEHIND say that the witness showed another log, signed by
+    this log's key: the service writes nothing more. The service may run. Writes nothing.
 
     \b
     Example:
@@ -83,7 +103,21 @@ def show_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
         checkpoint, witnesses = found.newest
         out.print(f"Witnessed:  {checkpoint.tree_size} entries", markup=False)
         out.print(f"By:         {witness_text(witnesses)}", markup=False)
+    for name, said in found.witnesses.items():
+        out.print(f"{name}: {_text(said)}", markup=False)
     out.print(found.text, markup=False, end="")
+
+
+def _text(said: quorums.LastWord | None) -> str:
+    if said is None:
+        return "not asked yet"
+    at = dt.datetime.fromtimestamp(said.at, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    told = f"{said.tree_size} entries cosigned; at {at} "
+    if said.reason is None:
+        return f"{told}it cosigned"
+    status = "" if said.status is None else f", HTTP status {said.status}"
+    advice = _WHY.get((said.reason, said.status)) or _WHY.get((said.reason, None))
+    return f"{told}{said.reason}{status}" + (f": {advice}" if advice else "")
 
 
 def _json(found: quorums.Shown) -> dict[str, object]:
@@ -91,7 +125,12 @@ def _json(found: quorums.Shown) -> dict[str, object]:
     if found.newest is not None:
         checkpoint, witnesses = found.newest
         newest = {"size": checkpoint.tree_size, **witness_report(witnesses)}
-    return {"log": found.log, "quorum": found.text, "witnessed": newest}
+    asked = [
+        {"name": name, **(_NOTHING if said is None else asdict(said))}
+        for name, said in found.witnesses.items()
+    ]
+    told = {"log": found.log, "quorum": found.text, "witnessed": newest}
+    return {**told, "witnesses": asked}
 
 
 def register(root: typer.Typer) -> None:

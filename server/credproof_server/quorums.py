@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from credproof.base.errors import Conflict, Malformed
 from credproof.channel import connect
 from credproof.home import Home
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
-from credproof.log.quorum import parse_quorum
+from credproof.log.quorum import Quorum, parse_quorum
 from credproof.log.witnessed import Witnessed, witnessed
+from credproof.verification.bundle import FormerQuorum, TrustBundle
 from credproof.verification.trust import Trust
 from credproof.witnessing import Witnessing
 
@@ -23,24 +26,40 @@ from credproof_server.admission import (
     signed_bundle,
     trust_channel,
 )
-from credproof_server.directory import LOG_COSIGNER, OPERATOR, WITNESSED, ServiceDirectory
+from credproof_server.directory import (
+    LOG_COSIGNER,
+    OPERATOR,
+    SAID,
+    WITNESSED,
+    ServiceDirectory,
+    now,
+)
 from credproof_server.log.high_water import HighWater
+from credproof_server.log.said import Said, SaidFile
 
 Cosigned = tuple[VerifiedCheckpoint, Witnessed]
 """A checkpoint, and what witnesses say of it."""
+LastWord = Said
+"""What a witness said last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The log's vkey, the quorum file in force, and the newest checkpoint that reached it."""
+    """The log's vkey, the quorum file in force, and the newest checkpoint that reached it.
+
+    `witnesses` are those of the file that are asked, by name, with what each said last.
+    """
 
     log: str
     text: str
     newest: Cosigned | None
+    witnesses: Mapping[str, LastWord | None]
 
 
 def set_quorum(folder: Path, data: bytes, *, root_key: Path | None = None) -> None:
     """Put a quorum file in force, in place of the one before; empty takes it away.
+
+    The one before stays listed: answers of its time stay witnessed by it.
 
     Raises:
         Malformed: `BAD_QUORUM`, `BAD_VKEY`; `BAD_TRUST` when it names another log.
@@ -50,9 +69,34 @@ def set_quorum(folder: Path, data: bytes, *, root_key: Path | None = None) -> No
     except UnicodeDecodeError as error:
         raise Malformed("BAD_QUORUM", "quorum file is not UTF-8") from error
     if text:
-        parse_quorum(data)
+        _require_urls(parse_quorum(data))
     directory = ServiceDirectory(folder)
-    change_bundle(directory, lambda current: replace(current.bundle, quorum=text), root_key)
+    change_bundle(directory, lambda current: _replaced(current.bundle, text, now()), root_key)
+
+
+def _require_urls(quorum: Quorum) -> None:
+    """Each witness that has a URL can be asked there; bundles of before are not looked at."""
+    for witness in quorum.witnesses.values():
+        if witness.url and not _is_http(witness.url):
+            message = f"witness {witness.name}: its URL is like https://host/path, or left out"
+            raise Malformed("BAD_QUORUM", message)
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port, or no address
+        return False
+
+
+def _replaced(bundle: TrustBundle, text: str, at: int) -> TrustBundle:
+    """The bundle with another quorum; the one before stays listed as one that ended now."""
+    former = bundle.former_quorums
+    if bundle.quorum not in ("", text):
+        last = max([at, *(item.valid_until for item in former)])
+        former = (*former, FormerQuorum(bundle.quorum, last))
+    return replace(bundle, quorum=text, former_quorums=former)
 
 
 def add_ml_dsa(folder: Path, *, root_key: Path | None = None) -> str:
@@ -88,7 +132,9 @@ def shown(folder: Path) -> Shown:
     with trust_channel(directory) as channel:
         trust = channel.current()
     found = _published(directory, trust) if directory.in_use() else _kept(folder, trust)
-    return Shown(trust.bundle.log_vkey, trust.bundle.quorum, found)
+    said = SaidFile(folder / SAID).read()
+    witnesses = {w.name: said.get(str(w.key)) for w in trust.quorum.witnesses.values() if w.url}
+    return Shown(trust.bundle.log_vkey, trust.bundle.quorum, found, witnesses)
 
 
 def _published(directory: ServiceDirectory, trust: Trust) -> Cosigned | None:

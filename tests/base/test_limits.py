@@ -35,7 +35,7 @@ from credproof.v1.registry_service_pb2 import PublishTrustMetadataRequest, RoleM
 from credproof.verification.acceptance import parse_acceptance, sign_acceptance
 from credproof.verification.answer import Reference
 from credproof.verification.approval import sign_approval
-from credproof.verification.bundle import PolicyPin
+from credproof.verification.bundle import FormerQuorum, PolicyPin
 from credproof.verification.consent import parse_request, verify_consent
 from credproof.verification.document import (
     CONSENT,
@@ -138,6 +138,11 @@ def binders(count: int) -> None:
     parse_acceptance(
         sign_acceptance(WORLD.bank, provider="bank", domain=DOMAIN, binders=names, now=NOW)
     )
+
+
+def former_quorums(count: int) -> None:
+    former = tuple(FormerQuorum("quorum none\n", at) for at in range(count))
+    WORLD.trust(former_quorums=former)
 
 
 def former_acceptances(count: int) -> None:
@@ -294,6 +299,7 @@ TABLE: dict[str, tuple[Present, str]] = {
     "CONSENT_POLICIES_MAX": (consent_to, "LIMIT_EXCEEDED"),
     "APPROVALS_MAX": (approvals, "LIMIT_EXCEEDED"),
     "BINDERS_MAX": (binders, "LIMIT_EXCEEDED"),
+    "FORMER_QUORUMS_MAX": (former_quorums, "LIMIT_EXCEEDED"),
     "FORMER_ACCEPTANCES_MAX": (former_acceptances, "LIMIT_EXCEEDED"),
     "DOCUMENT_SIGNATURES_MAX": (signatures, "LIMIT_EXCEEDED"),
     "AUTHENTICATOR_DATA_BYTES_MAX": (

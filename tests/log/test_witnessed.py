@@ -34,11 +34,12 @@ def test_fewer_than_the_quorum_asks_for_are_pending_and_named():
     assert witnessed(cosigned_by(w1=5), TWO) == Witnessed("pending", {"w1": TIME + 5})
 
 
-def test_the_quorum_is_reached_at_the_oldest_time_that_it_needs():
-    assert witnessed(cosigned_by(w0=5, w2=9), TWO).since == TIME + 5
+def test_a_quorum_is_reached_when_the_last_that_it_needs_cosigned_and_since_is_the_oldest():
+    two = witnessed(cosigned_by(w0=5, w2=9), TWO)
+    assert (two.since, two.reached_at) == (TIME + 5, TIME + 9)
     all_three = witnessed(cosigned_by(w0=5, w1=7, w2=9), TWO)
     times = {"w0": TIME + 5, "w1": TIME + 7, "w2": TIME + 9}
-    assert all_three == Witnessed("reached", times, TIME + 7)
+    assert all_three == Witnessed("reached", times, since=TIME + 7, reached_at=TIME + 7)
 
 
 def test_a_cosignature_of_another_checkpoint_by_a_witness_that_counts_is_refused():

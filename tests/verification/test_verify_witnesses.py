@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from credproof.base import jws
 from credproof.base.errors import CredproofError, Malformed
 from credproof.log.cosignature import Ed25519Cosigner, MlDsaCosigner, with_lines
 from credproof.log.note import parse_note
+from credproof.verification.bundle import FormerQuorum
 from credproof.verification.diff import policy_diff
 from credproof.verification.report import not_shown, report, witness_text
 from credproof.verification.trust import verify_trust
@@ -59,7 +61,7 @@ def told(world: World, bundle, trust) -> tuple[dict, list[str], str]:
 
 def test_a_result_says_that_no_witness_is_asked_for(world):
     found, lacking, text = told(world, answer(world), world.trust())
-    assert found == {"state": "none", "times": {}, "since": None}
+    assert found == {"state": "none", "times": {}, "since": None, "reached_at": None}
     assert "witness: none" in lacking
     assert text == "none"
 
@@ -67,18 +69,20 @@ def test_a_result_says_that_no_witness_is_asked_for(world):
 def test_a_result_says_that_witnesses_are_missing_and_who_was_there(world):
     bundle = cosigned(answer(world), WITNESSES[1])
     found, lacking, text = told(world, bundle, world.trust(quorum=QUORUM))
-    assert found == {"state": "pending", "times": {"w1": NOW + 1}, "since": None}
+    named = {"w1": NOW + 1}
+    assert found == {"state": "pending", "times": named, "since": None, "reached_at": None}
     assert "witness: pending" in lacking
     assert text == "pending (w1 cosigned)"
 
 
 def test_a_result_says_who_witnessed_it_and_when(world):
-    bundle = cosigned(answer(world), WITNESSES[0], WITNESSES[2])
+    bundle = cosigned(cosigned(answer(world), WITNESSES[0]), WITNESSES[2], at=NOW + 40)
     found, lacking, text = told(world, bundle, world.trust(quorum=QUORUM))
     assert found["state"] == "reached"
-    assert found["since"] == NOW + 1
+    assert (found["since"], found["reached_at"]) == (NOW + 1, NOW + 40)
     assert not any("witness" in item for item in lacking)
-    assert text.startswith("w0, w2: quorum reached at 2026-")
+    at = dt.datetime.fromtimestamp(NOW + 40, dt.UTC)
+    assert text == f"w0, w2: quorum reached at {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def test_8_a_policy_that_requires_witnesses_is_not_met_without_enough_of_them(world):
@@ -96,6 +100,63 @@ def test_8_witnesses_that_the_trust_bundle_does_not_name_count_for_nothing(world
     strangers = [Ed25519Cosigner(w.key.name, bytes([90 + i] * 32)) for i, w in enumerate(WITNESSES)]
     bundle = cosigned(answer(world, witness="required"), *strangers)
     refused(world, bundle, "NOT_WITNESSED", trust=world.trust(quorum=QUORUM))
+
+
+OTHERS = [Ed25519Cosigner(f"o.example/{i}", bytes([60 + i] * 32)) for i in range(2)]
+OTHER_QUORUM = "".join(f"witness o{i} {w.key}\n" for i, w in enumerate(OTHERS)) + "quorum o0\n"
+
+
+def later(world: World, quorum: str, *former: tuple[str, int]):
+    """A bundle of some minutes later, with a quorum, after others that ended at these times."""
+    ended = tuple(FormerQuorum(text, until) for text, until in former)
+    return world.trust(quorum=quorum, former_quorums=ended, issued_at=NOW)
+
+
+@pytest.mark.parametrize("now", [OTHER_QUORUM, ""])
+def test_8_an_answer_stays_witnessed_by_the_quorum_of_its_time_when_another_counts(world, now):
+    bare = answer(world, witness="required")
+    bundle = cosigned(bare, *WITNESSES[:2])
+    for until in (NOW - 120, NOW, NOW + 100):
+        found = world.verify(bundle, trust=later(world, now, (QUORUM, until)))
+        assert found.witnesses.times == {"w0": NOW + 1, "w1": NOW + 1}
+    ended_before = later(world, now, (QUORUM, NOW - 121))
+    refused(world, bundle, "NOT_WITNESSED", trust=ended_before)
+    lacking = cosigned(bare, WITNESSES[0])
+    refused(world, lacking, "NOT_WITNESSED", trust=later(world, now, (QUORUM, NOW)))
+
+
+def test_8_an_answer_may_be_refreshed_under_any_quorum_since_its_time(world):
+    bundle = cosigned(answer(world, witness="required"), OTHERS[0])
+    for trust in (
+        later(world, OTHER_QUORUM, (QUORUM, NOW)),
+        later(world, "", (QUORUM, NOW), (OTHER_QUORUM, NOW + 60)),
+        later(world, QUORUM, (QUORUM, NOW - 300), (OTHER_QUORUM, NOW - 60)),
+    ):
+        assert world.verify(bundle, trust=trust).witnesses.state == "reached"
+    gone = later(world, QUORUM, (OTHER_QUORUM, NOW - 300), (QUORUM, NOW))
+    refused(world, bundle, "NOT_WITNESSED", trust=gone)
+
+
+def test_what_no_quorum_reached_is_told_by_the_one_in_force(world):
+    bundle = cosigned(answer(world), WITNESSES[0], OTHERS[1])
+    found, _, _ = told(world, bundle, later(world, OTHER_QUORUM, (QUORUM, NOW)))
+    assert (found["state"], found["times"]) == ("pending", {"o1": NOW + 1})
+    assert told(world, bundle, later(world, "", (QUORUM, NOW)))[0]["state"] == "none"
+
+
+def test_a_bundle_with_bad_former_quorums_is_refused_by_every_reader(world):
+    own = f"witness own {OTHER.key}\nquorum own\n"
+    for former, reason in (
+        ([(QUORUM, NOW - 5), (QUORUM, NOW - 6)], "BAD_TRUST"),
+        ([(QUORUM, -1)], "BAD_TRUST"),
+        ([(QUORUM, NOW + 121)], "BAD_TRUST"),
+        ([(own, NOW)], "BAD_TRUST"),
+        ([("quorum nobody\n", NOW)], "BAD_QUORUM"),
+        ([("", NOW)], "BAD_QUORUM"),
+    ):
+        with pytest.raises(Malformed) as caught:
+            later(world, "", *former)
+        assert caught.value.reason == reason
 
 
 def test_8_a_tampered_cosignature_is_refused_even_where_nobody_requires_it(world):
@@ -119,7 +180,7 @@ def test_a_bundle_keeps_quorum_and_cosigner_as_they_were_signed(world):
 
 def test_a_bundle_from_before_witnesses_names_none(world):
     claims = world.bundle().to_json()
-    del claims["quorum"], claims["log_cosigner"]
+    del claims["quorum"], claims["log_cosigner"], claims["former_quorums"]
     token = jws.sign(world.root, jws.TRUST, claims)
     trust = verify_trust(token, world.documents(), root=world.root.public, at=NOW)
     assert trust.bundle == world.bundle()

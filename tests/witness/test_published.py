@@ -73,6 +73,17 @@ def test_a_quorum_file_that_does_not_parse_changes_nothing(service, data):
     assert quorums.shown(service).text == ""
 
 
+@pytest.mark.parametrize(
+    "url", ["file:///etc/x", "ftp://w.example/", "w.example/1", "http://", "https://w:x/"]
+)
+def test_a_quorum_file_with_a_witness_that_nobody_could_ask_is_refused(service, url):
+    key = Ed25519Cosigner("w.example/1", bytes(32)).key
+    with pytest.raises(CredproofError) as caught:
+        quorums.set_quorum(service, f"witness w1 {key} {url}\nquorum w1\n".encode())
+    assert (caught.value.reason, "w1" in caught.value.message) == ("BAD_QUORUM", True)
+    assert quorums.shown(service).text == ""
+
+
 @pytest.mark.parametrize("data", [b"", b"garbage", b"a\n1\nAAAA\n\n\xe2\x80\x94 a AAAAAAAA\n"])
 def test_a_kept_file_that_says_nothing_stops_nobody(service, data):
     (service / WITNESSED).write_bytes(data)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,7 @@ from credproof.log.merkle import Tree, leaf_hash
 from credproof.log.note import NoteSigner, VerifierKey
 from credproof.log.witness import AddCheckpoint
 from credproof_server.witness import store
+from credproof_server.witness.app import _add, _newest
 
 from tests.cli.command import run
 
@@ -145,7 +149,7 @@ def test_another_size_is_told_so_that_the_log_can_go_on_from_there(served, log):
     assert served.add(asked(log, 0, 10))[0] == 200
     for old in (0, 5):
         status, kind, told = served.call("POST", "/add-checkpoint", asked(log, old, 20))
-        assert (status, kind, told) == (409, "text/x.tlog.size; charset=utf-8", b"10\n")
+        assert (status, kind, told) == (409, "text/x.tlog.size", b"10\n")
 
 
 def test_a_fork_is_refused_and_kept_as_evidence_and_strangers_fill_nothing(served, witness, log):
@@ -154,6 +158,24 @@ def test_a_fork_is_refused_and_kept_as_evidence_and_strangers_fill_nothing(serve
     served.add(forged)
     served.add(asked(NoteSigner(log.name, Ed25519Signer(bytes(32))), 10, 20, FORK))
     assert witness.evidence(log.name) == [forged]
+
+
+def test_a_witness_prints_its_keys_again_and_shows_its_evidence(served, witness, log, tmp_path):
+    assert served.add(asked(log, 0, 10))[0] == 200
+    forged = asked(log, 10, 20, FORK)
+    assert served.add(forged)[0] == 422
+    printed = run("witness", "keys", served.folder).splitlines()
+    assert printed == [f"Key:   {cosigner.key}" for cosigner in witness.cosigners]
+    told = json.loads(run("witness", "evidence", served.folder, "--json"))
+    assert [(item["origin"], item["size"]) for item in told if item["origin"] == log.name] == [
+        (log.name, 20)
+    ]
+    (number,) = [str(item["id"]) for item in told if item["origin"] == log.name]
+    run("witness", "evidence", served.folder, "-o", tmp_path / "evidence")
+    assert (tmp_path / "evidence" / f"{number}.request").read_bytes() == forged
+    cosigned_note = (tmp_path / "evidence" / f"{number}.cosigned").read_bytes()
+    assert cosigned_note == witness.newest(log.name)
+    assert f"{log.name}: 20 entries" in run("witness", "evidence", served.folder)
 
 
 def test_what_was_cosigned_is_remembered_by_a_witness_that_is_killed(served, log):
@@ -183,6 +205,7 @@ def test_a_witness_is_made_once_and_a_log_added_once(tmp_path):
     for call, reason in (
         (lambda: store.init(tmp_path / "w", "witness.example/one"), "NOT_EMPTY"),
         (lambda: store.init(tmp_path / "v", "no name"), "BAD_NOTE"),
+        (lambda: store.init(tmp_path / "v", "https://witness.example/v"), "BAD_WITNESS_NAME"),
         (lambda: witness.add_log(key), "LOG_KNOWN"),
         (lambda: store.Witness(tmp_path / "nothing"), "NO_WITNESS"),
     ):
@@ -190,6 +213,37 @@ def test_a_witness_is_made_once_and_a_log_added_once(tmp_path):
             call()
         assert error.value.reason == reason
     witness.close()
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "junk", "a table"])
+def test_a_witness_that_lost_its_memory_says_so_and_makes_no_new_one(tmp_path, damage):
+    folder = tmp_path / "witness"
+    store.init(folder, "witness.example/one")
+    database = folder / "witness.db"
+    if damage == "a table":
+        with closing(sqlite3.connect(database)) as opened:
+            opened.execute("DROP TABLE seen")
+    else:
+        database.write_bytes(b"not a database" * 100 if damage == "junk" else b"")
+        if damage == "missing":
+            database.unlink()
+    key = NoteSigner("log.example/lost", Ed25519Signer(bytes(32))).verifier_key
+    for words in (["serve", folder, "--listen", "127.0.0.1:0"], ["list", folder]):
+        (told,) = run("witness", *words, code=1).splitlines()
+        assert told.rpartition(" ")[2].strip("()") == "WITNESS_DAMAGED"
+        assert "credproof witness init" in told
+    run("witness", "add-log", folder, str(key), code=1)
+    assert database.exists() == (damage != "missing")
+
+
+def test_a_witness_whose_memory_is_damaged_while_it_serves_cosigns_nothing(tmp_path):
+    store.init(tmp_path, "witness.example/one")
+    made = NoteSigner("log.example/hurt", Ed25519Signer(bytes(32)))
+    with closing(store.Witness(tmp_path)) as witness:
+        witness.add_log(made.verifier_key)
+        witness._database.execute("DROP TABLE seen")
+        told = [_add(witness, asked(made, 0, 3), 1_795_000_000), _newest(witness, "0" * 64)]
+    assert [(reply.status_code, reply.body) for reply in told] == [(500, b"WITNESS_DAMAGED\n")] * 2
 
 
 def test_it_logs_one_line_per_request_without_saying_which_log(served, log):

@@ -27,12 +27,15 @@ from credproof.wire import answer as answer_wire
 from credproof.witnessing import Pending
 from credproof_server import quorums, standing
 from credproof_server.admission import change_bundle
+from credproof_server.app import Nothing
 from credproof_server.config import FILE_NAME
 from credproof_server.demo.world import AUDITOR, LENDER, World
-from credproof_server.directory import HIGH_WATER, WITNESSED, ServiceDirectory
+from credproof_server.directory import HIGH_WATER, SAID, WITNESSED, ServiceDirectory
+from credproof_server.log.said import SaidFile
 from credproof_server.witness import store
 from typer.testing import CliRunner
 
+from tests.cli.command import run
 from tests.deployment import watch
 from tests.proposing import proposed, variant
 from tests.rpc.conftest import Running
@@ -202,6 +205,13 @@ def test_everybody_gets_the_newest_witnessed_checkpoint_and_auditors_keep_it(sce
     assert (scene.world.home(AUDITOR) / WITNESSED_NAME).read_bytes() == checkpoint.note
     shown = CliRunner().invoke(app, ["quorum", "show", str(scene.world.service), "--json"])
     assert json.loads(shown.stdout)["witnessed"]["state"] == "reached"
+    one, _, liar = json.loads(shown.stdout)["witnesses"]
+    assert (one["name"], one["status"], one["reason"]) == ("one", 200, None)
+    assert one["tree_size"] >= checkpoint.tree_size
+    assert (liar["name"], liar["reason"], liar["tree_size"]) == ("liar", "WITNESS_REFUSED", 0)
+    shown = CliRunner().invoke(app, ["quorum", "show", str(scene.world.service)])
+    assert "liar: 0 entries cosigned; at " in shown.stdout
+    assert "WITNESS_REFUSED, HTTP status 200: it did not cosign by the key" in shown.stdout
     told = CliRunner().invoke(app, ["audit", "verify", "--home", str(scene.world.home(AUDITOR))])
     assert "quorum reached at" in told.stdout
 
@@ -238,15 +248,19 @@ def forked(scene: Scene, bundle):
     )
 
 
-def test_refreshing_finds_a_log_that_was_shown_to_this_lender_alone(scene):
+def test_refreshing_finds_a_log_that_was_shown_to_this_lender_alone_and_keeps_it(scene, tmp_path):
     kept = scene.ask("revolving-standing")
     bundle = forked(scene, kept.bundle)
     scene.refresh(kept.bundle)
     with scene.world.lender() as lender:
         assert lender.verify(bundle).witnesses.state == "pending"
-        with pytest.raises(CredproofError) as caught:
-            lender.refresh(bundle)
-    assert caught.value.reason == "BAD_CONSISTENCY_PROOF"
+    file = tmp_path / "forked.answer"
+    file.write_bytes(answer_wire.to_bytes(bundle))
+    words = ["lender", "refresh", file, "--home", scene.lender_home]
+    said, step = run(*words, code=1).splitlines()[-2:]
+    assert said.endswith("(LOG_FORKED)")
+    assert "keep your files as they are" in step
+    assert file.read_bytes() == answer_wire.to_bytes(bundle)
     key = scene.trust().log_key
     with scene.world.auditor() as auditor, pytest.raises(CredproofError) as found:
         auditor.witnessed(verify_checkpoint(bundle.checkpoint, key.name, [key]))
@@ -297,7 +311,9 @@ def verify_size(scene: Scene, note: bytes) -> int:
     return verify_checkpoint(note, key.name, [key]).tree_size
 
 
-def test_a_copy_that_lacks_what_witnesses_saw_or_goes_another_way_does_not_start(scene, tmp_path):
+def test_a_copy_that_lacks_what_witnesses_saw_or_goes_another_way_neither_starts_nor_goes_on(
+    scene, tmp_path
+):
     scene.stop()
     copy = tmp_path / "copy"
     shutil.copytree(scene.world.service, copy)
@@ -310,8 +326,18 @@ def test_a_copy_that_lacks_what_witnesses_saw_or_goes_another_way_does_not_start
         witness.stop()
     for days in range(30, 37):  # nobody hears of these
         standing.set_template(copy, replace(standard.purposes()[0], data_life_days=days))
-    for witness in scene.witnesses:
-        witness.start()
+    with closing(ServiceDirectory(copy).open_core()) as core:
+        for witness in scene.witnesses:
+            witness.start()
+        assert core.sequencer.is_writing
+        core.published.publish()
+        assert (core.sequencer.is_writing, core.sequencer.fault) == (False, "LOG_FORKED")
+        before = core.sequencer.head
+        with pytest.raises(DataLoss) as caught:
+            core.sequencer.submit(Nothing()).result()
+        assert (caught.value.reason, core.sequencer.head) == ("LOG_FORKED", before)
+    said = {item.reason for item in SaidFile(copy / SAID).read().values()}
+    assert said == {"LOG_FORKED", "WITNESS_REFUSED"}
     assert refused(copy) == "LOG_FORKED"
     scene.start()
 
@@ -322,6 +348,20 @@ def refused(service: Path) -> str:
     return caught.value.reason
 
 
+def test_what_was_witnessed_stays_so_when_the_quorum_is_changed_or_taken_away(scene, tmp_path):
+    home, file = scene.running.home(LENDER), tmp_path / "case.answer"
+    file.write_bytes(scene.ask(REQUIRED.id).to_bytes())
+    lines = scene.quorum.splitlines(keepends=True)
+    for text in ("".join([lines[0], "quorum one\n"]), ""):
+        quorums.set_quorum(scene.world.service, text.encode())
+        with scene.world.lender() as lender:  # knows the newest bundle from now on
+            lender.refresh(answer_wire.parse(file.read_bytes()))
+        found = OfflineVerifier(home).verify(file.read_bytes())
+        assert set(found.witnesses.times) == {"one", "two"}
+    former = scene.trust().bundle.former_quorums
+    assert [item.text == scene.quorum for item in former] == [True, False]
+
+
 def test_without_a_quorum_there_is_nothing_to_refresh(tmp_path, scene):
     quorums.set_quorum(scene.world.service, b"")
     kept = scene.ask("revolving-standing")
@@ -330,9 +370,27 @@ def test_without_a_quorum_there_is_nothing_to_refresh(tmp_path, scene):
         lender.refresh(kept.bundle)
     assert caught.value.reason == "NO_QUORUM"
     assert scene.checkpoint()[0] == 200
-    with pytest.raises(CredproofError) as refusal:
-        scene.ask(REQUIRED.id)
-    assert refusal.value.reason == "NOT_WITNESSED"
-    quorums.set_quorum(scene.world.service, scene.quorum.replace("http:", "ftp:").encode())
+    quorums.set_quorum(scene.world.service, scene.quorum.replace("127.0.0.1", "127.0.0.2").encode())
     with scene.world.lender() as lender, pytest.raises(CredproofError):
         lender.refresh(kept.bundle)
+
+
+def test_a_question_that_needs_witnesses_whom_nobody_names_is_answered_once_somebody_is(
+    scene, tmp_path
+):
+    quorums.set_quorum(scene.world.service, b"")
+    consent, output = tmp_path / "case.consent", tmp_path / "case.answer"
+    with scene.world.lender() as lender:
+        subject, borrower = scene.running.person()
+        request = lender.request(lender.subject(subject), policy_id=REQUIRED.id)
+        consent.write_text(borrower.consent(borrower.check(request), language="zh"))
+    words = ["lender", "ask", "--policy", REQUIRED.id, "--subject", subject, "--consent", consent]
+    words += ["-o", output, "--home", scene.lender_home]
+    told = run(*words, code=1)
+    assert "(NOT_WITNESSED)" in told
+    assert "put the same question again" in told
+    assert "refresh" not in told
+    assert not output.exists()
+    quorums.set_quorum(scene.world.service, scene.quorum.encode())
+    run(*words)
+    assert OfflineVerifier(scene.running.home(LENDER)).verify(output.read_bytes()).outcome.tier

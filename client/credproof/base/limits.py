@@ -86,6 +86,8 @@ BINDERS_MAX: Final = 32
 """Others whose key bindings one provider accepts."""
 FORMER_ACCEPTANCES_MAX: Final = 128
 """Acceptances that one provider took back or replaced: ten years of one a month."""
+FORMER_QUORUMS_MAX: Final = 128
+"""Quorums of witnesses that were replaced or taken away: ten years of one a month."""
 DOCUMENT_SIGNATURES_MAX: Final = 8
 """Keys that sign one document of a borrower: one per device or provider."""
 OPRF_SHARES_MAX: Final = 8

@@ -27,8 +27,8 @@ _NEW_PROOF: Final = (
     "the borrower makes another: credproof borrower prove --provider YOUR-ID -o PROOF"
 )
 _EVIDENCE: Final = (
-    "ask the operator why, and auditors what they see; as an auditor keep audited.json and"
-    " newest.checkpoint as they are"
+    "keep your files as they are (audited.json and newest.checkpoint, or the kept answer), ask the"
+    " operator why, and auditors what they see"
 )
 _SHOWN_WRONG: Final = (
     "do not rely on it: keep this, ask the operator why, and tell an auditor; as a borrower, tell"
@@ -202,6 +202,8 @@ def next_step(error: CredproofError) -> str | None:
     if error.message == NOT_ACTIVE:
         return _SUSPENDED
     advice = NEXT.get(error.reason)
+    if advice == _REFRESH and ": " in error.message:
+        return None  # no answer was kept that could be refreshed
     if advice == _EVIDENCE and not isinstance(error, VerificationFailed):
         advice = None  # not an auditor's finding: an account's chain, or the service's own log
     return advice or _of_class(error)

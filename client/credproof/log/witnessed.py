@@ -16,11 +16,13 @@ class Witnessed:
 
     `times` says who cosigned and when, in whole seconds, by the witness's name in the quorum file.
     `since` is the oldest time that the quorum needs: what cosigned before it could be left out.
+    `reached_at` is when it was reached: what cosigned later could be left out.
     """
 
     state: Literal["none", "pending", "reached"] = "none"
     times: Mapping[str, int] = field(default_factory=dict)
     since: int | None = None
+    reached_at: int | None = None
 
 
 def witnessed(note: bytes, quorum: Quorum) -> Witnessed:
@@ -33,7 +35,17 @@ def witnessed(note: bytes, quorum: Quorum) -> Witnessed:
     if quorum.needed is None:
         return Witnessed()
     named = {w.name: times[w.key] for w in quorum.witnesses.values() if w.key in times}
-    for since in sorted(set(times.values()), reverse=True):
-        if quorum.is_reached([key for key, time in times.items() if time >= since]):
-            return Witnessed("reached", named, since)
-    return Witnessed("pending", named)
+    if not quorum.is_reached(times):
+        return Witnessed("pending", named)
+    moments = sorted(set(times.values()))
+    since = next(
+        at
+        for at in reversed(moments)
+        if quorum.is_reached([key for key, time in times.items() if time >= at])
+    )
+    reached_at = next(
+        at
+        for at in moments
+        if quorum.is_reached([key for key, time in times.items() if time <= at])
+    )
+    return Witnessed("reached", named, since, reached_at)

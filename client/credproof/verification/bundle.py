@@ -13,7 +13,13 @@ from credproof.base.encoding import Json, b64url
 from credproof.base.errors import Malformed
 from credproof.base.group import parse_element
 from credproof.base.keys import DatedKey
-from credproof.base.limits import CERTIFICATION_MAX_S, CLOCK_SKEW_S, TRUST_LIFE_MAX_S
+from credproof.base.limits import (
+    CERTIFICATION_MAX_S,
+    CLOCK_SKEW_S,
+    FORMER_QUORUMS_MAX,
+    TRUST_LIFE_MAX_S,
+    at_most,
+)
 from credproof.base.members import Members
 from credproof.verification.participant import (
     NEVER,
@@ -74,6 +80,21 @@ class RelyingParty:
         return self.valid_from - CLOCK_SKEW_S <= at <= self.valid_until + CLOCK_SKEW_S
 
 
+@dataclass(frozen=True, slots=True)
+class FormerQuorum:
+    """A quorum file that was in force until a time, in whole seconds.
+
+    It was so since the one before it ended. It stays listed: answers of then rest on it.
+    """
+
+    text: str
+    valid_until: int
+
+    def may_count(self, at: int) -> bool:
+        """Whether an answer that bears the time `at` may have reached it, then or later."""
+        return at <= self.valid_until + CLOCK_SKEW_S
+
+
 @dataclass(frozen=True)
 class TrustBundle:
     """What the root signs. Times are whole seconds; keys of the past stay listed.
@@ -81,7 +102,7 @@ class TrustBundle:
     `log_vkey` is the log's key under its origin, `old_logs` those of origins that it had before.
     `bureau` is the operator's licence as a credit bureau, `texts` are digests of notice templates.
     `quorum` is the text of a C2SP tlog-policy file, `log_cosigner` the vkey of the log's own
-    ML-DSA-44 key; empty where there is none.
+    ML-DSA-44 key; empty where there is none. `former_quorums` are those of before.
     `directory_key` (32 bytes) is the public key that places in the directory follow from.
     """
 
@@ -104,6 +125,7 @@ class TrustBundle:
     purposes: tuple[Template, ...] = ()
     quorum: str = ""
     log_cosigner: str = ""
+    former_quorums: tuple[FormerQuorum, ...] = ()
 
     def relying_parties_at(self, at: int) -> tuple[RelyingParty, ...]:
         """Those in force at time `at`: what is new must be signed on their pages."""
@@ -116,6 +138,7 @@ class TrustBundle:
             "directory_key": b64url(self.directory_key),
             "domain": self.domain,
             "exp": self.expires_at,
+            "former_quorums": [_former_json(item) for item in self.former_quorums],
             "iat": self.issued_at,
             "log": self.log_vkey,
             "log_cosigner": self.log_cosigner,
@@ -159,6 +182,7 @@ def parse_bundle(members: Members) -> TrustBundle:
         purposes=tuple(parse_template(item) for item in records(members, "purposes")),
         quorum=members.optional("quorum", str) or "",  # bundles from before witnesses lack both
         log_cosigner=members.optional("log_cosigner", str) or "",
+        former_quorums=_parse_former(members.optional("former_quorums", list) or []),
     )
     members.finish()
     ids = [participant.id for participant in bundle.participants]
@@ -216,6 +240,25 @@ def _require_year(bundle: TrustBundle) -> None:
 def is_domain(text: str) -> bool:
     """Whether a trust domain may be called so."""
     return _DOMAIN.match(text) is not None
+
+
+def _former_json(former: FormerQuorum) -> dict[str, Json]:
+    return {"quorum": former.text, "until": former.valid_until}
+
+
+def _parse_former(values: Sequence[Any]) -> tuple[FormerQuorum, ...]:
+    """Each ends when the one before has ended; bundles of before have none."""
+    at_most(len(values), FORMER_QUORUMS_MAX, "former quorums")
+    found, last = [], 0
+    for value in values:
+        members = Members(value, "former quorum")
+        former = FormerQuorum(members.take("quorum", str), members.take("until", int))
+        members.finish()
+        if former.valid_until < last:
+            raise Malformed("BAD_TRUST", "former quorums are out of order")
+        found.append(former)
+        last = former.valid_until
+    return tuple(found)
 
 
 def _pin_json(pin: PolicyPin) -> dict[str, Json]:

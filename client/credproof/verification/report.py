@@ -56,16 +56,17 @@ def report(verified: VerifiedAnswer) -> dict[str, Any]:
 
 def witness_report(found: Witnessed) -> dict[str, Any]:
     """What witnesses say of a checkpoint as JSON; times are whole seconds."""
-    return {"state": found.state, "times": dict(found.times), "since": found.since}
+    told = {"state": found.state, "times": dict(found.times)}
+    return {**told, "since": found.since, "reached_at": found.reached_at}
 
 
 def witness_text(found: Witnessed) -> str:
-    """Who cosigned, and since when as many as the quorum asks for."""
+    """Who cosigned, and when as many had as the quorum asks for."""
     names = ", ".join(found.times)
-    if found.state != "reached" or found.since is None:
+    if found.state != "reached" or found.reached_at is None:
         return f"{found.state} ({names or 'nobody'} cosigned)" if found.state != "none" else "none"
-    since = dt.datetime.fromtimestamp(found.since, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return f"{names}: quorum reached at {since}"
+    at = dt.datetime.fromtimestamp(found.reached_at, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{names}: quorum reached at {at}"
 
 
 def not_shown(verified: VerifiedAnswer) -> list[str]:

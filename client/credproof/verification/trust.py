@@ -26,7 +26,7 @@ from credproof.log.note import VerifierKey
 from credproof.log.quorum import NOBODY, Quorum, parse_quorum
 from credproof.verification.acceptance import Acceptance, parse_acceptance
 from credproof.verification.approval import verify_approvals
-from credproof.verification.bundle import TrustBundle, parse_bundle
+from credproof.verification.bundle import FormerQuorum, TrustBundle, parse_bundle
 from credproof.verification.grammar import parse_policy
 from credproof.verification.participant import FormerAcceptance, Participant, Role
 from credproof.verification.policy import Policy, PolicyRef
@@ -127,6 +127,19 @@ class Trust:
         """Which witnesses count, and how many must have cosigned; nobody if nothing is said."""
         text = self.bundle.quorum
         return parse_quorum(text.encode()) if text else NOBODY
+
+    @cached_property
+    def former_quorums(self) -> Sequence[tuple[FormerQuorum, Quorum]]:
+        """Those of before, the oldest first."""
+        return [(item, parse_quorum(item.text.encode())) for item in self.bundle.former_quorums]
+
+    def quorums(self, at: int) -> Sequence[Quorum]:
+        """Those that an answer of time `at` may have reached: in force then, or at any time since.
+
+        The oldest is first, the present one last.
+        """
+        former = [quorum for item, quorum in self.former_quorums if item.may_count(at)]
+        return [*former, self.quorum]
 
     @property
     def oprf_key(self) -> OprfKey:
@@ -296,15 +309,19 @@ def require_successor(trust: Trust, before: Trust) -> None:
 
 
 def _require_own_log(trust: Trust) -> None:
-    """The quorum is one for this log, and the log is none of its own witnesses."""
+    """Each quorum is one for this log, and the log is none of its own witnesses."""
     own, cosigner = (trust.log_key, *trust.old_log_keys), trust.log_cosigner
-    if not set(trust.quorum.logs) <= set(own):
+    quorums = [trust.quorum, *(quorum for _, quorum in trust.former_quorums)]
+    if any(not set(quorum.logs) <= set(own) for quorum in quorums):
         raise Malformed("BAD_TRUST", "the quorum names another log than the bundle")
+    last = trust.bundle.issued_at + CLOCK_SKEW_S
+    if any(item.valid_until > last for item, _ in trust.former_quorums):
+        raise Malformed("BAD_TRUST", "a former quorum has not ended")
     named = trust.log_key.name
     if cosigner and (cosigner.algorithm, cosigner.name) != (ML_DSA_44, named):
         raise Malformed("BAD_TRUST", "the log's cosigner has another name, or no ML-DSA-44 key")
     keys = {key.public.data for key in own} | ({cosigner.data} if cosigner else set())
-    if any(key.data in keys for key in trust.quorum.keys):
+    if any(key.data in keys for quorum in quorums for key in quorum.keys):
         raise Malformed("BAD_TRUST", "the quorum counts the log itself as a witness")
 
 

@@ -149,7 +149,7 @@ def verify_answer(bundle: AnswerBundle, trust: Trust, expected: Expectations) ->
         used = [*tokens, *bindings]
         checkpoint = _check_log(bundle, answer, parsed.id, trust, sources, used, expected.mode)
         _check_entry(bundle.logged.line, answer, policy)
-        witnesses = _check_witnesses(bundle.checkpoint, policy, trust, expected)
+        witnesses = _check_witnesses(bundle.checkpoint, answer, policy, trust, expected)
     with step(9):
         completeness = check_directory(bundle, answer, policy, tokens, trust, checkpoint)
     return VerifiedAnswer(
@@ -368,11 +368,16 @@ def _check_log(
 
 
 def _check_witnesses(
-    note: bytes, policy: Policy, trust: Trust, expected: Expectations
+    note: bytes, answer: Answer, policy: Policy, trust: Trust, expected: Expectations
 ) -> Witnessed:
-    """A cosignature by a known key must be good, also where nobody asks for it."""
+    """A cosignature by a known key must be good, also where nobody asks for it.
+
+    A quorum that was in force at the answer's time, or since, counts if it is reached; where none
+    is, the present one says what is missing.
+    """
     cosigned(note, [trust.log_cosigner] if trust.log_cosigner else [])
-    found = witnessed(note, trust.quorum)
+    asked = [witnessed(note, quorum) for quorum in trust.quorums(answer.issued_at)]
+    found = next((item for item in asked if item.state == "reached"), asked[-1])
     if policy.witness == "required" and found.state != "reached" and not expected.may_wait:
         raise VerificationFailed("NOT_WITNESSED", "the policy requires witnesses, who are missing")
     return found

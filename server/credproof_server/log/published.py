@@ -16,10 +16,12 @@ from credproof.log.cosignature import Cosigner, cosigned, with_lines
 from credproof.log.note import VerifierKey, parse_note
 from credproof.log.quorum import NOBODY, Quorum
 
+from credproof_server.log.cosigning import Cosigning
 from credproof_server.log.high_water import HighWater
+from credproof_server.log.said import SaidFile
 from credproof_server.log.sequencer import Sequencer, SignedHead
 from credproof_server.log.state import Clock, LogState
-from credproof_server.log.witnesses import Cosigning, require_covers
+from credproof_server.log.witnesses import require_covers
 
 _log = logging.getLogger("credproof.published")
 
@@ -33,6 +35,7 @@ class Published:
     def __init__(
         self,
         file: HighWater,
+        said: SaidFile,
         sequencer: Sequencer,
         key: VerifierKey,
         cosigner: Cosigner | None,
@@ -44,11 +47,14 @@ class Published:
             DataLoss: `LOG_BEHIND`, `LOG_FORKED` when the log is not the one that was witnessed.
         """
         self._file = file
+        self._said_file = said
+        self._said = said.read()
         self._sequencer = sequencer
+        self._key = key
         self._cosigner = cosigner
         self._clock = clock
         self._state, self._quorum = sequencer.state, NOBODY
-        self._cosigning = Cosigning(sequencer.state.tree)
+        self._cosigning = self._begin()
         self._draft: SignedHead | None = None
         self._told: Mapping[str, object] = {}
         self.head = self._kept(key)
@@ -57,14 +63,21 @@ class Published:
             self._follow(sequencer.state, sequencer.state.trust.quorum)
 
     def publish(self) -> None:
-        """One round over the newest checkpoint; lasts as long as the slowest witness.
+        """One round over the newest checkpoint; lasts as long as the slowest witness needed.
 
         Raises:
             OSError: what reached the quorum could not be kept; the next round tries again.
         """
+        try:
+            self._ask()
+        finally:
+            self._heed()
+
+    def _ask(self) -> None:
         state, newest = self._sequencer.state, self._sequencer.head
         self._follow(state, state.trust.quorum)
-        if not self._quorum.witnesses and self._cosigner is None:
+        nobody = not self._quorum.witnesses and self._cosigner is None
+        if nobody or self._cosigning.disproof is not None:
             return
         if self.head is not None and self.head.tree_size >= newest.tree_size:
             return
@@ -80,11 +93,25 @@ class Published:
     def _follow(self, state: LogState, quorum: Quorum) -> None:
         """Begin anew when the state was loaded anew, or another quorum counts."""
         if state is not self._state:
-            self._state, self._cosigning = state, Cosigning(state.tree)
+            self._state = state
+            self._cosigning = self._begin()
         if quorum != self._quorum:
             self._quorum, self._draft = quorum, None
             if self.head is not None and not self._is_reached(self.head.note):
                 self.head = None
+
+    def _begin(self) -> Cosigning:
+        return Cosigning(self._state.tree, self._key, self._clock, self._said)
+
+    def _heed(self) -> None:
+        """Keep what witnesses said, those too who were late in the round before."""
+        if self._cosigning.disproof is not None:  # as at the start: nothing more is signed on it
+            self._sequencer.refuse(self._cosigning.disproof)
+        known, count = self._cosigning.said(), {str(key) for key in self._quorum.keys}
+        said = {vkey: item for vkey, item in known.items() if vkey in count}
+        if said != self._said:
+            self._said_file.write(said)
+            self._said = said
 
     def _signed(self, note: bytes) -> bytes:
         if self._cosigner is None:

@@ -93,8 +93,8 @@ class Sequencer:
             queue.SimpleQueue()
         )
         self._stopped_at: float | None = None
-        self.fault: str | None = None
-        """Why nothing is written: the reason of the last failed attempt to load the state."""
+        self._fault: str | None = None
+        self._disproof: DataLoss | None = None
         self.state, self.head = self._load(before_signing)
         self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
         self._thread.start()
@@ -127,11 +127,26 @@ class Sequencer:
 
     @property
     def is_writing(self) -> bool:
-        """Whether commands can be taken; else the database or the high-water mark fails.
+        """Whether commands can be taken; else the database or the high-water mark fails, or the
+        log is refused.
 
         When the thread itself has ended, which only a fault in here can do, it stays so.
         """
-        return self._stopped_at is None and self._thread.is_alive()
+        stopped = self._stopped_at is not None or self._disproof is not None
+        return not stopped and self._thread.is_alive()
+
+    @property
+    def fault(self) -> str | None:
+        """Why nothing is written: the reason of the last failed attempt to load the state, or of
+        `refuse`."""
+        return self._fault if self._disproof is None else self._disproof.reason
+
+    def refuse(self, disproof: DataLoss) -> None:
+        """Write and sign nothing more: the log is not the one that was signed before.
+
+        May be called from any thread. Nothing but another start, which compares, ends it.
+        """
+        self._disproof = disproof
 
     # -- start and recovery
 
@@ -185,6 +200,9 @@ class Sequencer:
                 return
 
     def _commit(self, jobs: list[tuple[Command[Any], Future[Any]]]) -> None:
+        if self._disproof is not None:
+            self._fail(jobs, _refused(self._disproof))
+            return
         if self._stopped_at is not None and not self._reload():
             self._fail(jobs)
             return
@@ -236,10 +254,14 @@ class Sequencer:
             return lambda future: future.set_exception(result)
         return lambda future: future.set_result(Committed(result, head))
 
-    def _fail(self, jobs: list[tuple[Command[Any], Future[Any]]]) -> None:
+    def _fail(
+        self,
+        jobs: list[tuple[Command[Any], Future[Any]]],
+        error: CredproofError | None = None,
+    ) -> None:
+        message = "the write did not finish: ask again with the same request"
         for _, future in jobs:
-            message = "the write did not finish: ask again with the same request"
-            future.set_exception(Unreachable("COMMIT_FAILED", message))
+            future.set_exception(error or Unreachable("COMMIT_FAILED", message))
 
     def _reload(self) -> bool:
         """Load the state anew, not too often; gives whether writing may go on."""
@@ -249,8 +271,14 @@ class Sequencer:
         try:
             self.state, self.head = self._load()
         except Exception as error:  # whatever it is, signing on must not be tried
-            self.fault = error.reason if isinstance(error, CredproofError) else type(error).__name__
+            name = type(error).__name__
+            self._fault = error.reason if isinstance(error, CredproofError) else name
             self._stopped_at = now
             return False
-        self._stopped_at = self.fault = None
+        self._stopped_at = self._fault = None
         return True
+
+
+def _refused(disproof: DataLoss) -> DataLoss:
+    """What callers are told, without the figures that the operator is told."""
+    return DataLoss(disproof.reason, "the service's log is not the one that it signed before")

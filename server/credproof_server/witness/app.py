@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from credproof import web
-from credproof.base.errors import CredproofError, LimitExceeded
+from credproof.base.errors import CredproofError, DataLoss, LimitExceeded
 from credproof.base.limits import WITNESS_BODY_BYTES_MAX
 from credproof.log.checkpoint import origin_of
 from credproof.log.witness import SIZE_TYPE, STATUS, Seen, parse_add_checkpoint
@@ -55,20 +55,24 @@ def _add(witness: Witness, data: bytes, now: int) -> Response:
         origin = origin_of(request.note)
         lines = witness.add_checkpoint(request, now)
     except CredproofError as error:
-        status = STATUS.get(error.reason, 400)
+        status = 500 if isinstance(error, DataLoss) else STATUS.get(error.reason, 400)
         if status == 409:
             size = witness.seen().get(origin, Seen()).tree_size
             _record(status, error.reason)
-            return Response(f"{size}\n", status, media_type=SIZE_TYPE)
+            # As a header: of a text, Starlette's `media_type` is given a charset.
+            return Response(f"{size}\n", status, {"content-type": SIZE_TYPE})
         return _told(status, error.reason)
     _record(200, None)
     return PlainTextResponse(lines)
 
 
 def _newest(witness: Witness, wanted: str) -> Response:
-    for origin in witness.seen():
-        if hashlib.sha256(origin.encode()).hexdigest() == wanted:
-            return PlainTextResponse(witness.newest(origin))
+    try:
+        for origin in witness.seen():
+            if hashlib.sha256(origin.encode()).hexdigest() == wanted:
+                return PlainTextResponse(witness.newest(origin))
+    except DataLoss as error:
+        return _told(500, error.reason)
     return _told(404, "UNKNOWN_LOG")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import sys
 from contextlib import closing
@@ -11,7 +12,10 @@ from typing import Annotated
 import typer
 from credproof import web
 from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, tell
-from credproof.log.note import VerifierKey
+from credproof.home import replace_file
+from credproof.log.checkpoint import parse_checkpoint
+from credproof.log.note import VerifierKey, parse_note
+from credproof.log.witness import parse_add_checkpoint
 
 from credproof_server.witness import store
 from credproof_server.witness.app import application
@@ -75,7 +79,7 @@ def add_log_command(
 
 @app.command("list", epilog=EXIT_CODES)
 def list_command(folder: WitnessArgument, as_json: JsonOption = False) -> None:
-    """Show the logs that it witnesses, how far each was seen, and evidence of forks.
+    """Show the logs that it witnesses, how far each was seen, and how much evidence of forks.
 
     \b
     Example:
@@ -101,6 +105,62 @@ def list_command(folder: WitnessArgument, as_json: JsonOption = False) -> None:
         out.print(f"{row['origin']}  {size}{forked}", markup=False)
 
 
+@app.command("keys", epilog=EXIT_CODES)
+def keys_command(folder: WitnessArgument, as_json: JsonOption = False) -> None:
+    """Print the witness's public keys (vkeys) again. Needs no network.
+
+    \b
+    Example:
+      credproof witness keys witness
+    """
+    with closing(store.Witness(folder)) as witness:
+        keys = [str(cosigner.key) for cosigner in witness.cosigners]
+    tell({"keys": keys}, *(f"Key:   {key}" for key in keys), as_json=as_json)
+
+
+@app.command("evidence", epilog=EXIT_CODES)
+def evidence_command(
+    folder: WitnessArgument,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A directory to write it to.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which signed checkpoints fork what was cosigned of a log, or write them to files.
+
+    With --output two files for each: N.request, what the log asked (its checkpoint, signed by it,
+    with a proof that does not hold), and N.cosigned, the newest of that log that this witness
+    cosigned. Give both to auditors of the log, who can tell whether it holds both. Needs no
+    network.
+
+    \b
+    Example:
+      credproof witness evidence witness -o evidence
+    """
+    with closing(store.Witness(folder)) as witness:
+        found = witness.all_evidence()
+        if output is not None:
+            output.mkdir(parents=True, exist_ok=True)
+            for item in found:
+                replace_file(output / f"{item.id}.request", item.body)
+                replace_file(output / f"{item.id}.cosigned", witness.newest(item.origin) or b"")
+    rows = [
+        {"id": item.id, "origin": item.origin, "time": item.time, "size": _size(item.body)}
+        for item in found
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    for row, item in zip(rows, found, strict=True):
+        at = dt.datetime.fromtimestamp(item.time, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        out.print(f"{row['id']}  {row['origin']}: {row['size']} entries, at {at}", markup=False)
+
+
+def _size(body: bytes) -> int:
+    note = parse_note(parse_add_checkpoint(body).note)
+    return parse_checkpoint(note.text, extended=True).tree_size
+
+
 @app.command("serve", epilog=EXIT_CODES)
 def serve_command(
     folder: WitnessArgument,
@@ -110,8 +170,10 @@ def serve_command(
 ) -> None:
     """Serve a witness over HTTP until SIGTERM (C2SP tlog-witness).
 
-    A checkpoint is kept before its cosignature leaves. One JSON line per request on stderr. Put a
-    proxy with TLS before it where others reach it.
+    A checkpoint is kept in witness.db before its cosignature leaves. Never put an older copy of
+    that file back: what was seen since would be forgotten. If it is lost, the witness does not
+    start: make another. One JSON line per request on stderr. Put a proxy with TLS before it where
+    others reach it.
 
     \b
     Example:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from credproof.base.encoding import b64url, parse_b64url
-from credproof.base.errors import Conflict, Malformed, VerificationFailed
+from credproof.base.errors import Conflict, DataLoss, Malformed, VerificationFailed
 from credproof.home import write_private
 from credproof.log.checkpoint import origin_of
 from credproof.log.cosignature import Cosigner, Ed25519Cosigner, MlDsaCosigner, with_lines
@@ -20,6 +21,12 @@ from credproof.log.witness import AddCheckpoint, Seen, judge
 
 EVIDENCE_MAX: Final = 1000
 """Signed checkpoints of one log that did not continue what was seen: proof against the log."""
+_DAMAGE: Final = (
+    sqlite3.SQLITE_ERROR,  # a table is missing
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+)
 _SCHEMA: Final = """
 CREATE TABLE logs (origin TEXT PRIMARY KEY, vkey TEXT NOT NULL);
 CREATE TABLE seen (
@@ -35,26 +42,78 @@ def init(folder: Path, name: str, *, ml_dsa: bool = False) -> tuple[Cosigner, ..
     """Make a witness in a new directory; gives its keys, an ML-DSA-44 one too if wished.
 
     Raises:
-        Malformed: `BAD_NOTE` for a name that no note can hold.
+        Malformed: `BAD_NOTE` for a name that no note can hold; `BAD_WITNESS_NAME`.
         Conflict: `NOT_EMPTY`.
     """
     check_name(name)
+    if "://" in name:
+        message = "a witness's name is a URL without its scheme: like witness.example/one"
+        raise Malformed("BAD_WITNESS_NAME", message)
     if folder.exists() and any(folder.iterdir()):
         raise Conflict("NOT_EMPTY", "the directory is not empty: name a new one")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for kind in ("ed25519", "ml-dsa-44") if ml_dsa else ("ed25519",):
         write_private(folder / f"{kind}.key", b64url(secrets.token_bytes(32)).encode())
-    with closing(_connect(folder / "witness.db")) as database:
+    with closing(_connect(folder / "witness.db", mode="rwc")) as database:
         database.executescript(_SCHEMA)
     (folder / "name").write_text(f"{name}\n", "utf-8")
-    return Witness(folder).cosigners
+    return _cosigners(folder, name)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+def _opened(path: Path) -> sqlite3.Connection:
+    """The memory of a witness that was made before: one that is lost is not made anew.
+
+    Raises:
+        DataLoss: `WITNESS_DAMAGED`.
+    """
+    with _damage_told():
+        database = _connect(path, mode="rw")
+        if database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise _damaged()
+        database.execute("SELECT 1 FROM logs, seen, evidence LIMIT 1")  # each is there
+    return database
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Tell damage apart from a disk that is full or a database that is busy."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+            raise _damaged() from error
+        raise
+
+
+def _damaged() -> DataLoss:
+    message = (
+        "witness.db is missing or damaged, and with it what this witness saw: its key must cosign"
+        " no more; make another witness (credproof witness init), and let logs name that one's key"
+    )
+    return DataLoss("WITNESS_DAMAGED", message)
+
+
+def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
+    database = sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=10,
+    )
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
     return database
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A request, signed by the log at `origin`, that forks what was seen; when, in seconds."""
+
+    id: int
+    origin: str
+    time: int
+    body: bytes
 
 
 class Witness:
@@ -65,6 +124,7 @@ class Witness:
 
         Raises:
             Malformed: `NO_WITNESS`.
+            DataLoss: `WITNESS_DAMAGED`.
         """
         try:
             name = (folder / "name").read_text("utf-8").strip()
@@ -73,7 +133,7 @@ class Witness:
             message = "no witness there: make one with credproof witness init"
             raise Malformed("NO_WITNESS", message) from error
         self.name = name
-        self._database = _connect(folder / "witness.db")
+        self._database = _opened(folder / "witness.db")
         self._lock = threading.RLock()  # nobody reads what is not committed yet
 
     def close(self) -> None:
@@ -112,8 +172,13 @@ class Witness:
         query = "SELECT body FROM evidence WHERE origin = ? ORDER BY id"
         return [body for (body,) in self._rows(query, origin)]
 
+    def all_evidence(self) -> list[Evidence]:
+        """What is kept against all logs, the oldest first."""
+        rows = self._rows("SELECT id, origin, time, body FROM evidence ORDER BY id")
+        return [Evidence(*row) for row in rows]
+
     def _rows(self, query: str, *arguments: str) -> list[tuple[Any, ...]]:
-        with self._lock:
+        with self._lock, _damage_told():
             return self._database.execute(query, arguments).fetchall()
 
     def add_checkpoint(self, request: AddCheckpoint, now: int) -> str:
@@ -121,9 +186,10 @@ class Witness:
 
         Raises:
             CredproofError: as `judge`.
+            DataLoss: `WITNESS_DAMAGED`.
         """
         logs = {origin: [key] for origin, key in self.logs().items()}
-        with self._lock:
+        with self._lock, _damage_told():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 new = judge(request, logs, self.seen())

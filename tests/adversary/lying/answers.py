@@ -272,7 +272,7 @@ def _(stage: Stage) -> Alarms:
     return stage.parties.refresh(stage.answered(), cosigned=stage.server.log.checkpoint())
 
 
-@lie("another log for one lender", ("lender", "BAD_CONSISTENCY_PROOF"))
+@lie("another log for one lender", ("lender", "LOG_FORKED"))
 def _(stage: Stage) -> Alarms:
     bundle, _ = stage.forked(stage.answered())
     stage.server.witness()
