@@ -288,6 +288,27 @@ def test_a_provider_signs_its_keys_and_the_operator_can_list_no_other(running, t
     assert len(Home(home).trust(at=0).participants[PROVIDER].keys) == 2
 
 
+def test_a_provider_publishes_its_keys_again_that_a_restore_lost_and_everybody_goes_on(
+    running, tmp_path
+):
+    """Until then everybody who saw them is right to refuse, the provider itself too."""
+    home, file = running.world.home(PROVIDER), tmp_path / "bank.keys.json"
+    run("provider", "keys", "sign", "-o", file, "--home", home)
+    run("provider", "keys", "publish", file, "--home", home)
+    assert connected(home)
+    found = ServiceDirectory(running.world.service)
+    for path in (found.folder / "tuf").glob(f"*.provider-{PROVIDER}.json"):
+        path.unlink()
+    with admission.trust_channel(found) as channel:
+        found.distribution().renew(channel.current())
+    assert reason(home) == "TUF_ROLLBACK"
+
+    run("provider", "keys", "publish", file, "--home", home)
+    assert connected(home)
+    with running.world.provider() as provider:
+        assert Home(home).signer.public.kid in provider.signed_keys()
+
+
 def test_only_a_provider_signs_a_key_set(running, tmp_path):
     file = tmp_path / "keys.json"
     home = running.world.home(LENDER)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -301,7 +302,7 @@ def test_a_restored_service_goes_on_after_what_its_clients_have_seen(service, tm
     """Else a restore would look to them like the rollback that it is not."""
     found = directory.ServiceDirectory(service)
     backups.back_up(found, tmp_path / "main", tmp_path / "keys")
-    roots.publish(service, changed(service, *KEYS[:2]))
+    roots.publish(service, changed(service, *KEYS[:2], online_key=True))
     seen = versions(service)
     backups.restore(service, tmp_path / "main", tmp_path / "keys", None)
     assert not check(found).damage
@@ -350,3 +351,65 @@ def test_a_service_restored_on_an_empty_disk_goes_on_by_the_clock(
     at(monkeypatch, 0.01)
     directory.ServiceDirectory(service).distribution().renew(trust)
     assert min(versions(service)) > max(seen)
+
+
+@pytest.fixture
+def exported(made, service, tmp_path) -> Path:
+    """A service that is lost after an export; what its clients saw was published after the backup.
+
+    Restored from the backup, not yet from the export.
+    """
+    backups.back_up(directory.ServiceDirectory(service), tmp_path / "main", tmp_path / "keys")
+    size = directory.ServiceDirectory(service).log_head()[0]
+    roots.publish(service, changed(service, *KEYS[:2], online_key=True))
+    roots.extend(service)
+    with opened(service) as core:
+        data = sign_keys(made.home("bank"), (), (), now=directory.now())
+        core.distribution.accept({"provider-bank": data}, core.trust)
+        core.distribution.renew(core.trust)
+    backups.export(directory.ServiceDirectory(service), tmp_path / "since.db", size)
+    lost = Path(shutil.move(service, tmp_path / "lost"))
+    service.mkdir()
+    shutil.copy(lost / "kek", service)
+    backups.restore(service, tmp_path / "main", tmp_path / "keys", lost / "high-water")
+    return tmp_path / "since.db"
+
+
+def test_an_export_brings_back_what_clients_have_seen_since_the_backup(exported, service, tmp_path):
+    """Else they refuse what the restored service gives: it would be a rollback."""
+    backups.refill(directory.ServiceDirectory(service), exported)
+    assert not check(directory.ServiceDirectory(service)).damage
+    with opened(service) as core:
+        core.distribution.renew(core.trust)
+    before, after = ({s.role: s for s in roots.standings(d)} for d in (tmp_path / "lost", service))
+    assert before.keys() == after.keys() > {"provider-bank"}
+    for role in before.keys() - {"snapshot", "timestamp"}:
+        assert after[role] == before[role]
+    assert after["snapshot"].keys == before["snapshot"].keys
+    assert after["snapshot"].version > before["snapshot"].version
+
+
+def test_an_export_of_an_older_version_needs_new_targets_and_check_says_how(exported, service):
+    with closing(sqlite3.connect(exported)) as database, database:
+        database.execute("DROP TABLE files")
+    found = directory.ServiceDirectory(service)
+    backups.refill(found, exported)
+    (damage,) = check(found).damage
+    assert "credproof root extend" in damage.message
+    shutil.copytree(service.with_name("lost") / "offline-root", service / "offline-root")
+    roots.extend(service)
+    assert not check(found).damage
+
+
+def test_an_export_that_names_another_place_for_a_file_is_refused_and_writes_nothing(
+    exported, service
+):
+    before = {path: path.read_bytes() for path in service.rglob("*") if path.is_file()}
+    for name in ("kek", "tuf/../kek", "keys/log.key", "../tuf/1.root.json", "/tuf/1.root.json"):
+        with closing(sqlite3.connect(exported)) as database, database:
+            database.execute("DELETE FROM files")
+            database.execute("INSERT INTO files VALUES (?, x'00')", (name,))
+        assert reason(backups.refill, directory.ServiceDirectory(service), exported) == (
+            "EXPORT_DIFFERS"
+        )
+    assert {path: path.read_bytes() for path in before} == before

@@ -99,7 +99,10 @@ NEXT: Final[Mapping[str, str]] = {
     "HELD_NOT_SHOWN": "keep this, ask the operator why, and tell your provider: what it attested"
     " was logged, and an auditor can read it",
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
-    **dict.fromkeys(("TUF_ROLLBACK", "TUF_MIXED", "TUF_WITHHELD", "TUF_TOO_LONG"), _LIES),
+    "TUF_ROLLBACK": "do not go on: ask the operator why; if it restored the service, whoever signed"
+    " what is named here publishes it again: credproof provider keys publish; of targets, credproof"
+    " root extend",
+    **dict.fromkeys(("TUF_MIXED", "TUF_WITHHELD", "TUF_TOO_LONG"), _LIES),
     **dict.fromkeys(("TUF_NOT_BOUND", "BAD_METADATA"), _LIES),
     "TUF_NOT_SIGNED": "of a draft: have more of those sign who may (credproof root status, root"
     " sign); of what a service gives: do not go on, and ask the operator why",

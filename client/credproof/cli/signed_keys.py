@@ -12,7 +12,7 @@ from credproof.base.encoding import parse_json
 from credproof.base.keys import parse_jwk
 from credproof.cli.output import EXIT_CODES, HomeOption, out, read_file, write_file
 from credproof.home import Home
-from credproof.provider import Provider
+from credproof.provider import publish_keys
 from credproof.updating.own_keys import sign_keys
 
 app = typer.Typer(
@@ -59,12 +59,13 @@ def publish(
 ) -> None:
     """Put your signed key set in force, in place of the one before.
 
-    It must hold every key that the trust bundle lists for you. Needs the service.
+    It must hold every key that the trust bundle lists for you. When the service was restored, and
+    participants are told that your metadata is left out, publish the file once more. Needs the
+    service.
 
     \b
     Example:
       credproof provider keys publish bank.keys.json --home bank
     """
-    with Provider.open(home) as provider:
-        provider.publish_keys(read_file(file))
+    publish_keys(Home(home), read_file(file))
     out.print("Published:  your key set (credproof provider watch shows it)")

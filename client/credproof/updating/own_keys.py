@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tuf.api.metadata import Targets
+from tuf.api.metadata import Snapshot, Targets
 
 from credproof.base.errors import Malformed
 from credproof.base.keys import PublicKey
 from credproof.home import Home
 from credproof.roots import state_folder
-from credproof.updating.metadata import make_key_set, parse, provider_role
+from credproof.updating.metadata import SNAPSHOT, make_key_set, parse, provider_role
 
 
 def key_set(home: Home) -> Targets | None:
-    """The key set in force that this home's provider signed, as it was seen last; None if none.
+    """The key set that this home's provider signed, as it was seen last; None if none.
 
     Raises:
         Malformed: `BAD_METADATA`.
@@ -22,6 +22,17 @@ def key_set(home: Home) -> Targets | None:
     role = provider_role(home.settings.id)
     path = state_folder(home.folder, home.settings.root) / f"{role}.json"
     return parse(path.read_bytes(), Targets, role).signed if path.exists() else None
+
+
+def key_set_in_force(home: Home) -> Targets | None:
+    """The same, if the newest snapshot that was seen names it: one that was lost does not count.
+
+    Raises:
+        Malformed: `BAD_METADATA`.
+    """
+    path = state_folder(home.folder, home.settings.root) / f"{SNAPSHOT}.json"
+    named = parse(path.read_bytes(), Snapshot, SNAPSHOT).signed.meta
+    return key_set(home) if f"{provider_role(home.settings.id)}.json" in named else None
 
 
 def key_ids(found: Targets) -> tuple[str, ...]:
