@@ -41,9 +41,10 @@ def register(root: typer.Typer) -> None:
 def status_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
     """Show for each TUF role its version, when it expires, and who signs it.
 
-    Exit code 1 when people must sign one anew within 30 days: root by root draft, targets by root
-    extend, a provider's by credproof provider keys. The service signs snapshot and timestamp
-    itself, and renews them while it runs. The service may run. Writes nothing.
+    Exit code 1 when people must sign one anew within 30 days (SOON), or it counts no more
+    (EXPIRED): root by root draft, targets by root extend, a provider's by credproof provider keys.
+    The service signs snapshot and timestamp itself, and renews them while it runs. The service may
+    run. Writes nothing.
 
     \b
     Example:
@@ -54,9 +55,9 @@ def status_command(folder: ServiceArgument, as_json: JsonOption = False) -> None
     if as_json:
         print_json([_standing_json(item) for item in found])
     for item in () if as_json else found:
-        word = "SOON" if item in due else "    "
+        word = "EXPIRED" if item.has_expired(now()) else "SOON" if item in due else ""
         who = f"{item.threshold} of {', '.join(item.keys)}"
-        out.print(f"{word}  {item.role:<20}  until {date_text(item.expires_at)}  {who}")
+        out.print(f"{word:<7}  {item.role:<20}  until {date_text(item.expires_at)}  {who}")
     if due:
         raise typer.Exit(FAILED)
 
@@ -68,6 +69,7 @@ def _standing_json(item: Standing) -> dict[str, object]:
         "version": item.version,
         "expires": item.expires_at,
         "ends_soon": item.ends_soon(now()),
+        "expired": item.has_expired(now()),
         "threshold": item.threshold,
         "keys": list(item.keys),
     }

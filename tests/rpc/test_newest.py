@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from credproof.verification.participant import NEVER
 from credproof.wire.errors import from_call
 from credproof_server import admission, roots
 from credproof_server.demo.world import World
-from credproof_server.directory import ServiceDirectory
+from credproof_server.directory import ServiceDirectory, now
 from credproof_server.service.distribution import key_name
 from tuf.api.metadata import Root
 from typer.testing import CliRunner
@@ -354,6 +355,26 @@ def test_the_root_key_is_exchanged_by_two_people_and_everybody_follows(running, 
         assert auditor.verify(whole=True).entries_read
     assert "Extended" in run("root", "extend", service)
     assert run("check", service)
+
+
+def test_a_running_service_whose_bundle_has_expired_is_renewed(running, tmp_path):
+    """Nobody else gets in any more: its operator must."""
+    service, draft = running.world.service, tmp_path / "next.root.json"
+    end = now() + 2
+    publish(running, lambda bundle: replace(bundle, expires_at=end))
+    while now() <= end:
+        time.sleep(0.1)
+    assert reason(running.world.home(PROVIDER)) in ("TUF_EXPIRED", "TRUST_EXPIRED")
+    told = run("root", "status", service, code=1)
+    assert "EXPIRED  targets" in told
+    assert "         root" in told
+
+    run("root", "draft", service, "-o", draft)
+    for home in ("operator", "operator-2"):
+        run("root", "sign", draft, "--key", service / home / "signing.key")
+    run("root", "publish", service, draft)
+    assert "Extended" in run("root", "extend", service)
+    assert connected(running.world.home(PROVIDER))
 
 
 def attested(running) -> Borrower:

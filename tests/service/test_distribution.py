@@ -14,7 +14,7 @@ from credproof.base.errors import CredproofError
 from credproof.base.keys import Ed25519Signer
 from credproof.updating import metadata as tuf
 from credproof.updating.own_keys import sign_keys
-from credproof_server import backups, directory, roots
+from credproof_server import admission, backups, directory, roots
 from credproof_server.app import TRUST_HEALTH, _renew_once
 from credproof_server.checking import check
 from credproof_server.service.core import Core
@@ -155,6 +155,22 @@ def test_extending_signs_bundle_and_targets_for_another_year(service):
     assert after.role == "targets"
     assert after.version > before.version
     assert after.expires_at == trust.bundle.expires_at >= before.expires_at
+
+
+@pytest.mark.parametrize("bundle_key", [False, True])
+def test_what_has_expired_is_signed_anew_by_whom_it_may_be(service, monkeypatch, bundle_key):
+    """The root first, under targets that have expired too; a root key that was lost meanwhile."""
+    fresh = roots.new_key(service / "fresh.key") if bundle_key else None
+    key = "fresh.key" if bundle_key else KEYS[0]
+    now = directory.now()
+    for module in (directory, roots, admission):
+        monkeypatch.setattr(module, "now", lambda: now + 366 * DAY_S)
+    standings = roots.standings(service)[:2]
+    assert all(item.has_expired(directory.now()) for item in standings)
+    data = changed(service, *KEYS[1:], key, bundle_key=fresh)
+    roots.publish(service, data, root_key=service / key)
+    roots.extend(service, root_key=service / key)
+    assert not any(item.has_expired(directory.now()) for item in roots.standings(service))
 
 
 # -- changing the root

@@ -118,7 +118,7 @@ NEXT: Final[Mapping[str, str]] = {
     "NO_ONLINE_KEY": "draft the root on this service: credproof root draft DIR --online-key",
     "NO_SUCH_KEY": "credproof root status and credproof provider watch show the keys",
     **dict.fromkeys(("KEY_NOT_SIGNED", "DELEGATION_DROPPED", "OTHER_DELEGATEE"), _PROVIDER),
-    "TRUST_EXPIRED": "the operator publishes a new one: any change of a participant does",
+    "TRUST_EXPIRED": "the operator signs it anew while the service runs: credproof root extend",
     # The service and its directory.
     "NO_ANSWER": "check that the service runs and is reached where your home says (address in"
     " participant.json, of a borrower in pass.json); then run this again: nothing is done twice",

@@ -48,6 +48,10 @@ class Standing(NamedTuple):
         spare = 0 if self.role in (SNAPSHOT, TIMESTAMP) else SOON_S
         return self.expires_at - spare <= now
 
+    def has_expired(self, now: int) -> bool:
+        """Whether clients take it no more."""
+        return self.expires_at <= now
+
 
 class Distribution:
     """The metadata of one service; safe to share between threads."""
@@ -167,7 +171,9 @@ class Distribution:
         tuf.require_signed(root, TARGETS, found)
         if not tuf.names(found.signed, trust):
             raise VerificationFailed("OTHER_TRUST", "the targets name another trust bundle")
-        tuf.require_good(found.signed, self._clock(), TARGETS)
+        if data is not None and self._clock() < trust.bundle.expires_at:
+            # Under a bundle that has expired clients take nothing; its root must come all the same.
+            tuf.require_good(found.signed, self._clock(), TARGETS)
         return found.signed
 
     def require_key_set(
@@ -180,8 +186,8 @@ class Distribution:
         found = tuf.parse(data or self.files.newest(role), Targets, role)
         if data is not None:
             self._require_next(role, data, self._last(role))
+            tuf.require_good(found.signed, self._clock(), role)
         tuf.require_signed(targets, role, found)
-        tuf.require_good(found.signed, self._clock(), role)
         if any(not path.startswith(f"{role}/") for path in found.signed.targets):
             raise Malformed("BAD_METADATA", "a key set names keys of its provider, nothing else")
         if tuf.lacking(found.signed, participant):
