@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from credproof.base.errors import Conflict
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
@@ -145,6 +146,9 @@ def draft_command(
       credproof root draft service -o next.root.json --add third.key.pub --threshold 3
       credproof root draft service -o next.root.json --bundle-key fresh.key.pub
     """
+    if output.exists():
+        message = "there is a file of this name, which others may have signed: name a new one"
+        raise Conflict("NOT_EMPTY", message)
     require_writable(output)
     made = roots.draft(
         folder,
@@ -169,8 +173,9 @@ def sign_command(
 ) -> None:
     """Add your signature to the next root, and show what you sign.
 
-    Compare the keys with what you were told: whoever may sign roots decides who is trusted. Writes
-    FILE. Needs no service and no network.
+    Compare the keys with what you were told: whoever may sign roots decides who is trusted. Signs
+    nothing that was changed after another of these keys signed it. Writes FILE. Needs no service
+    and no network.
 
     \b
     Example:
@@ -216,13 +221,15 @@ def extend_command(folder: ServiceArgument, root_key: RootKeyOption = None) -> N
 def _print_root(made: Metadata[Root]) -> None:
     """What a root says, and who has signed it."""
     root = made.signed
-    signers = [key.kid for key in tuf.keys_of(root, ROOT)]
+    may, signed = [key.kid for key in tuf.keys_of(root, ROOT)], tuf.signers(made)
     out.print(f"Root:       version {root.version}, until {date_text(tuf.seconds(root.expires))}")
     out.print(f"Must sign:  {root.roles[ROOT].threshold} of these, and of those of the root before")
-    for kid in signers:
-        word = "signed" if kid in made.signatures else "      "
+    for kid in may:
+        word = "signed" if kid in signed else "      "
         out.print(f"            {kid}  {word}".rstrip())
-    for kid in sorted(set(made.signatures) - set(signers)):
-        out.print(f"Signed by:  {kid}, which signs roots no more")
+    for kid in sorted(set(made.signatures) - set(may)):
+        out.print(
+            f"Signed by:  {kid}, which this root does not name: counts only if the one before does"
+        )
     out.print(f"Bundles:    signed by {tuf.keys_of(root, TARGETS)[0].kid}")
     out.print(f"Online:     {tuf.keys_of(root, tuf.TIMESTAMP)[0].kid}")

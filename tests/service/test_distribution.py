@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from credproof.base.errors import CredproofError
 from credproof.base.keys import Ed25519Signer
+from credproof.cli.advice import next_step
 from credproof.updating import metadata as tuf
 from credproof.updating.own_keys import sign_keys
 from credproof_server import admission, backups, directory, roots
@@ -21,6 +23,7 @@ from credproof_server.service.core import Core
 from grpc_health.v1 import health, health_pb2
 from tuf.api.metadata import Metadata, Root
 
+from tests.cli.command import run
 from tests.deployment import Deployment
 
 DAY_S = 24 * 3600
@@ -183,6 +186,42 @@ def test_a_threshold_of_three_needs_all_three_from_then_on(service):
     assert roots.publish(service, data).version == 2
     assert reason(roots.publish, service, changed(service, *KEYS[:2])) == "TUF_NOT_SIGNED"
     assert roots.publish(service, changed(service, *KEYS)).version == 3
+
+
+def test_who_lacks_how_many_signatures_is_told(service):
+    fresh = roots.new_key(service / "third.key")
+    removed = [roots.read_key(service / name).public.kid for name in KEYS[1:]]
+    for keys, lacks in (
+        (KEYS[:1], "1 more by the keys of the root in force"),
+        (KEYS[:2], "1 more by its own keys"),
+    ):
+        data = changed(service, *keys, add=[fresh], remove=removed)
+        with pytest.raises(CredproofError, match=lacks) as caught:
+            roots.publish(service, data)
+        assert caught.value.reason == "TUF_NOT_SIGNED"
+        assert next_step(caught.value) is None, "the message says what to do"
+
+
+@pytest.mark.parametrize(("member", "value"), [(b"version", b"7"), (b"threshold", b"1")])
+def test_a_draft_that_was_changed_after_somebody_signed_it_is_signed_by_nobody_more(
+    service, member, value
+):
+    """Else the second person believes that the first has agreed to what it shows."""
+    data = changed(service, KEYS[0])
+    found = re.sub(b'"%s":[0-9]+' % member, b'"%s":%s' % (member, value), data)
+    assert found != data
+    assert reason(roots.sign, found, roots.read_key(service / KEYS[1])) == "DRAFT_CHANGED"
+
+
+def test_a_key_that_the_next_root_does_not_name_is_told_so(service, tmp_path):
+    draft = tmp_path / "next.root.json"
+    run("root", "draft", service, "-o", draft)
+    before = draft.read_bytes()
+    assert "NOT_EMPTY" in run("root", "draft", service, "-o", draft, code=2)
+    assert draft.read_bytes() == before, "others may have signed it"
+    kid = roots.new_key(tmp_path / "stranger.key").kid
+    told = run("root", "sign", draft, "--key", tmp_path / "stranger.key")
+    assert f"{kid}, which this root does not name: counts only if the one before does" in told
 
 
 def test_a_key_that_was_removed_signs_no_more(service):

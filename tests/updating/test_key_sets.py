@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from credproof.base.errors import CredproofError
+from credproof.cli.advice import next_step
 from credproof.updating import metadata as tuf
 from credproof.updating.own_keys import key_set, key_set_in_force
 from credproof_server.service.distribution import key_name
@@ -144,6 +145,12 @@ def test_targets_that_say_what_a_provider_must_sign_are_refused(signed, client, 
 def test_a_key_set_that_is_not_the_providers_next_word_is_refused(signed, make, why):
     data = make(signed)
     assert reason(signed, {BANK: data}) == why
+
+
+def test_a_provider_whose_signature_does_not_count_is_told_which_would(signed):
+    with pytest.raises(CredproofError, match="provider keys sign") as caught:
+        signed.accept({BANK: signed.key_set(signer=STRANGER, before=signed.newest(BANK))})
+    assert next_step(caught.value) is None, "the message says it"
 
 
 def test_a_key_set_without_a_listed_key_is_refused_for_it_would_stop_every_client(chain):

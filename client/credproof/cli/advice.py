@@ -104,8 +104,6 @@ NEXT: Final[Mapping[str, str]] = {
     " root extend",
     **dict.fromkeys(("TUF_MIXED", "TUF_WITHHELD", "TUF_TOO_LONG"), _LIES),
     **dict.fromkeys(("TUF_NOT_BOUND", "BAD_METADATA"), _LIES),
-    "TUF_NOT_SIGNED": "of a draft: have more of those sign who may (credproof root status, root"
-    " sign); of what a service gives: do not go on, and ask the operator why",
     "TUF_EXPIRED": "check the clock here; the operator sees by credproof root status what must be"
     " signed anew, and credproof serve renews the rest",
     "TUF_VERSION": "begin with what is in force now: credproof root draft, or credproof provider"

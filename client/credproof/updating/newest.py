@@ -209,7 +209,7 @@ def _told(error: Exception, role: str) -> CredproofError:
             message = f"{meant} is older than what was seen before"
             return VerificationFailed("TUF_ROLLBACK", message)
         case exceptions.UnsignedMetadataError():
-            message = f"{what} lacks signatures: too few of the keys that may"
+            message = f"{what} lacks signatures: do not go on, and ask the operator why"
             return VerificationFailed("TUF_NOT_SIGNED", message)
         case exceptions.LengthOrHashMismatchError():
             message = f"{what} does not belong to what was given with it"

@@ -30,6 +30,10 @@ SNAPSHOT_LIFE_S: Final = 7 * 24 * 3600
 SOON_S: Final = 30 * 24 * 3600
 """How long before something that people sign expires they are told: a month."""
 
+_PROVIDERS_KEYS: Final = (
+    "a key that the bundle lists for the provider (credproof provider keys sign)"
+)
+
 Items = Mapping[str, bytes]
 """Metadata by role."""
 
@@ -144,8 +148,8 @@ class Distribution:
         following = tuf.parse(data, Root, ROOT)
         fresh = following.signed
         before = self.root() if self.is_begun else fresh
-        for signer in (before, fresh):
-            tuf.require_signed(signer, ROOT, following)
+        for signer, whose in ((before, "the keys of the root in force"), (fresh, "its own keys")):
+            tuf.require_signed(signer, ROOT, following, keys=f"{whose} (credproof root sign)")
         if fresh.version != (last := len(self.files.versions(ROOT))) + 1:
             raise Conflict("TUF_VERSION", f"the next root has version {last + 1}: draft it anew")
         tuf.require_sound(fresh, self._clock())
@@ -187,7 +191,7 @@ class Distribution:
         if data is not None:
             self._require_next(role, data, self._last(role))
             tuf.require_good(found.signed, self._clock(), role)
-        tuf.require_signed(targets, role, found)
+        tuf.require_signed(targets, role, found, keys=_PROVIDERS_KEYS)
         if any(not path.startswith(f"{role}/") for path in found.signed.targets):
             raise Malformed("BAD_METADATA", "a key set names keys of its provider, nothing else")
         if tuf.lacking(found.signed, participant):
