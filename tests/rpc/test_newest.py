@@ -31,7 +31,7 @@ from credproof.verification.participant import NEVER
 from credproof.wire.errors import from_call
 from credproof_server import admission, roots
 from credproof_server.demo.world import World
-from credproof_server.directory import ServiceDirectory, now
+from credproof_server.directory import ROOT_KEY, ServiceDirectory, now
 from credproof_server.service.distribution import key_name
 from tuf.api.metadata import Root
 from typer.testing import CliRunner
@@ -184,6 +184,38 @@ def test_a_bundle_that_the_metadata_do_not_name(running, given, tmp_path):
     own = roots.read_key(running.world.service / "offline-root" / "root.key")
     given.forge(given.newest("targets"), renamed, own)
     assert reason(home) in ("TUF_MIXED", "TUF_TOO_LONG"), "the snapshot names it by its hash"
+
+
+def test_an_auditor_notices_metadata_that_are_behind_the_log(auditor, given):
+    """A newcomer, too, and before the timestamp of then has expired."""
+    for path in given.folder.iterdir():
+        path.unlink()
+    for name, data in given.before.items():
+        (given.folder / name).write_bytes(data)
+    assert "TRUST_ROLLBACK" in run("audit", "follow", "--home", auditor, code=1)
+
+
+def test_an_auditor_notices_a_bundle_that_the_log_did_not_put_in_force(auditor, given):
+    """Signed by the root key, under a version that the log knows."""
+    with Auditor.open(auditor) as opened:
+        bundle, own = opened.trust.bundle, roots.read_key(given.folder.parent / ROOT_KEY)
+        other = replace(bundle, issued_at=bundle.issued_at + 1)
+        opened.trust = admission.signed_bundle(own, other, opened.trust.documents)
+        with pytest.raises(CredproofError) as caught:
+            opened.verify()
+    assert caught.value.reason == "OTHER_TRUST"
+
+
+@pytest.fixture(scope="module")
+def auditor_of_all(running) -> Path:
+    running.world.admit("office", "auditor")
+    return running.world.home("office")
+
+
+@pytest.fixture
+def auditor(auditor_of_all, tmp_path) -> Path:
+    """The home of an auditor who has seen nothing yet."""
+    return Path(shutil.copytree(auditor_of_all, tmp_path / "office"))
 
 
 # -- older homes, older services

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from credproof.verification.trust import Roots, Trust
 from credproof.wire import trust as trust_wire
 
 FOLDER = "registry"
+PUBLISHING_S = 1
+"""How long a service may take to give out a bundle after it was logged."""
 
 
 class History:
@@ -64,6 +67,24 @@ class History:
         if version == 0:
             return None
         return self._package(version).verify(self._root, at=0)
+
+    def require_given(self, version: int, given: Trust, again: Callable[[], Trust]) -> None:
+        """Clients must be `given` the bundle that the log put in force last, of this version.
+
+        What was put in force while the log was read is asked for `again`.
+
+        Raises:
+            VerificationFailed: `TRUST_ROLLBACK`, `OTHER_TRUST`.
+        """
+        logged = self.kept(version)
+        if logged is not None and given.bundle.version < version:
+            time.sleep(PUBLISHING_S)
+            if again().bundle.version < version:
+                message = f"the log put version {version} of the trust bundle in force, clients"
+                raise VerificationFailed("TRUST_ROLLBACK", f"{message} are given an older one")
+        elif logged is None or logged.token != given.token:
+            message = "clients are given a trust bundle that the log did not put in force"
+            raise VerificationFailed("OTHER_TRUST", message)
 
     def all(self) -> Iterator[Trust]:
         """Every version that is kept, in order."""
