@@ -342,6 +342,27 @@ def test_a_provider_publishes_its_keys_again_that_a_restore_lost_and_everybody_g
         assert Home(home).signer.public.kid in provider.signed_keys()
 
 
+def test_a_key_that_was_signed_and_never_listed_is_taken_out_again(running, tmp_path):
+    """It was lost before the operator listed it: nobody can list it any more."""
+    home, file = running.world.home(PROVIDER), tmp_path / "bank.keys.json"
+    gone = roots.new_key(tmp_path / "gone.key").kid
+    sign = ("provider", "keys", "sign", "-o", file, "--home", home)
+    for change in (("--add", f"{tmp_path}/gone.key.pub"), ("--remove", gone)):
+        with running.world.provider() as provider:
+            before = provider.signed_keys() or ()
+        run(*sign, *change)
+        run("provider", "keys", "publish", file, "--home", home)
+        with running.world.provider() as provider:
+            assert set(provider.signed_keys()) ^ set(before) >= {gone}
+    listed = Home(home).trust(at=0).participants[PROVIDER].keys
+    lost = DatedKey(roots.read_public(tmp_path / "gone.key.pub"), 0, NEVER)
+    with pytest.raises(CredproofError) as caught:
+        publish(running, participant(PROVIDER, keys=(*listed, lost)))
+    assert caught.value.reason == "KEY_NOT_SIGNED"
+    assert run(*sign, "--remove", gone, code=2) == "NO_SUCH_KEY"
+    assert run(*sign, "--remove", Home(home).signer.public.kid, code=2) == "KEY_LISTED"
+
+
 def test_only_a_provider_signs_a_key_set(running, tmp_path):
     file = tmp_path / "keys.json"
     home = running.world.home(LENDER)

@@ -34,20 +34,25 @@ def sign(
         list[Path] | None,
         typer.Option(metavar="FILE.pub", help="A key that is to be listed for you; repeat it."),
     ] = None,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Fingerprint of a key that is yours no more; repeat it."),
+    ] = None,
     home: HomeOption = Path(),
 ) -> None:
     """Sign which keys are yours: your own, those signed before, and those that you name.
 
     Once it is published, nobody takes a trust bundle that lists another key in your name. A new key
-    is signed first (--add), listed by the operator then. Needs no network; it goes on from the key
-    set that your home saw last (provider watch).
+    is signed first (--add), listed by the operator then. One that was lost before it was listed is
+    taken out (--remove); as long as it is listed, it must stay. Needs no network; it goes on from
+    the key set that your home saw last (provider watch).
 
     \b
     Example:
       credproof provider keys sign -o bank.keys.json --home bank
     """
     keys = [parse_jwk(parse_json(read_file(path))) for path in add or ()]
-    data = sign_keys(Home(home), keys, known or (), now=int(time.time()))
+    data = sign_keys(Home(home), keys, known or (), remove or (), now=int(time.time()))
     write_file(output, data)
     out.print(f"Signed:     {output} (publish it: credproof provider keys publish {output})")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tuf.api.metadata import Snapshot, Targets
 
-from credproof.base.errors import Malformed
+from credproof.base.errors import Conflict, Malformed
 from credproof.base.keys import PublicKey
 from credproof.home import Home
 from credproof.roots import state_folder
@@ -40,13 +40,22 @@ def key_ids(found: Targets) -> tuple[str, ...]:
     return tuple(sorted(path.rpartition("/")[2] for path in found.targets))
 
 
-def sign_keys(home: Home, keys: Iterable[PublicKey], known: Iterable[str], *, now: int) -> bytes:
+def sign_keys(
+    home: Home,
+    keys: Iterable[PublicKey],
+    known: Iterable[str],
+    removed: Iterable[str] = (),
+    *,
+    now: int,
+) -> bytes:
     """The next key set: the keys of the one before, the home's own, these, and `known` ones.
 
-    `known` are fingerprints of keys that the bundle lists for this provider.
+    `known` are fingerprints of keys that the bundle lists for this provider; `removed` of keys of
+    the set before, which it does not list.
 
     Raises:
         Malformed: `NO_SUCH_KEY`, `NOT_A_PROVIDER`.
+        Conflict: `KEY_LISTED`.
     """
     own = home.trust(at=0).participants.get(home.settings.id)
     if own is None or own.role != "provider":
@@ -54,5 +63,12 @@ def sign_keys(home: Home, keys: Iterable[PublicKey], known: Iterable[str], *, no
     listed = {key.public.kid: key.public for key in own.keys}
     if unknown := set(known) - set(listed):
         raise Malformed("NO_SUCH_KEY", f"the bundle lists no key {min(unknown)} for you")
+    before = key_set(home)
+    for kid in removed:
+        if kid in listed:
+            message = "the trust bundle lists this key for you: your key set must hold it"
+            raise Conflict("KEY_LISTED", message)
+        if before is None or not before.targets.pop(f"{provider_role(own.id)}/{kid}", None):
+            raise Malformed("NO_SUCH_KEY", "your key set holds no key of this fingerprint")
     found = [home.signer.public, *keys, *(listed[kid] for kid in known)]
-    return make_key_set(own.id, found, key_set(home), now=now, signer=home.signer)
+    return make_key_set(own.id, found, before, now=now, signer=home.signer)
