@@ -30,10 +30,17 @@ def test_a_provider_sees_a_key_that_somebody_registered_in_its_name(running):
     assert len(json.loads(run("provider", "watch", "--home", home, "--json"))["keys"]) == 1
     strange = Ed25519Signer(os.urandom(32)).public
     with changed(running, with_key(running, strange)):
-        pass
+        lists = run("provider", "watch", "--home", home, code=1)
+    assert "the registry lists a key in your name" in lists
+    assert "not listed any more" not in lists
     told = json.loads(run("provider", "watch", "--home", home, "--json", code=1))
     assert [(k["fingerprint"], k["yours"]) for k in told["keys"]][1:] == [(strange.kid, False)]
-    assert "STRANGE" in run("provider", "watch", "--home", home, code=1)
+    assert [k["listed"] for k in told["keys"]] == [True, False]
+    listed = run("provider", "watch", "--home", home, code=1)
+    assert f"STRANGE   {strange.kid}" in listed
+    assert "not listed any more" in listed
+    assert "the registry listed a key in your name" in listed
+    assert "STRANGE_KEY" in listed
     assert "STRANGE" not in run("provider", "watch", "--home", home, "--known", strange.kid)
 
 

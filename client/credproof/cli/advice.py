@@ -115,6 +115,8 @@ NEXT: Final[Mapping[str, str]] = {
     "NO_TARGETS": "the operator signs them anew: credproof root extend DIR",
     "NO_ONLINE_KEY": "draft the root on this service: credproof root draft DIR --online-key",
     "NO_SUCH_KEY": "credproof root status and credproof provider watch show the keys",
+    "STRANGE_KEY": "have the operator suspend you, and tell your lenders; if the key was yours"
+    " once, name it by --known",
     **dict.fromkeys(("KEY_NOT_SIGNED", "DELEGATION_DROPPED", "OTHER_DELEGATEE"), _PROVIDER),
     "TRUST_EXPIRED": "the operator signs it anew while the service runs: credproof root extend",
     # The service and its directory.
