@@ -29,6 +29,7 @@ from credproof.v1 import registry_service_pb2 as pb
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.participant import NEVER
 from credproof.wire.errors import from_call
+from credproof.wire.trust import package_of
 from credproof_server import admission, roots
 from credproof_server.demo.world import World
 from credproof_server.directory import ROOT_KEY, ServiceDirectory, now
@@ -204,6 +205,20 @@ def test_an_auditor_notices_a_bundle_that_the_log_did_not_put_in_force(auditor, 
         with pytest.raises(CredproofError) as caught:
             opened.verify()
     assert caught.value.reason == "OTHER_TRUST"
+
+
+def test_an_auditor_goes_on_when_a_lost_version_was_given_anew(running, auditor):
+    """After a new origin the log names another bundle under the number of one that was lost."""
+    kept, signer = auditor / "registry", ServiceDirectory(running.world.service).root_signer()
+    with Auditor.open(auditor) as opened:
+        opened.verify()
+        logged, trust = (kept / "2.json").read_bytes(), opened.history().kept(2)
+        other = replace(trust.bundle, issued_at=trust.bundle.issued_at + 1)
+        lost = package_of(admission.signed_bundle(signer, other, trust.documents)).to_bytes()
+        (kept / "2.json").write_bytes(lost)
+        opened.verify(whole=True)
+    assert (kept / "2.json").read_bytes() == logged
+    assert (kept / "2.lost.json").read_bytes() == lost, "the root signed it"
 
 
 @pytest.fixture(scope="module")

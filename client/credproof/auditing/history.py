@@ -34,12 +34,23 @@ class History:
     def in_force(self, entry: Entry) -> Trust:
         """The bundle that an entry puts in force, kept from now on.
 
+        After a new origin the log can name another one under the version of one that was lost;
+        the lost one is kept too: the root signed both.
+
         Raises:
             VerificationFailed: `REGISTRY_WITHHELD`, `OTHER_TRUST`, and as `verify_trust`.
         """
         version = parse_changed(entry)
         package = self._package(version)
-        change = verify_change(package.token, package.documents, entry, root=self._root)
+        try:
+            change = verify_change(package.token, package.documents, entry, root=self._root)
+        except VerificationFailed:
+            if self._fetch is None or not self._path(version).exists():
+                raise
+            fresh = self._fetch(version).package
+            change = verify_change(fresh.token, fresh.documents, entry, root=self._root)
+            replace_file(self._folder / f"{version}.lost.json", package.to_bytes())
+            package = fresh
         self._folder.mkdir(mode=0o700, exist_ok=True)
         replace_file(self._path(version), package.to_bytes())
         self.version = version
