@@ -54,6 +54,7 @@ from credproof.verification.answer import SALT_BYTES, Reference
 from credproof.verification.audit_token import sign_audit_token
 from credproof.verification.log_rules import Finding
 from credproof.verification.replay import Replay
+from credproof.verification.unsealing import require_reason
 from credproof.witnessing import Witnessing
 
 WITNESSED_NAME = "witnessed.checkpoint"
@@ -290,9 +291,10 @@ class Auditor(Session):
         The search is logged before it is answered; the reason and its salt are kept here.
 
         Raises:
-            Malformed: `BAD_SUBJECT_ID`, `BAD_REFERENCE`, `LIMIT_EXCEEDED`.
+            Malformed: `NO_REASON`, `BAD_SUBJECT_ID`, `BAD_REFERENCE`, `LIMIT_EXCEEDED`.
             CredproofError: as `Pseudonyms.identify`.
         """
+        require_reason(reason)
         why = Reference(reason, secrets.token_bytes(SALT_BYTES))
         digest = why.digest  # a reason that cannot be kept costs no evaluation
         with Pseudonyms(self._home, self._channel, self.trust) as pseudonyms:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from credproof.base.errors import Conflict, Unreachable
@@ -24,6 +26,7 @@ CONNECTIONS_MAX: Final = 200
 BODY_S: Final = 10.0
 """How long a body may take to arrive, in seconds."""
 HEADERS_BYTES_MAX: Final = 16_384
+_REASONS: Final = {404: "NO_SUCH_PATH", 405: "METHOD_NOT_ALLOWED"}
 Tls = tuple[str, str] | None
 """The files of certificate chain and key, PEM."""
 
@@ -109,6 +112,27 @@ def serve(
         await WebServer(app, listening, tls).run_until(stop)
 
     asyncio.run(until_signal())
+
+
+def told(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error as other tools get it: its reason, and nothing else."""
+    return PlainTextResponse(f"{reason}\n", status, headers)
+
+
+def not_served(record: Callable[[int, str], None]) -> dict[Any, Any]:
+    """Handlers for whatever no route takes, and for faults; `record` is told status and reason."""
+
+    async def refuse(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException), "registered for no other"
+        reason = _REASONS.get(error.status_code, "BAD_REQUEST")
+        record(error.status_code, reason)
+        return told(error.status_code, reason, error.headers)
+
+    async def fail(_request: Request, _error: Exception) -> Response:
+        record(500, "INTERNAL")
+        return told(500, "INTERNAL")
+
+    return {HTTPException: refuse, Exception: fail}
 
 
 async def body_of(request: Request, limit: int) -> bytes:

@@ -20,6 +20,7 @@ from credproof.cli.output import (
     progress_bar,
     read_file,
     require_writable,
+    tell,
     write_file,
 )
 from credproof.verification.participant import Participant, licence_json
@@ -94,6 +95,7 @@ def init_command(
         bool,
         typer.Option("--ml-dsa", help="Sign published checkpoints by ML-DSA-44 (FIPS 204) too."),
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a new service in an empty directory: keys, databases, the first trust bundle.
 
@@ -112,11 +114,16 @@ def init_command(
         borrowers_listen=borrowers_listen,
         ml_dsa=ml_dsa,
     )
-    out.print(f"Service:   {folder} ({domain})")
-    out.print(f"Root:      {ServiceDirectory(folder).root().kid} (tell it to every participant)")
-    out.print(f"Next:      credproof serve {folder}")
-    out.print(f"Then:      give {folder}/operator-2 to another person: a policy needs both of you")
-    out.print(f"And:      move {folder}/offline-root to another machine or a safe")
+    kid = ServiceDirectory(folder).root().kid
+    tell(
+        {"folder": str(folder), "domain": domain, "root": kid},
+        f"Service:   {folder} ({domain})",
+        f"Root:      {kid} (tell it to every participant)",
+        f"Next:      credproof serve {folder}",
+        f"Then:      give {folder}/operator-2 to another person: a policy needs both of you",
+        f"And:       move {folder}/offline-root to another machine or a safe",
+        as_json=as_json,
+    )
 
 
 def serve_command(folder: ServiceArgument) -> None:
@@ -171,6 +178,7 @@ def add_command(
         typer.Option(help="What a lender certified that it asks for: ORIGINATION,REVIEW; a year."),
     ] = "",
     root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Admit a participant: its certificate, and a new trust bundle that names its key.
 
@@ -202,13 +210,20 @@ def add_command(
     )
     write_file(output, admitted.to_bytes())
     settings = admitted.settings
-    out.print(f"Admitted:   {settings.role} {settings.id}")
-    out.print(f"Admission:  {output} (send it back)")
+    tell(
+        {"role": settings.role, "id": settings.id, "admission": str(output)},
+        f"Admitted:   {settings.role} {settings.id}",
+        f"Admission:  {output} (send it back)",
+        as_json=as_json,
+    )
 
 
 @participants.command("suspend", epilog=EXIT_CODES)
 def suspend_command(
-    folder: ServiceArgument, participant_id: IdArgument, root_key: RootKeyOption = None
+    folder: ServiceArgument,
+    participant_id: IdArgument,
+    root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Refuse a participant from now on; of a provider, nothing attested counts any more.
 
@@ -220,23 +235,30 @@ def suspend_command(
       credproof participant suspend service bank --root-key safe/root.key
     """
     admission.set_status(folder, participant_id, "suspended", root_key=root_key)
-    out.print(f"Suspended:  {participant_id} (credproof participant resume ends it)")
+    told = f"Suspended:  {participant_id} (credproof participant resume ends it)"
+    tell({"id": participant_id, "status": "suspended"}, told, as_json=as_json)
 
 
 @participants.command("resume", epilog=EXIT_CODES)
 def resume_command(
-    folder: ServiceArgument, participant_id: IdArgument, root_key: RootKeyOption = None
+    folder: ServiceArgument,
+    participant_id: IdArgument,
+    root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """End the suspension of a participant.
 
     Of a provider, what it attested before counts again. Needs the root key. The service may run.
     """
     admission.set_status(folder, participant_id, "active", root_key=root_key)
-    out.print(f"Active:     {participant_id}")
+    told = f"Active:     {participant_id}"
+    tell({"id": participant_id, "status": "active"}, told, as_json=as_json)
 
 
 @participants.command("unthrottle", epilog=EXIT_CODES)
-def unthrottle_command(folder: ServiceArgument, participant_id: IdArgument) -> None:
+def unthrottle_command(
+    folder: ServiceArgument, participant_id: IdArgument, as_json: JsonOption = False
+) -> None:
     """End what throttles a participant: you have looked at it, or the alarm was false.
 
     A throttle also ends by itself. The log says who ended it; what was counted before is not
@@ -247,7 +269,7 @@ def unthrottle_command(folder: ServiceArgument, participant_id: IdArgument) -> N
       credproof participant unthrottle service lend
     """
     admission.lift_throttle(folder, participant_id)
-    out.print(f"Lifted:     what throttled {participant_id}")
+    tell({"id": participant_id}, f"Lifted:     what throttled {participant_id}", as_json=as_json)
 
 
 @participants.command("list", epilog=EXIT_CODES)
@@ -311,13 +333,13 @@ def _not_all(report: CheckReport) -> str:
     return f" sound{of}, those after it not checked"
 
 
-def upgrade_command(folder: ServiceArgument) -> None:
+def upgrade_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
     """Bring a service's databases to this version. The service must not run; back up first.
 
     Run it after installing a new version. Where there is nothing to do, nothing is changed.
     """
     setup.upgrade(folder)
-    out.print("The databases are up to date.")
+    tell({"folder": str(folder)}, "The databases are up to date.", as_json=as_json)
 
 
 KeysToOption = Annotated[
@@ -330,6 +352,7 @@ def backup_command(
     folder: ServiceArgument,
     to: Annotated[Path, typer.Option("--to", help="A new folder for everything but data keys.")],
     keys_to: KeysToOption,
+    as_json: JsonOption = False,
 ) -> None:
     """Back a service up, which may run meanwhile: two folders that must be kept apart.
 
@@ -338,9 +361,13 @@ def backup_command(
     keep those by themselves. The high-water mark is in no backup: it stays in DIR.
     """
     head = backups.back_up(ServiceDirectory(folder), to, keys_to)
-    out.print(f"Backup:     {to}, {head.tree_size} log entries")
-    out.print(f"Data keys:  {keys_to} (keep them apart from it, and only for a short time)")
-    out.print(f"Later:      credproof export {folder} FILE --since {head.tree_size}")
+    tell(
+        {"backup": str(to), "keys": str(keys_to), "size": head.tree_size},
+        f"Backup:     {to}, {head.tree_size} log entries",
+        f"Data keys:  {keys_to} (keep them apart from it, and only for a short time)",
+        f"Later:      credproof export {folder} FILE --since {head.tree_size}",
+        as_json=as_json,
+    )
 
 
 def export_command(
@@ -348,6 +375,7 @@ def export_command(
     file: Annotated[Path, typer.Argument(help="A new file.")],
     since: Annotated[int, typer.Option(min=0, help="The first log entry: where a backup ends.")],
     keys_to: KeysToOption,
+    as_json: JsonOption = False,
 ) -> None:
     """Write what was logged from an entry on, with its rows: what a restored backup lacks.
 
@@ -359,9 +387,13 @@ def export_command(
     head = backups.export(directory, file, since)
     backups.copy_keys(directory, keys_to)
     held = f"entries {since} to {head.tree_size - 1}" if head.tree_size > since else "no entries"
-    out.print(f"Export:     {file}, {held}")
-    out.print(f"Data keys:  {keys_to} (keep them apart from it, and only for a short time)")
-    out.print(f"Later:      credproof export {folder} FILE --since {head.tree_size}")
+    tell(
+        {"export": str(file), "keys": str(keys_to), "since": since, "size": head.tree_size},
+        f"Export:     {file}, {held}",
+        f"Data keys:  {keys_to} (keep them apart from it, and only for a short time)",
+        f"Later:      credproof export {folder} FILE --since {head.tree_size}",
+        as_json=as_json,
+    )
 
 
 def restore_command(
@@ -384,6 +416,7 @@ def restore_command(
         typer.Option(help="Signed entries are lost for good: go on under this name of the log."),
     ] = None,
     root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Restore a service from a backup, an export, or both. The service must not run.
 
@@ -404,7 +437,8 @@ def restore_command(
         raise typer.BadParameter("restore first, then name --new-origin by itself")
     if new_origin is not None:
         new_origins.begin_anew(folder, new_origin, root_key=root_key)
-        out.print(f"Origin:     {new_origin} (tell auditors: what was lost stands in the log)")
+        told = f"Origin:     {new_origin} (tell auditors: what was lost stands in the log)"
+        tell({"origin": new_origin}, told, as_json=as_json)
         return
     if checkpoint is not None and source is None and keys is None:
         reached = backups.set_mark(folder, checkpoint)
@@ -414,9 +448,18 @@ def restore_command(
         raise typer.BadParameter("name --from and --keys-from, or --from-export, or all three")
     if exported is not None:
         reached = backups.refill(ServiceDirectory(folder), exported)
-    out.print(f"Restored:   {reached.tree_size} log entries, {reached.signed_size} were signed")
+    _tell_restored(folder, reached, as_json=as_json)
+
+
+def _tell_restored(folder: Path, reached: backups.Restored, *, as_json: bool) -> None:
+    size, signed = reached.tree_size, reached.signed_size
+    lines = [f"Restored:   {size} log entries, {signed} were signed"]
+    if not reached.missing:
+        lines.append(f"Next:       credproof check {folder}, then credproof serve {folder}")
+    told = {"size": size, "signed_size": signed, "missing": reached.missing}
+    tell(told, *lines, as_json=as_json)
+    if reached.missing and not as_json:
+        missing = f"missing: entries {size} to {signed - 1}: restore --from-export"
+        err.print(missing, markup=False)
     if reached.missing:
-        first, last = reached.tree_size, reached.signed_size - 1
-        err.print(f"missing: entries {first} to {last}: restore --from-export", markup=False)
         raise typer.Exit(FAILED)
-    out.print(f"Next:       credproof check {folder}, then credproof serve {folder}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from credproof.cli.output import EXIT_CODES, out, read_file
+from credproof.cli.output import EXIT_CODES, JsonOption, out, read_file, tell
 
 from credproof_server.custodian import directory, serving
 
@@ -34,6 +34,7 @@ def init(
         str | None,
         typer.Option(help="host:port where participants reach you; as --listen if not given."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a custodian: its keys, its share of the pseudonym key, and its enrolment.
 
@@ -47,9 +48,14 @@ def init(
       credproof custodian init notary --id notary --title "Notary Office"
     """
     directory.init(folder, custodian_id=name, title=title, listen=listen, address=address or listen)
-    out.print(f"Enrolment:   {folder / 'enrolment.json'}")
-    out.print("Next:        send it to the operator, who runs participant add --role custodian;")
-    out.print(f"             then credproof custodian join {folder} ADMISSION --root FINGERPRINT")
+    enrolment = folder / "enrolment.json"
+    tell(
+        {"enrolment": str(enrolment)},
+        f"Enrolment:   {enrolment}",
+        "Next:        send it to the operator, who runs participant add --role custodian;",
+        f"             then credproof custodian join {folder} ADMISSION --root FINGERPRINT",
+        as_json=as_json,
+    )
 
 
 @app.command(epilog=EXIT_CODES)
@@ -59,6 +65,7 @@ def join(
     root: Annotated[
         str, typer.Option(help="The root's fingerprint, as the operator told you by another way.")
     ],
+    as_json: JsonOption = False,
 ) -> None:
     """Put the operator's admission to use: certificate, addresses, trust.
 
@@ -70,13 +77,17 @@ def join(
       credproof custodian join notary notary.admission.json --root 00112233445566778899aabbccddeeff
     """
     key = directory.join(folder, read_file(admission), root_kid=root)
-    out.print(f"Joined:      {folder} holds a share of {len(key.shares)}")
-    out.print(f"Key:         {key.id}")
-    out.print(f"Next:        credproof custodian serve {folder}")
+    tell(
+        {"shares": len(key.shares), "key": key.id},
+        f"Joined:      {folder} holds a share of {len(key.shares)}",
+        f"Key:         {key.id}",
+        f"Next:        credproof custodian serve {folder}",
+        as_json=as_json,
+    )
 
 
 @app.command(epilog=EXIT_CODES)
-def renew(folder: DirectoryArgument) -> None:
+def renew(folder: DirectoryArgument, as_json: JsonOption = False) -> None:
     """Make the enrolment again with the same keys and share.
 
     For a new certificate (it ends after 397 days), or after you changed `address` in
@@ -88,7 +99,8 @@ def renew(folder: DirectoryArgument) -> None:
       credproof custodian renew notary
     """
     directory.renew(folder)
-    out.print(f"Enrolment:   {folder / 'enrolment.json'}")
+    enrolment = folder / "enrolment.json"
+    tell({"enrolment": str(enrolment)}, f"Enrolment:   {enrolment}", as_json=as_json)
 
 
 @app.command(epilog=EXIT_CODES)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, read_file
-from credproof.cli.policy import app, moment
+from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, read_file, tell
+from credproof.cli.policy import app, moment, pin_json, pin_lines
 from credproof.verification.bundle import PolicyPin
 
 from credproof_server import policies
@@ -31,6 +31,7 @@ def publish_command(
         Path | None,
         typer.Option(help="The root's private key; DIR/offline-root/root.key if not given."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Put a policy in force from and until its dates: a new trust bundle by the root.
 
@@ -44,13 +45,16 @@ def publish_command(
       credproof policy publish service my-policy.proposal
     """
     done = policies.publish(folder, read_file(proposal), root_key=root_key)
-    pin = done.pin
-    out.print(f"Published:  {pin.ref.id} version {pin.ref.version}")
-    out.print(f"Digest:     {pin.ref.digest.hex()}")
-    out.print(f"In force:   {moment(pin.valid_from)} until {moment(pin.valid_until)}")
-    for claim in policies.single_bands(folder, done):
-        told = f"{claim}: with the policies in force, single bands can become known"
-        out.print(f"Meter:      {told}", markup=False)
+    bands = list(policies.single_bands(folder, done))
+    name, *rest = pin_lines(done.pin)
+    told = "with the policies in force, single bands can become known"
+    tell(
+        {**pin_json(done.pin), "single_bands": bands},
+        name.replace("Policy:   ", "Published:"),
+        *rest,
+        *(f"Meter:      {claim}: {told}" for claim in bands),
+        as_json=as_json,
+    )
 
 
 def list_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
@@ -67,11 +71,4 @@ def list_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
 
 
 def _pin_json(pin: PolicyPin, time: int) -> dict[str, object]:
-    return {
-        "id": pin.ref.id,
-        "version": pin.ref.version,
-        "digest": pin.ref.digest.hex(),
-        "from": pin.valid_from,
-        "until": pin.valid_until,
-        "in_force": pin.is_in_force(time),
-    }
+    return {**pin_json(pin), "in_force": pin.is_in_force(time)}

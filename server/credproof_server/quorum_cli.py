@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, read_file
+from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, read_file, tell
 from credproof.verification.report import witness_report, witness_text
 
 from credproof_server import quorums
@@ -25,6 +25,7 @@ def set_command(
     folder: ServiceArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A quorum file (C2SP tlog-policy).")],
     root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Put a quorum file in force: which witnesses count, and how many must have cosigned.
 
@@ -38,12 +39,15 @@ def set_command(
     Example:
       credproof quorum set service quorum.txt
     """
-    quorums.set_quorum(folder, read_file(file), root_key=root_key)
-    out.print("Quorum:     in force")
+    data = read_file(file)
+    quorums.set_quorum(folder, data, root_key=root_key)
+    tell({"quorum": data.decode("utf-8", "replace")}, "Quorum:     in force", as_json=as_json)
 
 
 @app.command("ml-dsa", epilog=EXIT_CODES)
-def ml_dsa_command(folder: ServiceArgument, root_key: RootKeyOption = None) -> None:
+def ml_dsa_command(
+    folder: ServiceArgument, root_key: RootKeyOption = None, as_json: JsonOption = False
+) -> None:
     """Let the log sign what it publishes by ML-DSA-44 (FIPS 204) too, from now on.
 
     Makes the key and a trust bundle that names it: what init --ml-dsa does at the start. Stop the
@@ -55,7 +59,7 @@ def ml_dsa_command(folder: ServiceArgument, root_key: RootKeyOption = None) -> N
       credproof quorum ml-dsa service
     """
     vkey = quorums.add_ml_dsa(folder, root_key=root_key)
-    out.print(f"ML-DSA-44:  {vkey}", markup=False, soft_wrap=True)
+    tell({"vkey": str(vkey)}, f"ML-DSA-44:  {vkey}", as_json=as_json)
 
 
 @app.command("show", epilog=EXIT_CODES)

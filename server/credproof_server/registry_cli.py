@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 from credproof.base.errors import Malformed
-from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, read_text
+from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, read_text, tell
 from credproof.verification.bundle import RelyingParty, relying_party_json
-from credproof.verification.participant import NEVER, Licence, Participant
+from credproof.verification.participant import NEVER, Licence, Participant, licence_json
 from credproof.verification.policy import PURPOSES
 from credproof.verification.purpose import ANY, Template
 
@@ -65,6 +65,7 @@ def licence_command(
     first: FromOption = None,
     last: UntilOption = None,
     root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Enter a lender's licence, in place of the one before.
 
@@ -77,7 +78,8 @@ def licence_command(
     """
     found = licence_of(number, first, last)
     standing.set_licence(folder, lender, found, root_key=root_key)
-    out.print(f"Licensed:   {lender}, {number}, until {date_text(found.valid_until)}")
+    told = f"Licensed:   {lender}, {number}, until {date_text(found.valid_until)}"
+    tell({"id": lender, "licence": licence_json(found)}, told, as_json=as_json)
 
 
 def certify_command(
@@ -89,6 +91,7 @@ def certify_command(
         typer.Option("--until", formats=_DATE, help="Its last day, at most 366 days from now."),
     ] = None,
     root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Enter that a lender has certified what it asks for: for a year if nothing is said.
 
@@ -101,13 +104,15 @@ def certify_command(
     """
     until = _end(last)
     standing.certify(folder, lender, {known_purpose(purpose): until}, root_key=root_key)
-    out.print(f"Certified:  {lender}, {purpose}, until {date_text(until)}")
+    told = f"Certified:  {lender}, {purpose}, until {date_text(until)}"
+    tell({"id": lender, "purpose": purpose, "until": until}, told, as_json=as_json)
 
 
 def accept_command(
     folder: ServiceArgument,
     acceptance: Annotated[Path, typer.Argument(metavar="FILE", help="What the provider signed.")],
     root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Enter a provider's word about whose bindings of borrowers' keys count for it.
 
@@ -119,7 +124,8 @@ def accept_command(
       credproof participant accept service bank.acceptance
     """
     found = standing.set_acceptance(folder, read_text(acceptance).strip(), root_key=root_key)
-    out.print(f"Accepted:   by {found.provider}: {', '.join(found.binders) or 'nobody else'}")
+    told = f"Accepted:   by {found.provider}: {', '.join(found.binders) or 'nobody else'}"
+    tell({"id": found.provider, "binders": list(found.binders)}, told, as_json=as_json)
 
 
 def passkeys_command(
@@ -158,10 +164,12 @@ def passkeys_command(
         if origins:
             raise typer.BadParameter("--remove takes a DOMAIN and no pages")
         standing.end_page(folder, rp_id, root_key=root_key)
-        out.print(f"Passkeys:   {rp_id} has ended")
+        tell({"id": rp_id, "origins": []}, f"Passkeys:   {rp_id} has ended", as_json=as_json)
     else:
-        standing.set_page(folder, RelyingParty(rp_id, tuple(origins or ())), root_key=root_key)
-        out.print(f"Passkeys:   {rp_id} on {', '.join(origins or ())}")
+        pages = list(origins or ())
+        standing.set_page(folder, RelyingParty(rp_id, tuple(pages)), root_key=root_key)
+        told = f"Passkeys:   {rp_id} on {', '.join(pages)}"
+        tell({"id": rp_id, "origins": pages}, told, as_json=as_json)
 
 
 def _show_pages(found: Sequence[RelyingParty], as_json: bool) -> None:
@@ -180,6 +188,7 @@ def bureau_command(
     first: FromOption = None,
     last: UntilOption = None,
     root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Enter your own licence as a credit bureau, in place of the one before.
 
@@ -192,7 +201,8 @@ def bureau_command(
     """
     found = licence_of(number, first, last)
     standing.set_bureau(folder, found, root_key=root_key)
-    out.print(f"Bureau:     {number}, until {date_text(found.valid_until)}")
+    told = f"Bureau:     {number}, until {date_text(found.valid_until)}"
+    tell({"licence": licence_json(found)}, told, as_json=as_json)
 
 
 @purposes.command("list", epilog=EXIT_CODES)
@@ -223,6 +233,7 @@ def set_command(
     consent: Annotated[int, typer.Option(min=1, help="Days of the longest consent.")],
     lender: LenderOption = ANY,
     root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what is fair for a purpose, for one lender or for any; the one lender's wins.
 
@@ -235,7 +246,7 @@ def set_command(
     """
     template = Template(lender, known_purpose(purpose), answers, data_life, window, consent)
     standing.set_template(folder, template, root_key=root_key)
-    out.print(f"Fair:       {purpose} for {lender}")
+    tell(template.to_json(), f"Fair:       {purpose} for {lender}", as_json=as_json)
 
 
 @purposes.command("remove", epilog=EXIT_CODES)
@@ -244,13 +255,15 @@ def remove_command(
     purpose: PurposeArgument,
     lender: LenderOption = ANY,
     root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Take away what was said for a purpose: without any, all its questions are refused.
 
     Needs the root key. The service may run meanwhile.
     """
     standing.remove_template(folder, lender, known_purpose(purpose), root_key=root_key)
-    out.print(f"Removed:    {purpose} for {lender}")
+    told = f"Removed:    {purpose} for {lender}"
+    tell({"purpose": purpose, "lender": lender}, told, as_json=as_json)
 
 
 def licence_of(number: str, first: dt.datetime | None, last: dt.datetime | None) -> Licence:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from credproof.base.errors import Conflict
@@ -15,6 +16,7 @@ from credproof.cli.output import (
     print_json,
     read_file,
     require_writable,
+    tell,
     write_file,
 )
 from credproof.updating import metadata as tuf
@@ -77,7 +79,9 @@ def _standing_json(item: Standing) -> dict[str, object]:
 
 
 @app.command("begin", epilog=EXIT_CODES)
-def begin_command(folder: ServiceArgument, root_key: RootKeyOption = None) -> None:
+def begin_command(
+    folder: ServiceArgument, root_key: RootKeyOption = None, as_json: JsonOption = False
+) -> None:
     """Give out the trust bundle by TUF: once, for a service that an older version made.
 
     Its participants need nothing new: the root that they have pinned signs the first one. The
@@ -88,12 +92,14 @@ def begin_command(folder: ServiceArgument, root_key: RootKeyOption = None) -> No
       credproof root begin service
     """
     roots.begin(folder, root_key=root_key)
-    out.print(f"Begun:      {folder} (credproof root status {folder} shows who signs what)")
+    told = f"Begun:      {folder} (credproof root status {folder} shows who signs what)"
+    tell({"folder": str(folder)}, told, as_json=as_json)
 
 
 @app.command("key", epilog=EXIT_CODES)
 def key_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, which you keep.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Make a key that may sign roots: FILE, which never leaves you, and FILE.pub to hand over.
 
@@ -104,9 +110,13 @@ def key_command(
       credproof root key second.key
     """
     public = roots.new_key(file)
-    out.print(f"Key:        {file} (keep it offline)")
-    out.print(f"Public:     {file}.pub (hand it to the operator)")
-    out.print(f"Fingerprint: {public.kid}")
+    tell(
+        {"key": str(file), "public": f"{file}.pub", "fingerprint": public.kid},
+        f"Key:          {file} (keep it offline)",
+        f"Public:       {file}.pub (hand it to the operator)",
+        f"Fingerprint:  {public.kid}",
+        as_json=as_json,
+    )
 
 
 @app.command("draft", epilog=EXIT_CODES)
@@ -133,6 +143,7 @@ def draft_command(
     online_key: Annotated[
         bool, typer.Option("--online-key", help="Make the service a new key of its own.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the next root, good for a year, to be signed by as many people as must.
 
@@ -144,6 +155,7 @@ def draft_command(
     Examples:
       credproof root draft service -o next.root.json
       credproof root draft service -o next.root.json --add third.key.pub --threshold 3
+      credproof root draft service -o next.root.json --add third.key.pub --remove FINGERPRINT
       credproof root draft service -o next.root.json --bundle-key fresh.key.pub
     """
     if output.exists():
@@ -159,8 +171,8 @@ def draft_command(
         online_key=online_key,
     )
     write_file(output, tuf.to_bytes(made))
-    _print_root(made)
-    out.print(f"Next:       credproof root sign {output} --key FILE, then root publish")
+    then = f"Next:       credproof root sign {output} --key FILE, then root publish"
+    tell(_root_json(made), *_root_lines(made), then, as_json=as_json)
 
 
 @app.command("sign", epilog=EXIT_CODES)
@@ -170,6 +182,7 @@ def sign_command(
         Path,
         typer.Option(help="Your private key: root.key, signing.key of an operator, or root key's."),
     ],
+    as_json: JsonOption = False,
 ) -> None:
     """Add your signature to the next root, and show what you sign.
 
@@ -183,12 +196,15 @@ def sign_command(
     """
     made = roots.sign(read_file(file), roots.read_key(key))
     write_file(file, tuf.to_bytes(made))
-    _print_root(made)
+    tell(_root_json(made), *_root_lines(made), as_json=as_json)
 
 
 @app.command("publish", epilog=EXIT_CODES)
 def publish_command(
-    folder: ServiceArgument, file: DraftArgument, root_key: RootKeyOption = None
+    folder: ServiceArgument,
+    file: DraftArgument,
+    root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Put the next root in force: clients follow it by themselves.
 
@@ -200,12 +216,19 @@ def publish_command(
       credproof root publish service next.root.json
     """
     root = roots.publish(folder, read_file(file), root_key=root_key)
-    out.print(f"Published:  root version {root.version}")
-    out.print(f"Root:       {tuf.keys_of(root, TARGETS)[0].kid} (tell it to whoever joins)")
+    kid = tuf.keys_of(root, TARGETS)[0].kid
+    tell(
+        {"version": root.version, "root": kid},
+        f"Published:  root version {root.version}",
+        f"Root:       {kid} (tell it to whoever joins)",
+        as_json=as_json,
+    )
 
 
 @app.command("extend", epilog=EXIT_CODES)
-def extend_command(folder: ServiceArgument, root_key: RootKeyOption = None) -> None:
+def extend_command(
+    folder: ServiceArgument, root_key: RootKeyOption = None, as_json: JsonOption = False
+) -> None:
     """Sign the trust bundle and its targets anew, unchanged, for another year.
 
     Each change of a participant or policy does that too. Needs the root key. The service may run.
@@ -215,21 +238,33 @@ def extend_command(folder: ServiceArgument, root_key: RootKeyOption = None) -> N
       credproof root extend service --root-key safe/root.key
     """
     trust = roots.extend(folder, root_key=root_key)
-    out.print(f"Extended:   until {date_text(trust.bundle.expires_at)}")
+    until = trust.bundle.expires_at
+    tell({"until": until}, f"Extended:   until {date_text(until)}", as_json=as_json)
 
 
-def _print_root(made: Metadata[Root]) -> None:
+def _root_lines(made: Metadata[Root]) -> Iterator[str]:
     """What a root says, and who has signed it."""
-    root = made.signed
-    may, signed = [key.kid for key in tuf.keys_of(root, ROOT)], tuf.signers(made)
-    out.print(f"Root:       version {root.version}, until {date_text(tuf.seconds(root.expires))}")
-    out.print(f"Must sign:  {root.roles[ROOT].threshold} of these, and of those of the root before")
-    for kid in may:
-        word = "signed" if kid in signed else "      "
-        out.print(f"            {kid}  {word}".rstrip())
-    for kid in sorted(set(made.signatures) - set(may)):
-        out.print(
-            f"Signed by:  {kid}, which this root does not name: counts only if the one before does"
-        )
-    out.print(f"Bundles:    signed by {tuf.keys_of(root, TARGETS)[0].kid}")
-    out.print(f"Online:     {tuf.keys_of(root, tuf.TIMESTAMP)[0].kid}")
+    told, root = _root_json(made), made.signed
+    yield f"Root:       version {root.version}, until {date_text(tuf.seconds(root.expires))}"
+    yield f"Must sign:  {told['threshold']} of these, and of those of the root before"
+    for kid in (key.kid for key in tuf.keys_of(root, ROOT)):
+        yield f"            {kid}  {'signed' if kid in told['signed_by'] else ''}".rstrip()
+    for kid in told["not_named"]:
+        yield f"Signed by:  {kid}, which this root does not name: counts if the one before does"
+    yield f"Bundles:    signed by {told['bundle_key']}"
+    yield f"Online:     {told['online_key']}"
+
+
+def _root_json(made: Metadata[Root]) -> dict[str, Any]:
+    """The same as JSON; times are whole seconds. Signatures of keys not named are not verified."""
+    root, signed = made.signed, tuf.signers(made)
+    return {
+        "version": root.version,
+        "expires": tuf.seconds(root.expires),
+        "threshold": root.roles[ROOT].threshold,
+        "keys": [key.kid for key in tuf.keys_of(root, ROOT)],
+        "signed_by": sorted(signed),
+        "not_named": sorted(set(made.signatures) - signed),
+        "bundle_key": tuf.keys_of(root, TARGETS)[0].kid,
+        "online_key": tuf.keys_of(root, tuf.TIMESTAMP)[0].kid,
+    }

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from credproof import web
 from credproof.base.errors import CredproofError, Malformed, Refused
 from credproof.log.tiles import Tile, format_bundle, hash_tile, parse_path
 from credproof.verification.audit_token import verify_audit_token
@@ -38,7 +39,8 @@ def application(core: Core) -> Starlette:
         routes=[
             Route("/checkpoint", _told(tiles.checkpoint)),
             Route("/tile/{path:path}", _told(tiles.tile)),
-        ]
+        ],
+        exception_handlers=web.not_served(_record),
     )
     served.router.redirect_slashes = False
     return served
@@ -84,11 +86,15 @@ def _told(handler: Handler) -> Handler:
         except CredproofError as error:
             status, reason = _STATUS.get(error.reason, 503), error.reason
             headers = {"www-authenticate": "Bearer"} if status == 401 else {}
-            response = PlainTextResponse(f"{reason}\n", status, headers)
-        _log.info(json.dumps({"status": response.status_code, "reason": reason}))
+            response = web.told(status, reason, headers)
+        _record(response.status_code, reason)
         return response
 
     return handle
+
+
+def _record(status: int, reason: str | None) -> None:
+    _log.info(json.dumps({"status": status, "reason": reason}))
 
 
 def _require_one_spelling(request: Request) -> None:

@@ -72,6 +72,9 @@ def test_halving_what_is_left_of_a_claim_is_bisection(running, narrow):
     found = only(running, "halver")
     assert (found.anomaly.rule, found.anomaly.tag is not None) == ("bisection", True)
     assert found.anomaly.counts == {"steps": 3, "halvings": 3, "lenders": 1}
+    with running.world.auditor() as auditor:
+        told = auditor.search_person(subject_id, reason="a complaint")
+    assert found.log_index in told, "who looks for the borrower is told of it"
     assert evidence(running, found) == {("answer.given", "halver", ""): 3}
     assert rogue.put([rogue.question()]) == ["THROTTLED"]
     assert rogue.evaluate(1) == "EVALUATED", "its rule does not refuse those"
@@ -303,7 +306,8 @@ def test_auditor_and_operator_see_it_and_end_it_at_the_command_line(running):
     assert shown["evidence"] == list(found.anomaly.evidence)
     assert shown["lifted_index"] is None
     assert "; throttled for 3600 s\n" in told
-    assert "seen" in run("participant", "unthrottle", running.world.service, "seen")
+    lifted = run("participant", "unthrottle", running.world.service, "seen", "--json")
+    assert json.loads(lifted) == {"id": "seen"}
     (found,) = raised(running, "seen")
     told = run("audit", "anomalies", "--since", since, "--home", office)
     assert f"; throttled for 3600 s, lifted at entry {found.lifted_index}\n" in told

@@ -55,9 +55,16 @@ def test_a_month_counts_what_happened_in_it_and_says_whether_that_is_all(tmp_pat
     with Index(tmp_path / "audit.db") as index:
         with index.transaction():
             index.add(log.lines, entries, beyond, AuditState(), 1)
-        found = report(index, parse_month("2026-11"))
-        december = report(index, parse_month("2026-12"))
+        now = NOVEMBER + 31 * 86_400
+        found = report(index, parse_month("2026-11"), now)
+        december = report(index, parse_month("2026-12"), now)
+        others = ("2026-09", "2026-10", "2027-01")
+        outside = [report(index, parse_month(name), now).outside for name in others]
+        unread = report(index, parse_month("2027-01"), now + 31 * 86_400)
     assert (found.entries, found.consents["revoked"], found.is_whole) == (2, 2, True)
     assert (found.beyond_cap, found.findings) == ((1,), {"ANSWER_BEYOND_CAP": 1})
     assert (december.entries, december.is_whole) == (2, False)
+    assert (found.outside, december.outside) == (None, None)
+    assert outside == ["BEFORE_LOG", None, "FUTURE"]
+    assert unread.outside == "NOT_VERIFIED"
     assert b64url(bytes(32)) not in str(found)

@@ -21,11 +21,19 @@ def run(*arguments: str | Path, code: int = 0, home: Path | None = None, given: 
 
     `given` is its standard input. Of a run that fails the errors come after the output.
     """
+    out, err = run_both(*arguments, code=code, home=home, given=given)
+    return out + (err if code else "")
+
+
+def run_both(
+    *arguments: str | Path, code: int = 0, home: Path | None = None, given: str = ""
+) -> tuple[str, str]:
+    """As `run`; gives stdout and stderr."""
     with _as_process(["credproof", *map(str, arguments)], _environment(home), given) as streams:
         ended = _code()
     out, err = (stream.buffer.getvalue().decode() for stream in streams)
     assert code == ended, (out, err)
-    return out + (err if code else "")
+    return out, err
 
 
 def run_apart(*arguments: str | Path, code: int = 0, home: Path | None = None) -> str:

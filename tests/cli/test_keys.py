@@ -23,14 +23,16 @@ def test_a_lost_key_is_ended_and_replaced_and_its_consent_goes_on(running, tmp_p
     (tmp_path / "old.consent").write_text(consent)
     asked = ["lender", "ask", "--policy", POLICY, "--subject", subject_id, "--home", lend]
 
-    assert old in run("provider", "freeze", old, home=bank)
+    assert json.loads(run("provider", "freeze", old, "--json", home=bank)) == {"fingerprint": old}
     told = run(*asked, "--consent", tmp_path / "old.consent", "-o", tmp_path / "a", code=2)
     assert "CONSENT_PAUSED" in told
 
     run("borrower", "create", new)
     run("borrower", "prove", "--provider", PROVIDER, "-o", tmp_path / "proof", home=new)
     replaced = ["provider", "bind", tmp_path / "proof", "--replaces", old]
-    run(*replaced, "--subject", subject_id, "-o", tmp_path / "pass", home=bank)
+    replaced += ["--subject", subject_id, "-o", tmp_path / "pass", "--json"]
+    bound = json.loads(run(*replaced, home=bank))
+    assert (bound["pass"], len(bound["fingerprint"])) == (str(tmp_path / "pass"), 32)
     run("borrower", "join", tmp_path / "pass", home=new)
     run("borrower", "cosign", tmp_path / "old.consent", "-o", tmp_path / "new.consent", home=new)
     told = run(*asked, "--consent", tmp_path / "new.consent", "-o", tmp_path / "a")
@@ -47,7 +49,7 @@ def test_a_paused_consent_is_told_to_the_lender_and_can_be_resumed(running, tmp_
 
     assert "已暂停" in run("borrower", "pause", file, home=me)
     assert "CONSENT_PAUSED" in run(*asked, code=2)
-    assert "已恢复" in run("borrower", "resume", file, home=me)
+    assert "Resumed, log entry" in run("borrower", "resume", file, "-l", "en", home=me)
     assert "tier A" in run(*asked)
 
 

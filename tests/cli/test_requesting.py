@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 
 import pytest
@@ -19,6 +20,7 @@ from tests.rpc.conftest import LENDER
 from tests.world import World
 
 WORLD = World()
+USAGE = "WRONG_USAGE"
 POLICY = "revolving-standing"
 PAGE = "https://consent.example"
 
@@ -67,7 +69,7 @@ def test_a_request_travels_as_a_link_and_its_consent_comes_back_by_waiting(
     assert "NO_CONSENT_YET" in run(*waiting, "--timeout", "0", home=lend, code=3)
     assert not consent.exists()
     run("borrower", "consent", link, "--yes", "-o", tmp_path / "mine", home=person[1])
-    run(*waiting, home=lend)
+    assert json.loads(run(*waiting, "--json", home=lend)) == {"consent": str(consent)}
     assert consent.read_text() == (tmp_path / "mine").read_text()
 
 
@@ -99,6 +101,14 @@ def test_a_qr_code_is_a_picture_of_the_link(tmp_path, capsys):
 def test_what_cannot_be_drawn_is_refused_before_anything_is_done(qr, link):
     with pytest.raises(typer.BadParameter):
         _require_drawable(qr, link)
+
+
+def test_a_machine_gets_the_link_and_no_drawing(running, person, tmp_path):
+    file, options = tmp_path / "r", ("--link", PAGE, "--json", "--qr")
+    told = json.loads(asked(running, person, file, *options, tmp_path / "a.svg"))
+    assert (told["request"], told["qr"]) == (str(file), str(tmp_path / "a.svg"))
+    assert request_of(told["link"]) == file.read_text()
+    assert json.loads(asked(running, person, file, *options, "-", code=2))["reason"] == USAGE
 
 
 def test_a_link_to_a_page_that_could_hide_where_it_is_is_refused(running, person, tmp_path):

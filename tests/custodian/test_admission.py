@@ -51,8 +51,9 @@ def test_by_commands_from_init_to_join(deployment, tmp_path):
     assert "OTHER_ROLE" in run(*add, code=2)
     before = trust(deployment).oprf_key
     run(*add, "--role", "custodian")
-    assert "a share of 2" in run("custodian", "join", folder, out, "--root", kid)
+    told = json.loads(run("custodian", "join", folder, out, "--root", kid, "--json"))
     key = trust(deployment).oprf_key
+    assert told == {"shares": 2, "key": key.id}
     assert key.shares[0] == before.shares[0]
     assert (key.shares[1].custodian, key.shares[1].address) == (NOTARY, ADDRESS)
     assert trust(deployment).bundle.oprf_keys == (before, key)
@@ -165,7 +166,8 @@ def test_a_custodian_moves_and_keeps_its_share(deployment, tmp_path):
     before = trust(deployment).oprf_key
     config = tmp_path / NOTARY / "custodian.toml"
     config.write_text(config.read_text("utf-8").replace(ADDRESS, "127.0.0.1:7999"), "utf-8")
-    run("custodian", "renew", tmp_path / NOTARY)
+    told = json.loads(run("custodian", "renew", tmp_path / NOTARY, "--json"))
+    assert told == {"enrolment": str(tmp_path / NOTARY / "enrolment.json")}
     enrolment = (tmp_path / NOTARY / "enrolment.json").read_bytes()
     made = admitted(deployment, enrolment)
     kid = deployment.directory.root().kid

@@ -311,8 +311,9 @@ def test_a_provider_signs_its_keys_and_the_operator_can_list_no_other(running, t
     home, file = running.world.home(PROVIDER), tmp_path / "bank.keys.json"
     assert "none" in run("provider", "watch", "--home", home)
     run("provider", "keys", "sign", "-o", file, "--home", home)
-    run("provider", "keys", "publish", file, "--home", home)
+    told = json.loads(run("provider", "keys", "publish", file, "--home", home, "--json"))
     own = Home(home).signer.public.kid
+    assert told == {"key_set": [own]}
     assert json.loads(run("provider", "watch", "--home", home, "--json"))["key_set"] == [own]
 
     keys = Home(home).trust(at=0).participants[PROVIDER].keys

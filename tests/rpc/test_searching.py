@@ -17,6 +17,7 @@ from credproof import auditor as auditor_module
 from credproof.base.encoding import parse_b64url
 from credproof.base.errors import Refused
 from credproof.channel import call
+from credproof.cli import searching
 from credproof.log.entry import parse_entry
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -25,7 +26,7 @@ from credproof.verification.answer_entry import parse_given
 from credproof.verification.log_rules import Finding
 from credproof.wire import answer as answer_wire
 
-from tests.cli.command import run
+from tests.cli.command import run, run_both
 from tests.rpc.conftest import AUDITOR, LENDER
 
 
@@ -48,7 +49,7 @@ def asked(running):
 
 
 def found(home, *options) -> list[dict]:
-    return json.loads(run("audit", "search", "--format", "json", *options, "--home", home))
+    return json.loads(run("audit", "search", "--json", *options, "--home", home))
 
 
 def test_entries_are_found_by_what_they_say(running, asked):
@@ -60,6 +61,10 @@ def test_entries_are_found_by_what_they_say(running, asked):
     assert not found(home, "--actor", "nobody-here")
     assert not found(home, "--since", "2100-01-01")
     assert not found(home, "--until", "2020-01-01")
+    ahead = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)
+    behind = ahead.astimezone(dt.timezone(dt.timedelta(hours=-9)))
+    for time in (ahead, behind):
+        assert not found(home, "--since", time.isoformat()), "its zone counts"
     first = found(home, "--limit", "1", "--policy", "revolving-standing")
     rest = found(home, "--policy", "revolving-standing", "--after", str(first[0]["seq"]))
     assert first[0] not in rest
@@ -67,10 +72,13 @@ def test_entries_are_found_by_what_they_say(running, asked):
     assert first[0] in by_object
 
 
-def test_a_lenders_reference_is_found_by_its_text_and_salt_only(asked):
+def test_a_lenders_reference_is_found_by_its_text_and_salt_only(asked, tmp_path):
     _, kept, home = asked
     staff: Reference = answer_wire.parse(kept.to_bytes()).kept.staff
-    (entry,) = found(home, "--staff", "clerk 4", "--salt", staff.salt.hex())
+    (tmp_path / "an.answer").write_bytes(kept.to_bytes())
+    exported = json.loads(run("lender", "export", tmp_path / "an.answer"))["kept"]
+    given = exported["staffReference"]
+    (entry,) = found(home, "--staff", given["text"], "--salt", given["salt"])
     assert entry["kind"] == "answer.given"
     assert not found(home, "--staff", "clerk 5", "--salt", staff.salt.hex())
     assert not found(home, "--case", "case 9", "--salt", staff.salt.hex()), "each has its own salt"
@@ -84,6 +92,9 @@ def test_what_happened_under_a_consent_is_found_as_csv_and_table(asked):
     told = run("audit", "search", "--consent", consent, "--format", "csv", "--home", home)
     (row,) = csv.DictReader(io.StringIO(told))
     assert (row["kind"], row["consent"]) == ("answer.given", consent), "as it is asked for"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["time"])
+    since = ("--since", row["time"], "--consent", consent)
+    assert [entry["seq"] for entry in found(home, *since)] == [int(row["log_index"])]
     granted = run("audit", "search", "--object", consent, "--home", home)
     assert "consent.granted" in granted, "whole, though no terminal is wide enough for it"
 
@@ -117,6 +128,35 @@ def test_a_person_is_found_and_the_search_is_in_the_log(running, asked):
     assert why.digest == parse_b64url(searched["fields"]["reason"])
     assert "complaint" not in json.dumps(searched)
     assert searched["fields"]["tag"] is not None
+
+
+def test_a_search_for_a_person_that_cannot_be_done_is_not_logged(asked):
+    subject_id, _, home = asked
+    command = ("audit", "search", "--person", "--why", "complaint 18", "--home", home)
+    before = found(home, "--kind", "audit.searched")
+    for wrong in (("--kind", "answer.refuse"), ("--purpose", "origination")):
+        run(*command, *wrong, given=subject_id, code=2)
+    run("audit", "verify", "--home", home)
+    assert found(home, "--kind", "audit.searched") == before
+
+
+@pytest.mark.parametrize("most", [4, 5])
+def test_of_a_person_with_more_entries_than_are_told_that_is_said(asked, monkeypatch, most):
+    subject_id, _, home = asked
+    monkeypatch.setattr(searching, "PERSON_ENTRIES_MAX", most)
+    command = ("audit", "search", "--person", "--why", "complaint 20", "--json", "--home", home)
+    told, beside = run_both(*command, given=subject_id)
+    assert len(json.loads(told)) == 4
+    assert (f"the newest {most} entries" in beside) == (most == 4)
+
+
+def test_a_table_shows_no_digest_of_a_reason_in_the_place_of_one(asked):
+    subject_id, _, home = asked
+    run("audit", "search", "--person", "--why", "complaint 19", "--home", home, given=subject_id)
+    told = run("audit", "search", "--kind", "audit.searched", "--home", home)
+    digest = found(home, "--kind", "audit.searched")[-1]["fields"]["reason"]
+    assert "audit.searched" in told
+    assert digest not in told
 
 
 def test_a_person_is_not_looked_for_without_a_reason(asked):
@@ -159,6 +199,26 @@ def test_a_month_is_reported_in_figures(asked):
     run("audit", "report", "--month", "2026-1", "--home", home, code=2)
 
 
+@pytest.mark.parametrize(
+    ("month", "outside", "told"),
+    [
+        ("2020-01", "BEFORE_LOG", "before the log, which began on {began}"),
+        ("2100-01", "FUTURE", "not begun yet"),
+    ],
+)
+def test_a_month_that_the_log_knows_nothing_of_is_not_reported_as_empty(
+    asked, month, outside, told
+):
+    _, _, home = asked
+    began = dt.datetime.fromtimestamp(found(home, "--limit", "1")[0]["time"], dt.UTC)
+    shown = run("audit", "report", "--month", month, "--home", home)
+    assert told.format(began=f"{began:%Y-%m-%d}") in shown
+    assert "none" not in shown
+    value = json.loads(run("audit", "report", "--month", month, "--home", home, "--json"))
+    assert (value["outside"], value["whole"]) == (outside, False)
+    assert value["began"] == began.timestamp()
+
+
 def test_an_answer_gets_a_page_from_the_auditors_home_alone(asked, tmp_path):
     """Nothing but the home and the file: the address there leads nowhere."""
     _, kept, home = asked
@@ -169,12 +229,23 @@ def test_an_answer_gets_a_page_from_the_auditors_home_alone(asked, tmp_path):
         re.sub(r'"address":"[^"]*"', '"address":"127.0.0.1:1"', settings)
     )
     (tmp_path / "a.answer").write_bytes(kept.to_bytes())
-    run("audit", "evidence", tmp_path / "a.answer", "--home", away)
-    assert "every check that can be done passed" in (tmp_path / "a.html").read_text()
+    words = ("audit", "evidence", tmp_path / "a.answer", "--home", away)
+    told = json.loads(run(*words, "--language", "en", "--json"))
+    assert (told["file"], told["valid"]) == (str(tmp_path / "a.html"), True)
+    page = (tmp_path / "a.html").read_text()
+    assert "VERIFIED, every check passed" in page
+    assert "since version" in page
+    shutil.rmtree(away / "registry")
+    run(*words)
+    page = (tmp_path / "a.html").read_text()
+    assert "此目录从未跟踪日志" in page
+    assert "版（2" not in page  # no version with its date: nothing is said to be since then
     broken = replace(kept.bundle, checkpoint=kept.bundle.checkpoint[:-8] + b"AAAAAA=\n")
     (tmp_path / "b.answer").write_bytes(answer_wire.to_bytes(broken))
-    run("audit", "evidence", tmp_path / "b.answer", "--home", away, code=1)
-    assert "FAILED" in (tmp_path / "b.html").read_text()
+    bad = ("audit", "evidence", tmp_path / "b.answer", "--home", away)
+    assert json.loads(run(*bad, "--json", code=1))["valid"] is False
+    assert "does not verify" in run(*bad, code=1)
+    assert "未通过核实" in (tmp_path / "b.html").read_text()
 
 
 def test_evidence_of_many_findings_has_the_first_entries_up_to_its_limit(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from credproof.base.errors import Conflict, Refused
+from credproof.base.errors import NOT_ACTIVE, Conflict, Refused
 from credproof_server import admission
 
 from tests.rpc.conftest import LENDER, PROVIDER
@@ -30,7 +30,7 @@ def test_a_suspended_provider_is_refused_on_its_open_connection(running):
     with running.world.provider() as provider, suspended(running, PROVIDER):
         with pytest.raises(Refused) as caught:
             provider.submit([running.record()], schema_id="consumer-revolving/1")
-        assert caught.value.reason == "NOT_PERMITTED"
+        assert (caught.value.reason, caught.value.message) == ("NOT_PERMITTED", NOT_ACTIVE)
 
 
 def test_what_a_suspended_provider_attested_gives_no_answer_until_it_is_active_again(

@@ -75,11 +75,16 @@ def test_a_narrower_tile_of_an_earlier_size_is_still_given(served):
     assert served.get("/tile/0/000.p/2")[2] == whole[:64]
 
 
+@pytest.mark.parametrize("path", ["/", "/entries", "/tile", "/checkpoint/", "/%2e%2e", "//"])
+def test_a_path_that_leads_nowhere_is_told_by_a_reason(served, path):
+    status, headers, told = served.get(path, served.token())
+    assert (status, told) == (404, b"NO_SUCH_PATH\n")
+    assert headers["content-type"] == "text/plain; charset=utf-8"
+
+
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
-        "/entries",
         "/tile/0/000",
         "/tile/0/001",
         "/tile/1/000.p/1",
@@ -91,11 +96,12 @@ def test_a_narrower_tile_of_an_earlier_size_is_still_given(served):
     ],
 )
 def test_what_the_log_does_not_have_is_not_found(served, path):
-    assert served.get(path, served.token())[0] == 404
+    status, _, told = served.get(path, served.token())
+    assert (status, told) == (404, b"NO_SUCH_TILE\n")
 
 
 @pytest.mark.parametrize(
-    "spelled", ["/tile/0/%30%30%30.p/2", "/tile/0/000.p/2?x=1", "/checkpoint/", "/checkpoint?x"]
+    "spelled", ["/tile/0/%30%30%30.p/2", "/tile/0/000.p/2?x=1", "/checkpoint?x"]
 )
 def test_a_file_has_one_path_so_that_nobody_fills_a_cache_with_it(served, spelled):
     assert served.get("/tile/0/000.p/2")[0] == 200
@@ -127,9 +133,14 @@ def test_entries_are_for_auditors_who_show_a_token_of_their_own(served):
 
 def test_nothing_can_be_written_and_the_log_tells_no_path(served):
     for method in ("POST", "PUT", "DELETE"):
-        assert served.get("/checkpoint", method=method)[0] == 405
+        status, headers, told = served.get("/checkpoint", method=method)
+        assert (status, told) == (405, b"METHOD_NOT_ALLOWED\n")
+        assert set(headers["allow"].split(", ")) == {"GET", "HEAD"}
+    served.get("/secret-path")
     served.get("/tile/0/000.p/1", "secret-token")
     logged = (served.world.folder / "service.log").read_text()
     assert '{"status": 200, "reason": null}' in logged
+    assert '{"status": 404, "reason": "NO_SUCH_PATH"}' in logged
     assert "tile" not in logged
+    assert "secret-path" not in logged
     assert "secret-token" not in logged

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 from credproof import home as homes
+from credproof.auditing import unsealing as unsealings
 from credproof.auditor import Auditor
 from credproof.base.errors import CredproofError, Refused
 from credproof.borrower import Borrower
 from credproof.channel import call
+from credproof.cli import unsealing
 from credproof.cli.app import app
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -27,6 +30,7 @@ from credproof.verification.unsealing import (
 from credproof_server import admission
 from typer.testing import CliRunner
 
+from tests.cli import command
 from tests.rpc.conftest import AUDITOR, Running
 from tests.rpc.registry import changed, participant
 from tests.world import signer_of
@@ -87,8 +91,11 @@ def test_a_detail_is_unsealed_from_the_command_line(running, case):
     listed = run("audit", "unseals", "--home", second)
     assert f"{number}  OPEN  asked by {AUDITOR}" in listed
     assert "why: complaint 9" in listed
-    assert "Approved" in run("audit", "approve", number, "--home", second)
+    told = json.loads(run("audit", "approve", number, "--json", "--home", second))
+    assert (told["number"], told["approved"]) == (int(number), True)
+    printed = run("audit", "open", number, "--home", first)
     shown = json.loads(run("audit", "open", number, "--home", first, "--json"))
+    check_printed(printed, shown["content"])
     assert (shown["entry"], shown["content"]["outcome"]["tier"]) == (case.answered, "A")
     told = json.loads(run("audit", "unseals", "--home", second, "--json"))
     found = next(item for item in told if item["number"] == int(number))
@@ -97,6 +104,13 @@ def test_a_detail_is_unsealed_from_the_command_line(running, case):
     assert [e["seq"] for e in json.loads(run(*search, "--home", second))] == [shown["log_index"]]
     with running.world.provider() as provider:
         check_offline(found, provider.trust)
+
+
+def check_printed(told: str, content: dict) -> None:
+    """Each member of a detail in a line of its own: a text as it is, else JSON."""
+    lines = [line.strip() for line in told.splitlines()]
+    for name, value in content.items():
+        assert f"{name}: {value if isinstance(value, str) else json.dumps(value)}" in lines
 
 
 def check_offline(found: dict, trust) -> None:
@@ -138,6 +152,19 @@ def test_what_was_declined_stays_closed_and_the_month_counts_it(case, running):
     assert told["findings"] == {}
 
 
+@pytest.mark.parametrize("word", ["approve", "decline"])
+def test_what_has_ended_is_refused_with_what_to_do_and_is_no_finding(
+    case, running, monkeypatch, word
+):
+    number, later = case.asked(), time.time() + 7200
+    monkeypatch.setattr(unsealings, "time", SimpleNamespace(time=lambda: later))
+    told = command.run("audit", word, str(number), "--home", running.world.home(SECOND), code=2)
+    assert told.startswith("error: this request has ended: ")
+    assert "(UNSEAL_EXPIRED)" in told
+    assert "credproof audit unseal" in told
+    assert "whoever made it" not in told
+
+
 def test_the_borrower_is_told_in_both_languages(case, running):
     number = case.asked()
     with case.office(SECOND) as second:
@@ -147,9 +174,12 @@ def test_the_borrower_is_told_in_both_languages(case, running):
     last = told[-1]
     assert (last.log_index, last.auditor, last.detail) == (given.log_index, SECOND, "verdicts")
     folder = running.world.home(f"person-{running.count}")
-    shown = run("borrower", "unsealed", "--home", folder)
-    assert "what the questions about you came to 关于您的各项问题的结论" in shown
-    assert f"log entry 日志条目 {case.answered}" in shown
+    english = run("borrower", "unsealed", "--language", "en", "--home", folder)
+    assert f"{SECOND}: what the questions about you came to\n" in english
+    assert f"log entry {case.answered}; given by entry {given.log_index}" in english
+    chinese = run("borrower", "unsealed", "--home", folder)
+    assert f"{SECOND}：关于您的各项问题的结论\n" in chinese
+    assert f"日志第 {case.answered} 条" in chinese
     assert json.loads(run("borrower", "unsealed", "--home", folder, "--json"))[-1]["detail"]
 
 
@@ -252,7 +282,9 @@ def forged_approval(item) -> None:
     item.decision = sign_unseal_decision(signer_of("operator"), **said)
 
 
-@pytest.mark.parametrize("lie", ["nothing", "request", "approval", "no approval", "replay", "why"])
+@pytest.mark.parametrize(
+    "lie", ["nothing", "request", "approval", "no approval", "replay", "why", "no salt"]
+)
 def test_what_two_auditors_did_not_sign_is_seen_by_every_auditor(case, lie):
     numbers = [case.asked("verdicts"), case.asked("answer")]
     with case.office(SECOND) as second:
@@ -272,6 +304,7 @@ def test_what_two_auditors_did_not_sign_is_seen_by_every_auditor(case, lie):
                 "no approval": lambda: setattr(item, "decision", ""),
                 "replay": lambda: setattr(item, "decision", other),
                 "why": lambda: setattr(item, "reason", "another reason"),
+                "no salt": lambda: without_salt(item, "another reason"),
             }[lie]()
 
         with lying(first, change):
@@ -288,7 +321,32 @@ REASONS = {
     "no approval": "NOT_A_JWS",
     "replay": "OTHER_REQUEST",
     "why": "OTHER_REASON",
+    "no salt": "OTHER_REASON",
 }
+
+
+def without_salt(item, reason: str) -> None:
+    item.reason, item.reason_salt = reason, b""
+
+
+def test_a_reason_that_is_not_shown_is_told_as_the_services_word(case, running):
+    number = case.asked()
+    with case.office() as first, lying(first, lambda item: without_salt(item, "")):
+        state = next(item for item in first.states() if item.log_index == number)
+    assert (state.reason, state.problem) == (None, "")
+    assert (
+        unsealing._why(state.reason) == "not shown: the service says that the borrower was erased"
+    )
+    assert unsealing._why("") == "none was given"
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u200b", "..."])
+def test_nobody_unseals_or_looks_for_a_person_without_a_word_of_why(case, running, blank):
+    with case.office() as first:
+        asked = {"reason": blank, "life_s": 60}
+        assert reason_of(first.ask, case.answered, "verdicts", **asked) == "NO_REASON"
+    with running.world.auditor() as auditor:
+        assert reason_of(auditor.search_person, "ref:alice", reason=blank) == "NO_REASON"
 
 
 def test_another_detail_than_the_entry_commits_to_is_refused(case):

@@ -14,7 +14,7 @@ from credproof.base.encoding import b64url, parse_json
 from credproof.base.errors import CredproofError
 from credproof.base.limits import UNSEALINGS_PENDING_MAX
 from credproof.log.entry import parse_entry
-from credproof.verification.answer import answer_commitment, parse_answer
+from credproof.verification.answer import Reference, answer_commitment, parse_answer
 from credproof.verification.answer_entry import parse_given
 from credproof.verification.details import verify_detail
 from credproof.verification.log_rules import LogRules
@@ -225,6 +225,12 @@ async def test_a_request_signed_by_an_unregistered_key_is_refused(office, answer
     nobodys = office.decide(seed_of("a request that nobody made"))
     assert await reason_of(nobodys) == "NO_SUCH_UNSEALING"
     assert await reason_of(office.open(seed_of("nor this"))) == "NO_SUCH_UNSEALING"
+
+
+async def test_a_request_says_why_in_words(office, answered):
+    blank = Reference(" ", WHY.salt)
+    text = office.request(answered, reason=blank.digest)
+    assert await reason_of(Unsealing(office.core).ask("office", text, blank)) == "NO_REASON"
 
 
 async def test_an_auditor_has_so_many_undecided_requests_and_no_more(office, answered):

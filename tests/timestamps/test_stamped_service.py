@@ -114,9 +114,11 @@ def test_only_what_an_authority_stamped_that_the_auditor_itself_trusts_counts(sc
 
     words = ("audit", "authority")
     other = Certificates(tmp_path / "other")
-    scene.run(*words, "add", "other", other.file, "--home", scene.home)
+    told = json.loads(scene.run(*words, "add", "other", other.file, "--json", "--home", scene.home))
+    assert told == {"name": "other", "policy": ""}
     assert scene.verify()["timestamps"]["verified"] == 0
-    scene.run(*words, "remove", "other", "--home", scene.home)
+    gone = scene.run(*words, "remove", "other", "--json", "--home", scene.home)
+    assert json.loads(gone) == {"name": "other"}
     pem = scene.certificates.file
     scene.run(*words, "add", "stamper", pem, "--policy", POLICY, "--home", scene.home)
     listed = json.loads(scene.run(*words, "list", "--json", "--home", scene.home))
@@ -171,7 +173,8 @@ def test_the_page_of_evidence_shows_before_when_an_answer_was_logged(trusting, t
     file = tmp_path / "case.answer"
     file.write_bytes(kept.to_bytes())
     trusting.verify()
-    words = ("audit", "evidence", file, "-o", tmp_path / "page.html", "--home", trusting.home)
+    words = ("audit", "evidence", file, "-o", tmp_path / "page.html", "--language", "en")
+    words = (*words, "--home", trusting.home)
     trusting.run(*words)
     page = (tmp_path / "page.html").read_text()
     if "no trusted timestamp" in page:  # it was younger than the newest timestamp
@@ -186,6 +189,11 @@ def test_the_page_of_evidence_shows_before_when_an_answer_was_logged(trusting, t
     note = proof.partition(b"\n\n")[2]
     assert int(note.splitlines()[1]) > answer_wire.parse(file.read_bytes()).logged.log_index
     assert verify_timestamp(response, note, trusting.certificates.trusted(POLICY))
+    for name, data in re.findall('<a download="([^"]*)" href="[^,]*,([^"]*)">', page):
+        (tmp_path / name).write_bytes(base64.b64decode(data))
+    (command,) = [block for block in blocks if block.startswith("openssl ts")]
+    given = command.replace("stamped.", f"{tmp_path}/stamped.").replace("auth", f"{tmp_path}/auth")
+    assert "Verification: OK" in openssl(*given.split()[1:])
 
 
 def dated_back(story: Story) -> Story:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import re
 import signal
 import subprocess
 import sys
@@ -18,9 +19,11 @@ from credproof.base.limits import WITNESS_BODY_BYTES_MAX
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint
 from credproof.log.cosignature import cosigned, with_lines
 from credproof.log.merkle import Tree, leaf_hash
-from credproof.log.note import NoteSigner
+from credproof.log.note import NoteSigner, VerifierKey
 from credproof.log.witness import AddCheckpoint
 from credproof_server.witness import store
+
+from tests.cli.command import run
 
 
 def tree(size: int, flavour: bytes = b"") -> Tree:
@@ -132,8 +135,9 @@ def test_each_refusal_has_the_status_of_the_protocol(served, log):
         b"x" * (WITNESS_BODY_BYTES_MAX + 1): 413,
     }
     assert {body: served.add(body)[0] for body in expected} == expected
-    assert served.call("GET", "/add-checkpoint")[0] == 405
-    assert served.call("POST", "/anything")[0] == 404
+    assert served.call("GET", "/add-checkpoint")[::2] == (405, b"METHOD_NOT_ALLOWED\n")
+    for path in ("/anything", "/add-checkpoint/"):
+        assert served.call("POST", path)[::2] == (404, b"NO_SUCH_PATH\n")
     assert served.add(asked(log, 10, 20))[0] == 200
 
 
@@ -199,3 +203,15 @@ def test_it_logs_one_line_per_request_without_saying_which_log(served, log):
         '{"status": 400, "reason": "BAD_WITNESS_REQUEST"}',
     ]
     assert served.process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["junk", "", "log.example+00", "log.example+65230755+AT", "a b+0+AT=="]
+)
+def test_who_adds_a_log_by_what_is_no_key_is_told_what_one_looks_like(tmp_path, text):
+    store.init(tmp_path / "witness", "witness.example/one")
+    first, second = run("witness", "add-log", tmp_path / "witness", text, code=2).splitlines()
+    assert "NAME+HASH+KEY" in first
+    assert first.rpartition(" ")[2].strip("()") == "BAD_VKEY"
+    (example,) = re.findall(r"\S+\+\S+\+[\w+/=]+", second)
+    assert str(VerifierKey.parse(example)) == example

@@ -206,7 +206,11 @@ class Index(Closing):
 
     def select(self, query: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         """The rows of a query of this room."""
-        return self._database.execute(query, values).fetchall()
+        return list(self.stream(query, values))
+
+    def stream(self, query: str, values: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+        """The same, row by row: there may be more than memory holds."""
+        return iter(self._database.execute(query, values))
 
 
 def _row(line: bytes, entry: Entry) -> tuple[object, ...]:

@@ -28,14 +28,19 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a month came to. `until` is the time of the last entry that the index has.
+    """What a month came to. `began` and `until` are the times of the first and the last entry that
+    the index has.
 
+    `outside` says why nothing is known of the month: BEFORE_LOG, FUTURE, or NOT_VERIFIED, where the
+    log was not read so far; None when something is.
     `questions` counts answers and refusals by lender and purpose ("?" where no policy was named);
     `findings` are broken rules by name, `beyond_cap` the log indexes of answers beyond a cap.
     """
 
     month: Month
+    began: int | None
     until: int | None
+    outside: str | None
     entries: int
     questions: Mapping[str, Mapping[str, Mapping[str, int]]]
     outcomes: Counts
@@ -53,7 +58,8 @@ class Report:
     @property
     def is_whole(self) -> bool:
         """Whether the index goes beyond the month: what it has of the month is then all."""
-        return self.until is not None and self.until >= self.month.end
+        whole = self.until is not None and self.until >= self.month.end
+        return whole and self.outside is None
 
 
 def parse_month(text: str) -> Month:
@@ -72,13 +78,15 @@ def parse_month(text: str) -> Month:
     return Month(text, int(first.timestamp()), int(after.timestamp()))
 
 
-def report(index: Index, month: Month) -> Report:
-    """The figures of a month."""
+def report(index: Index, month: Month, now: int) -> Report:
+    """The figures of a month. `now` is in whole seconds."""
     counting = _Counting(index, month)
-    last = index.select("SELECT max(time) FROM entries", {})[0][0]
+    first, last = index.select("SELECT min(time), max(time) FROM entries", {})[0]
     return Report(
         month=month,
+        began=first,
         until=last,
+        outside=_outside(month, first, last, now),
         entries=sum(counting.by("kind").values()),
         questions=counting.questions(),
         outcomes=counting.by("outcome", "answer.given"),
@@ -93,6 +101,14 @@ def report(index: Index, month: Month) -> Report:
         findings=counting.findings(),
         beyond_cap=counting.places("ANSWER_BEYOND_CAP"),
     )
+
+
+def _outside(month: Month, first: int | None, last: int | None, now: int) -> str | None:
+    if month.start > now:
+        return "FUTURE"
+    if first is not None and month.end <= first:
+        return "BEFORE_LOG"
+    return "NOT_VERIFIED" if last is None or month.start > last else None
 
 
 class _Counting:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +31,8 @@ class Query:
 
     `since` and `until` are whole seconds, the second one is not included. `case` and `staff` are
     digests, `consent` an id, all in base64url; `object` is in hexadecimal. `indexes`, when given,
-    are the only entries looked at. `after` is the log index of the last entry seen before.
+    are the only entries looked at. `after` is the log index of the last entry seen before. Without
+    `limit` all entries are found.
     """
 
     since: int | None = None
@@ -48,7 +49,7 @@ class Query:
     staff: str | None = None
     indexes: frozenset[int] | None = None
     after: int = -1
-    limit: int = 100
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +79,26 @@ _EQUAL: Final = {
     "staff": "staff_digest",
 }
 """Members of a query, and the columns that must be equal to them."""
+_NO_LIMIT: Final = -1
+"""How SQLite spells it."""
 
 
-def search(index: Index, query: Query) -> Sequence[Found]:
-    """The entries that a query asks for, in the order of the log, at most `limit`."""
-    terms, values = ["log_index > :after"], {"after": query.after, "limit": query.limit}
+def search(index: Index, query: Query) -> Iterator[Found]:
+    """The entries that a query asks for, in the order of the log, one by one."""
+    terms = ["log_index > :after"]
+    values = {"after": query.after, "limit": _NO_LIMIT if query.limit is None else query.limit}
     if query.since is not None:
         terms.append("time >= :since")
     if query.until is not None:
         terms.append("time < :until")
-    terms += [f"{column} = :{name}" for name, column in _EQUAL.items() if getattr(query, name)]
+    given = {name: getattr(query, name) for name in ("since", "until", *_EQUAL)}
+    terms += [f"{_EQUAL[name]} = :{name}" for name in _EQUAL if given[name] is not None]
     if query.indexes is not None:
         listed = ", ".join(str(int(i)) for i in sorted(query.indexes))
         terms.append(f"log_index IN ({listed})")
-    given = {name: getattr(query, name) for name in ("since", "until", *_EQUAL)}
     select = f"SELECT {', '.join(COLUMNS)}, line FROM entries WHERE {' AND '.join(terms)}"  # noqa: S608
-    rows = index.select(f"{select} ORDER BY log_index LIMIT :limit", given | values)
-    return [Found((*row[:-2], _hexadecimal(row[-2])), bytes(row[-1])) for row in rows]
+    rows = index.stream(f"{select} ORDER BY log_index LIMIT :limit", given | values)
+    return (Found((*row[:-2], _hexadecimal(row[-2])), bytes(row[-1])) for row in rows)
 
 
 def _hexadecimal(text: str | None) -> str | None:

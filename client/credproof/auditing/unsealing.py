@@ -33,6 +33,7 @@ from credproof.verification.unsealing import (
     UnsealRequest,
     parse_unseal_decision,
     parse_unseal_request,
+    require_reason,
     require_second,
     sign_unseal_decision,
     sign_unseal_request,
@@ -56,14 +57,15 @@ class Unsealed:
 class UnsealingState:
     """A request in the log, and what became of it; `problem` says what does not verify.
 
-    Its documents are None where the service does not show them. `given` are log indexes and
+    Its documents are None where the service does not show them, and so is its `reason`, which goes
+    with the borrower whom the entry is about. `given` are log indexes and
     auditors to whom the detail was given.
     """
 
     log_index: int
     auditor: str
     request: UnsealRequest | None = None
-    reason: str = ""
+    reason: str | None = None
     decision: UnsealDecision | None = None
     decided_index: int | None = None
     given: tuple[tuple[int, str], ...] = ()
@@ -94,10 +96,11 @@ class Unsealings:
 
         Raises:
             Conflict: `NOT_VERIFIED_YET` for an entry that this auditor has not verified.
-            Malformed: `NO_SUCH_DETAIL`; as `Reference.digest`.
+            Malformed: `NO_SUCH_DETAIL`, `NO_REASON`; as `Reference.digest`.
             Refused: `DETAIL_ERASED`, `DETAIL_NOT_KEPT`.
             LimitExceeded: too many requests of this auditor wait.
         """
+        require_reason(reason)
         line = self._line(log_index)
         if detail not in DETAILS.get(parse_entry(line).kind, ()):
             raise no_such_detail()
@@ -129,11 +132,15 @@ class Unsealings:
         settings = self._home.settings
         if request.auditor == settings.id:
             raise Refused("SAME_AUDITOR", "it takes a second auditor to decide")
+        now = int(time.time())
+        if now > request.until:
+            ended = "this request has ended: its auditor asks anew, credproof audit unseal"
+            raise Refused("UNSEAL_EXPIRED", ended)
         decision = sign_unseal_decision(
             self._home.signer,
             auditor=settings.id,
             domain=settings.domain,
-            now=int(time.time()),
+            now=now,
             request=request.id,
             approves=approves,
         )
@@ -236,7 +243,9 @@ class Unsealings:
             or entry_hash(line or b"") != request.entry
         ):
             raise VerificationFailed("UNSEALING_FORGED", "the log says otherwise than the auditor")
-        if shown.reason_salt and Reference(shown.reason, shown.reason_salt).digest != said.reason:
+        if not (shown.reason or shown.reason_salt):
+            return replace(state, request=request)
+        if Reference(shown.reason, shown.reason_salt).digest != said.reason:
             raise VerificationFailed("OTHER_REASON", "the reason is not the one that was signed")
         return replace(state, request=request, reason=shown.reason)
 

@@ -55,6 +55,10 @@ class VerificationFailed(CredproofError):
     """Well-formed, but it does not prove what it says."""
 
 
+NOT_ACTIVE = "the caller is not an active participant"
+"""What NOT_PERMITTED says to somebody who is suspended, or whom the registry does not name."""
+
+
 class Refused(CredproofError):
     """The service will not do this for this caller."""
 

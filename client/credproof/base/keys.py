@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import nacl.exceptions
 import nacl.signing
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
@@ -79,6 +79,18 @@ class PublicKey:
             return {"crv": "Ed25519", "kty": "OKP", "x": b64url(self.data)}
         x, y = b64url(self.data[:32]), b64url(self.data[32:])
         return {"crv": "P-256", "kty": "EC", "x": x, "y": y}
+
+    def pem(self) -> bytes:
+        """An Ed25519 key as other tools read it: SubjectPublicKeyInfo (RFC 8410) in PEM.
+
+        Raises:
+            ValueError: the key is no Ed25519 key.
+        """
+        if self.alg != "EdDSA":
+            raise ValueError("only Ed25519 keys are written as PEM")
+        key = ed25519.Ed25519PublicKey.from_public_bytes(self.data)
+        kind = serialization.PublicFormat.SubjectPublicKeyInfo
+        return key.public_bytes(serialization.Encoding.PEM, kind)
 
 
 @lru_cache(maxsize=4096)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from credproof.base.errors import (
+    NOT_ACTIVE,
     CredproofError,
     DataLoss,
     Internal,
@@ -26,8 +27,16 @@ _NEW_PROOF: Final = (
     "the borrower makes another: credproof borrower prove --provider YOUR-ID -o PROOF"
 )
 _EVIDENCE: Final = (
-    "keep audited.json and newest.checkpoint as they are, ask the operator why, and compare with"
-    " other auditors"
+    "ask the operator why, and auditors what they see; as an auditor keep audited.json and"
+    " newest.checkpoint as they are"
+)
+_SHOWN_WRONG: Final = (
+    "do not rely on it: keep this, ask the operator why, and tell an auditor; as a borrower, tell"
+    " your provider too"
+)
+_SUSPENDED: Final = (
+    "check that --home is the right one; of a suspended participant the operator says why, and ends"
+    " it by credproof participant resume"
 )
 _REFRESH: Final = "credproof lender refresh FILE, a little later; if it stays, ask the operator"
 _CUSTODIAN: Final = "ask whether the custodian runs, then run this again: nothing is done twice"
@@ -39,11 +48,14 @@ _PROVIDER: Final = (
     " set first (credproof provider keys)"
 )
 _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
+EXAMPLE_VKEY: Final = "log.example+d85f6874+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
 
 NEXT: Final[Mapping[str, str]] = {
     # Files of the wrong kind, or altered.
     **dict.fromkeys(("NOT_A_JWS", "WRONG_TYPE", "BAD_HEADER", "NOT_A_BUNDLE"), _OTHER_FILE),
     **dict.fromkeys(("NOT_JSON", "BAD_MEMBER", "OTHER_CSR"), _OTHER_FILE),
+    "BAD_VKEY": f"copy it whole, like {EXAMPLE_VKEY}; credproof quorum show prints a log's,"
+    " credproof witness init a witness's",
     "BAD_FILE": "mend the file and run this again: what was done is not done twice",
     "BAD_MAPPING": "mend the mapping: the README shows one under `A provider's first hour`",
     "BAD_HOME": "copy your home back from a backup, or enrol anew in another directory",
@@ -96,6 +108,10 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
     **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER"), _EVIDENCE),
+    # Out of an answer these have the number of a check, and its advice.
+    **dict.fromkeys(("OTHER_INDEX", "OTHER_LOOKUPS", "OTHER_MEMBERS", "OTHER_ENTRY"), _SHOWN_WRONG),
+    **dict.fromkeys(("BAD_LOOKUP_PROOF", "BAD_INCLUSION_PROOF", "STALE_ROOT"), _SHOWN_WRONG),
+    **dict.fromkeys(("NOT_COVERED", "NOT_CURRENT"), _SHOWN_WRONG),
     "HELD_NOT_SHOWN": "keep this, ask the operator why, and tell your provider: what it attested"
     " was logged, and an auditor can read it",
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
@@ -115,8 +131,8 @@ NEXT: Final[Mapping[str, str]] = {
     "NO_TARGETS": "the operator signs them anew: credproof root extend DIR",
     "NO_ONLINE_KEY": "draft the root on this service: credproof root draft DIR --online-key",
     "NO_SUCH_KEY": "credproof root status and credproof provider watch show the keys",
-    "STRANGE_KEY": "have the operator suspend you, and tell your lenders; if the key was yours"
-    " once, name it by --known",
+    "STRANGE_KEY": "have the operator suspend you, and tell your lenders; if the key was once"
+    " yours, name it by --known",
     **dict.fromkeys(("KEY_NOT_SIGNED", "DELEGATION_DROPPED", "OTHER_DELEGATEE"), _PROVIDER),
     "TRUST_EXPIRED": "the operator signs it anew while the service runs: credproof root extend",
     # The service and its directory.
@@ -164,6 +180,8 @@ def next_step(error: CredproofError) -> str | None:
     """What a person does about it; None when the message says it already."""
     if error.step is not None and error.reason != "NOT_WITNESSED":
         return f"do not rely on it; docs/PROTOCOL.md says what check {error.step} looks at"
+    if error.message == NOT_ACTIVE:
+        return _SUSPENDED
     advice = NEXT.get(error.reason)
     if advice == _EVIDENCE and not isinstance(error, VerificationFailed):
         advice = None  # not an auditor's finding: an account's chain, or the service's own log
@@ -178,7 +196,7 @@ def _of_class(error: CredproofError) -> str | None:
     if isinstance(error, Unreachable):
         return "run this again: nothing is done twice"
     if isinstance(error, VerificationFailed):
-        return "do not rely on it; get it again from whoever made it"
+        return "do not rely on it; get it again from whoever made it, or ask the operator why"
     if isinstance(error, DataLoss):
         return "stop, and ask the operator: credproof check says what is damaged"
     return None

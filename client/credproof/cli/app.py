@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
 from credproof import __version__
-from credproof.base.errors import CredproofError
-from credproof.cli.output import (
-    EXIT_CODES,
-    USAGE,
-    err,
-    exit_code,
-    print_error,
-    print_error_json,
-)
+from credproof.base.errors import Conflict, CredproofError, Malformed, Refused
+from credproof.cli.output import EXIT_CODES, FAILED, USAGE, exit_code, print_error
 from credproof.cli.parts import Root
 
 INTERRUPTED = 130
@@ -62,31 +55,32 @@ def main() -> None:
     """The entry point of the `credproof` script."""
     as_json = "--json" in sys.argv[1:]
     try:
-        sys.exit(get_command(app)(standalone_mode=not as_json))
+        sys.exit(get_command(app)(prog_name="credproof", standalone_mode=False))
     except CredproofError as error:
         print_error(error, as_json=as_json)
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except typer.Abort:
+        print_error(Refused("NOT_AGREED", "no answer was given"), as_json=as_json)
+        sys.exit(FAILED)
     except (OSError, sqlite3.Error) as error:
-        _print_told("SYSTEM_ERROR", _told(error), None, as_json=as_json)
+        print_error(Conflict("SYSTEM_ERROR", _told(error)), as_json=as_json)
         sys.exit(USAGE)
-    except WRONG_USAGE as error:  # as JSON only: else typer itself has told it
-        _print_told("WRONG_USAGE", _usage(error), "see the command's --help", as_json=True)
+    except WRONG_USAGE as error:
+        _print_usage(error, as_json=as_json)
         sys.exit(USAGE)
 
 
-def _print_told(reason: str, message: str, advice: str | None, *, as_json: bool) -> None:
-    if as_json:
-        print_error_json({"reason": reason, "message": message, "advice": advice})
-    else:
-        err.print(f"error: {message}", markup=False)
-
-
-def _usage(error: Exception) -> str:
-    """What typer says of wrong usage, without the lines that show how it is done."""
-    told = getattr(error, "format_message", lambda: str(error))
-    return str(told())
+def _print_usage(error: Any, *, as_json: bool) -> None:
+    """What typer says of wrong usage, in one line, and whose help says how it is done."""
+    told = " ".join(error.format_message().replace("Value error, ", "").split())
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # it is the help itself
+        return
+    where = "credproof" if error.ctx is None else error.ctx.command_path
+    found = Malformed("WRONG_USAGE", told.removesuffix("."))
+    print_error(found, advice=f"{where} --help says how", as_json=as_json)
 
 
 def _told(error: OSError | sqlite3.Error) -> str:

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from credproof import borrower as sdk
-from credproof.base.errors import CredproofError, Malformed, Refused
-from credproof.cli.held import WORDS, fault_lines, held_lines, held_report
+from credproof.base.errors import CredproofError, Refused
+from credproof.cli.held import fault_lines, held_lines, held_report
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
@@ -29,14 +29,12 @@ from credproof.cli.output import (
     write_file,
 )
 from credproof.cli.parts import GROUPS
+from credproof.cli.telling import DETAILS, WORDS, LanguageOption, say
 from credproof.home import replace_file
 from credproof.verification.checked import CheckedRequest
 from credproof.verification.link import is_link, request_of
 
 app = typer.Typer(help=GROUPS["borrower"], no_args_is_help=True)
-LanguageOption = Annotated[
-    str, typer.Option("--language", "-l", help="Of what is shown: zh (Chinese) or en.")
-]
 RequestArgument = Annotated[
     str, typer.Argument(help="A lender's request: a file, or a link in quotation marks.")
 ]
@@ -47,7 +45,10 @@ GivenArgument = Annotated[
 
 
 @app.command(epilog=EXIT_CODES)
-def create(home: Annotated[Path, typer.Argument(help="A directory for your key.")]) -> None:
+def create(
+    home: Annotated[Path, typer.Argument(help="A directory for your key.")],
+    language: LanguageOption = "zh",
+) -> None:
     """Make your key. It never leaves the directory.
 
     Writes signing.key; a key that is there is not overwritten. Needs no network.
@@ -56,7 +57,7 @@ def create(home: Annotated[Path, typer.Argument(help="A directory for your key."
     Example:
       credproof borrower create me
     """
-    out.print(f"Your key:  {sdk.create(home).kid}")
+    say(language, "key", kid=sdk.create(home).kid)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -64,6 +65,7 @@ def prove(
     provider: Annotated[str, typer.Option(help="The provider's id; it tells you.")],
     output: OutputOption,
     home: HomeOption = Path(),
+    language: LanguageOption = "zh",
 ) -> None:
     """Prove to a provider, who knows you, that the key is yours. Good for ten minutes.
 
@@ -75,19 +77,20 @@ def prove(
     """
     token = sdk.prove_possession(sdk.load_signer(home), provider=provider)
     write_file(output, token.encode("ascii"))
-    out.print(f"Proof:  {output} (give it to {provider})")
+    say(language, "proof", file=output, provider=provider)
 
 
 @app.command(epilog=EXIT_CODES)
 def join(
     found: Annotated[Path, typer.Argument(metavar="PASS", help="The pass from your provider.")],
     home: HomeOption = Path(),
+    language: LanguageOption = "zh",
 ) -> None:
     """Keep the pass that your provider gave you.
 
     Writes pass.json: who you are to the service, and where it is. Needs no network.
     """
-    out.print(f"Service:  {sdk.join(home, read_file(found)).domain}")
+    say(language, "service", domain=sdk.join(home, read_file(found)).domain)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -133,8 +136,7 @@ def consent(
         _agree(checked, language, yes=yes)
         replace_file(output, borrower.sign(checked, language=language).encode("ascii"))
     borrower.grant(read_text(output))
-    done = "授权书" if language == "zh" else "Consent"
-    out.print(f"{done}:  {output}")
+    say(language, "consent", file=output)
 
 
 def _request(given: str) -> str:
@@ -144,11 +146,9 @@ def _request(given: str) -> str:
 
 def _agree(checked: CheckedRequest, language: str, *, yes: bool) -> None:
     out.print(checked.notice(language), markup=False)
-    if not yes:
-        question = "同意吗？" if language == "zh" else "Do you agree?"
-        if not typer.confirm(question):
-            print_error(Refused("NOT_AGREED", "you did not agree: nothing was signed"))
-            raise typer.Exit(FAILED)
+    if not yes and not typer.confirm(WORDS[language]["agree"]):
+        print_error(Refused("NOT_AGREED", "you did not agree: nothing was signed"))
+        raise typer.Exit(FAILED)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -156,6 +156,7 @@ def cosign(
     given: Annotated[Path, typer.Argument(metavar="CONSENT", help="A consent you gave, a file.")],
     output: OutputOption,
     home: HomeOption = Path(),
+    language: LanguageOption = "zh",
 ) -> None:
     """Add this home's signature to a consent that another key of yours has signed.
 
@@ -169,13 +170,14 @@ def cosign(
     require_writable(output)
     whole = sdk.Borrower.open(home).cosign(read_text(given))
     write_file(output, whole.encode("ascii"))
-    out.print(f"授权书 Consent:  {output}")
+    say(language, "consent", file=output)
 
 
 @app.command(epilog=EXIT_CODES)
 def pause(
     given: GivenArgument,
     home: HomeOption = Path(),
+    language: LanguageOption = "zh",
 ) -> None:
     """Pause a consent. No answer is given under it once this returns, until you resume it.
 
@@ -188,13 +190,14 @@ def pause(
       credproof borrower pause client-7.consent --home me
     """
     index = sdk.Borrower.open(home).pause(read_text(given))
-    out.print(f"Paused, log entry {index}. 已暂停。")
+    say(language, "paused", index=index)
 
 
 @app.command(epilog=EXIT_CODES)
 def resume(
     given: GivenArgument,
     home: HomeOption = Path(),
+    language: LanguageOption = "zh",
 ) -> None:
     """Make a consent that you paused active again.
 
@@ -206,13 +209,14 @@ def resume(
       credproof borrower resume client-7.consent --home me
     """
     index = sdk.Borrower.open(home).resume(read_text(given))
-    out.print(f"Resumed, log entry {index}. 已恢复。")
+    say(language, "resumed", index=index)
 
 
 @app.command(epilog=EXIT_CODES)
 def revoke(
     given: GivenArgument,
     home: HomeOption = Path(),
+    language: LanguageOption = "zh",
 ) -> None:
     """Revoke a consent. No answer is given under it once this returns.
 
@@ -223,19 +227,15 @@ def revoke(
       credproof borrower revoke client-7.consent --home me
     """
     index = sdk.Borrower.open(home).revoke(read_text(given))
-    out.print(f"Revoked, log entry {index}. 已撤回。")
-
-
-_DETAILS = {
-    "answer": "an answer about you 关于您的答复",
-    "verdicts": "what the questions about you came to 关于您的各项问题的结论",
-    "consent": "a consent of yours 您的授权书",
-}
-"""Details of log entries in the words of those whom they are about."""
+    say(language, "revoked", index=index)
 
 
 @app.command(epilog=EXIT_CODES)
-def unsealed(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
+def unsealed(
+    home: HomeOption = Path(),
+    language: LanguageOption = "zh",
+    as_json: JsonOption = False,
+) -> None:
     """List which details about you auditors were given, each by two of them for a reason.
 
     The service tells it: compare with the log through an auditor you know. The newest 1,000 are
@@ -244,7 +244,7 @@ def unsealed(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
 
     \b
     Example:
-      credproof borrower unsealed --home me
+      credproof borrower unsealed --language en --home me
     """
     found = sdk.Borrower.open(home).unsealed()
     if as_json:
@@ -252,10 +252,10 @@ def unsealed(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
         return
     for item in found:
         when = dt.datetime.fromtimestamp(item.time, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-        what = _DETAILS.get(item.detail, plain(item.detail))
-        out.print(f"{when}  {plain(item.auditor)}: {what}", markup=False)
-        out.print(f"    log entry 日志条目 {item.entry_index}; given 调阅记录 {item.log_index}")
-    out.print(f"Unsealed 已调阅：{len(found)}")
+        what = WORDS[language].get(DETAILS.get(item.detail, ""), item.detail)
+        say(language, "unsealed", when=when, auditor=item.auditor, what=what)
+        say(language, "entries", entry=item.entry_index, index=item.log_index)
+    say(language, "count", count=len(found))
 
 
 @app.command("self-check", epilog=EXIT_CODES)
@@ -275,8 +275,6 @@ def self_check(
     Example:
       credproof borrower self-check --language en --home me
     """
-    if language not in WORDS:
-        raise Malformed("BAD_LANGUAGE", "nothing is told in this language: take zh or en")
     try:
         found = sdk.Borrower.open(home).self_check()
     except CredproofError as error:

@@ -26,6 +26,7 @@ from credproof.cli.output import (
     read_text,
     require_file,
     require_writable,
+    tell,
 )
 from credproof.cli.parts import GROUPS
 from credproof.cli.requesting import PolicyOption, SubjectOption
@@ -221,7 +222,13 @@ def export(
 ) -> None:
     """Print a kept answer with all its evidence as JSON, unverified.
 
-    Needs no home and no network. Verify an answer before you believe what is printed.
+    An auditor looks for a case or a member of staff by text and salt, which stand under
+    kept.caseReference and kept.staffReference: give these alone, beside them stands the borrower's
+    id. Needs no home and no network. Verify an answer before you believe what is printed.
+
+    \b
+    Example:
+      credproof lender export client-7.answer
     """
     typer.echo(answer_wire.to_json(answer_wire.parse(read_file(file))))
 
@@ -233,6 +240,7 @@ def pin(
         str, typer.Argument(help="Its key's fingerprint, 32 hexadecimal digits.")
     ],
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Pin a provider's signing key, as the provider itself told you.
 
@@ -245,4 +253,5 @@ def pin(
       credproof lender pin bank 00112233445566778899aabbccddeeff --home lend
     """
     Home(home).pin(provider, fingerprint)
-    out.print(f"Pinned:  {provider} {fingerprint}")
+    pinned = {"provider": provider, "fingerprint": fingerprint}
+    tell(pinned, f"Pinned:  {provider} {fingerprint}", as_json=as_json)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,9 @@ EXIT_CODES = (
     " usage, or refused; 3 no answer."
 )
 """What the help of every command ends with."""
+
+PROGRESS_LINE_S = 10
+"""How often progress is told where no terminal shows a bar, in seconds."""
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -50,31 +54,53 @@ def exit_code(error: CredproofError) -> int:
     return FAILED if isinstance(error, VerificationFailed | DataLoss) else USAGE
 
 
-def print_error(error: CredproofError, file: Path | None = None, *, as_json: bool = False) -> None:
+def print_error(
+    error: CredproofError,
+    file: Path | None = None,
+    *,
+    advice: str | None = None,
+    as_json: bool = False,
+) -> None:
     """Print an error, of a file if given, in one line, and in a second one what to do about it.
 
-    As JSON it is one object in one line, with `reason`, `message` and `advice`.
+    `advice` is what to do, where the reason alone does not tell it. As JSON it is one object in one
+    line on stderr, where no result stands, with `reason`, `message` and `advice`.
     """
+    advice = advice or next_step(error)
     if as_json:
-        told = {"reason": error.reason, "message": error.message, "advice": next_step(error)}
+        told = {"reason": error.reason, "message": error.message, "advice": advice}
         more = {"step": error.step, "file": None if file is None else str(file)}
-        print_error_json(told | {name: value for name, value in more.items() if value is not None})
+        more = {name: value for name, value in more.items() if value is not None}
+        sys.stderr.write(json.dumps(told | more, ensure_ascii=False) + "\n")
         return
     where = "" if error.step is None else f" at check {error.step}"
     where += "" if file is None else f" in {file}"
     err.print(f"error{where}: {error.message} ({error.reason})", markup=False)
-    if advice := next_step(error):
+    if advice:
         err.print(f"next:  {advice}", markup=False)
-
-
-def print_error_json(told: Mapping[str, Any]) -> None:
-    """One JSON object in one line on stderr, where no result stands."""
-    sys.stderr.write(json.dumps(told, ensure_ascii=False) + "\n")
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_json_list(values: Iterable[Any]) -> None:
+    """One JSON array on stdout, written value by value: there may be many."""
+    before = "["
+    for value in values:
+        told = json.dumps(value, ensure_ascii=False, indent=2).replace("\n", "\n  ")
+        sys.stdout.write(f"{before}\n  {told}")
+        before = ","
+    sys.stdout.write("[]\n" if before == "[" else "\n]\n")
+
+
+def tell(told: Mapping[str, Any], *lines: str, as_json: bool) -> None:
+    """What a command has done: one JSON object, or lines for people."""
+    if as_json:
+        print_json(told)
+    for line in () if as_json else lines:
+        out.print(line, markup=False)
 
 
 def plain(text: object) -> str:
@@ -147,9 +173,32 @@ def write_file(path: Path, data: bytes) -> None:
 def progress_bar(
     title: str, total: int | None, *, hidden: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr; gives a function that takes how many more are done."""
+    """Progress on stderr; gives a function that takes how many more are done.
+
+    A bar on a terminal; elsewhere a plain line every `PROGRESS_LINE_S`, and nothing before.
+    """
+    if hidden or not err.is_terminal:
+        yield _nothing if hidden else _lines(title, total)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    shown = Progress(*columns, TimeElapsedColumn(), console=err, disable=hidden, transient=True)
-    with shown:
+    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as shown:
         task = shown.add_task(title, total=total)
         yield lambda count: shown.advance(task, count)
+
+
+def _nothing(_count: int) -> None:
+    pass
+
+
+def _lines(title: str, total: int | None) -> Callable[[int], None]:
+    done, told = 0, time.monotonic()
+    end = "so far" if total is None else f"of {total}"
+
+    def advance(count: int) -> None:
+        nonlocal done, told
+        done += count
+        if time.monotonic() - told >= PROGRESS_LINE_S:
+            told = time.monotonic()
+            err.print(f"{title}: {done} {end}", markup=False)
+
+    return advance

@@ -10,21 +10,25 @@ import typer
 
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
-from credproof.auditing.package import judge, page
+from credproof.auditing.page.judged import judge
+from credproof.auditing.page.whole import Known, page
+from credproof.auditing.page.words import words_in
 from credproof.auditing.stamping import StampProof, stamp_of
 from credproof.auditing.stamps import Authorities, Stamps
 from credproof.auditor import INDEX_NAME
 from credproof.cli.output import (
     FAILED,
     HomeOption,
+    JsonOption,
     err,
-    out,
     read_file,
     require_writable,
+    tell,
     write_file,
 )
+from credproof.cli.telling import LanguageOption
 from credproof.home import Home
-from credproof.verification.answer import Logged, parse_answer
+from credproof.verification.answer import Logged
 from credproof.wire import answer as answer_wire
 
 
@@ -35,31 +39,51 @@ def evidence(
         Path | None,
         typer.Option("--output", "-o", help="The page; if not given, FILE.html beside the file."),
     ] = None,
+    language: LanguageOption = "zh",
+    as_json: JsonOption = False,
 ) -> None:
     """Make a page of an answer that a regulator reads and checks years later.
 
-    One HTML file, complete in itself: what was asked and answered, each numbered check with its
-    result, algorithms, keys and since when the registry had them, the entries with their proofs, a
-    timestamp where one is kept, and how to verify them with other tools. An answer that does not
-    verify gets its page too, and exit code 1. Reads the trust that your home keeps (registry/ of
-    audit follow), and its timestamps; needs no network.
+    One HTML file, complete in itself: the rule and its questions in words with what was answered,
+    each of the ten checks with its result as lender verify has it, algorithms, keys in full and
+    since when the registry had them, the proofs, the log entries, a timestamp where one is kept.
+    Inside it are the answer file, the trust bundle, and what openssl verifies, with the commands.
+    An answer that does not verify gets its page too, and exit code 1. Reads the trust that your
+    home keeps, its pins, its registry/ (of audit follow; without it no key's history is told), its
+    timestamps; needs no network. The page holds the borrower's id, as the answer file does.
 
     \b
     Example:
-      credproof audit evidence alice.answer -o alice.html --home audit
+      credproof audit evidence alice.answer --language en -o alice.html --home audit
     """
+    words = words_in(language)
     bundle, found, now = answer_wire.parse(read_file(file)), Home(home), int(time.time())
     target = output or file.with_suffix(".html")
     require_writable(target)
-    trust = found.trust(at=0)
-    history = list(History(found.folder, found.roots).all())
-    stamp = _stamp(found, bundle.logged)
-    write_file(target, page(bundle, trust, history, now=now, stamp=stamp))
-    out.print(f"Written:   {target}", markup=False)
-    judged = judge(bundle, trust, parse_answer(bundle.answer)[1].lender, now)
-    if judged.error is not None:
-        err.print(f"error: the answer does not verify ({judged.error.reason})", markup=False)
+    known = _known(found, bundle.logged)
+    write_file(target, page(bundle, known, words, now=now))
+    error = judge(bundle, known.trust, known.pins, now).error
+    told = {"file": str(target), "valid": error is None, "reason": error and error.reason}
+    tell(told, f"Written:   {target}", as_json=as_json)
+    if error is not None and not as_json:
+        err.print(f"error: the answer does not verify ({error.reason})", markup=False)
+    if error is not None:
         raise typer.Exit(FAILED)
+
+
+def _known(home: Home, logged: Logged) -> Known:
+    """What the home knows of the service, and of when an entry was logged."""
+    stamp = _stamp(home, logged)
+    named = stamp.stamped.authority if stamp else None
+    authority = next((a for a in Authorities(home.folder).all() if a.name == named), None)
+    return Known(
+        trust=home.trust(at=0),
+        roots=home.roots,
+        history=list(History(home.folder, home.roots).all()),
+        pins=home.pins(),
+        stamp=stamp,
+        authority=authority,
+    )
 
 
 def _stamp(home: Home, logged: Logged) -> StampProof | None:

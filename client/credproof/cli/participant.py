@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from credproof import home as homes
-from credproof.cli.output import EXIT_CODES, out, read_file
+from credproof.cli.output import EXIT_CODES, JsonOption, read_file, tell
 from credproof.verification.participant import ROLES
 
 
@@ -33,6 +33,7 @@ def enrol(
     title: Annotated[
         str, typer.Option(help="Your name as borrowers will read it, 1 to 100 characters.")
     ],
+    as_json: JsonOption = False,
 ) -> None:
     """Make your keys, and the enrolment that you send to the operator.
 
@@ -47,9 +48,14 @@ def enrol(
     if role not in ROLES:
         raise typer.BadParameter(f"role must be one of: {', '.join(ROLES)}")
     homes.enrol(home, role=role, participant_id=name, title=title)
-    out.print(f"Enrolment:   {home / 'enrolment.json'}")
-    out.print("Next:        send it to the operator, then run")
-    out.print(f"             credproof join {home} ADMISSION --root FINGERPRINT")
+    enrolment = home / "enrolment.json"
+    tell(
+        {"enrolment": str(enrolment), "fingerprint": homes.signing_key(home).public.kid},
+        f"Enrolment:   {enrolment}",
+        "Next:        send it to the operator, then run",
+        f"             credproof join {home} ADMISSION --root FINGERPRINT",
+        as_json=as_json,
+    )
 
 
 def join(
@@ -61,6 +67,7 @@ def join(
             help="The root's fingerprint, 32 hexadecimal digits, as the operator told you."
         ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Put the operator's admission to use: certificate, addresses, trust.
 
@@ -74,8 +81,15 @@ def join(
     """
     joined = homes.join(home, read_file(admission), root_kid=root, now=int(time.time()))
     settings = joined.settings
-    out.print(f"Joined:      {settings.domain} as {settings.role} {settings.id}")
-    out.print(f"Root:        {settings.root.kid}")
-    holders = joined.trust(at=0).oprf_key.shares
-    out.print(f"Pseudonyms:  need {' and '.join(share.holder for share in holders)}")
-    out.print(f"Your key:    {joined.signer.public.kid}")
+    shares = joined.trust(at=0).oprf_key.shares
+    custodians = [share.custodian for share in shares if share.custodian]
+    who = {"domain": settings.domain, "role": settings.role, "id": settings.id}
+    kid = joined.signer.public.kid
+    tell(
+        {**who, "root": settings.root.kid, "custodians": custodians, "fingerprint": kid},
+        f"Joined:      {settings.domain} as {settings.role} {settings.id}",
+        f"Root:        {settings.root.kid}",
+        f"Pseudonyms:  need {' and '.join(share.holder for share in shares)}",
+        f"Your key:    {kid}",
+        as_json=as_json,
+    )

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
-from credproof.cli.output import USAGE
+from credproof.base.errors import Conflict
 
 ENROLMENT: Final = {
     "enrol": "Make your keys, and the enrolment for the operator.",
@@ -128,7 +128,6 @@ def _add_missing(part: typer.Typer, extra: str) -> None:
 def _missing(name: str, extra: str) -> Callable[[], None]:
     def command() -> None:
         message = f"credproof {name} needs the {extra} parts: pip install 'credproof[{extra}]'"
-        typer.echo(message, err=True)
-        raise typer.Exit(USAGE)
+        raise Conflict("PARTS_MISSING", message)
 
     return command

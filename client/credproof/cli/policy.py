@@ -25,6 +25,7 @@ from credproof.cli.output import (
     print_json,
     read_file,
     require_writable,
+    tell,
     write_file,
 )
 from credproof.cli.parts import GROUPS
@@ -219,6 +220,7 @@ def sign_command(
             help="Its last day, to the end of it, or last second (UTC); without end if not given.",
         ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Approve of a policy and its dates, as an operator; two operators must.
 
@@ -247,9 +249,13 @@ def sign_command(
     settings = operator.settings
     signed = proposal.signed(operator.signer, operator=settings.id, domain=settings.domain, now=now)
     write_file(output, signed.to_bytes())
-    _print_name(signed.policy)
-    out.print(f"In force:   {moment(signed.pin.valid_from)} until {moment(signed.pin.valid_until)}")
-    out.print(f"Approvals:  {len(signed.pin.approvals)} of 2, in {output}")
+    approvals = len(signed.pin.approvals)
+    tell(
+        {**pin_json(signed.pin), "approvals": approvals, "file": str(output)},
+        *pin_lines(signed.pin),
+        f"Approvals:  {approvals} of 2, in {output}",
+        as_json=as_json,
+    )
 
 
 def _operator(folder: Path) -> Home:
@@ -266,6 +272,21 @@ def moment(seconds: int) -> str:
     if seconds == NEVER:
         return "-"
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime(MOMENT)
+
+
+def pin_lines(pin: PolicyPin) -> tuple[str, ...]:
+    """A policy and its dates, for people."""
+    return (
+        f"Policy:     {pin.ref.id} version {pin.ref.version}",
+        f"Digest:     {pin.ref.digest.hex()}",
+        f"In force:   {moment(pin.valid_from)} until {moment(pin.valid_until)}",
+    )
+
+
+def pin_json(pin: PolicyPin) -> dict[str, object]:
+    """The same as JSON; times are whole seconds."""
+    named = {"id": pin.ref.id, "version": pin.ref.version, "digest": pin.ref.digest.hex()}
+    return {**named, "from": pin.valid_from, "until": pin.valid_until}
 
 
 def _print_name(policy: Policy) -> None:

@@ -29,6 +29,7 @@ from credproof.cli.output import (
     read_file,
     read_text,
     require_file,
+    tell,
     write_file,
 )
 from credproof.cli.parts import GROUPS
@@ -203,6 +204,7 @@ def bind(
         typer.Option(metavar="FINGERPRINT", help="The lost key that this one replaces, if any."),
     ] = "",
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Bind a borrower's key, and write the pass that the borrower needs.
 
@@ -220,8 +222,12 @@ def bind(
         else:
             bound = provider.bind([(subject, read_text(proof))])[0]
     write_file(output, make_pass(Home(home), bound.sub).to_bytes())
-    out.print(f"Bound:  key {bound.kid}")
-    out.print(f"Pass:   {output} (give it to the borrower)")
+    tell(
+        {"fingerprint": bound.kid, "pass": str(output)},
+        f"Bound:  key {bound.kid}",
+        f"Pass:   {output} (give it to the borrower)",
+        as_json=as_json,
+    )
 
 
 @app.command(epilog=EXIT_CODES)
@@ -231,6 +237,7 @@ def freeze(
         typer.Argument(metavar="FINGERPRINT", help="The key's, as bind printed it."),
     ],
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """End a borrower's key that was reported lost: at once, and for all providers.
 
@@ -243,7 +250,7 @@ def freeze(
     """
     with Provider.open(home) as provider:
         provider.freeze(kid)
-    out.print(f"Ended:  key {kid}")
+    tell({"fingerprint": kid}, f"Ended:  key {kid}", as_json=as_json)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -256,6 +263,7 @@ def accept(
         Path, typer.Option("--output", "-o", help="Your signed word, a file to be written.")
     ] = Path("acceptance.jws"),
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Say whose bindings of borrowers' keys count for your attestations, beside your own.
 
@@ -276,8 +284,13 @@ def accept(
         now=int(time.time()),
     )
     write_file(output, text.encode("ascii"))
-    out.print(f"Accepted:  {', '.join(sorted(binders or [])) or 'nobody else'}")
-    out.print(f"Written:   {output} (send it to the operator)")
+    named = sorted(binders or [])
+    tell(
+        {"binders": named, "file": str(output)},
+        f"Accepted:  {', '.join(named) or 'nobody else'}",
+        f"Written:   {output} (send it to the operator)",
+        as_json=as_json,
+    )
 
 
 @app.command("self-check", epilog=EXIT_CODES)

@@ -13,9 +13,12 @@ from credproof.base.errors import LimitExceeded
 from credproof.cli.output import (
     EXIT_CODES,
     HomeOption,
+    JsonOption,
     out,
+    print_json,
     read_text,
     require_writable,
+    tell,
     write_file,
 )
 from credproof.lender import Lender
@@ -75,6 +78,7 @@ def request(
     return_to: Annotated[
         str, typer.Option(metavar="URL", help="Where the page sends the person afterwards.")
     ] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Write a signed request for a borrower's consent; send it to the borrower.
 
@@ -90,7 +94,7 @@ def request(
       credproof lender request --subject ref:client-7 --policy revolving-standing \\
         -o client-7.request --link https://consent.example --qr client-7.svg --home lend
     """
-    _require_drawable(qr, link)
+    _require_drawable(qr, link, as_json=as_json)
     with Lender.open(home) as lender:
         mode: Mode = "continuing" if continuing else "once"
         token = lender.request(
@@ -102,13 +106,23 @@ def request(
             digest=_digest(digest) if digest else None,
             return_to=return_to or None,
         )
-    told = link_to(link, token) if link else ""
+    made = link_to(link, token) if link else ""
     write_file(output, token.encode("ascii"))
+    _tell(output, made, qr, as_json=as_json)
+
+
+def _tell(output: Path, link: str, qr: str, *, as_json: bool) -> None:
+    """What was made; the link is drawn, and printed also where it is too long for that."""
+    if as_json:
+        _draw(link, qr)
+        print_json({"request": str(output), "link": link or None, "qr": qr or None})
+        return
     out.print(f"Request:  {output} (the borrower runs credproof borrower show, then consent)")
-    if told:
-        out.print(f"Link:     {told}", markup=False)
-    if qr:
-        _draw(told, qr)
+    if link:
+        out.print(f"Link:     {link}", markup=False)
+    _draw(link, qr)
+    if qr not in {"", TERMINAL}:
+        out.print(f"QR code:  {qr}", markup=False)
 
 
 def _digest(text: str) -> bytes:
@@ -117,14 +131,18 @@ def _digest(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
-def _require_drawable(qr: str, link: str) -> None:
+def _require_drawable(qr: str, link: str, *, as_json: bool = False) -> None:
     if qr and not link:
         raise typer.BadParameter("--qr draws the link: name the page by --link")
+    if qr == TERMINAL and as_json:
+        raise typer.BadParameter("--qr - draws for people: name a file, or leave --json out")
     if qr and qr != TERMINAL and Path(qr).suffix not in PICTURES:
         raise typer.BadParameter("--qr takes a file that ends in .svg or .png, or - for here")
 
 
 def _draw(link: str, where: str) -> None:
+    if not where:
+        return
     try:
         code = segno.make(link, error="l", micro=False, boost_error=False)
     except segno.DataOverflowError as error:
@@ -135,7 +153,6 @@ def _draw(link: str, where: str) -> None:
         return
     require_writable(Path(where))
     code.save(where, scale=PIXELS)
-    out.print(f"QR code:  {where}")
 
 
 def wait(
@@ -147,6 +164,7 @@ def wait(
     timeout: Annotated[
         int, typer.Option(min=0, help="For how many seconds at most; 0 asks once.")
     ] = 600,
+    as_json: JsonOption = False,
 ) -> None:
     """Wait until the borrower has consented to a request, and fetch the consent.
 
@@ -162,4 +180,4 @@ def wait(
     with Lender.open(home) as lender:
         consent = lender.wait(read_text(file), timeout_s=timeout)
     write_file(output, consent.encode("ascii"))
-    out.print(f"Consent:  {output}")
+    tell({"consent": str(output)}, f"Consent:  {output}", as_json=as_json)

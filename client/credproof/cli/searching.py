@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from binascii import unhexlify
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,37 +23,63 @@ from credproof.auditing.index import Index
 from credproof.auditing.monthly import Report, parse_month, report
 from credproof.auditing.searching import COLUMNS, Found, Query, search
 from credproof.auditor import INDEX_NAME, Auditor
-from credproof.base.encoding import b64url, parse_json
-from credproof.base.errors import Conflict
-from credproof.cli.output import HomeOption, JsonOption, out, plain, print_json
+from credproof.base.encoding import b64url, parse_b64, parse_b64url, parse_json
+from credproof.base.errors import Conflict, Malformed
+from credproof.base.limits import PERSON_ENTRIES_MAX
+from credproof.cli.output import (
+    HomeOption,
+    JsonOption,
+    err,
+    out,
+    plain,
+    print_json,
+    print_json_list,
+)
 from credproof.verification.answer import Reference
-from credproof.verification.entry_rules import RULES
+from credproof.verification.entry_rules import ENTRY_SEARCHED, RULES
 from credproof.verification.policy import PURPOSES, OutcomeKind
+from credproof.verification.unsealing import ENTRY_ASKED
 
 TimeOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help="2026-11-26 or 2026-11-26T09:30:00, UTC.")
+    str | None,
+    typer.Option(metavar="TIME", help="2026-11-26 or 2026-11-26T09:30:00Z; UTC if no zone."),
 ]
 ObjectOption = Annotated[
     str | None,
-    typer.Option("--object", metavar="HEX", help="An answer's, token's, consent's … id."),
+    typer.Option("--object", metavar="ID", help="An answer's, token's, consent's … id."),
 ]
 ConsentOption = Annotated[
-    str | None, typer.Option(metavar="HEX", help="A consent's id: answers and refusals under it.")
+    str | None, typer.Option(metavar="ID", help="A consent's id: answers and refusals under it.")
 ]
 StaffOption = Annotated[
     str | None, typer.Option(metavar="TEXT", help="A lender's reference of its staff.")
 ]
 CaseOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Its reference of a case.")]
 SaltOption = Annotated[
-    str | None, typer.Option(metavar="HEX", help="The reference's salt, from the lender.")
+    str | None, typer.Option(metavar="SALT", help="The reference's salt, from the lender.")
 ]
 PersonOption = Annotated[
     bool,
-    typer.Option("--person", help="What concerns one person; the id is read from standard input."),
+    typer.Option("--person", help="Of one person, whose id is read from standard input."),
+]
+WhyOption = Annotated[
+    str | None, typer.Option("--why", metavar="TEXT", help="Why you look for a person.")
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="At most so many; if not given, a table has 100, else all."),
 ]
 Format = Literal["table", "json", "csv"]
+_TABLE_ROWS = 100
+"""How many entries a person reads at once; machines get all."""
+_INPUT_CHARS = 1000
+"""How far standard input is looked at for a second line."""
+_DIGESTED = (ENTRY_ASKED, ENTRY_SEARCHED)
+"""Their reason is a salted digest, which says nothing to who reads a table."""
+_COLUMNS_MIN = 72
+"""What entry, time, kind and a word beside them need; a terminal that is narrower folds lines."""
 _PIPED_COLUMNS = 200
-"""How wide a table is where no terminal ends it: nothing is cut."""
+"""How wide a table is where no terminal ends it: an entry has one line."""
 
 
 def find(
@@ -67,67 +98,135 @@ def find(
     case: CaseOption = None,
     salt: SaltOption = None,
     person: PersonOption = False,
-    why: Annotated[
-        str | None, typer.Option("--why", metavar="TEXT", help="Why you look for a person.")
-    ] = None,
+    why: WhyOption = None,
     after: Annotated[int, typer.Option(help="Go on after this log index.")] = -1,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many entries.")] = 100,
+    limit: LimitOption = None,
     shown_as: Annotated[Format, typer.Option("--format", help="How they are shown.")] = "table",
+    as_json: JsonOption = False,
 ) -> None:
     """Find log entries: by time, kind, actor, policy, outcome, reference, object or person.
 
     Looks at what audit verify or audit follow verified, in audit.db, without the service. A
-    lender's references are salted: it gives you text and salt, which stand in its *.answer file.
-    --person needs the service, and --why: the id is never sent, the search itself is logged for
-    other auditors, and its reason is kept here, in searches.jsonl.
+    lender's references are salted: it gives you text and salt, which credproof lender export prints
+    of its *.answer file. Ids and salts are taken as commands print them: hexadecimal or base64.
+    Times are UTC: in a table and in CSV written out (ISO 8601), in JSON whole seconds, as in the
+    signed entries. Where there is more than is shown, the last line says how to go on (of JSON and
+    CSV on stderr).
+
+    --person finds one person's consents and their changes, answers, anomalies about the person, and
+    what was unsealed: the newest 10,000. It finds no refusals (--consent finds those under each
+    consent), no attestations, no earlier searches. It needs the service, and --why: the id is never
+    sent, the search itself is logged for other auditors, and its reason is kept here, in
+    searches.jsonl.
 
     \b
     Example:
       credproof audit search --kind answer.refused --since 2026-11-01 --actor lend --home audit
       echo ref:alice | credproof audit search --person --why "complaint 17" --home audit
     """
+    _require_fitting(
+        (staff is not None and case is not None, "give --staff or --case: each has its own salt"),
+        (as_json and shown_as == "csv", "give --json or --format csv"),
+        (salt is not None and staff is case is None, "--salt belongs to --staff or --case"),
+        (why is not None and not person, "--why belongs to --person"),
+    )
+    shown_as = "json" if as_json else shown_as
+    most = _TABLE_ROWS if limit is None and shown_as == "table" else limit
     query = Query(
         since=_seconds(since),
         until=_seconds(until),
         kind=kind,
         actor=actor,
-        object=object_id and object_id.lower(),
+        object=None if object_id is None else _bytes(object_id, "--object", 32).hex(),
         policy=policy,
         purpose=purpose,
         outcome=outcome,
         reason=reason,
-        consent=consent and b64url(_hex(consent, "consent", 32)),
+        consent=None if consent is None else b64url(_bytes(consent, "--consent", 32)),
         case=_digest(case, salt),
         staff=_digest(staff, salt),
         after=after,
-        limit=limit,
+        limit=None if most is None else most + 1,
     )
     if person:
-        query = replace(query, indexes=_of_person(home, why))
+        query = _of_person(query, home, why)
     with _index(home) as index:
-        found = search(index, query)
-    if not found:
-        _require_known("kind", kind, RULES)
-        _require_known("purpose", purpose, PURPOSES)
+        _tell(index, query, most, shown_as)
+
+
+def _tell(index: Index, query: Query, most: int | None, shown_as: Format) -> None:
+    found = _Page(search(index, query), most)
+    if found.is_empty:
+        _require_known(query)
+    if found.is_empty and shown_as == "table":
+        count = index.state.position.size
+        out.print(f"Nothing found in the {count} entries that were verified.")
+        return
     _show(found, shown_as)
-    if len(found) == limit and shown_as == "table":
-        out.print(f"More:  --after {found[-1].log_index}")
+    if found.rest:
+        (out if shown_as == "table" else err).print(f"More:  --after {found.last}")
 
 
-def _require_known(name: str, text: str | None, known: Iterable[str]) -> None:
+class _Page:
+    """The first of what is found, at most `most`, one by one."""
+
+    def __init__(self, found: Iterator[Found], most: int | None) -> None:
+        first = list(islice(found, 1))
+        self.is_empty = not first
+        self.last = -1
+        self._found = chain(first, found)
+        self._most = most
+
+    def __iter__(self) -> Iterator[Found]:
+        for item in islice(self._found, self._most):
+            self.last = item.log_index
+            yield item
+
+    @property
+    def rest(self) -> bool:
+        """Whether more is found, once all of the page was read."""
+        return next(self._found, None) is not None
+
+
+def _require_known(query: Query) -> None:
     """Nothing found of a misspelled kind must not read as: there was none."""
-    if text is not None and text not in known:
-        raise typer.BadParameter(f"no such {name}: {text}; there are {', '.join(sorted(known))}")
+    for name, text, known in (
+        ("kind", query.kind, RULES),
+        ("purpose", query.purpose, PURPOSES),
+    ):
+        if text is not None and text not in known:
+            there = ", ".join(sorted(known))
+            raise typer.BadParameter(f"no such {name}: {text}; there are {there}")
 
 
-def _of_person(home: Path, why: str | None) -> frozenset[int]:
-    if not why:
+def _require_fitting(*wrong: tuple[bool, str]) -> None:
+    """An option that would be ignored is refused: what is found would not be what was meant."""
+    for is_wrong, message in wrong:
+        if is_wrong:
+            raise typer.BadParameter(message)
+
+
+def _of_person(query: Query, home: Path, why: str | None) -> Query:
+    """The query about one person; what cannot be found is refused before the search is logged."""
+    if not why or not why.strip():
         raise typer.BadParameter("looking for a person needs a reason: --why TEXT")
-    subject_id = sys.stdin.readline().strip()
+    _require_known(query)
+    subject_id = _one_line()
     with Auditor.open(home) as auditor:
         indexes = auditor.search_person(subject_id, reason=why)
         auditor.verify()  # what was found is in the index then, and so is the search itself
-    return indexes
+    if len(indexes) >= PERSON_ENTRIES_MAX:
+        err.print(f"Not all:  of the person only the newest {PERSON_ENTRIES_MAX} entries are told")
+    return replace(query, indexes=indexes)
+
+
+def _one_line() -> str:
+    """The only line of standard input: a second id would not be looked for."""
+    line = sys.stdin.readline().strip()
+    more = "" if sys.stdin.isatty() else sys.stdin.read(_INPUT_CHARS)
+    if not line or more.strip():
+        raise typer.BadParameter("give one id on standard input, in one line; run it once for each")
+    return line
 
 
 def _index(home: Path) -> Index:
@@ -140,9 +239,11 @@ def _seconds(text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return int(dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC).timestamp())
+        found = dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(f"not a time: {text}") from error
+        message = f"{text} is no time: write it like 2026-11-26 or 2026-11-26T09:30:00Z"
+        raise typer.BadParameter(message) from error
+    return int((found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp())
 
 
 def _digest(text: str | None, salt: str | None) -> str | None:
@@ -150,47 +251,55 @@ def _digest(text: str | None, salt: str | None) -> str | None:
         return None
     if salt is None:
         raise typer.BadParameter("a reference is salted: give its --salt too")
-    return b64url(Reference(text, _hex(salt, "salt", 16)).digest)
+    return b64url(Reference(text, _bytes(salt, "--salt", 16)).digest)
 
 
-def _hex(text: str, what: str, size: int) -> bytes:
-    try:
-        data = bytes.fromhex(text)
-    except ValueError:
-        data = b""
-    if len(data) != size:
-        raise typer.BadParameter(f"{what} has {2 * size} hexadecimal digits")
-    return data
+def _bytes(text: str, option: str, size: int) -> bytes:
+    """An id or a salt, in each form that a command prints it in."""
+    for parse in (unhexlify, parse_b64url, parse_b64):
+        with suppress(ValueError, Malformed):
+            data = parse(text)
+            if len(data) == size:
+                return data
+    raise typer.BadParameter(f"{option} takes {2 * size} hexadecimal digits, base64url or base64")
 
 
-def _when(time: object) -> str:
-    assert isinstance(time, int)
-    return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+def _when(seconds: object) -> str:
+    assert isinstance(seconds, int)
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _show(found: Sequence[Found], shown_as: Format) -> None:
+def _show(found: Iterable[Found], shown_as: Format) -> None:
     if shown_as == "json":
-        print_json([parse_json(item.line) for item in found])
+        print_json_list(parse_json(item.line) for item in found)
     elif shown_as == "csv":
         writer = csv.writer(sys.stdout)
         writer.writerow(COLUMNS)
-        writer.writerows(item.values for item in found)
+        writer.writerows(_row(item) for item in found)
     else:
         _show_table(found)
 
 
-def _show_table(found: Sequence[Found]) -> None:
+def _row(item: Found) -> list[object]:
+    """The values of a line of CSV: the time as --since takes it."""
+    index, seconds, *rest = item.values
+    return [index, f"{_when(seconds).replace(' ', 'T')}Z", *rest]
+
+
+def _show_table(found: Iterable[Found]) -> None:
+    """A table in which nothing is cut: what is too long for a terminal goes on below."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("entry", no_wrap=True)
-    table.add_column("time", no_wrap=True)
-    table.add_column("kind", no_wrap=True, min_width=max(map(len, RULES)))
-    for name in ("actor", "policy", "purpose", "came of it"):
+    for name in ("entry", "time", "kind"):
         table.add_column(name, no_wrap=True)
+    for name in ("actor", "what it says"):
+        table.add_column(name, overflow="fold")
     for item in found:
-        index, time, kind, actor, _, policy, purpose, outcome, reason, _ = item.values
-        texts = (kind, actor, policy or "", purpose or "", outcome or reason or "")
-        table.add_row(str(index), _when(time), *(Text(plain(text)) for text in texts))
-    out.print(table, width=None if out.is_terminal else _PIPED_COLUMNS)
+        index, seconds, kind, actor, _, *said, reason, _ = item.values
+        said += [] if kind in _DIGESTED else [reason]
+        texts = (kind, actor, " ".join(str(text) for text in said if text))
+        table.add_row(str(index), _when(seconds), *(Text(plain(text)) for text in texts))
+    width = max(out.width, _COLUMNS_MIN) if out.is_terminal else _PIPED_COLUMNS
+    Console(highlight=False, width=width).print(table)
 
 
 # -- report -------------------------------------------------------------------
@@ -204,14 +313,16 @@ def monthly(
     """Report a month: questions, outcomes, refusals, consents, anomalies, broken rules.
 
     Counts what audit verify or audit follow verified, in audit.db, without the service. Among
-    what providers attested are bindings of keys: the log does not tell them from records.
+    what providers attested are bindings of keys: the log does not tell them from records. Of a
+    month before the log began, one that has not begun, or one of which nothing was verified yet,
+    that is told, and no figure (with --json `outside`).
 
     \b
     Example:
       credproof audit report --month 2026-11 --home audit
     """
     with _index(home) as index:
-        found = report(index, parse_month(month))
+        found = report(index, parse_month(month), int(time.time()))
     if as_json:
         print_json(_json(found))
     else:
@@ -225,10 +336,9 @@ def _json(found: Report) -> dict[str, Any]:
 
 
 def _print(found: Report) -> None:
-    until = "no entry yet" if found.until is None else f"verified up to {_when(found.until)} UTC"
-    out.print(
-        f"Month:        {found.month.name} ({until}{'' if found.is_whole else ', not whole'})"
-    )
+    out.print(f"Month:        {found.month.name} ({_extent(found)})")
+    if found.outside is not None:
+        return
     out.print(f"Entries:      {found.entries}")
     for lender, purposes in found.questions.items():
         for purpose, counts in purposes.items():
@@ -239,6 +349,22 @@ def _print(found: Report) -> None:
         out.print(f"{title:<14}{told or 'none'}", markup=False)
     places = ", ".join(map(str, found.beyond_cap))
     out.print(f"Beyond cap:   {f'entries {places}' if places else 'none'}")
+
+
+def _extent(found: Report) -> str:
+    """What of a month the index has."""
+    if found.until is None or found.began is None:
+        return "no entry yet"
+    until, day = f"verified up to {_when(found.until)} UTC", _when(found.began)[:10]
+    words = {
+        "BEFORE_LOG": f"before the log, which began on {day}",
+        "FUTURE": f"not begun yet; {until}",
+        "NOT_VERIFIED": f"nothing of it is verified yet; {until}: run audit follow",
+    }
+    if found.outside is not None:
+        return words[found.outside]
+    began = f"the log began on {day}; " if found.began >= found.month.start else ""
+    return f"{began}{until}{'' if found.is_whole else ', not whole'}"
 
 
 def _titled(found: Report) -> Sequence[tuple[str, Mapping[str, int]]]:

@@ -10,10 +10,10 @@ import typer
 
 from credproof.base.encoding import parse_json
 from credproof.base.keys import parse_jwk
-from credproof.cli.output import EXIT_CODES, HomeOption, out, read_file, write_file
+from credproof.cli.output import EXIT_CODES, HomeOption, JsonOption, read_file, tell, write_file
 from credproof.home import Home
 from credproof.provider import publish_keys
-from credproof.updating.own_keys import sign_keys
+from credproof.updating.own_keys import keys_in, sign_keys
 
 app = typer.Typer(
     help="Say by your own signature which keys are yours.",
@@ -39,6 +39,7 @@ def sign(
         typer.Option(metavar="KEY", help="Fingerprint of a key that is yours no more; repeat it."),
     ] = None,
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Sign which keys are yours: your own, those signed before, and those that you name.
 
@@ -52,15 +53,19 @@ def sign(
       credproof provider keys sign -o bank.keys.json --home bank
     """
     keys = [parse_jwk(parse_json(read_file(path))) for path in add or ()]
-    data = sign_keys(Home(home), keys, known or (), remove or (), now=int(time.time()))
+    found = Home(home)
+    data = sign_keys(found, keys, known or (), remove or (), now=int(time.time()))
     write_file(output, data)
-    out.print(f"Signed:     {output} (publish it: credproof provider keys publish {output})")
+    told = f"Signed:     {output} (publish it: credproof provider keys publish {output})"
+    listed = keys_in(data, found.settings.id)
+    tell({"file": str(output), "key_set": list(listed)}, told, as_json=as_json)
 
 
 @app.command(epilog=EXIT_CODES)
 def publish(
     file: Annotated[Path, typer.Argument(help="Your signed key set, as keys sign wrote it.")],
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Put your signed key set in force, in place of the one before.
 
@@ -72,5 +77,8 @@ def publish(
     Example:
       credproof provider keys publish bank.keys.json --home bank
     """
-    publish_keys(Home(home), read_file(file))
-    out.print("Published:  your key set (credproof provider watch shows it)")
+    found, data = Home(home), read_file(file)
+    publish_keys(found, data)
+    listed = keys_in(data, found.settings.id)
+    told = "Published:  your key set (credproof provider watch shows it)"
+    tell({"key_set": list(listed)}, told, as_json=as_json)

@@ -11,7 +11,15 @@ import typer
 from credproof.auditing.stamping import StampReport
 from credproof.auditing.stamps import Authorities
 from credproof.base.encoding import Json
-from credproof.cli.output import EXIT_CODES, HomeOption, JsonOption, out, print_json, read_file
+from credproof.cli.output import (
+    EXIT_CODES,
+    HomeOption,
+    JsonOption,
+    out,
+    print_json,
+    read_file,
+    tell,
+)
 from credproof.home import Home
 
 GAPS_SHOWN: Final = 5
@@ -71,6 +79,7 @@ def add_command(
         str, typer.Option(help="An OID: only timestamps under this policy count.")
     ] = "",
     home: HomeOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Trust a timestamp authority (RFC 3161) from now on, in place of one of the same name.
 
@@ -84,11 +93,13 @@ def add_command(
       credproof audit authority add one one.pem --home audit
     """
     Authorities(Home(home).folder).add(name, read_file(file), policy)
-    out.print(f"Trusted:    {name}")
+    tell({"name": name, "policy": policy}, f"Trusted:    {name}", as_json=as_json)
 
 
 @app.command("remove", epilog=EXIT_CODES)
-def remove_command(name: NameArgument, home: HomeOption = Path()) -> None:
+def remove_command(
+    name: NameArgument, home: HomeOption = Path(), as_json: JsonOption = False
+) -> None:
     """Trust a timestamp authority no more: what it stamped does not count for you.
 
     \b
@@ -96,7 +107,7 @@ def remove_command(name: NameArgument, home: HomeOption = Path()) -> None:
       credproof audit authority remove one --home audit
     """
     Authorities(Home(home).folder).remove(name)
-    out.print(f"Removed:    {name}")
+    tell({"name": name}, f"Removed:    {name}", as_json=as_json)
 
 
 @app.command("list", epilog=EXIT_CODES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import typer
 
 from credproof.auditing.unsealing import Unsealed, Unsealings, UnsealingState
 from credproof.auditor import Auditor
-from credproof.cli.output import FAILED, HomeOption, JsonOption, out, plain, print_json
+from credproof.cli.output import FAILED, HomeOption, JsonOption, out, plain, print_json, tell
 
 NumberArgument = Annotated[
     int, typer.Argument(metavar="NUMBER", min=0, help="The request, as audit unseals numbers it.")
@@ -51,8 +52,8 @@ def unseal(
 
     `verdicts` is what each question of an answer came to, `answer` the signed answer with its tier,
     `consent` what a borrower consented to. The request is signed by you and logged; the log has a
-    salted digest of the reason. At most 16 of your requests wait at a time. Verifies the log first.
-    Needs the service.
+    salted digest of the reason, which has a word at least. At most 16 of your requests wait at a
+    time. Verifies the log first. Needs the service.
 
     \b
     Example:
@@ -90,7 +91,7 @@ def unseals(home: HomeOption = Path(), as_json: JsonOption = False) -> None:
         raise typer.Exit(FAILED)
 
 
-def approve(number: NumberArgument, home: HomeOption = Path()) -> None:
+def approve(number: NumberArgument, home: HomeOption = Path(), as_json: JsonOption = False) -> None:
     """Approve another auditor's request: both of you can open the detail then, for its time.
 
     Read first what audit unseals says of it. Signed by you and logged; it cannot be taken back.
@@ -100,10 +101,10 @@ def approve(number: NumberArgument, home: HomeOption = Path()) -> None:
     Example:
       credproof audit approve 840 --home second-auditor
     """
-    _decide(number, home, approves=True)
+    _decide(number, home, approves=True, as_json=as_json)
 
 
-def decline(number: NumberArgument, home: HomeOption = Path()) -> None:
+def decline(number: NumberArgument, home: HomeOption = Path(), as_json: JsonOption = False) -> None:
     """Decline another auditor's request: nobody can open the detail under it.
 
     Signed by you and logged. Verifies the log first. Needs the service.
@@ -112,15 +113,17 @@ def decline(number: NumberArgument, home: HomeOption = Path()) -> None:
     Example:
       credproof audit decline 840 --home second-auditor
     """
-    _decide(number, home, approves=False)
+    _decide(number, home, approves=False, as_json=as_json)
 
 
-def _decide(number: int, home: Path, *, approves: bool) -> None:
+def _decide(number: int, home: Path, *, approves: bool, as_json: bool) -> None:
     with _unsealings(home) as found:
         index = found.decide(number, approves=approves)
-    out.print(f"{'Approved' if approves else 'Declined'}:  number {number}, log entry {index}")
+    lines = [f"{'Approved' if approves else 'Declined'}:  number {number}, log entry {index}"]
     if approves:
-        out.print(f"Next:      credproof audit open {number}, you or the auditor who asked")
+        lines.append(f"Next:      credproof audit open {number}, you or the auditor who asked")
+    told = {"number": number, "approved": approves, "log_index": index}
+    tell(told, *lines, as_json=as_json)
 
 
 def open_detail(
@@ -143,7 +146,8 @@ def open_detail(
     out.print(f"Entry:    {shown.entry.seq}, {shown.entry.kind}, by {shown.entry.actor}")
     out.print(f"Detail:   {shown.detail}, as its digest in the entry says")
     for name, value in shown.content.items():
-        out.print(f"          {plain(name)}: {plain(value)}", markup=False)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        out.print(f"          {plain(name)}: {plain(text)}", markup=False)
     out.print(f"Logged:   entry {shown.log_index} says that you saw it")
 
 
@@ -165,14 +169,18 @@ def _print(item: UnsealingState, now: int) -> None:
         request = item.request
         when = dt.datetime.fromtimestamp(request.until, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
         out.print(f"    {request.detail} of entry {request.log_index}, open until {when}")
-        out.print(
-            f"    why: {plain(item.reason) or 'not shown; the borrower was erased'}", markup=False
-        )
+        out.print(f"    why: {_why(item.reason)}", markup=False)
     if item.decision is not None:
         word = "approved" if item.decision.approves else "declined"
         out.print(f"    {word} by {plain(item.decision.auditor)}, entry {item.decided_index}")
     for index, auditor in item.given:
         out.print(f"    given to {plain(auditor)}, entry {index}")
+
+
+def _why(reason: str | None) -> str:
+    if reason is None:
+        return "not shown: the service says that the borrower was erased"
+    return plain(reason) or "none was given"
 
 
 def _json(item: UnsealingState, now: int) -> dict[str, Any]:
@@ -185,7 +193,7 @@ def _json(item: UnsealingState, now: int) -> dict[str, Any]:
         "entry": None if request is None else request.log_index,
         "detail": None if request is None else request.detail,
         "until": None if request is None else request.until,
-        "reason": item.reason or None,
+        "reason": item.reason,
         "decided_by": None if decision is None else decision.auditor,
         "decided_index": item.decided_index,
         "given": [{"log_index": index, "auditor": auditor} for index, auditor in item.given],

@@ -14,11 +14,11 @@ from typing import Final, Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
 
-from credproof.base.encoding import b64, parse_b64
+from credproof.base.encoding import b64
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer, PublicKey
 from credproof.log.checkpoint import parse_checkpoint
-from credproof.log.note import PREFIX, check_name, parse_note
+from credproof.log.note import PREFIX, parse_note, parts_of_vkey
 
 ED25519: Final = 0x04
 ML_DSA_44: Final = 0x06
@@ -50,15 +50,12 @@ class CosignerKey:
         """The key of a vkey text.
 
         Raises:
-            Malformed: `BAD_VKEY`, or as `parse_b64`.
+            Malformed: `BAD_VKEY`.
         """
-        name, _, rest = text.partition("+")
-        key_id, _, encoded = rest.partition("+")
-        data = parse_b64(encoded)
-        if not data or len(data) - 1 != _KEY_BYTES.get(data[0]):
+        name, key_id, data = parts_of_vkey(text)
+        if len(data) - 1 != _KEY_BYTES.get(data[0]):
             raise Malformed("BAD_VKEY", "vkey is not of a cosigner: Ed25519 (4) or ML-DSA-44 (6)")
         key = cls(name, data[0], data[1:])
-        check_name(name)
         if key.key_id.hex() != key_id:
             raise Malformed("BAD_VKEY", "vkey's hash is not that of its name and key")
         return key

@@ -17,6 +17,28 @@ PREFIX = "\N{EM DASH} "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 """Control characters other than the newline."""
 _SPACE = re.compile(r"[\s\x00-\x1f]")
+_KEY_BYTES = 32
+_NO_VKEY = "a vkey is wanted: NAME+HASH+KEY, in one piece"
+
+
+def parts_of_vkey(text: str) -> tuple[str, str, bytes]:
+    """Name, hash (hexadecimal) and key of a vkey text, as they stand there: nothing is compared.
+
+    The key is its algorithm's byte and what follows it.
+
+    Raises:
+        Malformed: `BAD_VKEY`.
+    """
+    name, _, rest = text.partition("+")
+    key_id, _, key = rest.partition("+")
+    try:
+        check_name(name)
+        data = parse_b64(key)
+    except Malformed as error:
+        raise Malformed("BAD_VKEY", _NO_VKEY) from error
+    if not data:
+        raise Malformed("BAD_VKEY", _NO_VKEY)
+    return name, key_id, data
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +64,10 @@ class VerifierKey:
         Raises:
             Malformed: `BAD_VKEY`.
         """
-        name, _, rest = text.partition("+")
-        key_id, _, key = rest.partition("+")
-        data = parse_b64(key, size=33)
-        if data[0] != ED25519:
-            raise Malformed("BAD_VKEY", "only Ed25519 log keys are read")
+        name, key_id, data = parts_of_vkey(text)
+        if data[0] != ED25519 or len(data) != 1 + _KEY_BYTES:
+            raise Malformed("BAD_VKEY", "vkey is not of a log: Ed25519 (1)")
         verifier = cls(name, PublicKey("EdDSA", data[1:]))
-        check_name(name)
         if verifier.key_id.hex() != key_id:
             raise Malformed("BAD_VKEY", "vkey's hash is not that of its name and key")
         return verifier

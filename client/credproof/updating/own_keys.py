@@ -40,6 +40,15 @@ def key_ids(found: Targets) -> tuple[str, ...]:
     return tuple(sorted(path.rpartition("/")[2] for path in found.targets))
 
 
+def keys_in(data: bytes, provider: str) -> tuple[str, ...]:
+    """The fingerprints in a provider's key set, as `sign_keys` made it; nothing is verified.
+
+    Raises:
+        Malformed: `BAD_METADATA`.
+    """
+    return key_ids(parse(data, Targets, provider_role(provider)).signed)
+
+
 def sign_keys(
     home: Home,
     keys: Iterable[PublicKey],

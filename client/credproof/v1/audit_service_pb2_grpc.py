@@ -108,8 +108,8 @@ class AuditServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchPerson(self, request, context):
-        """Gives the indexes of what concerns one borrower: consents, answers, pauses, revocations. The search
-        is logged first. The caller MUST be an active auditor.
+        """Gives the indexes of what concerns one borrower: consents, their changes, answers, anomalies about
+        the borrower, and what was unsealed. The search is logged first. The caller MUST be an active auditor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

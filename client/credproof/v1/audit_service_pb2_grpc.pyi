@@ -42,8 +42,8 @@ class AuditServiceStub:
     The caller MUST be an active auditor or operator.
     """
     SearchPerson: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.SearchPersonRequest, _audit_service_pb2.SearchPersonResponse]
-    """Gives the indexes of what concerns one borrower: consents, answers, pauses, revocations. The search
-    is logged first. The caller MUST be an active auditor.
+    """Gives the indexes of what concerns one borrower: consents, their changes, answers, anomalies about
+    the borrower, and what was unsealed. The search is logged first. The caller MUST be an active auditor.
     """
     AskUnseal: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.AskUnsealRequest, _audit_service_pb2.AskUnsealResponse]
     """Asks to unseal one detail behind an entry. The request is logged, and the other auditors see it.
@@ -82,8 +82,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
     The caller MUST be an active auditor or operator.
     """
     SearchPerson: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.SearchPersonRequest, _audit_service_pb2.SearchPersonResponse]  # type: ignore[assignment]
-    """Gives the indexes of what concerns one borrower: consents, answers, pauses, revocations. The search
-    is logged first. The caller MUST be an active auditor.
+    """Gives the indexes of what concerns one borrower: consents, their changes, answers, anomalies about
+    the borrower, and what was unsealed. The search is logged first. The caller MUST be an active auditor.
     """
     AskUnseal: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.AskUnsealRequest, _audit_service_pb2.AskUnsealResponse]  # type: ignore[assignment]
     """Asks to unseal one detail behind an entry. The request is logged, and the other auditors see it.
@@ -137,8 +137,8 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.SearchPersonRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.SearchPersonResponse, _abc.Awaitable[_audit_service_pb2.SearchPersonResponse]]:
-        """Gives the indexes of what concerns one borrower: consents, answers, pauses, revocations. The search
-        is logged first. The caller MUST be an active auditor.
+        """Gives the indexes of what concerns one borrower: consents, their changes, answers, anomalies about
+        the borrower, and what was unsealed. The search is logged first. The caller MUST be an active auditor.
         """
 
     @_abc_1.abstractmethod

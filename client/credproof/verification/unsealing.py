@@ -148,6 +148,16 @@ def parse_unseal_decision(text: str) -> UnsealDecision:
     return decision
 
 
+def require_reason(text: str) -> None:
+    """Refuse a reason without a word in it: who decides, or looks into it later, must know why.
+
+    Raises:
+        Malformed: `NO_REASON`.
+    """
+    if not any(letter.isalnum() for letter in text):
+        raise Malformed("NO_REASON", "it takes a reason, in words")
+
+
 def verify_unsealing(document: UnsealRequest | UnsealDecision, trust: Trust) -> None:
     """Accept a document as the own word of an auditor who was not suspended when it was signed.
 

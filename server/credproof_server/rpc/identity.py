@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from credproof.base.errors import CredproofError, Refused
+from credproof.base.errors import NOT_ACTIVE, CredproofError, Refused
 from credproof.base.keys import PublicKey
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.verification.participant import Participant, Role
@@ -71,7 +71,7 @@ def require_active(caller: Caller, trust: Trust) -> Participant:
 def _active(participant_id: str, role: str, trust: Trust) -> Participant:
     known = trust.participants.get(participant_id)
     if known is None or known.role != role or known.status != "active":
-        raise Refused("NOT_PERMITTED", "the caller is not an active participant")
+        raise Refused("NOT_PERMITTED", NOT_ACTIVE)
     return known
 
 

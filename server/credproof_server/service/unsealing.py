@@ -32,6 +32,7 @@ from credproof.verification.unsealing import (
     parse_unseal_decision,
     parse_unseal_request,
     require_fresh,
+    require_reason,
     require_second,
     verify_unsealing,
 )
@@ -90,7 +91,7 @@ class Unsealing:
         """Log and keep a request; gives its log index. The same one again gives the same.
 
         Raises:
-            Malformed: the request does not parse; `NO_SUCH_INDEX`, `NO_SUCH_DETAIL`.
+            Malformed: the request does not parse; `NO_REASON`, `NO_SUCH_INDEX`, `NO_SUCH_DETAIL`.
             VerificationFailed: as `verify_unsealing`, `require_fresh`; `WRONG_ISSUER`,
                 `OTHER_REASON`, `OTHER_ENTRY`.
             Refused: `DETAIL_ERASED`, `DETAIL_NOT_KEPT`.
@@ -102,6 +103,7 @@ class Unsealing:
     def _request(self, auditor: str, text: str, reason: Reference) -> AskUnseal:
         request = parse_unseal_request(text)
         _require_own(request, auditor, self._core)
+        require_reason(reason.text)
         if reason.digest != request.reason:
             raise VerificationFailed("OTHER_REASON", "the request has another reason's digest")
         with self._core.engine.connect() as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, select, union_all
 
 from credproof_server.storage.tables import (
+    anomalies,
     answers,
     consents,
     pauses,
@@ -19,6 +20,7 @@ _ABOUT = (
     signatures,
     pauses,
     answers,
+    anomalies,
     unsealings,
     unseal_decisions,
     unsealed_details,
@@ -26,8 +28,12 @@ _ABOUT = (
 
 
 def entries_about(connection: Connection, sub: bytes, limit: int) -> list[int]:
-    """The log indexes of consents, their changes, answers, and what was unsealed of them: the
-    newest, rising."""
+    """The log indexes of consents, their changes, answers, anomalies about them, and what was
+    unsealed: the newest, rising.
+
+    Attestations are left out: their entries name the borrower's index in the directory, by which
+    an auditor could follow the borrower ever after, and no search would be logged.
+    """
     columns = [table.c.log_index for table in _ABOUT]
     places = [select(column.label("at")).where(column.table.c.sub == sub) for column in columns]
     revoked = select(consents.c.revoked_index.label("at"))

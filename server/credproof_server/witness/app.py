@@ -9,11 +9,11 @@ import logging
 import time
 from collections.abc import Callable
 
+from credproof import web
 from credproof.base.errors import CredproofError, LimitExceeded
 from credproof.base.limits import WITNESS_BODY_BYTES_MAX
 from credproof.log.checkpoint import origin_of
 from credproof.log.witness import SIZE_TYPE, STATUS, Seen, parse_add_checkpoint
-from credproof.web import body_of
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -29,7 +29,7 @@ def application(witness: Witness, clock: Callable[[], float] = time.time) -> Sta
 
     async def add_checkpoint(request: Request) -> Response:
         try:
-            data = await body_of(request, WITNESS_BODY_BYTES_MAX)
+            data = await web.body_of(request, WITNESS_BODY_BYTES_MAX)
         except CredproofError as error:
             return _told(413 if isinstance(error, LimitExceeded) else 408, error.reason)
         return await asyncio.to_thread(_add, witness, data, int(clock()))
@@ -37,12 +37,15 @@ def application(witness: Witness, clock: Callable[[], float] = time.time) -> Sta
     async def checkpoint(request: Request) -> Response:
         return await asyncio.to_thread(_newest, witness, request.path_params["origin"])
 
-    return Starlette(
+    served = Starlette(
         routes=[
             Route("/add-checkpoint", add_checkpoint, methods=["POST"]),
             Route("/{origin}/checkpoint", checkpoint),
-        ]
+        ],
+        exception_handlers=web.not_served(_record),
     )
+    served.router.redirect_slashes = False
+    return served
 
 
 def _add(witness: Witness, data: bytes, now: int) -> Response:
@@ -71,7 +74,7 @@ def _newest(witness: Witness, wanted: str) -> Response:
 
 def _told(status: int, reason: str) -> Response:
     _record(status, reason)
-    return PlainTextResponse(f"{reason}\n", status)
+    return web.told(status, reason)
 
 
 def _record(status: int, reason: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 from credproof import web
-from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json
+from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, tell
 from credproof.log.note import VerifierKey
 
 from credproof_server.witness import store
@@ -30,6 +30,7 @@ def init_command(
     ml_dsa: Annotated[
         bool, typer.Option("--ml-dsa", help="Cosign by ML-DSA-44 too, for when Ed25519 falls.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a witness in an empty directory, with keys of its own.
 
@@ -40,22 +41,27 @@ def init_command(
     Example:
       credproof witness init witness --name witness.example/one
     """
-    for cosigner in store.init(folder, name, ml_dsa=ml_dsa):
-        out.print(f"Key:   {cosigner.key}", markup=False)
-    out.print(
-        f"Next:  credproof witness add-log {folder} VKEY, then credproof witness serve {folder}"
+    keys = [str(cosigner.key) for cosigner in store.init(folder, name, ml_dsa=ml_dsa)]
+    tell(
+        {"keys": keys},
+        *(f"Key:   {key}" for key in keys),
+        f"Next:  credproof witness add-log {folder} VKEY, then credproof witness serve {folder}",
+        as_json=as_json,
     )
 
 
 @app.command("add-log", epilog=EXIT_CODES)
 def add_log_command(
     folder: WitnessArgument,
-    vkey: Annotated[str, typer.Argument(metavar="VKEY", help="The log's public key.")],
+    vkey: Annotated[
+        str, typer.Argument(metavar="VKEY", help="The log's public key: NAME+HASH+KEY, quoted.")
+    ],
+    as_json: JsonOption = False,
 ) -> None:
     """Witness a log from now on, known by its key.
 
-    The log's operator tells the key; of a credproof service it stands in the trust bundle. Works
-    beside a running witness. Needs no network.
+    The log's operator tells the key: credproof quorum show prints it, and it stands in the trust
+    bundle. Works beside a running witness. Needs no network.
 
     \b
     Example:
@@ -64,7 +70,7 @@ def add_log_command(
     with closing(store.Witness(folder)) as witness:
         key = VerifierKey.parse(vkey)
         witness.add_log(key)
-    out.print(f"Log:  {key.name}", markup=False)
+    tell({"origin": key.name}, f"Log:  {key.name}", as_json=as_json)
 
 
 @app.command("list", epilog=EXIT_CODES)

@@ -130,7 +130,7 @@ ATTACKS = [
         participants=lambda p: [{**p[0], "title": "a\nb"}],
     ),
     bad("a participant that is a text", "BAD_MEMBER", participants=["bank"]),
-    bad("a log key that is none", "WRONG_LENGTH", log="x"),
+    bad("a log key that is none", "BAD_VKEY", log="x"),
     bad("a schema that is not at hand", "MISSING_DOCUMENT", schemas=lambda d: [*d, "A" * 43]),
     bad("a member too many", "BAD_MEMBER", extra=1),
     with_documents("no documents", "MISSING_DOCUMENT", lambda d: []),

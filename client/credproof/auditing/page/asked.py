@@ -1,0 +1,95 @@
+"""What was asked and what was answered, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from credproof.auditing.page import markup
+from credproof.auditing.page.judged import Judged, completeness_text, witness_text
+from credproof.auditing.page.words import Words, time_text
+from credproof.base.encoding import canonical_json
+from credproof.verification.answer import Answer, QuestionResult
+from credproof.verification.explain import demands_text, policy_text, question_text
+from credproof.verification.policy import Policy
+from credproof.verification.text import fill
+from credproof.verification.trust import Trust
+
+
+def summary(answer: Answer, judged: Judged, trust: Trust, words: Words, now: int) -> str:
+    """The answer in a few lines, and whether it verifies."""
+    rows = [*_judgement(judged, words), *_perhaps_old(answer, judged, trust, words)]
+    rows += [*_answer(answer, trust, words)]
+    rows.append((words.say("made"), time_text(now)))
+    title = f"<h1>{markup.escaped(words.say('title'))}</h1>"
+    return title + markup.table(rows, "summary") + markup.paragraph(words.say("personal"))
+
+
+def _judgement(judged: Judged, words: Words) -> Iterator[tuple[str, str]]:
+    yield words.say("result"), words.say("verifies" if judged.verified else "does_not_verify")
+    if judged.error is not None:
+        yield words.say("why"), f"{judged.error} ({judged.error.reason})"
+    found = judged.verified or judged.waiting
+    if judged.waiting is not None:
+        yield words.say("waiting"), words.say("waiting_for")
+    if found is not None:
+        yield words.say("completeness"), completeness_text(found.completeness, words)
+        yield words.say("witnesses"), witness_text(found.witnesses, words)
+
+
+def _perhaps_old(
+    answer: Answer, judged: Judged, trust: Trust, words: Words
+) -> Iterator[tuple[str, str]]:
+    """Of a failure under a bundle that is older than the answer: that it may be of that alone."""
+    bundle = trust.bundle
+    if judged.error is not None and bundle.issued_at < answer.issued_at:
+        at = time_text(bundle.issued_at)
+        yield words.say("note"), words.say("perhaps_old", version=bundle.version, at=at)
+
+
+def _answer(answer: Answer, trust: Trust, words: Words) -> Iterator[tuple[str, str]]:
+    known = trust.participants.get(answer.lender)
+    lender = f"{known.title} ({answer.lender})" if known else answer.lender
+    ref = answer.policy
+    yield words.say("service"), answer.domain
+    yield words.say("lender"), lender
+    yield words.say("given"), time_text(answer.issued_at)
+    yield words.say("policy"), f"{ref.id} {ref.version}, {ref.digest.hex()}"
+    yield words.say("consent"), answer.consent.hex()
+    yield words.say("pseudonym"), answer.sub.hex()
+    yield words.say("outcome"), outcome_text(answer, words)
+    if answer.offer:
+        yield words.say("offer"), canonical_json(answer.offer).decode()
+
+
+def outcome_text(answer: Answer, words: Words) -> str:
+    """The outcome as the answer has it and in words, with the reasons for INCOMPLETE."""
+    outcome, text = answer.outcome, words.text
+    told = [fill(text.outcomes[outcome.kind], tier=outcome.tier)]
+    told += [f"{name} ({text.reasons[name]})" for name in outcome.reasons]
+    return f"{outcome.kind}: {text.words['separator'].join(told)}"
+
+
+def questions(answer: Answer, policy: Policy | None, words: Words) -> str:
+    """The policy in words, and each of its questions with what its answer means."""
+    title = markup.heading(words.say("asked"))
+    rows = markup.table(_results(answer, policy, words), "questions")
+    if policy is None:
+        return title + markup.paragraph(words.say("policy_unknown")) + rows
+    told = (policy_text(policy, words.text), demands_text(policy, words.language))
+    rule = markup.block("\n".join(filter(None, told)))
+    return title + markup.paragraph(words.say("unanswered")) + rule + rows
+
+
+def _results(answer: Answer, policy: Policy | None, words: Words) -> Iterator[tuple[str, str]]:
+    results = {result.question: result for result in answer.results}
+    asked = policy.questions if policy else {}
+    for name in dict.fromkeys((*asked, *results)):
+        question = asked.get(name)
+        meaning = question_text(question, words.text) if question else words.say("no_such_question")
+        yield name, words.say("stop").join((meaning, _answered(results.get(name), words)))
+
+
+def _answered(result: QuestionResult | None, words: Words) -> str:
+    if result is None:
+        return words.say("not_answered")
+    return words.say(f"answered_{result.verdict}", as_of=result.as_of)
