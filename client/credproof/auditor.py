@@ -8,35 +8,34 @@ with Auditor.open(Path("my-office")) as auditor:
 from __future__ import annotations
 
 import fcntl
-import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from credproof.auditing.evidence import DIRECTORY, RULES, Evidence, LogFault, findings_json
 from credproof.auditing.following import Following, Seen
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
-from credproof.auditing.stamping import StampReport, add_evidence, fetch, judge
+from credproof.auditing.rereading import reread
+from credproof.auditing.showing import Showing
+from credproof.auditing.stamping import StampReport, fetch, judge
 from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
 from credproof.auditing.unsealing import Unsealings
 from credproof.base.encoding import canonical_json
 from credproof.base.errors import Conflict, VerificationFailed
-from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_ENTRIES_MAX
+from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_FINDINGS_MAX
 from credproof.channel import call
 from credproof.history import fetch_version
-from credproof.home import Home, replace_file
+from credproof.home import Home, append_private, replace_file
 from credproof.log.audit import AuditReport, AuditState, parse_state
 from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, parse_checkpoint
 from credproof.log.entry import Entry, parse_entry
 from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from credproof.log.note import VerifierKey, parse_note
-from credproof.log.proof import TlogProof
 from credproof.log.witnessed import Witnessed
 from credproof.mirror import Mirror
 from credproof.pseudonyms import Pseudonyms
@@ -54,6 +53,7 @@ from credproof.verification.answer import SALT_BYTES, Reference
 from credproof.verification.audit_token import sign_audit_token
 from credproof.verification.log_rules import Finding
 from credproof.verification.replay import Replay
+from credproof.verification.trust import Trust
 from credproof.verification.unsealing import require_reason
 from credproof.witnessing import Witnessing
 
@@ -113,10 +113,10 @@ class ReplayReport:
 
 
 class Auditor(Session):
-    """An auditor at work."""
+    """An auditor at work; by `trust` instead of the newest bundle, if it is given."""
 
-    def __init__(self, home: Home) -> None:
-        super().__init__(home)
+    def __init__(self, home: Home, trust: Trust | None = None) -> None:
+        super().__init__(home, trust)
         self._stub = AuditServiceStub(self._channel)
 
     def lines(self, start: int, end: int) -> Iterator[bytes]:
@@ -212,8 +212,8 @@ class Auditor(Session):
         Raises:
             VerificationFailed: `TIMESTAMP_NOT_OF_LOG`.
         """
-        bundle, folder = self.trust.bundle, self._home.folder
-        keys = [VerifierKey.parse(vkey) for vkey in (bundle.log_vkey, *bundle.old_logs)]
+        folder = self._home.folder
+        keys = [VerifierKey.parse(vkey) for vkey in self._vkeys]
         with Stamps(folder) as stamps, self.index() as index:
             fetch(stamps, self, audited, keys)
             return judge(stamps, index, Authorities(folder), audited, int(time.time()))
@@ -236,6 +236,17 @@ class Auditor(Session):
             yield found
             after = places[-1]
 
+    def require_continued(self) -> VerifiedCheckpoint:
+        """The newest checkpoint, which continues the one of the last audit.
+
+        Raises:
+            LogFault: `LOG_SHRANK`, `LOG_FORKED`.
+        """
+        checkpoint = self.checkpoint()
+        with self.index() as index:
+            self._following(index, checkpoint, self._seen()).require_continued()
+        return checkpoint
+
     def _verify_anew(
         self, checkpoint: VerifiedCheckpoint, moved: Seen | None, progress: Progress
     ) -> AuditReport:
@@ -244,8 +255,10 @@ class Auditor(Session):
         for path in (fresh, *(fresh.with_name(fresh.name + end) for end in ("-wal", "-shm"))):
             path.unlink(missing_ok=True)
         trusted = AuditState() if moved else self.trusted()
-        with Index(fresh) as index:
+        with Index(fresh) as index, self.index() as old:
             report = self._following(index, checkpoint, moved).run(trusted, progress)
+            if moved is None:
+                index.mark_as(old)
         if moved is not None:
             self._require_told(report, moved.checkpoint, checkpoint)
         fresh.replace(self._home.folder / INDEX_NAME)
@@ -254,10 +267,7 @@ class Auditor(Session):
     def _following(
         self, index: Index, checkpoint: VerifiedCheckpoint, seen: Seen | None
     ) -> Following:
-        bundle = self.trust.bundle
-        return Following(
-            self, index, self.history(), checkpoint, [bundle.log_vkey, *bundle.old_logs], seen
-        )
+        return Following(self, index, self.history(), checkpoint, self._vkeys, seen)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -310,32 +320,26 @@ class Auditor(Session):
         append_private(self._home.folder / SEARCHES_NAME, canonical_json(kept) + b"\n")
         return frozenset(reply.log_indexes)
 
-    def finding_evidence(self, findings: Sequence[Finding]) -> Mapping[str, bytes]:
-        """Files that show broken rules: the entries, each with its proof in the log.
+    def reread(self, index: Index, report: AuditReport) -> range:
+        """As `rereading.reread`, of the service."""
+        return reread(self, index, report, self._vkeys)
+
+    def finding_evidence(self, findings: Sequence[Finding]) -> list[dict[str, bytes]]:
+        """Files that show each of the first `EVIDENCE_FINDINGS_MAX` of these broken rules.
 
         Raises:
-            VerificationFailed: `BAD_INCLUSION_PROOF`, and as `checkpoint`.
+            VerificationFailed: as `Showing.finding`.
         """
-        checkpoint, evidence = self.checkpoint(), Evidence()
-        evidence.add_checkpoints(None, checkpoint.note, [self.trust.bundle.log_vkey])
-        evidence.add("findings.json", findings_json(findings), "The rules that are broken.")
-        indexes = {i for f in findings for i in (f.log_index, *f.shown_by)}
-        with self.index() as index:
-            for log_index in sorted(indexes)[:EVIDENCE_ENTRIES_MAX]:
-                line = index.line(log_index)
-                assert line is not None, "a finding names entries that were read"
-                self._add_logged(evidence, log_index, line, checkpoint)
-            with Stamps(self._home.folder) as stamps:
-                add_evidence(evidence, stamps, index, findings)
-        says = f"{len(findings)} rules between entries are broken"
-        return evidence.finish("RULE_BROKEN", says, RULES)
+        with self.index() as index, Stamps(self._home.folder) as stamps:
+            showing = self._showing(index)
+            return [showing.finding(found, stamps) for found in findings[:EVIDENCE_FINDINGS_MAX]]
 
-    def _add_logged(
-        self, evidence: Evidence, log_index: int, line: bytes, checkpoint: VerifiedCheckpoint
-    ) -> None:
-        hashes = self.verify_inclusion(leaf_hash(line), log_index, checkpoint)
-        proof = TlogProof(log_index, hashes, checkpoint.note)
-        evidence.add_entry(log_index, "logged", line, proof)
+    def _showing(self, index: Index) -> Showing:
+        return Showing(index, self, self._seen(), self.checkpoint, self._vkeys, self.history())
+
+    @property
+    def _vkeys(self) -> Sequence[str]:
+        return [self.trust.bundle.log_vkey, *self.trust.bundle.old_logs]
 
     def replay(
         self, audited: VerifiedCheckpoint, progress: Progress = lambda _count: None
@@ -352,18 +356,9 @@ class Auditor(Session):
                 try:
                     replay.feed_line(line)
                 except VerificationFailed as error:
-                    raise self._replay_fault(error, log_index, line, audited) from None
+                    raise self._showing(index).directory(error, log_index) from None
                 progress(1)
         return ReplayReport(audited, replay.roots, len(replay.filed), replay.root, replay.uncovered)
-
-    def _replay_fault(
-        self, error: VerificationFailed, log_index: int, line: bytes, audited: VerifiedCheckpoint
-    ) -> LogFault:
-        evidence = Evidence()
-        evidence.add_checkpoints(None, audited.note, [self.trust.bundle.log_vkey])
-        self._add_logged(evidence, log_index, line, audited)
-        files = evidence.finish(error.reason, error.message, DIRECTORY)
-        return LogFault(error.reason, error.message, files)
 
     def export(self, folder: Path, *, progress: Progress = lambda _count: None) -> Mirror:
         """Copy the log into static files (C2SP tlog-tiles), or bring a copy up to date.
@@ -373,8 +368,9 @@ class Auditor(Session):
 
         Raises:
             DataLoss: `MIRROR_DAMAGED`, naming the file, when the copy there is not whole.
-            VerificationFailed: `TREE_MISMATCH`, `ENTRIES_MISSING`, `LOG_SHRANK`,
-                `TIMESTAMP_NOT_OF_LOG`.
+            LogFault: as `require_continued`.
+            VerificationFailed: `BAD_CONSISTENCY_PROOF`, `TREE_MISMATCH`, `ENTRIES_MISSING`,
+                `LOG_SHRANK`, `TIMESTAMP_NOT_OF_LOG`.
         """
         mirror = Mirror(folder, self.trust.log_key)
         checkpoint = self._to_copy(mirror.size)
@@ -393,9 +389,14 @@ class Auditor(Session):
 
     def _to_copy(self, size: int) -> VerifiedCheckpoint:
         """The newest checkpoint that witnesses cosigned; the log's own where there is none, or
-        where a copy of this size goes further."""
+        where a copy of this size goes further. Both are of the log that was audited before."""
+        newest = self.require_continued()
         found = Witnessing(self._channel, self.trust).newest()
-        return found[0] if found and found[0].tree_size >= size else self.checkpoint()
+        if found is None or found[0].tree_size < size:
+            return newest
+        old, new = sorted((newest, found[0]), key=lambda item: item.tree_size)
+        self.verify_consistency(old, new)
+        return found[0]
 
     def _seen(self) -> Seen | None:
         """The checkpoint of the last audit, as it was verified then."""
@@ -487,12 +488,3 @@ class Auditor(Session):
         """
         proof = self.consistency(old.tree_size, new.tree_size)
         verify_consistency(old.tree_size, old.root_hash, new.tree_size, new.root_hash, proof)
-
-
-def append_private(path: Path, line: bytes) -> None:
-    """Add a line to a file that only its owner can read; on disk on return."""
-    descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "ab") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())

@@ -433,6 +433,15 @@ def replace_file(path: Path, data: bytes) -> None:
     fresh.replace(path)
 
 
+def append_private(path: Path, line: bytes) -> None:
+    """Add a line to a file that only its owner can read; on disk on return."""
+    descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _read(path: Path) -> bytes:
     """A file of the home.
 

@@ -25,10 +25,10 @@ from credproof.wire.trust import TrustPackage
 class Session(Closing):
     """A participant connected to its service; use it in a `with` statement."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, trust: Trust | None = None) -> None:
         self._home = home
         self._channel = connect(home)
-        self.trust = fetch_trust(home, self._channel)
+        self.trust = trust or fetch_trust(home, self._channel)
 
     @classmethod
     def open(cls, folder: Path) -> Self:

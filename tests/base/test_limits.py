@@ -72,7 +72,7 @@ TITLE = {"en": "x", "zh": "x"}
 NOTE = b"text\n\n" + "\N{EM DASH} name AAAAAAAA\n".encode()
 ELSEWHERE = {
     "FINDING_ENTRIES_MAX": "the newest are named: tests/verification/test_log_rules.py",
-    "EVIDENCE_ENTRIES_MAX": "of many findings the first are shown: tests/rpc/test_searching.py",
+    "EVIDENCE_FINDINGS_MAX": "the next run shows the rest: tests/rpc/test_searching.py",
     "PERSON_ENTRIES_MAX": "the newest are told, not refused: tests/service/test_unsealing.py",
     "UNSEALINGS_PENDING_MAX": "of one auditor: tests/service/test_unsealing.py",
     "UNSEALINGS_PAGE_MAX": "the next page has the rest: tests/service/test_unsealing.py",

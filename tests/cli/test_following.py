@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
+from unittest import mock
 
 import pytest
+from credproof.auditor import Auditor
 from credproof.base.encoding import b64url
+from credproof.base.errors import Conflict, Refused, Unreachable, VerificationFailed
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint
 from credproof_server.demo.world import AUDITOR, World
 from credproof_server.directory import ServiceDirectory
@@ -55,8 +61,10 @@ def follow(world: World, *options, code: int = 0) -> dict:
 def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
     with world.served():
         first = follow(world)
-        assert (first["reason"], first["read"]) == ("", first["size"])
-        assert follow(world)["read"] == 0
+        assert (first["reason"], first["read"], first["roots"]) == ("", first["size"], None)
+        assert isinstance(follow(world, "--replay")["roots"], int)
+        told_as = run("audit", "follow", "--replay", "--home", world.home(AUDITOR))
+        assert re.search(r"^Roots: +[0-9]+, each what the entries before", told_as, re.MULTILINE)
     assert follow(world, code=3)["reason"] == "NO_ANSWER"
 
     core = ServiceDirectory(world.service).open_core()
@@ -67,15 +75,36 @@ def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
         told = follow(world, "--evidence", findings, code=1)
         assert told["reason"] == "RULE_BROKEN"
         assert [f["rule"] for f in told["findings"]] == ["ANSWER_WITHOUT_CONSENT"]
-        assert follow(world)["findings"] == [], "it was told"
-        assert "ANSWER_WITHOUT_CONSENT" in run(
-            "audit", "verify", "--whole", "--home", world.home(AUDITOR), code=1
-        )
+        assert follow(world, "--evidence", findings)["findings"] == [], "it was told"
     (folder,) = findings.iterdir()
     names = {path.name for path in folder.iterdir()}
     index = told["findings"][0]["log_index"]
     assert {f"entry-{index}.logged.json", f"entry-{index}.logged.tlog-proof"} <= names
     assert "RULE_BROKEN" in (folder / "README.txt").read_text()
+
+
+def test_a_finding_gets_its_files_whoever_told_of_it_first(world, tmp_path):
+    """Somebody looks by hand, cron writes the files; what is broken is never `Verified`."""
+    home, findings = world.home(AUDITOR), tmp_path / "findings"
+    core = ServiceDirectory(world.service).open_core()
+    core.sequencer.submit(Whisper()).result()
+    core.close()
+    with world.served():
+        for more in ([], [], ["--whole"]):
+            told = run("audit", "verify", *more, "--home", home, code=1)
+            assert "Verified:    signature, hash chain, times, Merkle tree\n" in told
+            assert "ANSWER_WITHOUT_CONSENT" in told
+        assert follow(world)["findings"] == [], "it was told"
+        (tmp_path / "file").touch()
+        lost = follow(world, "--evidence", tmp_path / "file" / "x", code=1)
+        assert (lost["reason"], lost["evidence"]) == ("RULE_BROKEN", [])
+        assert [fault["reason"] for fault in lost["faults"]] == ["SYSTEM_ERROR"]
+        first = follow(world, "--evidence", findings, code=1)
+        assert [str(path) for path in findings.iterdir()] == first["evidence"]
+        run("audit", "verify", "--whole", "--home", home, code=1)
+        assert follow(world, "--evidence", findings)["evidence"] == []
+        (home / "audit.db").unlink()
+        assert follow(world, "--evidence", findings, code=1)["evidence"] == first["evidence"]
 
 
 def test_with_an_interval_it_looks_again_and_again_until_it_is_interrupted(world):
@@ -91,6 +120,32 @@ def test_with_an_interval_it_looks_again_and_again_until_it_is_interrupted(world
     assert told[1]["read"] == told[1]["size"] - told[0]["size"]
 
 
+PASSING = [
+    Refused("NOT_PERMITTED", "suspended for a moment"),
+    Conflict("AUDIT_BUSY", "another audit is at work in this home"),
+    OSError(28, "No space left on device", "findings"),
+    sqlite3.OperationalError("database or disk is full"),
+    Unreachable("NO_ANSWER", "no answer"),
+]
+
+
+def test_with_an_interval_it_outlives_whatever_may_pass(made, monkeypatch):
+    """It ends by a signal alone; else who looks into the mail of cron sees nothing for weeks."""
+    opened = mock.Mock(side_effect=[*PASSING, KeyboardInterrupt])
+    monkeypatch.setattr(Auditor, "open", opened)
+    monkeypatch.setattr(threading.Event, "wait", lambda *_: False)
+    words = ["audit", "follow", "--interval", "1", "--home", made.home(AUDITOR)]
+    told = run(*words, code=130)
+    assert opened.call_count == len(PASSING) + 1
+    for passing in ("NOT_PERMITTED", "AUDIT_BUSY", "No space left", "disk is full", "NO_ANSWER"):
+        assert passing in told
+
+
+def test_with_an_interval_it_does_not_go_on_about_a_home_that_is_none(tmp_path):
+    words = ["audit", "follow", "--interval", "1", "--home", tmp_path]
+    assert "NO_PARTICIPANT" in run(*words, code=2)
+
+
 def read_object(stream) -> bytes:
     """One JSON object, which ends with a line of its own."""
     lines = []
@@ -100,7 +155,7 @@ def read_object(stream) -> bytes:
     return b"".join(lines)
 
 
-def test_a_forked_log_is_told_with_its_files(world, tmp_path):
+def test_a_forked_log_is_told_with_its_files(world, tmp_path, monkeypatch):
     """The auditor holds a checkpoint, signed by the real key, of a log that is not there."""
     home = world.home(AUDITOR)
     with world.served():
@@ -109,7 +164,15 @@ def test_a_forked_log_is_told_with_its_files(world, tmp_path):
     note = sign_checkpoint(Checkpoint(signer.name, 2, bytes(32)), [signer])
     (home / "newest.checkpoint").write_bytes(note)
     with world.served():
-        assert follow(world, "--evidence", tmp_path / "fork", code=1)["reason"] == "LOG_FORKED"
-    (folder,) = (tmp_path / "fork").iterdir()
+        words = ["--evidence", tmp_path / "fork"]
+        assert follow(world, *words, code=1)["reason"] == "LOG_FORKED"
+        (folder,) = (tmp_path / "fork").iterdir()
+        assert f"already in {folder}" in run("audit", "follow", *words, "--home", home, code=1)
+        older = VerificationFailed("TUF_ROLLBACK", "the service gives out an older bundle")
+        monkeypatch.setattr("credproof.session.fetch_trust", mock.Mock(side_effect=older))
+        told = follow(world, *words, code=1)
+        assert [fault["reason"] for fault in told["faults"]] == ["LOG_FORKED", "TUF_ROLLBACK"]
+        assert told["evidence"] == [str(folder)], "the bundle that is kept says who signed the log"
+    assert list((tmp_path / "fork").iterdir()) == [folder]
     assert (folder / "seen.checkpoint").read_bytes() == note
     assert (folder / "add-checkpoint.request").read_text().startswith("old 2\n")

@@ -18,6 +18,7 @@ from credproof_server.demo.world import AUDITOR, LENDER, PROVIDER, World
 from credproof_server.directory import now
 
 from tests.deployment import watch
+from tests.rpc.stories import Story
 from tests.world import GOOD
 
 
@@ -87,6 +88,20 @@ def running(tmp_path_factory) -> Iterator[Running]:
 def lender(running) -> Iterator[Lender]:
     with running.world.lender() as opened:
         yield opened
+
+
+@pytest.fixture
+def auditor(running):
+    """An auditor who has verified the log as it is."""
+    running.person()
+    with running.world.auditor() as opened:
+        opened.verify(whole=True)
+        yield opened
+
+
+@pytest.fixture
+def story(running, auditor) -> Story:
+    return Story(running, auditor.lines(0, auditor.checkpoint().tree_size))
 
 
 __all__ = ["AUDITOR", "LENDER", "PROVIDER"]

@@ -11,6 +11,7 @@ from credproof.mirror import Mirror
 
 from tests.cli.command import run
 from tests.rpc.conftest import AUDITOR
+from tests.rpc.stories import start_again
 
 
 def test_a_copy_holds_every_entry_and_grows_with_the_log(running, tmp_path):
@@ -40,8 +41,9 @@ def test_a_damaged_copy_is_told_by_its_file_where_the_log_has_not_grown(running,
     assert (again["reason"], again["advice"][:6]) == ("MIRROR_DAMAGED", "export")
 
 
-def test_a_log_that_is_shorter_than_its_copy_is_told(running, tmp_path):
+def test_a_log_that_is_shorter_than_its_copy_is_told_to_whoever_never_audited(running, tmp_path):
     with running.world.auditor() as auditor:
+        start_again(auditor)
         auditor.export(tmp_path)
         newest = auditor.checkpoint()
         auditor.checkpoint = lambda: _shorter(newest)

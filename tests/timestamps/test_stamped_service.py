@@ -33,7 +33,7 @@ from typer.testing import CliRunner
 
 from tests.deployment import watch
 from tests.rpc.conftest import Running
-from tests.rpc.test_following import Story, told
+from tests.rpc.stories import Story, told
 from tests.timestamps.authority import POLICY, Certificates, Served, openssl
 
 WAIT_S = 30.0
@@ -238,7 +238,7 @@ def test_entries_that_were_dated_back_are_a_finding_with_the_timestamp_that_show
             report = auditor.timestamps(auditor.verify().checkpoint)
             with auditor.index() as index:
                 found = [f for f in index.findings() if f.rule == "ENTRY_BACKDATED"]
-            files = auditor.finding_evidence(found)
+            (files,) = auditor.finding_evidence(found)
             auditor.timestamps(auditor.verify().checkpoint)
             with auditor.index() as index:
                 assert len([f for f in index.findings() if f in found]) == 1, "found once"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Final
 
 from credproof.base.encoding import Json, canonical_json
 from credproof.base.errors import VerificationFailed
+from credproof.log.checkpoint import Checkpoint
 from credproof.log.proof import TlogProof, format_proof
 from credproof.log.witness import AddCheckpoint
 from credproof.verification.log_rules import Finding
@@ -16,7 +18,12 @@ from credproof.verification.log_rules import Finding
 README: Final = "README.txt"
 SEEN: Final = "seen.checkpoint"
 NOW: Final = "now.checkpoint"
+RULE_BROKEN: Final = "RULE_BROKEN"
+"""The reason of a finding between entries; which rule stands in its file."""
+FINDINGS: Final = "findings.json"
 REQUEST: Final = "add-checkpoint.request"
+PAST: Final = "past.checkpoint"
+PAST_PROOF: Final = "past.request"
 
 
 class LogFault(VerificationFailed):
@@ -45,7 +52,7 @@ class Evidence:
         self.add("log.vkey", keys, "The log's keys, as the signed trust bundle lists them.")
         if seen is not None:
             self.add(SEEN, seen, "The checkpoint that this auditor had verified before.")
-        self.add(NOW, now, "The checkpoint that the log shows now.")
+        self.add(NOW, now, "The newest checkpoint that the log showed.")
 
     def add_entry(self, index: int, word: str, line: bytes, proof: TlogProof | None) -> None:
         """An entry, and where there is one the proof that it stands in the log."""
@@ -64,6 +71,22 @@ class Evidence:
         )
         self.add(REQUEST, body, what)
 
+    def add_past(self, past: Checkpoint, proof: Sequence[bytes], seen: bytes) -> None:
+        """What our own lines make at the size of the checkpoint of now, proved by what was seen."""
+        size = past.tree_size
+        self.add(
+            PAST,
+            past.to_text().encode(),
+            f"The first {size} entries that {SEEN} covers; not signed.",
+        )
+        what = f"The consistency proof from there to {SEEN}, as the body of add-checkpoint."
+        self.add(PAST_PROOF, AddCheckpoint(size, tuple(proof), seen).to_bytes(), what)
+
+    def add_registry(self, version: int, package: bytes) -> None:
+        """A trust bundle with the documents that it pins."""
+        what = f"Version {version} of the registry, as the operator's root signed it."
+        self.add(f"registry-{version}.json", package, what)
+
     def finish(self, reason: str, says: str, how: str) -> Mapping[str, bytes]:
         """All files, and a README that says what they show and how to check it."""
         parts = (reason, says, "Files", *self.told, "How to check it", how, _TOOLS)
@@ -77,18 +100,41 @@ _TOOLS: Final = (
     " log.vkey stands in the trust bundle that the operator's offline root signed: do not take it"
     " from here alone."
 )
-FORK: Final = (
-    f"Verify both checkpoints under log.vkey. Of one size, they have different roots. Of different"
-    f" sizes, check that {REQUEST} does not verify; or, where entries are here, that each verifies"
-    " by its own proof and the two lines differ. A log that signed both told two stories."
+FORK_ROOTS: Final = (
+    "Verify both checkpoints under log.vkey: they are of one size, and have different roots. A log"
+    " that signed both told two stories."
+)
+FORK_ENTRIES: Final = (
+    "Verify both checkpoints under log.vkey, and both entries by their own proofs: they stand at"
+    " one index, and their lines differ. A log that signed both told two stories."
+)
+FORK_PAST: Final = (
+    f"Verify both checkpoints under log.vkey, and by the consistency proof (RFC 9162) in"
+    f" {PAST_PROOF} that {SEEN} continues {PAST}, which nobody signed and nobody need sign. {NOW}"
+    " is of the same size and has another root. A log that signed both told two stories."
+)
+FORK_WORD: Final = (
+    f"Verify the checkpoints under log.vkey. That {NOW} does not continue what was seen before is"
+    f" our word alone: {REQUEST} does not verify, but anybody can make one that does not. Ask the"
+    " service for the consistency proof between the two sizes: an honest one has it, and of a fork"
+    " nobody can make one."
 )
 SHRANK: Final = (
-    "Verify both checkpoints under log.vkey: the newer one covers fewer entries. A log only grows."
+    "Verify both checkpoints under log.vkey. They carry no time: that the one which covers fewer"
+    " entries came later is our word alone. Ask the service for its checkpoint: as long as that"
+    f" covers fewer entries than {SEEN}, what the log signed is not there any more."
 )
 SERVED: Final = (
     f"Verify {NOW} under log.vkey, and compute the leaf hash of the line. The service has no proof"
     " for it under this checkpoint: ask it for the entry and its proof as another auditor."
     " That it gave this line to us is our word alone."
+)
+SIGNED: Final = (
+    "Verify each entry by its proof: the log signed it. The later one may stand in no log."
+    " BAD_ENTRY: its line is not spelled as docs/PROTOCOL.md (Log) says. SEQ_GAP: its seq is not"
+    " its place. CHAIN_BROKEN: its prev is not the SHA-256 of the line before. TIME_WENT_BACK: its"
+    " time is less than that of the entry before. An entry without a proof here is our word alone:"
+    " the service refused the proof."
 )
 REREAD: Final = (
     f"Verify {NOW} under log.vkey, and the entry as it was seen by its proof: that is the one which"
@@ -96,8 +142,13 @@ REREAD: Final = (
     " place: ask the service for it as another auditor. That it gave it to us is our word alone."
 )
 RULES: Final = (
-    "Verify each entry by its proof, and read them: findings.json says which rule the later one"
-    " breaks, and which earlier entries show it. All of them were signed by the log."
+    "Verify each entry by its proof: all of them were signed by the log. findings.json says which"
+    " rule (docs/PROTOCOL.md, Rules between entries) the entry at log_index breaks, and shown_by,"
+    " which earlier ones show it. Roles, keys, policies and their caps are those of"
+    " registry-N.json: verify it under the operator's root key (docs/PROTOCOL.md, Trust bundle);"
+    " its id is the object of the registry.changed entry with version N. That something is nowhere"
+    " before an entry, as a consent that was never granted, no few entries show: fetch all of them"
+    " under the same checkpoint (credproof audit export), and look for it."
 )
 
 DIRECTORY: Final = (
@@ -122,12 +173,32 @@ def findings_json(findings: Sequence[Finding]) -> bytes:
     return canonical_json(found) + b"\n"
 
 
-def write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write evidence into a directory of its own.
+def name_of(reason: str, files: Mapping[str, bytes]) -> str:
+    """What a finding's directory is called: its reason, its last entry, a digest of what it is.
+
+    A log that grows gives other proofs of the same finding every minute: they are not in the name.
+    """
+    told = [name for name in files if name.startswith("entry-") and name.endswith(".json")]
+    what = [*told, *(name for name in (SEEN, FINDINGS) if name in files)] or [NOW]
+    digest = hashlib.sha256(canonical_json([reason, *(files[name].hex() for name in sorted(what))]))
+    entries = [name.removeprefix("entry-").partition(".")[0] for name in told]
+    return "-".join([reason, *sorted(entries, key=int)[-1:], digest.hexdigest()[:8]])
+
+
+def write(folder: Path, reason: str, files: Mapping[str, bytes]) -> tuple[Path, bool]:
+    """Write evidence into a directory of its own below `folder`, whole or not at all.
+
+    Gives the directory, and whether it is new: what it shows is not written twice.
 
     Raises:
         OSError: it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    where = folder / name_of(reason, files)
+    if where.exists():
+        return where, False
+    fresh = where.with_name(f".{where.name}.new")
+    fresh.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        (fresh / name).write_bytes(content)
+    fresh.replace(where)
+    return where, True

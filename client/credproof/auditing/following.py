@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, NoReturn, Protocol
 
-from credproof.auditing.evidence import FORK, SERVED, SHRANK, Evidence, LogFault
+from credproof.auditing.evidence import (
+    FORK_ENTRIES,
+    FORK_PAST,
+    FORK_ROOTS,
+    FORK_WORD,
+    SERVED,
+    SHRANK,
+    SIGNED,
+    Evidence,
+    LogFault,
+)
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
 from credproof.base.errors import CredproofError, Malformed, Unreachable, VerificationFailed
@@ -29,6 +39,8 @@ from credproof.log.proof import TlogProof
 from credproof.verification.log_rules import LogRules
 
 Progress = Callable[[int], None]
+_NEVER_SIGNED: Final = ("BAD_ENTRY", "CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK")
+"""What is wrong with an entry whoever signed it."""
 
 
 class Source(Protocol):
@@ -55,6 +67,13 @@ class Seen:
     note: bytes
 
 
+def own_tree(index: Index, size: int, root: bytes) -> Tree | None:
+    """A tree made of the lines that are kept; None where they do not make this root."""
+    tree = Tree()
+    tree.extend([leaf_hash(line) for line in index.lines(0, size)])
+    return tree if (tree.size, tree.root()) == (size, root) else None
+
+
 class Following:
     """Brings an index up to one checkpoint."""
 
@@ -78,8 +97,9 @@ class Following:
         """Read what is new; must pass `trusted`, where an audit before ended.
 
         Raises:
-            LogFault: what is wrong, with the files that show it.
-            VerificationFailed: what the log says wrongly under its own signature.
+            LogFault: what is wrong, with the files that show it; a line that the log signed and
+                that is no entry is `BAD_ENTRY`.
+            VerificationFailed: `LOG_FORKED` where `trusted` is not of the checkpoint seen.
         """
         start, size = self._index.state, self._checkpoint.tree_size
         if start.position.size > trusted.position.size:
@@ -99,6 +119,7 @@ class Following:
             self._require_prefix(audit.size, audit.root())
         except (Malformed, VerificationFailed) as error:
             self._explain(before, page)
+            self._explain_signed(audit.size, page[: audit.size + 1 - before.position.size], error)
             raise error from None
         entries = [parse_entry(line) for line in page]
         with self._index.transaction():
@@ -118,39 +139,58 @@ class Following:
         if seen is None or seen.checkpoint.origin != now.origin:
             return
         if now.tree_size < seen.checkpoint.tree_size:
-            evidence = self._evidence()
-            says = "the log is shorter than when last audited"
-            raise LogFault("LOG_SHRANK", says, evidence.finish("LOG_SHRANK", says, SHRANK))
+            self._raise_shrank(seen)
         proof = self._consistency(seen.checkpoint.tree_size)
         try:
             self._verify(seen.checkpoint.tree_size, seen.checkpoint.root_hash, proof)
         except VerificationFailed:
             self._raise_fork(seen.checkpoint.tree_size, proof)
 
-    def _raise_fork(self, old_size: int, proof: Sequence[bytes]) -> None:
-        says = "the log is not the one that was audited before: it has another past"
-        evidence = self._evidence()
-        evidence.add_request(old_size, proof, self._checkpoint.note)
-        self._add_difference(evidence)
-        raise LogFault("LOG_FORKED", says, evidence.finish("LOG_FORKED", says, FORK))
+    def _raise_shrank(self, seen: Seen) -> NoReturn:
+        """It is shorter; our own lines tell whether it has another past as well."""
+        size, evidence, tree = self._checkpoint.tree_size, self._evidence(), self._own_tree(seen)
+        if tree is None or tree.root(size) == self._checkpoint.root_hash:
+            says = "the log is shorter than when last audited"
+            raise LogFault("LOG_SHRANK", says, evidence.finish("LOG_SHRANK", says, SHRANK))
+        past = Checkpoint(seen.checkpoint.origin, size, tree.root(size))
+        evidence.add_past(past, tree.consistency_proof(size, tree.size), seen.note)
+        shown = self._add_difference(evidence, seen, tree)
+        self._fault_forked(evidence, FORK_ENTRIES if shown else FORK_PAST)
 
-    def _add_difference(self, evidence: Evidence) -> None:
-        """The first entry that differs, with a proof on both sides, if the service shows it."""
-        seen = self._seen
-        tree = Tree()
-        tree.extend([leaf_hash(line) for line in self._index.lines()])
-        if seen is None or tree.size < seen.checkpoint.tree_size:
-            return  # the index was deleted, or is younger: both checkpoints must do
-        old_size = seen.checkpoint.tree_size
-        index = _first_not(lambda size: self._is_prefix(size, tree.root(size)), old_size)
-        if index == old_size:
-            return  # what was read is still there: it was never what the old checkpoint covers
+    def _raise_fork(self, old_size: int, proof: Sequence[bytes]) -> NoReturn:
+        seen, evidence = self._seen, self._evidence()
+        evidence.add_request(old_size, proof, self._checkpoint.note)
+        tree = None if seen is None else self._own_tree(seen)
+        if seen and tree and self._add_difference(evidence, seen, tree):
+            self._fault_forked(evidence, FORK_ENTRIES)
+        is_of_one_size = (
+            seen and seen.checkpoint.tree_size == self._checkpoint.tree_size == old_size
+        )
+        self._fault_forked(evidence, FORK_ROOTS if is_of_one_size else FORK_WORD)
+
+    def _fault_forked(self, evidence: Evidence, how: str) -> NoReturn:
+        says = "the log is not the one that was audited before: it has another past"
+        raise LogFault("LOG_FORKED", says, evidence.finish("LOG_FORKED", says, how))
+
+    def _own_tree(self, seen: Seen) -> Tree | None:
+        """None where the index was deleted, or is younger: checkpoints alone must do."""
+        return own_tree(self._index, seen.checkpoint.tree_size, seen.checkpoint.root_hash)
+
+    def _add_difference(self, evidence: Evidence, seen: Seen, tree: Tree) -> bool:
+        """The first entry that differs; whether both lines are there, each with its proof."""
+        index = _first_not(lambda size: self._is_prefix(size, tree.root(size)), tree.size)
         ours, theirs = self._index.line(index), self._served(index)
-        hashes = tree.inclusion_proof(index, old_size)
-        if ours is not None:
-            evidence.add_entry(index, "seen", ours, TlogProof(index, hashes, seen.note))
-        if theirs is not None and theirs != ours:
-            evidence.add_entry(index, "now", theirs, self._proof(index, theirs))
+        if ours is None or index == tree.size:
+            return (
+                False  # what was read is still there: it was never what the old checkpoint covers
+            )
+        hashes = tree.inclusion_proof(index, tree.size)
+        evidence.add_entry(index, "seen", ours, TlogProof(index, hashes, seen.note))
+        if theirs is None or theirs == ours:
+            return False
+        proof = self._proof(index, theirs)
+        evidence.add_entry(index, "now", theirs, proof)
+        return proof is not None
 
     def _served(self, index: int) -> bytes | None:
         if index >= self._checkpoint.tree_size:
@@ -225,6 +265,20 @@ class Following:
         evidence.add_entry(start + bad, "served", page[bad], None)
         files = evidence.finish(found.reason, found.message, SERVED)
         raise LogFault(found.reason, found.message, files)
+
+    def _explain_signed(
+        self, index: int, read: Sequence[bytes], error: Malformed | VerificationFailed
+    ) -> None:
+        """Raise what the log signed and may not: entry `index`, the last that was `read`."""
+        reason = "BAD_ENTRY" if isinstance(error, Malformed) else error.reason
+        if reason not in _NEVER_SIGNED:
+            return
+        evidence = self._evidence()
+        before = read[-2] if len(read) > 1 else self._index.line(index - 1)
+        if before is not None:
+            evidence.add_entry(index - 1, "logged", before, self._proof(index - 1, before))
+        evidence.add_entry(index, "logged", read[-1], self._proof(index, read[-1]))
+        raise LogFault(reason, error.message, evidence.finish(reason, error.message, SIGNED))
 
     def _what_is_it(self, start: int, page: Sequence[bytes], bad: int) -> VerificationFailed:
         index = start + bad

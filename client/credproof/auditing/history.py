@@ -97,6 +97,11 @@ class History:
             message = "clients are given a trust bundle that the log did not put in force"
             raise VerificationFailed("OTHER_TRUST", message)
 
+    def file(self, version: int) -> bytes | None:
+        """The package of a version as it is kept; None when it is not."""
+        path = self._path(version)
+        return path.read_bytes() if path.exists() else None
+
     def all(self) -> Iterator[Trust]:
         """Every version that is kept, in order."""
         version = 1

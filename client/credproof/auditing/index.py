@@ -2,7 +2,7 @@
 
 It holds every entry's line, what the rules between entries remember, and what they found. One
 transaction takes a page in whole; whoever is interrupted goes on after the last page. It can be
-deleted at any time: the next audit reads the log anew.
+deleted at any time: the next audit reads the log anew, and tells again what it tells once.
 """
 
 from __future__ import annotations
@@ -51,12 +51,21 @@ CREATE TABLE IF NOT EXISTS findings (
     log_index INTEGER NOT NULL,
     rule TEXT NOT NULL,
     message TEXT NOT NULL,
-    shown_by BLOB NOT NULL,
-    told INTEGER NOT NULL DEFAULT 0
+    shown_by BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS marks (
+    log_index INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    mark TEXT NOT NULL,
+    PRIMARY KEY (log_index, rule, mark)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 _ADD: Final = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+TOLD: Final = "told"
+"""The mark of a finding that somebody was told of."""
+FILED: Final = "filed"
+"""The mark of a finding that has its files."""
 _VARIABLES: Final = 500
 """How many names are looked up at once; SQLite allows at least 999."""
 
@@ -163,11 +172,15 @@ class Index(Closing):
 
     # -- what was found
 
-    def findings(self, *, untold: bool = False) -> list[Finding]:
-        """What is wrong between entries, in the order of the log; or only what nobody was told."""
-        only = "WHERE told = 0" if untold else ""
-        query = f"SELECT rule, log_index, message, shown_by FROM findings {only}"  # noqa: S608
-        rows = self._database.execute(f"{query} ORDER BY log_index, rowid").fetchall()
+    def findings(self, *, without: Sequence[str] = ()) -> list[Finding]:
+        """What is wrong between entries, in the order of the log; or only what lacks a mark."""
+        query = (
+            "SELECT rule, log_index, message, shown_by FROM findings AS f WHERE ? = 0 OR ? >"
+            " (SELECT count(*) FROM marks AS m WHERE m.log_index = f.log_index AND m.rule = f.rule"
+            " AND m.mark IN (SELECT value FROM json_each(?))) ORDER BY log_index, rowid"
+        )
+        values = (len(without), len(without), canonical_json(list(without)).decode())
+        rows = self._database.execute(query, values).fetchall()
         return [Finding(a, b, c, tuple(parse_own_json(shown))) for a, b, c, shown in rows]
 
     def note(self, findings: Iterable[Finding]) -> None:
@@ -180,9 +193,15 @@ class Index(Closing):
             row = (f.log_index, f.rule, f.message, canonical_json(list(f.shown_by)))
             self._database.execute(query, (*row, f.log_index, f.rule))
 
-    def mark_told(self) -> None:
-        """All findings were told."""
-        self._database.execute("UPDATE findings SET told = 1")
+    def mark(self, findings: Iterable[Finding], mark: str) -> None:
+        """These were told, or have their files."""
+        rows = [(found.log_index, found.rule, mark) for found in findings]
+        self._database.executemany("INSERT OR IGNORE INTO marks VALUES (?, ?, ?)", rows)
+
+    def mark_as(self, other: Index) -> None:
+        """All that is marked in another index of the same log is marked here too."""
+        rows = other.select("SELECT log_index, rule, mark FROM marks", {})
+        self._database.executemany("INSERT OR IGNORE INTO marks VALUES (?, ?, ?)", rows)
 
     # -- reading
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from credproof.auditing.evidence import REREAD, Evidence, LogFault
-from credproof.auditing.following import Source
+from credproof.auditing.following import Source, own_tree
 from credproof.auditing.index import Index
 from credproof.base.errors import DataLoss, Malformed, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX
 from credproof.log.audit import AuditReport
 from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.entry import parse_entry
-from credproof.log.merkle import Tree, leaf_hash
 from credproof.log.proof import TlogProof
 
 
@@ -64,12 +63,11 @@ def _fault(
     served: bytes | None,
 ) -> LogFault:
     """What the service did to an entry, with the proof of the one that was signed."""
-    tree, size = Tree(), audited.tree_size
-    tree.extend([leaf_hash(line) for line in index.lines(0, size)])
+    tree = own_tree(index, audited.tree_size, audited.root_hash)
     line = index.line(log_index)
-    if line is None or tree.root() != audited.root_hash:
+    if line is None or tree is None:
         raise _damaged(index)
-    hashes = tree.inclusion_proof(log_index, size)
+    hashes = tree.inclusion_proof(log_index, tree.size)
     evidence = Evidence()
     evidence.add_checkpoints(None, audited.note, vkeys)
     evidence.add_entry(log_index, "seen", line, TlogProof(log_index, hashes, audited.note))

@@ -67,8 +67,8 @@ UNSEALINGS_PAGE_MAX: Final = 100
 """Requests to unseal a detail in one page."""
 UNSEALED_TOLD_MAX: Final = 1000
 """Details given to auditors that a borrower is told of at once, the newest of them."""
-EVIDENCE_ENTRIES_MAX: Final = 1000
-"""Log entries in one package of evidence: a directory that a person can still look through."""
+EVIDENCE_FINDINGS_MAX: Final = 100
+"""Findings that get files in one run, a directory each; the next run writes those of the next."""
 ENTRIES_PAGE_MAX: Final = 1000
 """Log entries in one page."""
 LADDER_RUNGS_MAX: Final = 32

@@ -107,7 +107,7 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ENTRY_CHANGED", "OTHER_TRUST", "REGISTRY_WITHHELD"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
-    **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER"), _EVIDENCE),
+    **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER", "BAD_ENTRY"), _EVIDENCE),
     # Out of an answer these have the number of a check, and its advice.
     **dict.fromkeys(("OTHER_INDEX", "OTHER_LOOKUPS", "OTHER_MEMBERS", "OTHER_ENTRY"), _SHOWN_WRONG),
     **dict.fromkeys(("BAD_LOOKUP_PROOF", "BAD_INCLUSION_PROOF", "STALE_ROOT"), _SHOWN_WRONG),

@@ -10,8 +10,8 @@ import typer
 from typer.main import get_command
 
 from credproof import __version__
-from credproof.base.errors import Conflict, CredproofError, Malformed, Refused
-from credproof.cli.output import EXIT_CODES, FAILED, USAGE, exit_code, print_error
+from credproof.base.errors import CredproofError, Malformed, Refused
+from credproof.cli.output import EXIT_CODES, FAILED, USAGE, exit_code, print_error, system_error
 from credproof.cli.parts import Root
 
 INTERRUPTED = 130
@@ -65,7 +65,7 @@ def main() -> None:
         print_error(Refused("NOT_AGREED", "no answer was given"), as_json=as_json)
         sys.exit(FAILED)
     except (OSError, sqlite3.Error) as error:
-        print_error(Conflict("SYSTEM_ERROR", _told(error)), as_json=as_json)
+        print_error(system_error(error), as_json=as_json)
         sys.exit(USAGE)
     except WRONG_USAGE as error:
         _print_usage(error, as_json=as_json)
@@ -81,13 +81,6 @@ def _print_usage(error: Any, *, as_json: bool) -> None:
     where = "credproof" if error.ctx is None else error.ctx.command_path
     found = Malformed("WRONG_USAGE", told.removesuffix("."))
     print_error(found, advice=f"{where} --help says how", as_json=as_json)
-
-
-def _told(error: OSError | sqlite3.Error) -> str:
-    """What the operating system or SQLite says, and about which file."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror}: {error.filename}: name another path, or make it usable"
-    return f"{error}: check that the disk has room and that the files can be written"
 
 
 if __name__ == "__main__":

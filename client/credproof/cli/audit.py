@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from credproof.auditing.evidence import LogFault, findings_json
+from credproof.auditing.evidence import LogFault, findings_json, write
+from credproof.auditing.index import TOLD
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
 from credproof.base.encoding import parse_own_json
 from credproof.cli import searching, stamps, unsealing
-from credproof.cli.following import follow, print_findings, write_files
+from credproof.cli.following import evidence_text, follow, print_findings
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
@@ -64,7 +65,8 @@ def verify(
     the times of entries, and tells where there was none for two hours. Remembers how far it went in
     audited.json and newest.checkpoint in your home, and keeps in witnessed.checkpoint what
     witnesses cosigned last, in timestamps.db what was stamped; keep all four, and registry/. It
-    fills audit.db, which audit search reads. Needs the service.
+    fills audit.db, which audit search reads. What entries say wrongly is told each time, with exit
+    code 1; audit follow --evidence writes files about it. Needs the service.
 
     \b
     Example:
@@ -75,15 +77,15 @@ def verify(
         report = auditor.verify(whole=whole, progress=advance)
         stamped = auditor.timestamps(report.checkpoint)
         with auditor.index() as index:
-            findings = index.findings(untold=True)
-            index.mark_told()
+            findings = index.findings()
+            index.mark(findings, TOLD)
         witnesses = auditor.witnessed(report.checkpoint)
         asked = auditor.trust.quorum.needed is not None
     if as_json:
         beside = {"witnessed": _witnessed(witnesses), "timestamps": stamps_json(stamped)}
         print_json(_summary(report, findings) | beside)
     else:
-        _print_report(report)
+        _print_report(report, findings)
         _print_witnesses(witnesses, asked=asked)
         print_stamps(stamped)
         print_findings(findings)
@@ -91,7 +93,10 @@ def verify(
         raise typer.Exit(FAILED)
 
 
-def _print_report(report: AuditReport) -> None:
+_RULES: Final = ", rules between entries"
+
+
+def _print_report(report: AuditReport, findings: Sequence[Finding]) -> None:
     checkpoint = report.checkpoint
     out.print(f"Log:         {checkpoint.origin}")
     out.print(f"Entries:     {checkpoint.tree_size}, of which {report.entries_read} read now")
@@ -101,7 +106,9 @@ def _print_report(report: AuditReport) -> None:
     for found in report.continued:
         lost = f"entries {found.log_index} to {found.tree_size - 1} of it were lost"
         out.print(f"Continues:   {found.origin}: {lost}")
-    out.print("Verified:    signature, hash chain, times, Merkle tree, rules between entries")
+    out.print(f"Verified:    signature, hash chain, times, Merkle tree{'' if findings else _RULES}")
+    if findings:
+        out.print(f"Broken:      rules between entries, {len(findings)} times")
 
 
 @app.command(epilog=EXIT_CODES)
@@ -133,8 +140,8 @@ def replay(
                 report = auditor.replay(audited, advance)
             except LogFault as error:
                 if evidence is not None:
-                    where = write_files(evidence, error.reason, error.files)
-                    err.print(f"evidence: {where} (README.txt says how to check it)", markup=False)
+                    written = write(evidence, error.reason, error.files)
+                    err.print(f"evidence: {evidence_text(written)}", markup=False)
                 raise
     if as_json:
         print_json(
@@ -289,9 +296,10 @@ def export(
 
     Writes the checkpoint (the newest that witnesses cosigned, where a quorum is asked for), hash
     tiles, entry bundles and timestamps; run it again for what is new. The entries must make the
-    tree that was signed. All tiles and bundles of a copy that is there are verified first; a file
-    that is damaged is named (MIRROR_DAMAGED), and nothing is written. A web server can offer the
-    folder as it is; whoever reads its bundles reads the whole log. Needs the service.
+    tree that was signed, and the log must be the one that you audited last (newest.checkpoint). All
+    tiles and bundles of a copy that is there are verified first; a file that is damaged is named
+    (MIRROR_DAMAGED), and nothing is written. A web server can offer the folder as it is; whoever
+    reads its bundles reads the whole log. Needs the service.
 
     \b
     Example:

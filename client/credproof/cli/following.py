@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import signal
+import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from credproof.auditing.evidence import LogFault, findings_json, write
-from credproof.auditing.index import Index
-from credproof.auditing.rereading import reread
+from credproof.auditing.evidence import RULE_BROKEN, LogFault, findings_json, write
+from credproof.auditing.index import FILED, TOLD, Index
 from credproof.auditing.stamping import NO_STAMPS, StampReport
 from credproof.auditor import INDEX_NAME, Auditor
 from credproof.base.encoding import Json, parse_own_json
@@ -24,18 +23,19 @@ from credproof.base.errors import CredproofError, DataLoss, Unreachable, Verific
 from credproof.cli.output import (
     FAILED,
     OK,
-    UNREACHABLE,
     HomeOption,
     JsonOption,
+    exit_code,
     out,
     plain,
     print_error,
     print_json,
     progress_bar,
+    system_error,
 )
 from credproof.cli.stamps import print_stamps, stamps_json
+from credproof.home import Home
 from credproof.log.audit import AuditReport
-from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.verification.log_rules import Finding
 
 
@@ -47,7 +47,7 @@ def follow(
     ] = None,
     evidence: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write what shows a finding into a new directory there."),
+        typer.Option(metavar="DIR", help="Write what shows a finding into a directory there."),
     ] = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Compute the directory anew each time: audit replay.")
@@ -59,12 +59,14 @@ def follow(
     As audit verify, for cron: tells only what is new. Exit code 1 means a finding: the log has
     another past (LOG_FORKED), lost its tail (LOG_SHRANK), leaves an entry out (SEQ_GAP), gives out
     one that was not signed (ENTRY_CHANGED), signed a root that its entries do not make
-    (TREE_MISMATCH), gives a timestamp of something else (TIMESTAMP_NOT_OF_LOG), or broke a rule
-    between entries (RULE_BROKEN), which is also told of an entry whose time contradicts a timestamp
-    that you trust. With --replay, also when a root of the directory leaves somebody out
-    (ROOT_DIFFERS), at the cost of reading what is kept of the log. With --evidence, files that a
-    third party checks with other tools are written, with a README.txt. An interrupted run goes on
-    where it was. Needs the service.
+    (TREE_MISMATCH) or an entry that no log may sign (BAD_ENTRY, CHAIN_BROKEN, TIME_WENT_BACK),
+    gives a timestamp of something else (TIMESTAMP_NOT_OF_LOG), or broke a rule between entries
+    (RULE_BROKEN), which is also told of an entry whose time contradicts a timestamp that you trust.
+    With --replay, also when a root of the directory leaves somebody out (ROOT_DIFFERS), at the cost
+    of reading what is kept of the log. With --evidence, files that a third party checks with other
+    tools are written, with a README.txt, into a directory named for what they show: what stands on
+    is not written again. An interrupted run goes on where it was. With --interval, what stops one
+    look is told on stderr, and the next look tries again. Needs the service.
 
     Each run also compares 1000 older entries of audit.db with what the service gives now, and the
     next run the 1000 after them: in time it tells that an old entry was rewritten (ENTRY_CHANGED)
@@ -78,11 +80,22 @@ def follow(
     look = partial(_look_and_tell, home, evidence, replay=replay, as_json=as_json)
     if interval is None:
         raise typer.Exit(look())
+    _ = Home(home).settings  # a home that is none does not pass
     with _interrupted() as interrupted:
-        look()
+        _outlive(look, as_json=as_json)
         while not interrupted.wait(interval):
-            look()
+            _outlive(look, as_json=as_json)
     raise KeyboardInterrupt
+
+
+def _outlive(look: Callable[[], int], *, as_json: bool) -> None:
+    """Look once; what stops it may pass until the next time."""
+    try:
+        look()
+    except CredproofError as error:
+        print_error(error, as_json=as_json)
+    except (OSError, sqlite3.Error) as error:
+        print_error(system_error(error), as_json=as_json)
 
 
 @contextmanager
@@ -103,102 +116,149 @@ def _interrupted() -> Iterator[threading.Event]:
 
 def _look_and_tell(home: Path, evidence: Path | None, *, replay: bool, as_json: bool) -> int:
     """Look once; gives the exit code."""
-    told = _look(home, replay=replay, quiet=as_json)
-    where = write_files(evidence, told.reason, told.files) if evidence and told.files else None
-    _tell(told, where, as_json=as_json)
-    if told.findings and told.error is None:
-        with Index(home / INDEX_NAME) as index:
-            index.mark_told()  # not before: what could not be told is told the next time
+    told = _look(home, files=evidence is not None, replay=replay, quiet=as_json)
+    written = _written(told, evidence) if evidence else []
+    _tell(told, written, as_json=as_json)
+    if told.findings:
+        with Index(home / INDEX_NAME) as index:  # not before: what failed is done the next time
+            index.mark(told.findings, TOLD)
+            index.mark(told.findings[: len(told.shown)], FILED)
     return told.code
 
 
-@dataclass(frozen=True)
-class Told:
-    """What one look came to. `files` are evidence by name, `reread` counts older entries."""
+def _written(told: Told, evidence: Path) -> Sequence[tuple[Path, bool]]:
+    """The directories of what can be shown; where they cannot be written, that is told too."""
+    try:
+        return [write(evidence, *shown) for shown in told.evidence()]
+    except OSError as error:
+        told.faults.append(system_error(error))
+        told.shown = ()  # the next look writes them
+        return []
 
-    code: int
+
+@dataclass
+class Told:
+    """What one look comes to, in the making.
+
+    `shown` are files about the first `findings`, by name. `reread` counts older entries, `roots`
+    those of the directory that were computed anew.
+    """
+
     report: AuditReport | None = None
-    findings: Sequence[Finding] = ()
-    error: CredproofError | None = None
-    files: dict[str, bytes] | None = None
     stamps: StampReport = NO_STAMPS
     reread: int = 0
+    roots: int | None = None
+    findings: Sequence[Finding] = ()
+    shown: Sequence[Mapping[str, bytes]] = ()
+    faults: list[CredproofError] = field(default_factory=list)
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """What is wrong inside is told, and the look goes on with the next thing."""
+        try:
+            yield
+        except (VerificationFailed, DataLoss, Unreachable) as fault:
+            self.faults.append(fault)
+
+    @property
+    def code(self) -> int:
+        """The exit code: a finding counts more than what was not reached."""
+        codes = [exit_code(fault) for fault in self.faults]
+        return FAILED if self.findings or FAILED in codes else max(codes, default=OK)
+
+    @property
+    def gravest(self) -> CredproofError | None:
+        """What is told first of all; None when that is a broken rule, or nothing is wrong."""
+        grave = [fault for fault in self.faults if exit_code(fault) == FAILED]
+        return next(iter(grave or ([] if self.findings else self.faults)), None)
 
     @property
     def reason(self) -> str:
-        """What it is, in capitals; empty when nothing is wrong."""
-        if self.error is not None:
-            return self.error.reason
-        return "RULE_BROKEN" if self.findings else ""
+        """What it is first of all, in capitals; empty when nothing is wrong."""
+        if self.gravest is not None:
+            return self.gravest.reason
+        return RULE_BROKEN if self.findings else ""
+
+    def evidence(self) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+        """The reason and the files of each thing that can be shown."""
+        for fault in self.faults:
+            if isinstance(fault, LogFault):
+                yield fault.reason, fault.files
+        for files in self.shown:
+            yield RULE_BROKEN, files
 
 
-def _look(home: Path, *, replay: bool, quiet: bool) -> Told:
+def _look(home: Path, *, files: bool, replay: bool, quiet: bool) -> Told:
+    """Look once; `files` asks for those about findings that have none."""
+    told = Told()
     try:
-        with Auditor.open(home) as auditor:
-            with progress_bar("following", None, hidden=quiet) as advance:
-                report = auditor.verify(progress=advance)
-            stamps = auditor.timestamps(report.checkpoint)
-            with auditor.index() as index:
-                findings = index.findings(untold=True)
-            files = dict(auditor.finding_evidence(findings)) if findings else None
-            fault, again = _reread(auditor, report)
-            if replay:
-                fault = _replayed(auditor, report.checkpoint) or fault
-    except LogFault as error:
-        return Told(FAILED, error=error, files=dict(error.files))
-    except Unreachable as error:
-        return Told(UNREACHABLE, error=error)
-    except (VerificationFailed, DataLoss) as error:
-        return Told(FAILED, error=error)
-    if fault is not None:
-        return Told(FAILED, report, findings, fault, dict(fault.files), stamps, again)
-    code = FAILED if findings else OK
-    return Told(code, report, findings, files=files, stamps=stamps, reread=again)
-
-
-def _reread(auditor: Auditor, report: AuditReport) -> tuple[LogFault | None, int]:
-    """What the service gives otherwise now than before; how many entries were looked at."""
-    bundle = auditor.trust.bundle
-    try:
+        opened = Auditor.open(home)
+    except (VerificationFailed, DataLoss, Unreachable) as fault:
+        told.faults += [*_by_kept_trust(home, fault), fault]
+        return told
+    with opened as auditor:
+        with told.gathering(), progress_bar("following", None, hidden=quiet) as advance:
+            told.report = auditor.verify(progress=advance)
+        if told.report is not None:
+            _look_on(told, auditor, told.report, replay=replay)
         with auditor.index() as index:
-            vkeys = [bundle.log_vkey, *bundle.old_logs]
-            return None, len(reread(auditor, index, report, vkeys))
-    except LogFault as fault:
-        return fault, 0
+            told.findings = index.findings(without=[TOLD, FILED] if files else [TOLD])
+        with told.gathering():
+            told.shown = auditor.finding_evidence(told.findings) if files else ()
+    return told
 
 
-def _replayed(auditor: Auditor, checkpoint: VerifiedCheckpoint) -> LogFault | None:
+def _look_on(told: Told, auditor: Auditor, report: AuditReport, *, replay: bool) -> None:
+    """At all else once the newest entries were verified."""
+    with told.gathering():
+        told.stamps = auditor.timestamps(report.checkpoint)
+    with told.gathering(), auditor.index() as index:
+        told.reread = len(auditor.reread(index, report))
+    if replay:
+        with told.gathering():
+            told.roots = auditor.replay(report.checkpoint).roots
+
+
+def _by_kept_trust(home: Path, fault: CredproofError) -> Sequence[LogFault]:
+    """What becomes of the log where the service gives out another trust bundle than it may.
+
+    A service that was set back as a whole is told by its bundle first; that its log is shorter,
+    signed by a key that is known, is what others can check.
+    """
+    if not isinstance(fault, VerificationFailed):
+        return []
+    kept = Home(home)
     try:
-        auditor.replay(checkpoint)
-    except LogFault as fault:
-        return fault
-    return None
+        with Auditor(kept, kept.trust(at=0)) as auditor:
+            auditor.require_continued()
+    except LogFault as found:
+        return [found]
+    except CredproofError:
+        return []  # it shows nothing that the bundle kept here can judge
+    return []
 
 
-def write_files(folder: Path, reason: str, files: Mapping[str, bytes]) -> Path:
-    """Evidence into a directory of its own, named for the time and what it is."""
-    now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
-    where = folder / f"{now}-{reason}"
-    try:
-        write(where, files)
-    except OSError as error:
-        raise typer.BadParameter(f"cannot write {where}: {error.strerror}") from error
-    return where
+def evidence_text(written: tuple[Path, bool]) -> str:
+    """Where evidence is, and whether an earlier run wrote it."""
+    where, is_new = written
+    return f"{where} (README.txt says how to check it)" if is_new else f"already in {where}"
 
 
-def _tell(told: Told, where: Path | None, *, as_json: bool) -> None:
+def _tell(told: Told, written: Sequence[tuple[Path, bool]], *, as_json: bool) -> None:
     if as_json:
-        print_json(_json(told, where))
+        print_json(_json(told, [where for where, _ in written]))
         return
-    if told.error is not None:
-        print_error(told.error)
+    for fault in told.faults:
+        print_error(fault)
     if told.report is not None:
         size, read = told.report.checkpoint.tree_size, told.report.entries_read
         out.print(f"Entries:   {size}, of which {read} are new; {told.reread} older ones compared")
+        if told.roots is not None:
+            out.print(f"Roots:     {told.roots}, each what the entries before it make")
         print_stamps(told.stamps)
-        print_findings(told.findings)
-    if where is not None:
-        out.print(f"Evidence:  {where} (README.txt says how to check it)", markup=False)
+    print_findings(told.findings)
+    for one in written:
+        out.print(f"Evidence:  {evidence_text(one)}", markup=False)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -210,15 +270,17 @@ def print_findings(findings: Sequence[Finding]) -> None:
         out.print(plain(line), markup=False)
 
 
-def _json(told: Told, where: Path | None) -> dict[str, Json]:
-    report = told.report
+def _json(told: Told, written: Sequence[Path]) -> dict[str, Json]:
+    report, faults = told.report, told.faults
     return {
-        "evidence": None if where is None else str(where),
+        "evidence": [str(where) for where in written],
+        "faults": [{"message": fault.message, "reason": fault.reason} for fault in faults],
         "findings": parse_own_json(findings_json(told.findings)),
-        "message": "" if told.error is None else told.error.message,
+        "message": "" if told.gravest is None else told.gravest.message,
         "read": 0 if report is None else report.entries_read,
         "reason": told.reason,
         "reread": told.reread,
+        "roots": told.roots,
         "size": None if report is None else report.checkpoint.tree_size,
         "timestamps": stamps_json(told.stamps),
     }

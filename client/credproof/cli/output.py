@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +15,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from credproof.base.errors import CredproofError, DataLoss, Unreachable, VerificationFailed
+from credproof.base.errors import (
+    Conflict,
+    CredproofError,
+    DataLoss,
+    Unreachable,
+    VerificationFailed,
+)
 from credproof.cli.advice import next_step
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -78,6 +85,14 @@ def print_error(
     err.print(f"error{where}: {error.message} ({error.reason})", markup=False)
     if advice:
         err.print(f"next:  {advice}", markup=False)
+
+
+def system_error(error: OSError | sqlite3.Error) -> Conflict:
+    """What the operating system or SQLite refuses, and about which file, as an error to print."""
+    message = f"{error}: check that the disk has room and that the files can be written"
+    if isinstance(error, OSError) and error.filename is not None:
+        message = f"{error.strerror}: {error.filename}: name another path, or make it usable"
+    return Conflict("SYSTEM_ERROR", message)
 
 
 def print_json(value: Any) -> None:

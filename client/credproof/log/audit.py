@@ -116,13 +116,14 @@ class LogAudit:
                 the message names the entry's index.
         """
         try:
-            self._position, kind = self._position.verify_next(line)
+            position, kind = self._position.verify_next(line)
+            if kind == ENTRY_CONTINUED:
+                self._continued.append(parse_continued(line))
         except Malformed as error:
             raise type(error)(error.reason, f"entry {self.size}: {error.message}") from error
+        self._position = position
         self._frontier.append(leaf_hash(line))
         self._kinds[kind] += 1
-        if kind == ENTRY_CONTINUED:
-            self._continued.append(parse_continued(line))
         if self._position.size == self._trusted.position.size:
             self._compare_with_trusted()
         return kind

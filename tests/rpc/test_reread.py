@@ -1,0 +1,118 @@
+"""What was verified before is compared, in turn, with what the service gives out now."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from credproof.auditing import rereading
+from credproof.auditing.evidence import LogFault
+from credproof.auditing.rereading import reread
+from credproof.auditor import Auditor
+from credproof.base.errors import DataLoss
+from credproof.log.entry import parse_entry
+from credproof.log.proof import verify_proof
+
+from tests.cli.command import run
+from tests.rpc.conftest import AUDITOR
+from tests.rpc.stories import start_again, told
+
+
+def read_again(auditor: Auditor) -> range:
+    """What the next run compares with the service."""
+    report = auditor.verify()
+    with auditor.index() as index:
+        return reread(auditor, index, report, ["vkey"])
+
+
+def test_in_time_all_that_was_verified_is_read_again(auditor, monkeypatch):
+    monkeypatch.setattr(rereading, "ENTRIES_PAGE_MAX", 7)
+    seen = list(read_again(auditor))
+    while (more := read_again(auditor)).start:
+        seen += more
+    assert seen == list(range(seen[-1] + 1))
+    assert (more, seen[-1] > 20) == (range(7), True)
+
+
+def test_a_log_that_grows_between_the_runs_is_read_again_from_its_start_too(auditor, monkeypatch):
+    """Whoever ran after its end compared only what was new a moment ago."""
+    monkeypatch.setattr(rereading, "ENTRIES_PAGE_MAX", 7)
+    report = auditor.verify()
+    before, size = replace(report, entries_read=3), report.checkpoint.tree_size
+    with auditor.index() as index:
+        while reread(auditor, index, before, ["vkey"]).stop < size - 3:
+            pass
+        assert reread(auditor, index, report, ["vkey"]) == range(7)
+
+
+LIES = {
+    "another": ("ENTRY_CHANGED", lambda line: [replace(parse_entry(line), actor="x").to_line()]),
+    "rubbish": ("ENTRY_CHANGED", lambda _: [b"{"]),
+    "left out": ("SEQ_GAP", lambda _: []),
+}
+
+
+@pytest.mark.parametrize("at", [0, 7, -1])
+@pytest.mark.parametrize("lie", LIES)
+def test_an_entry_that_was_verified_and_is_served_otherwise_now_is_shown(auditor, story, at, lie):
+    """The auditor's copy is the true one; that others are given something else is the finding."""
+    reason, served = LIES[lie]
+    at %= len(story.lines)
+    if (at, lie) == (len(story.lines) - 1, "left out"):
+        reason = "ENTRIES_MISSING"
+    lines = [*story.lines[:at], *served(story.lines[at]), *story.lines[at + 1 :]]
+    with told(auditor, story):
+        auditor.verify()
+    with told(auditor, story, serve=lines):
+        for _ in range(2):
+            with pytest.raises(LogFault) as caught:
+                read_again(auditor)
+    files, key = caught.value.files, story.signer.verifier_key
+    assert (caught.value.reason, f"entry {at}" in caught.value.message) == (reason, True)
+    name = f"entry-{at}.seen"
+    verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
+    assert files[f"{name}.json"] == story.lines[at]
+    assert (f"entry-{at}.served.json" in files) == (reason != "ENTRIES_MISSING")
+    assert read_again(auditor), "the service gives the signed ones again"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE entries SET line = x'7b' WHERE log_index = 3",
+        "DELETE FROM entries WHERE log_index = 3",
+        "DELETE FROM entries WHERE log_index > 9",
+    ],
+)
+def test_a_copy_that_is_damaged_itself_is_not_held_against_the_service(auditor, damage):
+    with closing(sqlite3.connect(auditor._home.folder / "audit.db")) as database, database:
+        database.execute(damage)
+    with pytest.raises(DataLoss) as caught:
+        read_again(auditor)
+    assert caught.value.reason == "INDEX_DAMAGED"
+    start_again(auditor)
+
+
+def test_cron_is_told_of_an_old_entry_that_was_rewritten_in_the_database(
+    running, auditor, tmp_path
+):
+    home, path = running.home(AUDITOR).folder, running.world.service / "log.db"
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as database:
+        ((line,),) = database.execute("SELECT line FROM entries WHERE log_index = 5").fetchall()
+        change = "UPDATE entries SET line = ? WHERE log_index = 5"
+        database.execute(change, (line.replace(b'"prev"', b'"perv"'),))
+        try:
+            words = ["audit", "follow", "--evidence", tmp_path, "--home", home]
+            as_text = run(*words, code=1)
+            told_as = json.loads(run(*words, "--json", code=1))
+        finally:
+            database.execute(change, (line,))
+    assert "entry 5 is not the one that was verified before (ENTRY_CHANGED)" in as_text
+    assert (told_as["reason"], told_as["reread"]) == ("ENTRY_CHANGED", 0)
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "entry-5.seen.json").read_bytes() == line
+    well = json.loads(run(*words, "--json"))
+    assert well["reread"] == well["size"] - well["read"] > 5
