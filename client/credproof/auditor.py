@@ -32,18 +32,14 @@ from credproof.channel import call
 from credproof.history import fetch_version
 from credproof.home import Home, append_private, replace_file
 from credproof.log.audit import AuditReport, AuditState, parse_state
-from credproof.log.checkpoint import (
-    Checkpoint,
-    VerifiedCheckpoint,
-    parse_checkpoint,
-)
+from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, parse_checkpoint
 from credproof.log.entry import Entry, parse_entry
 from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from credproof.log.note import VerifierKey, parse_note
 from credproof.log.witnessed import Witnessed
 from credproof.mirror import Mirror
 from credproof.pseudonyms import Pseudonyms
-from credproof.session import Session
+from credproof.session import Session, fetch_trust
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 from credproof.verification.anomaly import (
@@ -179,7 +175,7 @@ class Auditor(Session):
             LogFault: `LOG_SHRANK`, `LOG_FORKED`, `SEQ_GAP`, `ENTRY_CHANGED`, `TREE_MISMATCH`, with
                 files that show it.
             Malformed, VerificationFailed: `LOG_REPLACED`, `REGISTRY_WITHHELD`, or what is wrong
-                with which entry under the log's own signature.
+                with which entry under the log's own signature; as `History.require_given`.
             Conflict: `AUDIT_BUSY`.
         """
         with self._locked():
@@ -194,6 +190,9 @@ class Auditor(Session):
                 report = self._verify_anew(checkpoint, seen if moved else None, progress)
             replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
             replace_file(self._home.folder / CHECKPOINT_NAME, checkpoint.note)
+            with self.index() as index:
+                again = partial(fetch_trust, self._home, self._channel)
+                self.history().require_given(index.trust_version, self.trust, again)
         return report
 
     def witnessed(self, audited: VerifiedCheckpoint) -> tuple[VerifiedCheckpoint, Witnessed] | None:

@@ -22,7 +22,7 @@ from credproof.base.errors import Conflict, DataLoss, Malformed, Refused, Verifi
 from credproof.base.limits import BATCH_ITEMS_MAX, CHAIN_HEADS_MAX, CLOCK_SKEW_S
 from credproof.base.members import Members
 from credproof.base.vrf import Output
-from credproof.channel import call
+from credproof.channel import call, connect
 from credproof.filed import FilingReport, NotFiled, denied, fault_of
 from credproof.history import fetch_history
 from credproof.home import Home
@@ -36,7 +36,7 @@ from credproof.submission.attester import Attester, Head, Here, Processes, Worke
 from credproof.submission.run import Run
 from credproof.submission.sender import Sender
 from credproof.updating.metadata import provider_role
-from credproof.updating.own_keys import key_ids, key_set
+from credproof.updating.own_keys import key_ids, key_set_in_force
 from credproof.v1 import attestation_service_pb2 as pb
 from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
@@ -100,6 +100,22 @@ class Bound:
     kid: str
 
 
+def publish_keys(home: Home, data: bytes) -> None:
+    """Put a key set in force that `sign_keys` made.
+
+    Needs no trust bundle: where a restore lost the key set, there is none to be had before.
+
+    Raises:
+        Malformed: `BAD_METADATA`.
+        Conflict: `TUF_VERSION`, `NO_TUF`.
+        VerificationFailed: `TUF_NOT_SIGNED`, `KEY_NOT_SIGNED`, `TUF_EXPIRED`.
+    """
+    item = registry_pb.RoleMetadata(role=provider_role(home.settings.id), metadata=data)
+    request = registry_pb.PublishTrustMetadataRequest(items=[item])
+    with connect(home) as channel:
+        call(RegistryServiceStub(channel).PublishTrustMetadata, request)
+
+
 class Provider(Session):
     """A data provider at work. Not safe to share between threads.
 
@@ -144,20 +160,8 @@ class Provider(Session):
 
         None when there is none: then the root key alone decides which keys are the provider's.
         """
-        found = key_set(self._home)
+        found = key_set_in_force(self._home)
         return None if found is None else key_ids(found)
-
-    def publish_keys(self, data: bytes) -> None:
-        """Put a key set in force that `sign_keys` made.
-
-        Raises:
-            Malformed: `BAD_METADATA`.
-            Conflict: `TUF_VERSION`, `NO_TUF`.
-            VerificationFailed: `TUF_NOT_SIGNED`, `KEY_NOT_SIGNED`, `TUF_EXPIRED`.
-        """
-        item = registry_pb.RoleMetadata(role=provider_role(self.id), metadata=data)
-        request = registry_pb.PublishTrustMetadataRequest(items=[item])
-        call(RegistryServiceStub(self._channel).PublishTrustMetadata, request)
 
     def pseudonyms(self, subjects: Sequence[SubjectId]) -> list[bytes]:
         """The pseudonyms of these ids, in order. Holders of the key see blinded elements only.

@@ -15,11 +15,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from credproof.base.errors import Conflict, DataLoss, Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer
+from credproof.home import replace_file
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.note import NoteSigner
@@ -44,6 +45,8 @@ VAULT_FILE: Final = "vault.db"
 ASIDE: Final = "replaced-"
 FOLDERS: Final = ("keys", "tls", OPERATOR, METADATA)
 """Folders of a service's directory that are copied file by file; one may not be there."""
+METADATA_FILES: Final = (f"{METADATA}/*.json", "keys/tuf-*.key")
+"""Metadata of the trust bundle, and the service's own keys for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ def require_apart(data: Path, keys: Path) -> None:
 def export(directory: ServiceDirectory, file: Path, since: int) -> LogHead:
     """Write what was logged from the entry `since` on, with its rows, to a new file.
 
+    With all metadata of the trust bundle, read last: so it names at least the bundle of the rows.
     Gives where the log ends.
 
     Raises:
@@ -135,6 +139,7 @@ def export(directory: ServiceDirectory, file: Path, since: int) -> LogHead:
                 raise Malformed("NO_SUCH_INDEX", f"the log has {size} entries")
             with target.begin() as connection:
                 transfer.export_rows(source, connection, since)
+                transfer.export_files(connection, _metadata_files(directory.folder))
     finally:
         target.dispose()
     return LogHead(size, (root or b"").hex())
@@ -211,6 +216,7 @@ def refill(directory: ServiceDirectory, file: Path) -> Restored:
             transfer.import_rows(rows, target, size)
             _refile(target, before.covered if before else 0)
             _require_sound(directory, target)
+            _add_metadata(directory.folder, transfer.exported_files(rows))
     finally:
         source.dispose()
     return state(directory)
@@ -348,17 +354,39 @@ def _there(folder: Path) -> list[str]:
 
 
 def _put_metadata_back(folder: Path) -> None:
-    """Metadata that is newer than the backup, as clients have seen it: its files never change.
+    """Metadata that is newer than the backup, as clients have seen it."""
+    for aside in sorted(folder.glob(f"{ASIDE}*")):
+        _add_metadata(folder, _metadata_files(aside))
+    (folder / METADATA / "timestamp.json").unlink(missing_ok=True)
+
+
+def _metadata_files(folder: Path) -> dict[str, bytes]:
+    """Metadata, and the service's own keys for it, encrypted: by their place in a directory."""
+    paths = [path for pattern in METADATA_FILES for path in sorted(folder.glob(pattern))]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def _add_metadata(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Add what is not there: metadata of a version never changes.
 
     Only the timestamp does. Without one the service signs it anew, and the snapshot, when it
     starts: else it would give clients less than they have seen.
     """
-    for path in sorted(folder.glob(f"{ASIDE}*/{METADATA}/*.json")):
-        target = folder / METADATA / path.name
-        target.parent.mkdir(mode=0o700, exist_ok=True)
-        if not target.exists():
-            shutil.copy2(path, target)
-    (folder / METADATA / "timestamp.json").unlink(missing_ok=True)
+    places = {folder / _metadata_place(name): data for name, data in files.items()}
+    for path, data in places.items():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        if not path.exists():
+            replace_file(path, data)
+    if files:
+        (folder / METADATA / "timestamp.json").unlink(missing_ok=True)
+
+
+def _metadata_place(name: str) -> PurePath:
+    """Where a file of metadata belongs; an export can name any other place."""
+    place = PurePath(name)
+    if len(place.parts) != 2 or not any(place.match(pattern) for pattern in METADATA_FILES):
+        raise DataLoss("EXPORT_DIFFERS", "the export holds files of something else")
+    return place
 
 
 def _put_keys_back(folder: Path, keys: Path) -> None:

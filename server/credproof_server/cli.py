@@ -381,7 +381,8 @@ def export_command(
 ) -> None:
     """Write what was logged from an entry on, with its rows: what a restored backup lacks.
 
-    The service may run. The data keys as they are now go to a folder of their own.
+    With it goes all metadata of the trust bundle, as participants see it. The service may run. The
+    data keys as they are now go to a folder of their own.
     """
     directory = ServiceDirectory(folder)
     backups.require_apart(file, keys_to)
@@ -426,8 +427,13 @@ def restore_command(
     the service refuses to start, so that the log cannot fork: refill them from exports, one after
     the other. Exit code 1 when entries are missing.
 
-    If they are lost for good, --new-origin NAME ends the old log and begins a new one with what
-    is left; its first entry names the old log's last checkpoint, so that all can see what is lost.
+    Metadata of the trust bundle that was published after the backup, and after the export, is lost:
+    participants who saw it refuse what is older (TUF_ROLLBACK), and say whose it is, until a
+    provider publishes its key set again, or the operator signs the rest anew (root extend).
+
+    If signed entries are lost for good, --new-origin NAME ends the old log and begins a new one
+    with what is left; its first entry names the old log's last checkpoint, so that all can see what
+    is lost.
     """
     if new_origin is not None and (source or keys or exported or checkpoint):
         raise typer.BadParameter("restore first, then name --new-origin by itself")

@@ -26,7 +26,8 @@ def metadata(distribution: Distribution, trust: Trust) -> None:
         _check_chain(distribution)
         targets = distribution.in_force(trust)
         if targets is None or targets.signed.version != distribution.version(TARGETS):
-            raise _damaged("no targets in force name the trust bundle in force")
+            message = "no targets name the one in force: credproof root extend signs them anew"
+            raise _damaged(message)
         _check_signed_here(distribution)
         for role in distribution.files.roles(PREFIX):
             distribution.require_key_set(role, None, targets.signed, trust)

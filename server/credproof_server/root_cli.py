@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from credproof.base.errors import Conflict
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
@@ -43,9 +44,10 @@ def register(root: typer.Typer) -> None:
 def status_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
     """Show for each TUF role its version, when it expires, and who signs it.
 
-    Exit code 1 when people must sign one anew within 30 days: root by root draft, targets by root
-    extend, a provider's by credproof provider keys. The service signs snapshot and timestamp
-    itself, and renews them while it runs. The service may run. Writes nothing.
+    Exit code 1 when people must sign one anew within 30 days (SOON), or it counts no more
+    (EXPIRED): root by root draft, targets by root extend, a provider's by credproof provider keys.
+    The service signs snapshot and timestamp itself, and renews them while it runs. The service may
+    run. Writes nothing.
 
     \b
     Example:
@@ -56,9 +58,9 @@ def status_command(folder: ServiceArgument, as_json: JsonOption = False) -> None
     if as_json:
         print_json([_standing_json(item) for item in found])
     for item in () if as_json else found:
-        word = "SOON" if item in due else "    "
+        word = "EXPIRED" if item.has_expired(now()) else "SOON" if item in due else ""
         who = f"{item.threshold} of {', '.join(item.keys)}"
-        out.print(f"{word}  {item.role:<20}  until {date_text(item.expires_at)}  {who}")
+        out.print(f"{word:<7}  {item.role:<20}  until {date_text(item.expires_at)}  {who}")
     if due:
         raise typer.Exit(FAILED)
 
@@ -70,6 +72,7 @@ def _standing_json(item: Standing) -> dict[str, object]:
         "version": item.version,
         "expires": item.expires_at,
         "ends_soon": item.ends_soon(now()),
+        "expired": item.has_expired(now()),
         "threshold": item.threshold,
         "keys": list(item.keys),
     }
@@ -155,6 +158,9 @@ def draft_command(
       credproof root draft service -o next.root.json --add third.key.pub --remove FINGERPRINT
       credproof root draft service -o next.root.json --bundle-key fresh.key.pub
     """
+    if output.exists():
+        message = "there is a file of this name, which others may have signed: name a new one"
+        raise Conflict("NOT_EMPTY", message)
     require_writable(output)
     made = roots.draft(
         folder,
@@ -180,8 +186,9 @@ def sign_command(
 ) -> None:
     """Add your signature to the next root, and show what you sign.
 
-    Compare the keys with what you were told: whoever may sign roots decides who is trusted. Writes
-    FILE. Needs no service and no network.
+    Compare the keys with what you were told: whoever may sign roots decides who is trusted. Signs
+    nothing that was changed after another of these keys signed it. Writes FILE. Needs no service
+    and no network.
 
     \b
     Example:
@@ -241,22 +248,23 @@ def _root_lines(made: Metadata[Root]) -> Iterator[str]:
     yield f"Root:       version {root.version}, until {date_text(tuf.seconds(root.expires))}"
     yield f"Must sign:  {told['threshold']} of these, and of those of the root before"
     for kid in (key.kid for key in tuf.keys_of(root, ROOT)):
-        yield f"            {kid}  {'signed' if kid in made.signatures else ''}".rstrip()
-    for kid in sorted(set(made.signatures) - {key.kid for key in tuf.keys_of(root, ROOT)}):
-        yield f"Signed by:  {kid}, which signs roots no more"
+        yield f"            {kid}  {'signed' if kid in told['signed_by'] else ''}".rstrip()
+    for kid in told["not_named"]:
+        yield f"Signed by:  {kid}, which this root does not name: counts if the one before does"
     yield f"Bundles:    signed by {told['bundle_key']}"
     yield f"Online:     {told['online_key']}"
 
 
-def _root_json(made: Metadata[Root]) -> dict[str, object]:
-    """The same as JSON; times are whole seconds."""
-    root = made.signed
+def _root_json(made: Metadata[Root]) -> dict[str, Any]:
+    """The same as JSON; times are whole seconds. Signatures of keys not named are not verified."""
+    root, signed = made.signed, tuf.signers(made)
     return {
         "version": root.version,
         "expires": tuf.seconds(root.expires),
         "threshold": root.roles[ROOT].threshold,
         "keys": [key.kid for key in tuf.keys_of(root, ROOT)],
-        "signed_by": sorted(made.signatures),
+        "signed_by": sorted(signed),
+        "not_named": sorted(set(made.signatures) - signed),
         "bundle_key": tuf.keys_of(root, TARGETS)[0].kid,
         "online_key": tuf.keys_of(root, tuf.TIMESTAMP)[0].kid,
     }

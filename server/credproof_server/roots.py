@@ -164,8 +164,10 @@ def sign(data: bytes, signer: Ed25519Signer) -> Metadata[Root]:
 
     Raises:
         Malformed: `BAD_METADATA`.
+        VerificationFailed: `DRAFT_CHANGED` when somebody has signed something else.
     """
     found = tuf.parse(data, Root, ROOT)
+    tuf.signers(found)
     tuf.add_signature(found, signer)
     return found
 

@@ -27,12 +27,6 @@ def test_who_is_no_auditor_is_not_told_to_keep_an_auditors_files(reason):
     assert "audited.json" in after
 
 
-def test_a_provider_whose_key_set_is_not_taken_is_told_how_it_is_signed():
-    told = next_step(VerificationFailed("TUF_NOT_SIGNED", "the metadata of provider-bank lacks"))
-    assert told.startswith("of your own key set: sign it with a key of the set in force")
-    assert "provider keys sign" in told
-
-
 def test_a_suspended_participant_is_told_of_that_and_not_of_consents():
     assert "participant resume" in next_step(Refused("NOT_PERMITTED", NOT_ACTIVE))
     other = next_step(Refused("NOT_PERMITTED", "the service does not permit this"))

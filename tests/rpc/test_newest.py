@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,9 +29,10 @@ from credproof.v1 import registry_service_pb2 as pb
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.participant import NEVER
 from credproof.wire.errors import from_call
+from credproof.wire.trust import package_of
 from credproof_server import admission, roots
 from credproof_server.demo.world import World
-from credproof_server.directory import ServiceDirectory
+from credproof_server.directory import ROOT_KEY, ServiceDirectory, now
 from credproof_server.service.distribution import key_name
 from tuf.api.metadata import Root
 from typer.testing import CliRunner
@@ -185,6 +187,52 @@ def test_a_bundle_that_the_metadata_do_not_name(running, given, tmp_path):
     assert reason(home) in ("TUF_MIXED", "TUF_TOO_LONG"), "the snapshot names it by its hash"
 
 
+def test_an_auditor_notices_metadata_that_are_behind_the_log(auditor, given):
+    """A newcomer, too, and before the timestamp of then has expired."""
+    for path in given.folder.iterdir():
+        path.unlink()
+    for name, data in given.before.items():
+        (given.folder / name).write_bytes(data)
+    assert "TRUST_ROLLBACK" in run("audit", "follow", "--home", auditor, code=1)
+
+
+def test_an_auditor_notices_a_bundle_that_the_log_did_not_put_in_force(auditor, given):
+    """Signed by the root key, under a version that the log knows."""
+    with Auditor.open(auditor) as opened:
+        bundle, own = opened.trust.bundle, roots.read_key(given.folder.parent / ROOT_KEY)
+        other = replace(bundle, issued_at=bundle.issued_at + 1)
+        opened.trust = admission.signed_bundle(own, other, opened.trust.documents)
+        with pytest.raises(CredproofError) as caught:
+            opened.verify()
+    assert caught.value.reason == "OTHER_TRUST"
+
+
+def test_an_auditor_goes_on_when_a_lost_version_was_given_anew(running, auditor):
+    """After a new origin the log names another bundle under the number of one that was lost."""
+    kept, signer = auditor / "registry", ServiceDirectory(running.world.service).root_signer()
+    with Auditor.open(auditor) as opened:
+        opened.verify()
+        logged, trust = (kept / "2.json").read_bytes(), opened.history().kept(2)
+        other = replace(trust.bundle, issued_at=trust.bundle.issued_at + 1)
+        lost = package_of(admission.signed_bundle(signer, other, trust.documents)).to_bytes()
+        (kept / "2.json").write_bytes(lost)
+        opened.verify(whole=True)
+    assert (kept / "2.json").read_bytes() == logged
+    assert (kept / "2.lost.json").read_bytes() == lost, "the root signed it"
+
+
+@pytest.fixture(scope="module")
+def auditor_of_all(running) -> Path:
+    running.world.admit("office", "auditor")
+    return running.world.home("office")
+
+
+@pytest.fixture
+def auditor(auditor_of_all, tmp_path) -> Path:
+    """The home of an auditor who has seen nothing yet."""
+    return Path(shutil.copytree(auditor_of_all, tmp_path / "office"))
+
+
 # -- older homes, older services
 
 
@@ -289,6 +337,48 @@ def test_a_provider_signs_its_keys_and_the_operator_can_list_no_other(running, t
     assert len(Home(home).trust(at=0).participants[PROVIDER].keys) == 2
 
 
+def test_a_provider_publishes_its_keys_again_that_a_restore_lost_and_everybody_goes_on(
+    running, tmp_path
+):
+    """Until then everybody who saw them is right to refuse, the provider itself too."""
+    home, file = running.world.home(PROVIDER), tmp_path / "bank.keys.json"
+    run("provider", "keys", "sign", "-o", file, "--home", home)
+    run("provider", "keys", "publish", file, "--home", home)
+    assert connected(home)
+    found = ServiceDirectory(running.world.service)
+    for path in (found.folder / "tuf").glob(f"*.provider-{PROVIDER}.json"):
+        path.unlink()
+    with admission.trust_channel(found) as channel:
+        found.distribution().renew(channel.current())
+    assert reason(home) == "TUF_ROLLBACK"
+
+    run("provider", "keys", "publish", file, "--home", home)
+    assert connected(home)
+    with running.world.provider() as provider:
+        assert Home(home).signer.public.kid in provider.signed_keys()
+
+
+def test_a_key_that_was_signed_and_never_listed_is_taken_out_again(running, tmp_path):
+    """It was lost before the operator listed it: nobody can list it any more."""
+    home, file = running.world.home(PROVIDER), tmp_path / "bank.keys.json"
+    gone = roots.new_key(tmp_path / "gone.key").kid
+    sign = ("provider", "keys", "sign", "-o", file, "--home", home)
+    for change in (("--add", f"{tmp_path}/gone.key.pub"), ("--remove", gone)):
+        with running.world.provider() as provider:
+            before = provider.signed_keys() or ()
+        run(*sign, *change)
+        run("provider", "keys", "publish", file, "--home", home)
+        with running.world.provider() as provider:
+            assert set(provider.signed_keys()) ^ set(before) >= {gone}
+    listed = Home(home).trust(at=0).participants[PROVIDER].keys
+    lost = DatedKey(roots.read_public(tmp_path / "gone.key.pub"), 0, NEVER)
+    with pytest.raises(CredproofError) as caught:
+        publish(running, participant(PROVIDER, keys=(*listed, lost)))
+    assert caught.value.reason == "KEY_NOT_SIGNED"
+    assert run(*sign, "--remove", gone, code=2) == "NO_SUCH_KEY"
+    assert run(*sign, "--remove", Home(home).signer.public.kid, code=2) == "KEY_LISTED"
+
+
 def test_only_a_provider_signs_a_key_set(running, tmp_path):
     file = tmp_path / "keys.json"
     home = running.world.home(LENDER)
@@ -334,6 +424,26 @@ def test_the_root_key_is_exchanged_by_two_people_and_everybody_follows(running, 
         assert auditor.verify(whole=True).entries_read
     assert "Extended" in run("root", "extend", service)
     assert run("check", service)
+
+
+def test_a_running_service_whose_bundle_has_expired_is_renewed(running, tmp_path):
+    """Nobody else gets in any more: its operator must."""
+    service, draft = running.world.service, tmp_path / "next.root.json"
+    end = now() + 2
+    publish(running, lambda bundle: replace(bundle, expires_at=end))
+    while now() <= end:
+        time.sleep(0.1)
+    assert reason(running.world.home(PROVIDER)) in ("TUF_EXPIRED", "TRUST_EXPIRED")
+    told = run("root", "status", service, code=1)
+    assert "EXPIRED  targets" in told
+    assert "         root" in told
+
+    run("root", "draft", service, "-o", draft)
+    for home in ("operator", "operator-2"):
+        run("root", "sign", draft, "--key", service / home / "signing.key")
+    run("root", "publish", service, draft)
+    assert "Extended" in run("root", "extend", service)
+    assert connected(running.world.home(PROVIDER))
 
 
 def attested(running) -> Borrower:

@@ -30,12 +30,18 @@ def test_a_provider_sees_a_key_that_somebody_registered_in_its_name(running):
     assert len(json.loads(run("provider", "watch", "--home", home, "--json"))["keys"]) == 1
     strange = Ed25519Signer(os.urandom(32)).public
     with changed(running, with_key(running, strange)):
-        pass
+        lists = run("provider", "watch", "--home", home, code=1)
+    assert "the registry lists a key in your name" in lists
+    assert "not listed any more" not in lists
     told = json.loads(run("provider", "watch", "--home", home, "--json", code=1))
     assert [(k["fingerprint"], k["yours"]) for k in told["keys"]][1:] == [(strange.kid, False)]
+    assert [k["listed"] for k in told["keys"]] == [True, False]
     text = run("provider", "watch", "--home", home, code=1)
     assert text.splitlines()[-2].rpartition("(")[2].strip(")") == "STRANGE_KEY"
     assert "--known" in text.splitlines()[-1]
+    assert f"STRANGE   {strange.kid}" in text
+    assert "not listed any more" in text
+    assert "the registry listed a key in your name" in text
     assert "STRANGE" not in run("provider", "watch", "--home", home, "--known", strange.kid)
 
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from credproof.base.errors import CredproofError
 from credproof.base.keys import Ed25519Signer
+from credproof.cli.advice import next_step
 from credproof.updating import metadata as tuf
 from credproof.updating.own_keys import sign_keys
-from credproof_server import backups, directory, roots
+from credproof_server import admission, backups, directory, roots
 from credproof_server.app import TRUST_HEALTH, _renew_once
 from credproof_server.checking import check
 from credproof_server.service.core import Core
 from grpc_health.v1 import health, health_pb2
 from tuf.api.metadata import Metadata, Root
 
+from tests.cli.command import run
 from tests.deployment import Deployment
 
 DAY_S = 24 * 3600
@@ -158,6 +162,22 @@ def test_extending_signs_bundle_and_targets_for_another_year(service):
     assert after.expires_at == trust.bundle.expires_at >= before.expires_at
 
 
+@pytest.mark.parametrize("bundle_key", [False, True])
+def test_what_has_expired_is_signed_anew_by_whom_it_may_be(service, monkeypatch, bundle_key):
+    """The root first, under targets that have expired too; a root key that was lost meanwhile."""
+    fresh = roots.new_key(service / "fresh.key") if bundle_key else None
+    key = "fresh.key" if bundle_key else KEYS[0]
+    now = directory.now()
+    for module in (directory, roots, admission):
+        monkeypatch.setattr(module, "now", lambda: now + 366 * DAY_S)
+    standings = roots.standings(service)[:2]
+    assert all(item.has_expired(directory.now()) for item in standings)
+    data = changed(service, *KEYS[1:], key, bundle_key=fresh)
+    roots.publish(service, data, root_key=service / key)
+    roots.extend(service, root_key=service / key)
+    assert not any(item.has_expired(directory.now()) for item in roots.standings(service))
+
+
 # -- changing the root
 
 
@@ -168,6 +188,42 @@ def test_a_threshold_of_three_needs_all_three_from_then_on(service):
     assert roots.publish(service, data).version == 2
     assert reason(roots.publish, service, changed(service, *KEYS[:2])) == "TUF_NOT_SIGNED"
     assert roots.publish(service, changed(service, *KEYS)).version == 3
+
+
+def test_who_lacks_how_many_signatures_is_told(service):
+    fresh = roots.new_key(service / "third.key")
+    removed = [roots.read_key(service / name).public.kid for name in KEYS[1:]]
+    for keys, lacks in (
+        (KEYS[:1], "1 more by the keys of the root in force"),
+        (KEYS[:2], "1 more by its own keys"),
+    ):
+        data = changed(service, *keys, add=[fresh], remove=removed)
+        with pytest.raises(CredproofError, match=lacks) as caught:
+            roots.publish(service, data)
+        assert caught.value.reason == "TUF_NOT_SIGNED"
+        assert next_step(caught.value) is None, "the message says what to do"
+
+
+@pytest.mark.parametrize(("member", "value"), [(b"version", b"7"), (b"threshold", b"1")])
+def test_a_draft_that_was_changed_after_somebody_signed_it_is_signed_by_nobody_more(
+    service, member, value
+):
+    """Else the second person believes that the first has agreed to what it shows."""
+    data = changed(service, KEYS[0])
+    found = re.sub(b'"%s":[0-9]+' % member, b'"%s":%s' % (member, value), data)
+    assert found != data
+    assert reason(roots.sign, found, roots.read_key(service / KEYS[1])) == "DRAFT_CHANGED"
+
+
+def test_a_key_that_the_next_root_does_not_name_is_told_so(service, tmp_path):
+    draft = tmp_path / "next.root.json"
+    run("root", "draft", service, "-o", draft)
+    before = draft.read_bytes()
+    assert "NOT_EMPTY" in run("root", "draft", service, "-o", draft, code=2)
+    assert draft.read_bytes() == before, "others may have signed it"
+    kid = roots.new_key(tmp_path / "stranger.key").kid
+    told = run("root", "sign", draft, "--key", tmp_path / "stranger.key")
+    assert f"{kid}, which this root does not name: counts if the one before does" in told
 
 
 def test_a_key_that_was_removed_signs_no_more(service):
@@ -303,7 +359,7 @@ def test_a_restored_service_goes_on_after_what_its_clients_have_seen(service, tm
     """Else a restore would look to them like the rollback that it is not."""
     found = directory.ServiceDirectory(service)
     backups.back_up(found, tmp_path / "main", tmp_path / "keys")
-    roots.publish(service, changed(service, *KEYS[:2]))
+    roots.publish(service, changed(service, *KEYS[:2], online_key=True))
     seen = versions(service)
     backups.restore(service, tmp_path / "main", tmp_path / "keys", None)
     assert not check(found).damage
@@ -352,3 +408,65 @@ def test_a_service_restored_on_an_empty_disk_goes_on_by_the_clock(
     at(monkeypatch, 0.01)
     directory.ServiceDirectory(service).distribution().renew(trust)
     assert min(versions(service)) > max(seen)
+
+
+@pytest.fixture
+def exported(made, service, tmp_path) -> Path:
+    """A service that is lost after an export; what its clients saw was published after the backup.
+
+    Restored from the backup, not yet from the export.
+    """
+    backups.back_up(directory.ServiceDirectory(service), tmp_path / "main", tmp_path / "keys")
+    size = directory.ServiceDirectory(service).log_head()[0]
+    roots.publish(service, changed(service, *KEYS[:2], online_key=True))
+    roots.extend(service)
+    with opened(service) as core:
+        data = sign_keys(made.home("bank"), (), (), now=directory.now())
+        core.distribution.accept({"provider-bank": data}, core.trust)
+        core.distribution.renew(core.trust)
+    backups.export(directory.ServiceDirectory(service), tmp_path / "since.db", size)
+    lost = Path(shutil.move(service, tmp_path / "lost"))
+    service.mkdir()
+    shutil.copy(lost / "kek", service)
+    backups.restore(service, tmp_path / "main", tmp_path / "keys", lost / "high-water")
+    return tmp_path / "since.db"
+
+
+def test_an_export_brings_back_what_clients_have_seen_since_the_backup(exported, service, tmp_path):
+    """Else they refuse what the restored service gives: it would be a rollback."""
+    backups.refill(directory.ServiceDirectory(service), exported)
+    assert not check(directory.ServiceDirectory(service)).damage
+    with opened(service) as core:
+        core.distribution.renew(core.trust)
+    before, after = ({s.role: s for s in roots.standings(d)} for d in (tmp_path / "lost", service))
+    assert before.keys() == after.keys() > {"provider-bank"}
+    for role in before.keys() - {"snapshot", "timestamp"}:
+        assert after[role] == before[role]
+    assert after["snapshot"].keys == before["snapshot"].keys
+    assert after["snapshot"].version > before["snapshot"].version
+
+
+def test_an_export_of_an_older_version_needs_new_targets_and_check_says_how(exported, service):
+    with closing(sqlite3.connect(exported)) as database, database:
+        database.execute("DROP TABLE files")
+    found = directory.ServiceDirectory(service)
+    backups.refill(found, exported)
+    (damage,) = check(found).damage
+    assert "credproof root extend" in damage.message
+    shutil.copytree(service.with_name("lost") / "offline-root", service / "offline-root")
+    roots.extend(service)
+    assert not check(found).damage
+
+
+def test_an_export_that_names_another_place_for_a_file_is_refused_and_writes_nothing(
+    exported, service
+):
+    before = {path: path.read_bytes() for path in service.rglob("*") if path.is_file()}
+    for name in ("kek", "tuf/../kek", "keys/log.key", "../tuf/1.root.json", "/tuf/1.root.json"):
+        with closing(sqlite3.connect(exported)) as database, database:
+            database.execute("DELETE FROM files")
+            database.execute("INSERT INTO files VALUES (?, x'00')", (name,))
+        assert reason(backups.refill, directory.ServiceDirectory(service), exported) == (
+            "EXPORT_DIFFERS"
+        )
+    assert {path: path.read_bytes() for path in before} == before

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from credproof.base.errors import CredproofError
+from credproof.cli.advice import next_step
 from credproof.updating import metadata as tuf
-from tuf.api.metadata import DelegatedRole, MetaFile, Targets
+from credproof.updating.own_keys import key_set, key_set_in_force
+from credproof_server.service.distribution import key_name
+from tuf.api.metadata import DelegatedRole, MetaFile, Root, Targets
 
-from tests.updating.chain import BANK, STRANGER, Chain
+from tests.updating.chain import BANK, ONLINE, OPERATORS, STRANGER, Chain, Client
 from tests.updating.test_newest import snapshot_lie
-from tests.world import signer_of
+from tests.world import seed_of, signer_of
 
 FRESH = signer_of("fresh")
 
@@ -142,6 +147,12 @@ def test_a_key_set_that_is_not_the_providers_next_word_is_refused(signed, make, 
     assert reason(signed, {BANK: data}) == why
 
 
+def test_a_provider_whose_signature_does_not_count_is_told_which_would(signed):
+    with pytest.raises(CredproofError, match="provider keys sign") as caught:
+        signed.accept({BANK: signed.key_set(signer=STRANGER, before=signed.newest(BANK))})
+    assert next_step(caught.value) is None, "the message says it"
+
+
 def test_a_key_set_without_a_listed_key_is_refused_for_it_would_stop_every_client(chain):
     data = chain.key_set(FRESH.public)
     assert reason(chain, {BANK: data}) == "KEY_NOT_SIGNED"
@@ -164,3 +175,58 @@ def test_the_same_key_set_twice_changes_nothing(signed):
     before = signed.newest("snapshot").version
     signed.accept({BANK: signed.files.newest(BANK)})
     assert signed.newest("snapshot").version == before
+
+
+# -- what a restore lost
+
+
+def lose(chain: Chain, role: str) -> bytes:
+    """A restore from a backup that is older than this metadata; gives what was lost."""
+    lost = chain.files.newest(role)
+    for path in (*chain.files.folder.glob(f"*.{role}.json"), chain.files.folder / "timestamp.json"):
+        path.unlink()
+    chain.distribution.renew(chain.trust)
+    return lost
+
+
+def told(client: Client) -> str:
+    with pytest.raises(CredproofError) as caught:
+        client.update()
+    return f"{caught.value.reason}: {caught.value.message}"
+
+
+def test_a_key_set_that_a_restore_lost_counts_again_once_it_is_published_again(signed, client):
+    lost = lose(signed, BANK)
+    assert told(client) == f"TUF_ROLLBACK: the metadata of {BANK} was named before, and is left out"
+    signed.accept({BANK: lost})
+    assert client.update()
+
+
+def test_an_older_key_set_is_refused_until_the_provider_signs_a_newer_one(signed, client):
+    older = signed.files.newest(BANK)
+    signed.accept({BANK: signed.key_set(before=signed.newest(BANK))})
+    client.update()
+    newer = tuf.parse(lose(signed, BANK), Targets, BANK).signed
+    signed.accept({BANK: older})
+    assert told(client).endswith(f"of {BANK} is older than what was seen before")
+    signed.accept({BANK: signed.key_set(before=newer)})
+    assert client.update()
+
+
+def test_a_key_set_that_nobody_can_publish_again_is_let_go_by_a_new_key_of_the_service(
+    signed, client
+):
+    """TUF 5.3.11. Two people sign that, and the root key decides for that provider from then on."""
+    lose(signed, BANK)
+    signed.keys.write(key_name(FRESH.public), seed_of("fresh"))
+
+    def renewed(root: Root) -> None:
+        for role in ("snapshot", "timestamp"):
+            tuf.exchange(root, role, ONLINE.public, FRESH.public)
+
+    signed.accept({"root": signed.next_root(*OPERATORS, change=renewed)})
+    assert client.update()
+    settings = SimpleNamespace(id="bank", root=signed.root.public)
+    home = SimpleNamespace(folder=client.state.folder.parents[1], settings=settings)
+    assert key_set(home), "the next one goes on from it"
+    assert key_set_in_force(home) is None

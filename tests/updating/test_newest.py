@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from credproof.base.errors import CredproofError
 from credproof.base.keys import Ed25519Signer
 from credproof.base.limits import (
     ROOT_CHAIN_MAX,
@@ -16,6 +19,7 @@ from credproof.roots import roots_of
 from credproof.updating import metadata as tuf
 from credproof.wire.trust import package_of
 from tuf.api.metadata import MetaFile
+from tuf.ngclient._internal import trusted_metadata_set
 
 from tests.updating.chain import DAY_S, ONLINE, OPERATORS, STRANGER, Chain, Client
 from tests.world import signer_of
@@ -121,7 +125,26 @@ def test_what_is_not_renewed_in_time_is_refused(tmp_path, days, role):
     if role == "root":
         chain.time += days * DAY_S
         chain.distribution.renew(chain.trust)
-    assert Client(tmp_path / "home", chain).refused() == "TUF_EXPIRED"
+    assert told(Client(tmp_path / "home", chain)) == ("TUF_EXPIRED", role)
+
+
+@pytest.mark.parametrize(("days", "role"), [(2, "timestamp"), (400, "root")])
+def test_what_expires_while_nothing_new_is_given_is_named(client, monkeypatch, days, role):
+    class Later(dt.datetime):
+        @classmethod
+        def now(cls, tz=None) -> dt.datetime:
+            return super().now(tz) + dt.timedelta(days)
+
+    clock = SimpleNamespace(datetime=Later, timezone=dt.timezone)
+    monkeypatch.setattr(trusted_metadata_set, "datetime", clock)
+    assert told(client) == ("TUF_EXPIRED", role)
+
+
+def told(client: Client) -> tuple[str, str]:
+    """The reason why it refuses what it is given, and whose metadata that is."""
+    with pytest.raises(CredproofError) as caught:
+        client.update()
+    return caught.value.reason, caught.value.message.split()[3]
 
 
 def test_a_client_that_is_kept_from_what_is_new_notices_within_a_day(chain, client, monkeypatch):

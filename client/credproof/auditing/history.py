@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from credproof.verification.trust import Roots, Trust
 from credproof.wire import trust as trust_wire
 
 FOLDER = "registry"
+PUBLISHING_S = 1
+"""How long a service may take to give out a bundle after it was logged."""
 
 
 class History:
@@ -31,12 +34,23 @@ class History:
     def in_force(self, entry: Entry) -> Trust:
         """The bundle that an entry puts in force, kept from now on.
 
+        After a new origin the log can name another one under the version of one that was lost;
+        the lost one is kept too: the root signed both.
+
         Raises:
             VerificationFailed: `REGISTRY_WITHHELD`, `OTHER_TRUST`, and as `verify_trust`.
         """
         version = parse_changed(entry)
         package = self._package(version)
-        change = verify_change(package.token, package.documents, entry, root=self._root)
+        try:
+            change = verify_change(package.token, package.documents, entry, root=self._root)
+        except VerificationFailed:
+            if self._fetch is None or not self._path(version).exists():
+                raise
+            fresh = self._fetch(version).package
+            change = verify_change(fresh.token, fresh.documents, entry, root=self._root)
+            replace_file(self._folder / f"{version}.lost.json", package.to_bytes())
+            package = fresh
         self._folder.mkdir(mode=0o700, exist_ok=True)
         replace_file(self._path(version), package.to_bytes())
         self.version = version
@@ -64,6 +78,24 @@ class History:
         if version == 0:
             return None
         return self._package(version).verify(self._root, at=0)
+
+    def require_given(self, version: int, given: Trust, again: Callable[[], Trust]) -> None:
+        """Clients must be `given` the bundle that the log put in force last, of this version.
+
+        What was put in force while the log was read is asked for `again`.
+
+        Raises:
+            VerificationFailed: `TRUST_ROLLBACK`, `OTHER_TRUST`.
+        """
+        logged = self.kept(version)
+        if logged is not None and given.bundle.version < version:
+            time.sleep(PUBLISHING_S)
+            if again().bundle.version < version:
+                message = f"the log put version {version} of the trust bundle in force, clients"
+                raise VerificationFailed("TRUST_ROLLBACK", f"{message} are given an older one")
+        elif logged is None or logged.token != given.token:
+            message = "clients are given a trust bundle that the log did not put in force"
+            raise VerificationFailed("OTHER_TRUST", message)
 
     def file(self, version: int) -> bytes | None:
         """The package of a version as it is kept; None when it is not."""

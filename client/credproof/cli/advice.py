@@ -117,12 +117,11 @@ NEXT: Final[Mapping[str, str]] = {
     "HELD_NOT_SHOWN": "keep this, ask the operator why, and tell your provider: what it attested"
     " was logged, and an auditor can read it",
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
-    **dict.fromkeys(("TUF_ROLLBACK", "TUF_MIXED", "TUF_WITHHELD", "TUF_TOO_LONG"), _LIES),
+    "TUF_ROLLBACK": "do not go on: ask the operator why; if it restored the service, whoever signed"
+    " what is named here publishes it again: credproof provider keys publish; of targets, credproof"
+    " root extend",
+    **dict.fromkeys(("TUF_MIXED", "TUF_WITHHELD", "TUF_TOO_LONG"), _LIES),
     **dict.fromkeys(("TUF_NOT_BOUND", "BAD_METADATA"), _LIES),
-    "TUF_NOT_SIGNED": "of your own key set: sign it with a key of the set in force (credproof"
-    " provider watch shows it, then provider keys sign); of a root's draft: have more of those sign"
-    " who may (credproof root status, root sign); of what a service gives: do not go on, and ask"
-    " the operator why",
     "TUF_EXPIRED": "check the clock here; the operator sees by credproof root status what must be"
     " signed anew, and credproof serve renews the rest",
     "TUF_VERSION": "begin with what is in force now: credproof root draft, or credproof provider"
@@ -137,7 +136,7 @@ NEXT: Final[Mapping[str, str]] = {
     "STRANGE_KEY": "have the operator suspend you, and tell your lenders; if the key was once"
     " yours, name it by --known",
     **dict.fromkeys(("KEY_NOT_SIGNED", "DELEGATION_DROPPED", "OTHER_DELEGATEE"), _PROVIDER),
-    "TRUST_EXPIRED": "the operator publishes a new one: any change of a participant does",
+    "TRUST_EXPIRED": "the operator signs it anew while the service runs: credproof root extend",
     # The service and its directory.
     "NO_ANSWER": "check that the service runs and is reached where your home says (address in"
     " participant.json, of a borrower in pass.json); then run this again: nothing is done twice",

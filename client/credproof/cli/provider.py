@@ -366,31 +366,35 @@ def watch(
         with progress_bar("versions", provider.trust.bundle.version, hidden=as_json) as advance:
             keys, checkpoint = provider.registered_keys(advance)
         versions, signed = provider.trust.bundle.version, provider.signed_keys()
+        present = {key.public.kid for key in provider.trust.participants[provider.id].keys}
     strange = [item for item in keys if item.key.public.kid not in mine]
     if as_json:
-        listed = [_listed_key(item, item not in strange) for item in keys]
+        listed = [_listed_key(item, item not in strange, present) for item in keys]
         found = {"keys": listed, "log_size": checkpoint.tree_size, "versions": versions}
         print_json({**found, "key_set": list(signed or ())})
     else:
         for item in keys:
             word = "STRANGE" if item in strange else "yours  "
             since = f"since version {item.version}, log entry {item.log_index}"
-            out.print(f"{word}   {item.key.public.kid}  {since}")
+            ended = "" if item.key.public.kid in present else ", not listed any more"
+            out.print(f"{word}   {item.key.public.kid}  {since}{ended}")
         out.print(f"Versions:  {versions}, each proved to be in the log")
         told = "none: the root key decides alone (credproof provider keys sign)"
         out.print(f"Key set:   {told if signed is None else ', '.join(signed)}")
     if strange and not as_json:
-        message = "the registry lists a key in your name that you do not know"
+        lists = "lists" if any(item.key.public.kid in present for item in strange) else "listed"
+        message = f"the registry {lists} a key in your name that you do not know"
         print_error(VerificationFailed("STRANGE_KEY", message))
     if strange:
         raise typer.Exit(FAILED)
 
 
-def _listed_key(item: ListedKey, is_yours: bool) -> dict[str, object]:
-    """A key as JSON; times are whole seconds."""
+def _listed_key(item: ListedKey, is_yours: bool, present: set[str]) -> dict[str, object]:
+    """A key as JSON; times are whole seconds. `present` are those that are listed now."""
     return {
         "fingerprint": item.key.public.kid,
         "from": item.key.not_before,
+        "listed": item.key.public.kid in present,
         "log_index": item.log_index,
         "time": item.time,
         "until": item.key.not_after,

@@ -12,7 +12,7 @@ from credproof.base.encoding import parse_json
 from credproof.base.keys import parse_jwk
 from credproof.cli.output import EXIT_CODES, HomeOption, JsonOption, read_file, tell, write_file
 from credproof.home import Home
-from credproof.provider import Provider
+from credproof.provider import publish_keys
 from credproof.updating.own_keys import keys_in, sign_keys
 
 app = typer.Typer(
@@ -34,14 +34,19 @@ def sign(
         list[Path] | None,
         typer.Option(metavar="FILE.pub", help="A key that is to be listed for you; repeat it."),
     ] = None,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Fingerprint of a key that is yours no more; repeat it."),
+    ] = None,
     home: HomeOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
     """Sign which keys are yours: your own, those signed before, and those that you name.
 
     Once it is published, nobody takes a trust bundle that lists another key in your name. A new key
-    is signed first (--add), listed by the operator then. Needs no network; it goes on from the key
-    set that your home saw last (provider watch).
+    is signed first (--add), listed by the operator then. One that was lost before it was listed is
+    taken out (--remove); as long as it is listed, it must stay. Needs no network; it goes on from
+    the key set that your home saw last (provider watch).
 
     \b
     Example:
@@ -49,7 +54,7 @@ def sign(
     """
     keys = [parse_jwk(parse_json(read_file(path))) for path in add or ()]
     found = Home(home)
-    data = sign_keys(found, keys, known or (), now=int(time.time()))
+    data = sign_keys(found, keys, known or (), remove or (), now=int(time.time()))
     write_file(output, data)
     told = f"Signed:     {output} (publish it: credproof provider keys publish {output})"
     listed = keys_in(data, found.settings.id)
@@ -64,15 +69,16 @@ def publish(
 ) -> None:
     """Put your signed key set in force, in place of the one before.
 
-    It must hold every key that the trust bundle lists for you. Needs the service.
+    It must hold every key that the trust bundle lists for you. When the service was restored, and
+    participants are told that your metadata is left out, publish the file once more. Needs the
+    service.
 
     \b
     Example:
       credproof provider keys publish bank.keys.json --home bank
     """
-    with Provider.open(home) as provider:
-        data = read_file(file)
-        provider.publish_keys(data)
-        listed = keys_in(data, provider.id)
+    found, data = Home(home), read_file(file)
+    publish_keys(found, data)
+    listed = keys_in(data, found.settings.id)
     told = "Published:  your key set (credproof provider watch shows it)"
     tell({"key_set": list(listed)}, told, as_json=as_json)

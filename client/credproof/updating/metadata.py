@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from securesystemslib.signer import Key, Signature, SSlibKey
 from securesystemslib.signer import Signer as TufSigner
-from tuf.api.exceptions import RepositoryError, UnsignedMetadataError
+from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
@@ -172,17 +172,37 @@ def add_signature(metadata: Metadata[Any], signer: Signer) -> None:
     metadata.sign(_Signing(signer), append=True)
 
 
-def require_signed(by: Root | Targets, role: str, metadata: Metadata[Any]) -> None:
+def require_signed(
+    by: Root | Targets, role: str, metadata: Metadata[Any], *, keys: str = "those that may"
+) -> None:
     """Metadata must bear as many signatures as the threshold of its role asks for.
+
+    `keys` says in the error which keys must sign, and where it helps what to do.
 
     Raises:
         VerificationFailed: `TUF_NOT_SIGNED`.
     """
     try:
-        by.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
-    except (UnsignedMetadataError, ValueError) as error:
-        message = f"the metadata of {role} lacks signatures: too few of the keys that may"
-        raise VerificationFailed("TUF_NOT_SIGNED", message) from error
+        found = by.get_verification_result(role, metadata.signed_bytes, metadata.signatures)
+        missing = found.missing
+    except ValueError:
+        missing = 1  # nobody may sign it
+    if missing:
+        message = f"the metadata of {role} lacks signatures: {missing} more by {keys}"
+        raise VerificationFailed("TUF_NOT_SIGNED", message)
+
+
+def signers(root: Metadata[Root]) -> frozenset[str]:
+    """The fingerprints of a root's own keys that have signed this very root.
+
+    Raises:
+        VerificationFailed: `DRAFT_CHANGED` when one of them signed something else.
+    """
+    result = root.signed.get_verification_result(ROOT, root.signed_bytes, root.signatures)
+    if changed := result.unsigned.keys() & root.signatures.keys():
+        message = f"the draft is not what {min(changed)} signed: draft it anew, and ask who did it"
+        raise VerificationFailed("DRAFT_CHANGED", message)
+    return frozenset(result.signed)
 
 
 def is_signed(by: Root | Targets, role: str, metadata: Metadata[Any]) -> bool:

@@ -28,7 +28,7 @@ from credproof.base.limits import (
 from credproof.home import replace_file
 from credproof.roots import HISTORY, chain, roots_of, state_folder
 from credproof.updating.key_sets import require_key_sets, require_plain
-from credproof.updating.metadata import BUNDLE, ROOT, SNAPSHOT, TARGETS, keys_of, parse
+from credproof.updating.metadata import BUNDLE, ROOT, SNAPSHOT, TARGETS, is_role, keys_of, parse
 from credproof.verification.trust import Trust
 from credproof.wire.trust import TrustPackage
 
@@ -200,15 +200,16 @@ class _Fetcher(FetcherInterface):
 
 def _told(error: Exception, role: str) -> CredproofError:
     """What python-tuf found, under our reasons; `role` is what was asked for last."""
-    what = f"the metadata of {role}"
+    what, meant = f"the metadata of {role}", f"the metadata of {_meant(error, role)}"
     match error:
         case exceptions.ExpiredMetadataError():
-            message = f"{what} was not renewed in time: nothing newer is given"
+            message = f"{meant} was not renewed in time: nothing newer is given"
             return VerificationFailed("TUF_EXPIRED", message)
         case exceptions.BadVersionNumberError():
-            return VerificationFailed("TUF_ROLLBACK", f"{what} is older than what was seen before")
+            message = f"{meant} is older than what was seen before"
+            return VerificationFailed("TUF_ROLLBACK", message)
         case exceptions.UnsignedMetadataError():
-            message = f"{what} lacks signatures: too few of the keys that may"
+            message = f"{what} lacks signatures: do not go on, and ask the operator why"
             return VerificationFailed("TUF_NOT_SIGNED", message)
         case exceptions.LengthOrHashMismatchError():
             message = f"{what} does not belong to what was given with it"
@@ -218,5 +219,15 @@ def _told(error: Exception, role: str) -> CredproofError:
         case exceptions.DownloadHTTPError():
             return VerificationFailed("TUF_WITHHELD", f"{what} must be there, and is not given")
     if role == SNAPSHOT and type(error) is exceptions.RepositoryError:
-        return VerificationFailed("TUF_ROLLBACK", f"{what} leaves out what it named before")
+        return VerificationFailed("TUF_ROLLBACK", f"{meant} was named before, and is left out")
     return Malformed("BAD_METADATA", f"{what} is no TUF metadata")
+
+
+def _meant(error: Exception, asked: str) -> str:
+    """Whose metadata an error is about: what was asked for last can be another's.
+
+    A root is found to have expired only when a timestamp comes, and so on; python-tuf says it in
+    words: "New snapshot is missing info for 'provider-bank.json'".
+    """
+    words = [word.strip("'").removesuffix(".json") for word in str(error).split()]
+    return next((word for word in reversed(words) if is_role(word)), asked)

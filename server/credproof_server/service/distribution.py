@@ -30,6 +30,10 @@ SNAPSHOT_LIFE_S: Final = 7 * 24 * 3600
 SOON_S: Final = 30 * 24 * 3600
 """How long before something that people sign expires they are told: a month."""
 
+_PROVIDERS_KEYS: Final = (
+    "a key that the bundle lists for the provider (credproof provider keys sign)"
+)
+
 Items = Mapping[str, bytes]
 """Metadata by role."""
 
@@ -47,6 +51,10 @@ class Standing(NamedTuple):
         """Whether somebody must sign it anew; what the service signs, it renews itself."""
         spare = 0 if self.role in (SNAPSHOT, TIMESTAMP) else SOON_S
         return self.expires_at - spare <= now
+
+    def has_expired(self, now: int) -> bool:
+        """Whether clients take it no more."""
+        return self.expires_at <= now
 
 
 class Distribution:
@@ -140,8 +148,8 @@ class Distribution:
         following = tuf.parse(data, Root, ROOT)
         fresh = following.signed
         before = self.root() if self.is_begun else fresh
-        for signer in (before, fresh):
-            tuf.require_signed(signer, ROOT, following)
+        for signer, whose in ((before, "the keys of the root in force"), (fresh, "its own keys")):
+            tuf.require_signed(signer, ROOT, following, keys=f"{whose} (credproof root sign)")
         if fresh.version != (last := len(self.files.versions(ROOT))) + 1:
             raise Conflict("TUF_VERSION", f"the next root has version {last + 1}: draft it anew")
         tuf.require_sound(fresh, self._clock())
@@ -167,7 +175,9 @@ class Distribution:
         tuf.require_signed(root, TARGETS, found)
         if not tuf.names(found.signed, trust):
             raise VerificationFailed("OTHER_TRUST", "the targets name another trust bundle")
-        tuf.require_good(found.signed, self._clock(), TARGETS)
+        if data is not None and self._clock() < trust.bundle.expires_at:
+            # Under a bundle that has expired clients take nothing; its root must come all the same.
+            tuf.require_good(found.signed, self._clock(), TARGETS)
         return found.signed
 
     def require_key_set(
@@ -180,8 +190,8 @@ class Distribution:
         found = tuf.parse(data or self.files.newest(role), Targets, role)
         if data is not None:
             self._require_next(role, data, self._last(role))
-        tuf.require_signed(targets, role, found)
-        tuf.require_good(found.signed, self._clock(), role)
+            tuf.require_good(found.signed, self._clock(), role)
+        tuf.require_signed(targets, role, found, keys=_PROVIDERS_KEYS)
         if any(not path.startswith(f"{role}/") for path in found.signed.targets):
             raise Malformed("BAD_METADATA", "a key set names keys of its provider, nothing else")
         if tuf.lacking(found.signed, participant):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Engine,
+    LargeBinary,
+    MetaData,
     Row,
+    String,
     Table,
     func,
     insert,
@@ -69,6 +73,14 @@ _BY_LOG_INDEX: Final = (
     directory_roots,
 )
 
+_files: Final = Table(
+    "files",
+    MetaData(),
+    Column("name", String, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+"""What an export holds beside rows: files by their place in a service's directory."""
+
 
 def copy_database(engine: Engine, target: Path) -> None:
     """A consistent copy of a SQLite store, as of one moment; others may write meanwhile."""
@@ -122,6 +134,21 @@ def import_rows(source: Connection, target: Connection, size: int) -> None:
     _apply_evaluations(source, target)
     _apply_activity(source, target)
     _apply_timestamps(source, target, size)
+
+
+def export_files(target: Connection, files: Mapping[str, bytes]) -> None:
+    """Put files, by name, into an export."""
+    _files.create(target)
+    if files:
+        content = [{"name": name, "content": data} for name, data in files.items()]
+        target.execute(insert(_files), content)
+
+
+def exported_files(source: Connection) -> dict[str, bytes]:
+    """The files of an export, by name; those of older versions hold none."""
+    if not inspect(source).has_table(_files.name):
+        return {}
+    return {row.name: row.content for row in source.execute(select(_files))}
 
 
 def _apply_revocations(source: Connection, target: Connection, size: int) -> None:
