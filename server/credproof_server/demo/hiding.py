@@ -1,4 +1,4 @@
-"""The operator hides a bad account: crudely for the lender, then well, but not for the auditor."""
+"""The operator hides a bad account: crudely, then well, but not for the auditor."""
 
 from __future__ import annotations
 
@@ -101,12 +101,13 @@ def _filed(database: sqlite3.Connection, token: bytes) -> tuple[int, bytes, byte
 
 
 def _crude(stage: _Stage, borrower: Borrower) -> Lie:
-    told = "the operator takes a borrower's account in arrears out of its database, and answers"
+    """The service's own software sees it: an operator would have to write another."""
+    told = "the operator takes a borrower's account in arrears out of its database"
     try:
         answer = stage.ask(borrower)
     except CredproofError as error:
-        caught = (error.step, error.reason) == (9, "OTHER_MEMBERS")
-        return Lie("hidden", told, caught, f"the lender: {tell(error)}")
+        how = f"the service gives the lender no answer: {tell(error)}"
+        return Lie("hidden", told, error.reason == "ROW_DIFFERS", how)
     return Lie("hidden", told, False, f"the lender believed {answer.verified.outcome.tier}")
 
 
