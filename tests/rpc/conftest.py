@@ -101,7 +101,7 @@ def auditor(running):
 
 @pytest.fixture
 def story(running, auditor) -> Story:
-    return Story(running, auditor.lines(0, auditor.checkpoint().tree_size))
+    return Story(running, auditor.lines(0, auditor.trusted().position.size))
 
 
 __all__ = ["AUDITOR", "LENDER", "PROVIDER"]
