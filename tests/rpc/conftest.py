@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import pytest
@@ -74,14 +76,21 @@ class Running:
         return subject_id, borrower.consent(borrower.check(request), language="zh"), borrower
 
 
-@pytest.fixture(scope="session")
-def running(tmp_path_factory) -> Iterator[Running]:
-    world = World(tmp_path_factory.mktemp("running"))
+@contextmanager
+def served(folder: Path) -> Iterator[Running]:
+    """A service in this folder that raises no misuse: all who ask share one lender."""
+    world = World(folder)
     world.make()
-    watch(world.service, "")  # some tests ask as attackers do, and all share one lender
+    watch(world.service, "")
     with world.served():
         world.populate()
         yield Running(world)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory) -> Iterator[Running]:
+    with served(tmp_path_factory.mktemp("running")) as found:
+        yield found
 
 
 @pytest.fixture

@@ -13,10 +13,17 @@ from credproof.provider import Provider
 from credproof.submission import sender as sending
 from credproof.submission.attester import Processes
 
-from tests.rpc.conftest import PROVIDER
+from tests.rpc.conftest import PROVIDER, Running, served
 from tests.world import FAIR, GOOD, KEY_BINDING, signer_of
 
 SCHEMA = "consumer-revolving/1"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> Iterator[Running]:
+    """A service of its own: others need not check thousands of attestations."""
+    with served(tmp_path_factory.mktemp("bulk")) as found:
+        yield found
 
 
 @pytest.fixture
