@@ -27,8 +27,8 @@ _NEW_PROOF: Final = (
     "the borrower makes another: credproof borrower prove --provider YOUR-ID -o PROOF"
 )
 _EVIDENCE: Final = (
-    "keep your files as they are (audited.json and newest.checkpoint, or the kept answer), ask the"
-    " operator why, and auditors what they see"
+    "keep your files as they are (a lender the answer, as an auditor keep audited.json and"
+    " newest.checkpoint too), ask the operator why, and auditors what they see"
 )
 _SHOWN_WRONG: Final = (
     "do not rely on it: keep this, ask the operator why, and tell an auditor; as a borrower, tell"
