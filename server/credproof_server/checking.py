@@ -77,6 +77,7 @@ def check(directory: ServiceDirectory, progress: Progress = lambda _count: None)
     Raises:
         CredproofError: keys or databases cannot be opened at all.
     """
+    signed = _high_water(directory)  # first: the database is read as of a moment after it
     engine = directory.engine(engines.MAIN)
     vault = Vault(directory.engine(engines.VAULT), directory.key_encryption)
     try:
@@ -85,7 +86,7 @@ def check(directory: ServiceDirectory, progress: Progress = lambda _count: None)
             if trust is None:
                 raise DataLoss("NO_TRUST", "the service has no trust bundle")
             index_key = directory.service_keys().index
-            return _Check(connection, vault, trust, index_key, progress).run(directory)
+            return _Check(connection, vault, trust, index_key, progress, signed).run(directory)
     finally:
         engine.dispose()
         vault.close()
@@ -98,13 +99,14 @@ class _Check:
     trust: Trust
     index_key: bytes
     progress: Progress
+    signed: VerifiedCheckpoint | CredproofError
     damage: list[Damage] = field(default_factory=list)
     covered: int | None = None
     """Rows beyond it are of entries that are signed only while we read."""
 
     def run(self, directory: ServiceDirectory) -> CheckReport:
         self._metadata(directory)  # first: the service may publish while we read
-        entries, indexes = self._log(directory)
+        entries, indexes = self._log()
         is_whole = not {damage.what for damage in self.damage} & {"entry", "log"}
         rows: dict[str, int | None] = {
             what: self._table(what, verify, indexes[kind])
@@ -121,12 +123,13 @@ class _Check:
         self._unlogged()
         return CheckReport(entries, self.covered, rows, tuple(self.damage))
 
-    def _log(self, directory: ServiceDirectory) -> tuple[int, Mapping[str, array[int]]]:
+    def _log(self) -> tuple[int, Mapping[str, array[int]]]:
         """How many entries are sound, and where the kinds stand among them."""
         audit, indexes = LogAudit(), defaultdict[str, "array[int]"](lambda: array("q"))
         roots = repository.roots(self.connection)
         try:
-            signed = _high_water(directory)
+            if isinstance(signed := self.signed, CredproofError):
+                raise signed
             self.covered = signed.tree_size
             for line, leaf in repository.leaves(self.connection):
                 if audit.size == signed.tree_size:
@@ -247,12 +250,14 @@ class _Check:
             self.damage.append(Damage.of(what, index, error))
 
 
-def _high_water(directory: ServiceDirectory) -> VerifiedCheckpoint:
-    """The newest signed checkpoint."""
-    newest = HighWater(directory.folder / HIGH_WATER).newest(directory.log_signer().verifier_key)
-    if newest is None:
-        raise DataLoss("NO_CHECKPOINT", "the high-water checkpoint is missing")
-    return newest
+def _high_water(directory: ServiceDirectory) -> VerifiedCheckpoint | CredproofError:
+    """The newest signed checkpoint, or what is wrong with it."""
+    key = directory.log_signer().verifier_key
+    try:
+        newest = HighWater(directory.folder / HIGH_WATER).newest(key)
+    except CredproofError as error:
+        return error
+    return newest or DataLoss("NO_CHECKPOINT", "the high-water checkpoint is missing")
 
 
 def _require_leaf(line: object, leaf: bytes) -> None:

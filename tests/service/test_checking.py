@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sqlite3
@@ -11,6 +12,7 @@ import pytest
 from credproof.attestation.withdrawal import sign_withdrawal
 from credproof.base.errors import DataLoss
 from credproof.wire.errors import code_of
+from credproof_server import checking
 from credproof_server.checking import check
 from credproof_server.log.epochs import CloseEpoch
 from credproof_server.service.consents import RevokeConsent
@@ -49,6 +51,24 @@ def served(core):
     key = core.vault.key(statement().sub)
     with core.engine.connect() as connection:
         return load_holdings(connection, key, statement().sub, core.trust, core.clock())
+
+
+async def test_a_log_that_grows_while_it_is_checked_is_not_called_damaged(
+    core, deployment, stored, monkeypatch
+):
+    """The database is read as it was at one moment: what is signed later is not in it."""
+    loop, load = asyncio.get_running_loop(), checking.load_trust
+
+    def and_grow(*of):
+        found = load(*of)
+        grown = asyncio.run_coroutine_threadsafe(core.commit(CloseEpoch()), loop)
+        assert grown.result(10).head.tree_size > size
+        return found
+
+    size = core.sequencer.head.tree_size
+    monkeypatch.setattr(checking, "load_trust", and_grow)
+    report = await asyncio.to_thread(check, deployment.directory)
+    assert (report.damage, report.signed, report.entries) == ((), size, size)
 
 
 async def test_nothing_is_damaged_at_first(core, deployment, stored):
