@@ -7,7 +7,7 @@ import random
 
 from tests.crash.killing import torment
 
-KILLS = int(os.environ.get("CREDPROOF_KILLS", "25"))
+KILLS = int(os.environ.get("CREDPROOF_KILLS", "16"))
 
 
 def test_what_was_acknowledged_survives_any_kill_and_nothing_is_half_there(tmp_path):
