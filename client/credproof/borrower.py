@@ -21,12 +21,7 @@ import grpc
 
 from credproof.attestation.schema import Schema
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
-from credproof.base.errors import (
-    Conflict,
-    CredproofError,
-    DataLoss,
-    Malformed,
-)
+from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.members import Members
 from credproof.channel import SignedCaller, connect_borrower

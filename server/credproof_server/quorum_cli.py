@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from credproof.base.encoding import time_text
 from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, read_file, tell
 from credproof.verification.report import witness_report, witness_text
 
@@ -111,7 +111,7 @@ def show_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
 def _text(said: quorums.LastWord | None) -> str:
     if said is None:
         return "not asked yet"
-    at = dt.datetime.fromtimestamp(said.at, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    at = time_text(said.at)
     told = f"{said.tree_size} entries cosigned; at {at} "
     if said.reason is None:
         return f"{told}it cosigned"

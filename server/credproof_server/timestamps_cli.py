@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from credproof.base.encoding import time_text
 from credproof.base.limits import TIMESTAMP_GAP_S
 from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json
 from credproof.log.entry import parse_entry
@@ -80,12 +80,12 @@ def timestamps_command(
 def _text(item: Shown) -> str:
     last = "nothing stamped yet"
     if item.stamped_at is not None:
-        last = f"{item.tree_size} entries, stamped at {_time(item.stamped_at)}"
+        last = f"{item.tree_size} entries, stamped at {time_text(item.stamped_at)}"
     if item.since is None:
         return last
     told = f"{last}; {item.waiting} wait"
     late = now() - item.since > TIMESTAMP_GAP_S
-    return f"{told}; NO TIMESTAMP SINCE {_time(item.since)}" if late else told
+    return f"{told}; NO TIMESTAMP SINCE {time_text(item.since)}" if late else told
 
 
 def _json(item: Shown) -> dict[str, object]:
@@ -98,10 +98,6 @@ def _json(item: Shown) -> dict[str, object]:
         "waiting": item.waiting,
         "since": item.since,
     }
-
-
-def _time(time: int) -> str:
-    return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def register(root: typer.Typer) -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from credproof.base.encoding import (
+    TIME_MAX,
     b64,
     b64url,
     canonical_json,
@@ -18,6 +19,7 @@ from credproof.base.encoding import (
     parse_loose_json,
     tagged,
     tagged_hash,
+    time_text,
 )
 from credproof.base.errors import Malformed
 from credproof.base.limits import INTEGER_MAX
@@ -165,3 +167,16 @@ def test_tags_keep_uses_apart():
 def test_what_is_no_day_is_refused(text):
     with pytest.raises(Malformed):
         parse_date(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "1970-01-01 00:00:00 UTC"),
+        (TIME_MAX, "9999-12-31 23:59:59 UTC"),
+        (TIME_MAX + 1, "253402300800 s"),
+        (-1, "-1 s"),
+    ],
+)
+def test_a_time_that_no_calendar_has_is_told_in_seconds(seconds, text):
+    assert time_text(seconds) == text

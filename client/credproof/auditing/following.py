@@ -181,9 +181,7 @@ class Following:
         index = _first_not(lambda size: self._is_prefix(size, tree.root(size)), tree.size)
         ours, theirs = self._index.line(index), self._served(index)
         if ours is None or index == tree.size:
-            return (
-                False  # what was read is still there: it was never what the old checkpoint covers
-            )
+            return False  # what was read is there: it was never what the old checkpoint covers
         hashes = tree.inclusion_proof(index, tree.size)
         evidence.add_entry(index, "seen", ours, TlogProof(index, hashes, seen.note))
         if theirs is None or theirs == ours:
@@ -282,7 +280,7 @@ class Following:
 
     def _what_is_it(self, start: int, page: Sequence[bytes], bad: int) -> VerificationFailed:
         index = start + bad
-        if _seq(page[bad]) not in (None, index):
+        if seq_of(page[bad]) not in (None, index):
             message = f"entry {index} is missing or out of place"
             return VerificationFailed("SEQ_GAP", message)
         others = [(start + i, line) for i, line in enumerate(page[bad + 1 :], bad + 1)]
@@ -311,7 +309,8 @@ def _first_not(holds: Callable[[int], bool], count: int) -> int:
     return low
 
 
-def _seq(line: bytes) -> int | None:
+def seq_of(line: bytes) -> int | None:
+    """The place that a line names; None for what is no entry."""
     try:
         return parse_entry(line).seq
     except Malformed:

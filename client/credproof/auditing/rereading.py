@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from credproof.auditing.evidence import REREAD, Evidence, LogFault
-from credproof.auditing.following import Source, own_tree
+from credproof.auditing.following import Source, own_tree, seq_of
 from credproof.auditing.index import Index
-from credproof.base.errors import DataLoss, Malformed, VerificationFailed
+from credproof.base.errors import DataLoss, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX
 from credproof.log.audit import AuditReport
 from credproof.log.checkpoint import VerifiedCheckpoint
-from credproof.log.entry import parse_entry
 from credproof.log.proof import TlogProof
 
 
@@ -84,10 +83,6 @@ def _damaged(index: Index) -> DataLoss:
 def _what_is_it(log_index: int, served: bytes | None) -> tuple[str, str]:
     if served is None:
         return "ENTRIES_MISSING", f"the service holds back entry {log_index}, given before"
-    try:
-        moved = parse_entry(served).seq != log_index
-    except Malformed:
-        moved = False
-    if moved:
+    if seq_of(served) not in (None, log_index):
         return "SEQ_GAP", f"entry {log_index}, given before, is missing or out of place"
     return "ENTRY_CHANGED", f"entry {log_index} is not the one that was verified before"

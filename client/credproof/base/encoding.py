@@ -30,6 +30,8 @@ _FROM_URL = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
 """Into the alphabet that the strict decoder reads; what base64url does not have becomes NUL."""
 _LAST = {0: None, 1: "", 2: "AQgw", 3: "AEIMQUYcgkosw048"}
 """The last characters whose slack bits are zero, by the length modulo four."""
+TIME_MAX = 253_402_300_799
+"""The last second of the year 9999: the last one that has a date."""
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 
 
@@ -269,3 +271,10 @@ def parse_date(text: str) -> dt.date:
 def date_of(time: int) -> dt.date:
     """The UTC day of a time in whole seconds since 1970."""
     return dt.datetime.fromtimestamp(time, dt.UTC).date()
+
+
+def time_text(time: int) -> str:
+    """A time in whole seconds since 1970 as people read it, in UTC; seconds beyond the calendar."""
+    if not 0 <= time <= TIME_MAX:
+        return f"{time} s"
+    return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,7 +11,7 @@ import typer
 from credproof.auditing.evidence import LogFault, findings_json, write
 from credproof.auditing.index import TOLD
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
-from credproof.base.encoding import parse_own_json
+from credproof.base.encoding import parse_own_json, time_text
 from credproof.cli import searching, stamps, unsealing
 from credproof.cli.following import evidence_text, follow, print_findings
 from credproof.cli.output import (
@@ -252,7 +251,7 @@ def anomalies(
 
 def _print_anomaly(item: RaisedAnomaly, entries: Sequence[Entry]) -> None:
     anomaly = item.anomaly
-    when = dt.datetime.fromtimestamp(item.time, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    when = time_text(item.time)
     counts = ", ".join(f"{name} {count}" for name, count in anomaly.counts.items())
     out.print(f"{item.log_index}  {when}  {anomaly.rule}: {', '.join(anomaly.participants)}")
     out.print(f"    counted in {anomaly.window_s} s: {counts}; {_follows(item)}")

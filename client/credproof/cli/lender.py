@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from credproof import standard
+from credproof.base.encoding import time_text
 from credproof.base.errors import CredproofError
 from credproof.cli import deciding, metering, refreshing, requesting
 from credproof.cli.asking import ask_file, ask_once
@@ -190,7 +190,7 @@ def _failing(as_json: bool) -> Iterator[None]:
 
 def _print_verified(verified: VerifiedAnswer) -> None:
     answer = verified.answer
-    given = dt.datetime.fromtimestamp(answer.issued_at, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    given = time_text(answer.issued_at)
     outcome = answer.outcome
     told = f"tier {outcome.tier}" if outcome.tier else outcome.kind
     out.print(f"Outcome:    {told} {' '.join(outcome.reasons)}".rstrip())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,7 +9,7 @@ import typer
 
 from credproof.auditing.stamping import StampReport
 from credproof.auditing.stamps import Authorities
-from credproof.base.encoding import Json
+from credproof.base.encoding import Json, time_text
 from credproof.cli.output import (
     EXIT_CODES,
     HomeOption,
@@ -36,12 +35,12 @@ def print_stamps(report: StampReport) -> None:
         _print_untrusted(report)
         return
     newest = report.newest
-    told = f"{newest.tree_size} entries at {_time(newest.time)} by {newest.authority}"
+    told = f"{newest.tree_size} entries at {time_text(newest.time)} by {newest.authority}"
     out.print(f"Timestamps:  {report.verified}, newest of {told}", markup=False)
     for gap in report.gaps[-GAPS_SHOWN:]:
-        until = "now" if gap.until is None else _time(gap.until)
+        until = "now" if gap.until is None else time_text(gap.until)
         where = f"entries {gap.first} to {gap.last}"
-        out.print(f"             no timestamp between {_time(gap.since)} and {until}: {where}")
+        out.print(f"             no timestamp between {time_text(gap.since)} and {until}: {where}")
     _print_untrusted(report)
 
 
@@ -67,10 +66,6 @@ def stamps_json(report: StampReport) -> dict[str, Json]:
         "newest": named,
         "gaps": gaps,
     }
-
-
-def _time(time: int) -> str:
-    return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 NameArgument = Annotated[

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from credproof.base.encoding import Json, b64url, parse_b64url
+from credproof.base.encoding import TIME_MAX, Json, b64url, parse_b64url
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.jws import Jws
 from credproof.base.keys import DatedKey, parse_jwk
@@ -26,8 +26,8 @@ from credproof.verification.policy import PURPOSES
 Role = Literal["provider", "lender", "auditor", "operator", "custodian"]
 ROLES: tuple[Role, ...] = ("provider", "lender", "auditor", "operator", "custodian")
 STATUSES = ("active", "suspended")
-NEVER = 253402300799
-"""The last second of the year 9999: an open end of validity."""
+NEVER = TIME_MAX
+"""An open end of validity."""
 
 BORROWER = "borrower"
 """The actor of every borrower in the log, who has no id there: no participant is called so."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
+from credproof.base.encoding import time_text
 from credproof.log.witnessed import Witnessed
 from credproof.verification.verify import VerifiedAnswer
 
@@ -65,7 +65,7 @@ def witness_text(found: Witnessed) -> str:
     names = ", ".join(found.times)
     if found.state != "reached" or found.reached_at is None:
         return f"{found.state} ({names or 'nobody'} cosigned)" if found.state != "none" else "none"
-    at = dt.datetime.fromtimestamp(found.reached_at, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    at = time_text(found.reached_at)
     return f"{names}: quorum reached at {at}"
 
 

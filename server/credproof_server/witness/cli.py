@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import sys
 from contextlib import closing
@@ -11,6 +10,7 @@ from typing import Annotated
 
 import typer
 from credproof import web
+from credproof.base.encoding import time_text
 from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, tell
 from credproof.home import replace_file
 from credproof.log.checkpoint import parse_checkpoint
@@ -152,7 +152,7 @@ def evidence_command(
         print_json(rows)
         return
     for row, item in zip(rows, found, strict=True):
-        at = dt.datetime.fromtimestamp(item.time, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        at = time_text(item.time)
         out.print(f"{row['id']}  {row['origin']}: {row['size']} entries, at {at}", markup=False)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from credproof.auditing.page import markup
 from credproof.auditing.page.judged import Judged, completeness_text, witness_text
-from credproof.auditing.page.words import Words, time_text
-from credproof.base.encoding import canonical_json
+from credproof.auditing.page.words import Words
+from credproof.base.encoding import canonical_json, time_text
 from credproof.verification.answer import Answer, QuestionResult
 from credproof.verification.explain import demands_text, policy_text, question_text
 from credproof.verification.policy import Policy

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from credproof.auditing.page.words import Words, time_text
+from credproof.auditing.page.words import Words
+from credproof.base.encoding import time_text
 from credproof.base.errors import CredproofError
 from credproof.log.witnessed import Witnessed
 from credproof.verification.answer import AnswerBundle, parse_answer

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from credproof.attestation.token import parse_token
 from credproof.auditing.page import markup
-from credproof.auditing.page.words import Words, time_text
+from credproof.auditing.page.words import Words
 from credproof.base import jws
-from credproof.base.encoding import b64url, canonical_json
+from credproof.base.encoding import b64url, canonical_json, time_text
 from credproof.base.errors import CredproofError
 from credproof.base.keys import DatedKey, PublicKey
 from credproof.base.limits import TRUST_BYTES_MAX

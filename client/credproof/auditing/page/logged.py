@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 
 from credproof.auditing.page import markup
-from credproof.auditing.page.words import Words, time_text
+from credproof.auditing.page.words import Words
 from credproof.auditing.stamping import StampProof
-from credproof.base.encoding import parse_b64url
+from credproof.base.encoding import parse_b64url, time_text
 from credproof.base.errors import CredproofError
 from credproof.log.merkle import leaf_hash
 from credproof.log.proof import TlogProof, format_proof

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from string import Template
-from typing import Final
 
 from credproof import standard
+from credproof.base.encoding import time_text
 from credproof.base.errors import Malformed
 from credproof.base.yaml import parse_document
 from credproof.verification.consent import LANGUAGES
 from credproof.verification.participant import NEVER
 from credproof.verification.text import Text
-
-_YEAR_10000: Final = 253_402_300_800
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,3 @@ def words_in(language: str) -> Words:
         raise Malformed("BAD_LANGUAGE", "there is no page in this language: take zh or en")
     phrases = parse_document(standard.read(f"evidence/{language}.yaml"))
     return Words(language, phrases, standard.text(language))
-
-
-def time_text(time: int) -> str:
-    """A time in whole seconds as people read it, in UTC."""
-    if not 0 <= time < _YEAR_10000:
-        return f"{time} s"
-    return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
