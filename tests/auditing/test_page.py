@@ -139,8 +139,8 @@ def test_an_incomplete_answer_says_why_and_that_completeness_is_not_shown(world)
     assert agrees(world, text, bundle)["completeness"]["state"] == "not shown"
     assert "Completeness is not shown" in checks(text)[9]
     outcome = rows(text, "summary")["Outcome"]
-    assert outcome.startswith("INCOMPLETE: incomplete; this is no refusal")
-    assert "ABSENT (there are no data about an account of the kind asked about)" in outcome
+    assert outcome.startswith("incomplete; this is no refusal (INCOMPLETE)")
+    assert "there are no data about an account of the kind asked about (ABSENT)" in outcome
     assert all("none is shown" in told for told in rows(text, "questions").values())
 
 
@@ -271,6 +271,17 @@ def test_the_rule_and_each_question_are_told_in_words(world, language):
         assert told[name].startswith(question_text(question, words))
     assert {name for name in told if "YES" in told[name]} == set(POLICY.tier("A").when)
     assert f'<html lang="{language}">' in text
+
+
+def test_an_offer_is_told_in_words_where_it_is_one_of_the_policy(world):
+    bundle = world.finish(world.case())
+    told = rows(made(world, bundle, language="zh"), "summary")
+    assert told["结果"] == "等级 A（TIER）"
+    assert re.fullmatch(
+        "额度最高 [0-9,.]+ [A-Z]{3}；期限 [0-9, ]+ 个月；[^a-z]+", told["该等级的条件"]
+    )
+    unknown = world.trust(policies=())
+    assert rows(made(world, bundle, trust=unknown), "summary")["Offer of the tier"].startswith('{"')
 
 
 def test_a_question_that_is_proved_not_to_hold_is_told_as_that(world):

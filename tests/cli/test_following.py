@@ -75,7 +75,9 @@ def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
         told = follow(world, "--evidence", findings, code=1)
         assert told["reason"] == "RULE_BROKEN"
         assert [f["rule"] for f in told["findings"]] == ["ANSWER_WITHOUT_CONSENT"]
-        assert follow(world, "--evidence", findings)["findings"] == [], "it was told"
+        again = follow(world, "--evidence", findings)
+        assert (again["findings"], again["standing"]) == ([], 1), "it was told"
+        assert "Standing:  1 told" in run("audit", "follow", "--home", world.home(AUDITOR))
     (folder,) = findings.iterdir()
     names = {path.name for path in folder.iterdir()}
     index = told["findings"][0]["log_index"]

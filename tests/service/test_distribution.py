@@ -204,6 +204,17 @@ def test_who_lacks_how_many_signatures_is_told(service):
         assert next_step(caught.value) is None, "the message says what to do"
 
 
+def test_signatures_of_something_else_are_not_called_missing_only(service):
+    """Whoever waits for signatures that are in the file already waits for ever."""
+    data = changed(service, *KEYS[:2])
+    altered = re.sub(
+        rb'("expires":".{14}).', lambda m: m[1] + (b"1" if m[0][-1:] == b"0" else b"0"), data
+    )
+    with pytest.raises(CredproofError, match="are of something else") as caught:
+        roots.publish(service, altered)
+    assert caught.value.reason == "TUF_NOT_SIGNED"
+
+
 @pytest.mark.parametrize(("member", "value"), [(b"version", b"7"), (b"threshold", b"1")])
 def test_a_draft_that_was_changed_after_somebody_signed_it_is_signed_by_nobody_more(
     service, member, value

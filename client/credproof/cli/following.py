@@ -56,17 +56,26 @@ def follow(
 ) -> None:
     """Go on from the checkpoint that you trust: fetch what is new, verify it, judge it.
 
-    As audit verify, for cron: tells only what is new. Exit code 1 means a finding: the log has
-    another past (LOG_FORKED), lost its tail (LOG_SHRANK), leaves an entry out (SEQ_GAP), gives out
-    one that was not signed (ENTRY_CHANGED), signed a root that its entries do not make
-    (TREE_MISMATCH) or an entry that no log may sign (BAD_ENTRY, CHAIN_BROKEN, TIME_WENT_BACK),
-    gives a timestamp of something else (TIMESTAMP_NOT_OF_LOG), or broke a rule between entries
-    (RULE_BROKEN), which is also told of an entry whose time contradicts a timestamp that you trust.
-    With --replay, also when a root of the directory leaves somebody out (ROOT_DIFFERS), at the cost
-    of reading what is kept of the log. With --evidence, files that a third party checks with other
-    tools are written, with a README.txt, into a directory named for what they show: what stands on
-    is not written again. An interrupted run goes on where it was. With --interval, what stops one
-    look is told on stderr, and the next look tries again. Needs the service.
+    As audit verify, for cron; an interrupted run goes on where it was. Exit code 1 means a finding:
+
+    \b
+      LOG_FORKED            the log has another past
+      LOG_SHRANK            it lost its tail
+      SEQ_GAP               it leaves an entry out
+      ENTRY_CHANGED         it gives out an entry that was not signed
+      TREE_MISMATCH         it signed a root that its entries do not make
+      BAD_ENTRY, CHAIN_BROKEN, TIME_WENT_BACK
+                            it signed an entry that no log may sign
+      TIMESTAMP_NOT_OF_LOG  it gives a timestamp of something else
+      RULE_BROKEN           entries do not fit together: no consent, revoked, beyond
+                            a cap, a time that contradicts a timestamp, and so on
+      ROOT_DIFFERS          with --replay: a root of the directory leaves somebody out
+
+    A broken rule is told once and then counted (Standing: audit verify lists them); what is wrong
+    with the log itself is told as long as it is wrong. With --evidence, files that a third party
+    checks with other tools are written, with a README.txt, into a directory named for what they
+    show, once. --replay reads all that is kept of the log. With --interval, what stops one look is
+    told on stderr, and the next look tries again. Needs the service.
 
     Each run also compares 1000 older entries of audit.db with what the service gives now, and the
     next run the 1000 after them: in time it tells that an old entry was rewritten (ENTRY_CHANGED)
@@ -140,8 +149,8 @@ def _written(told: Told, evidence: Path) -> Sequence[tuple[Path, bool]]:
 class Told:
     """What one look comes to, in the making.
 
-    `shown` are files about the first `findings`, by name. `reread` counts older entries, `roots`
-    those of the directory that were computed anew.
+    `shown` are files about the first `findings`, by name. `standing` counts broken rules that were
+    told before, `reread` older entries, `roots` those of the directory that were computed anew.
     """
 
     report: AuditReport | None = None
@@ -149,6 +158,7 @@ class Told:
     reread: int = 0
     roots: int | None = None
     findings: Sequence[Finding] = ()
+    standing: int = 0
     shown: Sequence[Mapping[str, bytes]] = ()
     faults: list[CredproofError] = field(default_factory=list)
 
@@ -203,6 +213,7 @@ def _look(home: Path, *, files: bool, replay: bool, quiet: bool) -> Told:
             _look_on(told, auditor, told.report, replay=replay)
         with auditor.index() as index:
             told.findings = index.findings(without=[TOLD, FILED] if files else [TOLD])
+            told.standing = len(index.findings()) - len(told.findings)
         with told.gathering():
             told.shown = auditor.finding_evidence(told.findings) if files else ()
     return told
@@ -257,6 +268,8 @@ def _tell(told: Told, written: Sequence[tuple[Path, bool]], *, as_json: bool) ->
             out.print(f"Roots:     {told.roots}, each what the entries before it make")
         print_stamps(told.stamps)
     print_findings(told.findings)
+    if told.standing:
+        out.print(f"Standing:  {told.standing} told before: credproof audit verify lists them")
     for one in written:
         out.print(f"Evidence:  {evidence_text(one)}", markup=False)
 
@@ -282,5 +295,6 @@ def _json(told: Told, written: Sequence[Path]) -> dict[str, Json]:
         "reread": told.reread,
         "roots": told.roots,
         "size": None if report is None else report.checkpoint.tree_size,
+        "standing": told.standing,
         "timestamps": stamps_json(told.stamps),
     }

@@ -184,11 +184,13 @@ def require_signed(
     """
     try:
         found = by.get_verification_result(role, metadata.signed_bytes, metadata.signatures)
-        missing = found.missing
+        missing, unfit = found.missing, found.unsigned.keys() & metadata.signatures.keys()
     except ValueError:
-        missing = 1  # nobody may sign it
+        missing, unfit = 1, set()  # nobody may sign it
     if missing:
         message = f"the metadata of {role} lacks signatures: {missing} more by {keys}"
+        if unfit:
+            message += f" (those of {', '.join(sorted(unfit))} are of something else)"
         raise VerificationFailed("TUF_NOT_SIGNED", message)
 
 

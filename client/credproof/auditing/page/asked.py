@@ -8,6 +8,7 @@ from credproof.auditing.page import markup
 from credproof.auditing.page.judged import Judged, completeness_text, witness_text
 from credproof.auditing.page.words import Words
 from credproof.base.encoding import canonical_json, time_text
+from credproof.base.money import money_text
 from credproof.verification.answer import Answer, QuestionResult
 from credproof.verification.explain import demands_text, policy_text, question_text
 from credproof.verification.policy import Policy
@@ -58,15 +59,34 @@ def _answer(answer: Answer, trust: Trust, words: Words) -> Iterator[tuple[str, s
     yield words.say("pseudonym"), answer.sub.hex()
     yield words.say("outcome"), outcome_text(answer, words)
     if answer.offer:
-        yield words.say("offer"), canonical_json(answer.offer).decode()
+        yield words.say("offer"), _offer_text(answer, trust.policies.get(ref), words)
 
 
 def outcome_text(answer: Answer, words: Words) -> str:
-    """The outcome as the answer has it and in words, with the reasons for INCOMPLETE."""
+    """The outcome in words and as the answer has it, with the reasons for INCOMPLETE."""
     outcome, text = answer.outcome, words.text
-    told = [fill(text.outcomes[outcome.kind], tier=outcome.tier)]
-    told += [f"{name} ({text.reasons[name]})" for name in outcome.reasons]
-    return f"{outcome.kind}: {text.words['separator'].join(told)}"
+    told = [
+        words.say(
+            "as", words=fill(text.outcomes[outcome.kind], tier=outcome.tier), code=outcome.kind
+        )
+    ]
+    told += [words.say("as", words=text.reasons[name], code=name) for name in outcome.reasons]
+    return text.words["separator"].join(told)
+
+
+def _offer_text(answer: Answer, policy: Policy | None, words: Words) -> str:
+    """The offer in words; as the answer has it where it is no offer of the policy."""
+    offer = answer.offer
+    if policy is None or all(tier.offer != offer for tier in policy.tiers):
+        return canonical_json(offer).decode()
+    told = []
+    if "limit_up_to" in offer:
+        amount = money_text(offer["limit_up_to"], offer["currency"])
+        told.append(words.say("offer_limit", amount=amount))
+    if "months" in offer:
+        told.append(words.say("offer_months", months=", ".join(map(str, offer["months"]))))
+    told += [words.say(f"offer_{way}") for way in offer.get("repayment", ())]
+    return words.text.words["separator"].join(told)
 
 
 def questions(answer: Answer, policy: Policy | None, words: Words) -> str:
