@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from credproof.base.encoding import b64
 from credproof.base.errors import CredproofError
 from credproof.base.keys import Ed25519Signer
 from credproof.base.limits import WITNESS_BODY_BYTES_MAX
@@ -23,7 +24,7 @@ from credproof.log.checkpoint import Checkpoint, sign_checkpoint
 from credproof.log.cosignature import cosigned, with_lines
 from credproof.log.merkle import Tree, leaf_hash
 from credproof.log.note import NoteSigner, VerifierKey
-from credproof.log.witness import AddCheckpoint
+from credproof.log.witness import AddCheckpoint, parse_add_checkpoint
 from credproof_server.witness import store
 from credproof_server.witness.app import _add, _newest
 
@@ -157,7 +158,32 @@ def test_a_fork_is_refused_and_kept_as_evidence_and_strangers_fill_nothing(serve
     forged = asked(log, 10, 20, FORK)
     served.add(forged)
     served.add(asked(NoteSigner(log.name, Ed25519Signer(bytes(32))), 10, 20, FORK))
-    assert witness.evidence(log.name) == [forged]
+    assert [item.body for item in witness.evidence(log.name)] == [forged]
+
+
+def test_nobody_makes_a_witness_call_an_honest_log_forked_nor_fills_what_it_keeps(
+    served, witness, log, monkeypatch
+):
+    """Whoever reads a log can post its checkpoints with proofs that are none."""
+
+    def against() -> list[tuple[int, bool]]:
+        return [(item.size, item.fork) for item in witness.evidence(log.name)]
+
+    served.add(asked(log, 0, 10))
+    rubbish = b"old 10\n" + b64(bytes(32)).encode() + b"\n"
+    for size in (10, 12, 12):
+        assert served.add(asked(log, 10, size).replace(b"old 10\n", rubbish))[0] == 422
+    assert against() == [(12, False)], "not what was cosigned, and the other once"
+    assert f"{log.name}  10 entries, 1 unproved" in run("witness", "list", served.folder)
+    assert served.add(asked(log, 10, 12))[0] == 200
+    assert against() == [], "it was proved"
+    monkeypatch.setattr(store, "EVIDENCE_MAX", 2)
+    forks = [asked(log, 12, 12, tree(12, bytes([i, i]))) for i in range(3)]
+    for body in (forks[0], *(asked(log, 12, size, FORK) for size in (13, 14, 15)), *forks[1:]):
+        with pytest.raises(CredproofError):
+            witness.add_checkpoint(parse_add_checkpoint(body), 0)
+    assert against() == [(12, True), (14, False), (15, False), (12, True)]
+    assert f"{log.name}  12 entries, 2 forks, 2 unproved" in run("witness", "list", served.folder)
 
 
 def test_a_witness_prints_its_keys_again_and_shows_its_evidence(served, witness, log, tmp_path):
@@ -175,7 +201,7 @@ def test_a_witness_prints_its_keys_again_and_shows_its_evidence(served, witness,
     assert (tmp_path / "evidence" / f"{number}.request").read_bytes() == forged
     cosigned_note = (tmp_path / "evidence" / f"{number}.cosigned").read_bytes()
     assert cosigned_note == witness.newest(log.name)
-    assert f"{log.name}: 20 entries" in run("witness", "evidence", served.folder)
+    assert f"{log.name}: unproved, 20 entries" in run("witness", "evidence", served.folder)
 
 
 def test_what_was_cosigned_is_remembered_by_a_witness_that_is_killed(served, log):

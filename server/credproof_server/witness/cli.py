@@ -13,9 +13,7 @@ from credproof import web
 from credproof.base.encoding import time_text
 from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, tell
 from credproof.home import replace_file
-from credproof.log.checkpoint import parse_checkpoint
-from credproof.log.note import VerifierKey, parse_note
-from credproof.log.witness import parse_add_checkpoint
+from credproof.log.note import VerifierKey
 
 from credproof_server.witness import store
 from credproof_server.witness.app import application
@@ -79,7 +77,10 @@ def add_log_command(
 
 @app.command("list", epilog=EXIT_CODES)
 def list_command(folder: WitnessArgument, as_json: JsonOption = False) -> None:
-    """Show the logs that it witnesses, how far each was seen, and how much evidence of forks.
+    """Show the logs that it witnesses, how far each was seen, and what speaks against it.
+
+    A fork is another root at a size that was cosigned, signed by the log. A longer checkpoint that
+    came with a wrong proof is unproved: anybody who reads the log may have sent it.
 
     \b
     Example:
@@ -92,17 +93,19 @@ def list_command(folder: WitnessArgument, as_json: JsonOption = False) -> None:
                 "origin": origin,
                 "size": seen[origin].tree_size if origin in seen else None,
                 "root": seen[origin].root_hash.hex() if origin in seen else None,
-                "evidence": len(witness.evidence(origin)),
+                "forks": sum(item.fork for item in against),
+                "unproved": sum(not item.fork for item in against),
             }
             for origin in witness.logs()
+            for against in [witness.evidence(origin)]
         ]
     if as_json:
         print_json(rows)
         return
     for row in rows:
         size = "not seen yet" if row["size"] is None else f"{row['size']} entries"
-        forked = f", {row['evidence']} checkpoints that fork it" if row["evidence"] else ""
-        out.print(f"{row['origin']}  {size}{forked}", markup=False)
+        told = [f", {row[name]} {name}" for name in ("forks", "unproved") if row[name]]
+        out.print(f"{row['origin']}  {size}{''.join(told)}", markup=False)
 
 
 @app.command("keys", epilog=EXIT_CODES)
@@ -126,39 +129,37 @@ def evidence_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which signed checkpoints fork what was cosigned of a log, or write them to files.
+    """Show what a log signed and this witness did not cosign, or write it to files.
 
-    With --output two files for each: N.request, what the log asked (its checkpoint, signed by it,
-    with a proof that does not hold), and N.cosigned, the newest of that log that this witness
-    cosigned. Give both to auditors of the log, who can tell whether it holds both. Needs no
-    network.
+    A fork shows by itself that the log signed two roots of one size. An unproved one is longer than
+    what was cosigned and came with a wrong proof, which anybody may have sent: whoever holds the
+    log can tell whether it holds both. With --output two files for each: N.request, the checkpoint
+    as it came, signed by the log, and N.cosigned, the newest of that log that this witness
+    cosigned. Kept are 1000 forks of each log, the first, and 1000 unproved, the last; none that was
+    proved later. Needs no network.
 
     \b
     Example:
       credproof witness evidence witness -o evidence
     """
     with closing(store.Witness(folder)) as witness:
-        found = witness.all_evidence()
+        found = witness.evidence()
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
             for item in found:
                 replace_file(output / f"{item.id}.request", item.body)
                 replace_file(output / f"{item.id}.cosigned", witness.newest(item.origin) or b"")
     rows = [
-        {"id": item.id, "origin": item.origin, "time": item.time, "size": _size(item.body)}
-        for item in found
+        {"id": i.id, "origin": i.origin, "time": i.time, "size": i.size, "fork": i.fork}
+        for i in found
     ]
     if as_json:
         print_json(rows)
         return
-    for row, item in zip(rows, found, strict=True):
-        at = time_text(item.time)
-        out.print(f"{row['id']}  {row['origin']}: {row['size']} entries, at {at}", markup=False)
-
-
-def _size(body: bytes) -> int:
-    note = parse_note(parse_add_checkpoint(body).note)
-    return parse_checkpoint(note.text, extended=True).tree_size
+    for item in found:
+        what = "fork" if item.fork else "unproved"
+        told = f"{item.id}  {item.origin}: {what}, {item.size} entries, at {time_text(item.time)}"
+        out.print(told, markup=False)
 
 
 @app.command("serve", epilog=EXIT_CODES)

@@ -14,13 +14,13 @@ from typing import Any, Final
 from credproof.base.encoding import b64url, parse_b64url
 from credproof.base.errors import Conflict, DataLoss, Malformed, VerificationFailed
 from credproof.home import write_private
-from credproof.log.checkpoint import origin_of
+from credproof.log.checkpoint import origin_of, parse_checkpoint
 from credproof.log.cosignature import Cosigner, Ed25519Cosigner, MlDsaCosigner, with_lines
 from credproof.log.note import VerifierKey, check_name, parse_note
 from credproof.log.witness import AddCheckpoint, Seen, judge
 
 EVIDENCE_MAX: Final = 1000
-"""Signed checkpoints of one log that did not continue what was seen: proof against the log."""
+"""Forks of one log that are kept, the oldest; and unproved checkpoints of it, the newest."""
 _DAMAGE: Final = (
     sqlite3.SQLITE_ERROR,  # a table is missing
     sqlite3.SQLITE_CORRUPT,
@@ -33,8 +33,14 @@ CREATE TABLE seen (
     origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL
 );
 CREATE TABLE evidence (
-    id INTEGER PRIMARY KEY, origin TEXT NOT NULL, time INTEGER NOT NULL, body BLOB NOT NULL
+    id INTEGER PRIMARY KEY, origin TEXT NOT NULL, time INTEGER NOT NULL, body BLOB NOT NULL,
+    size INTEGER NOT NULL, root BLOB NOT NULL, fork INTEGER NOT NULL, UNIQUE (origin, size, root)
 );
+"""
+
+_THIN: Final = """
+DELETE FROM evidence WHERE origin = ? AND NOT fork AND id NOT IN
+    (SELECT id FROM evidence WHERE origin = ? AND NOT fork ORDER BY id DESC LIMIT ?)
 """
 
 
@@ -70,7 +76,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         database = _connect(path, mode="rw")
         if database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise _damaged()
-        database.execute("SELECT 1 FROM logs, seen, evidence LIMIT 1")  # each is there
+        database.execute("SELECT fork FROM logs, seen, evidence LIMIT 1")  # each is there
     return database
 
 
@@ -108,12 +114,18 @@ def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A request, signed by the log at `origin`, that forks what was seen; when, in seconds."""
+    """A request with a checkpoint that the log at `origin` signed, and that did not verify.
+
+    A `fork` has another root at a size that was cosigned. Of what is longer, a wrong proof may be
+    somebody else's: whoever reads the log can post one. `time` and `size` are in seconds, entries.
+    """
 
     id: int
     origin: str
     time: int
     body: bytes
+    size: int
+    fork: bool
 
 
 class Witness:
@@ -167,15 +179,11 @@ class Witness:
         notes = [note for (note,) in self._rows("SELECT note FROM seen WHERE origin = ?", origin)]
         return notes[0] if notes else None
 
-    def evidence(self, origin: str) -> list[bytes]:
-        """The requests with a signed checkpoint that did not continue what was seen."""
-        query = "SELECT body FROM evidence WHERE origin = ? ORDER BY id"
-        return [body for (body,) in self._rows(query, origin)]
-
-    def all_evidence(self) -> list[Evidence]:
-        """What is kept against all logs, the oldest first."""
-        rows = self._rows("SELECT id, origin, time, body FROM evidence ORDER BY id")
-        return [Evidence(*row) for row in rows]
+    def evidence(self, origin: str | None = None) -> list[Evidence]:
+        """What is kept against a log, or against all of them, the oldest first."""
+        query = "SELECT id, origin, time, body, size, fork FROM evidence ORDER BY id"
+        found = [Evidence(*row[:-1], bool(row[-1])) for row in self._rows(query)]
+        return [item for item in found if origin in (None, item.origin)]
 
     def _rows(self, query: str, *arguments: str) -> list[tuple[Any, ...]]:
         with self._lock, _damage_told():
@@ -206,15 +214,24 @@ class Witness:
         note = with_lines(request.note, lines)
         row = (origin_of(note), seen.tree_size, seen.root_hash, note)
         self._database.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", row)
+        proved = "DELETE FROM evidence WHERE origin = ? AND size = ? AND root = ?"
+        self._database.execute(proved, row[:3])
 
     def _keep_evidence(self, request: AddCheckpoint, error: BaseException, now: int) -> None:
-        """Only what the log itself signed, and only so much of it."""
-        fork = isinstance(error, VerificationFailed) and error.reason == "BAD_CONSISTENCY_PROOF"
-        origin = origin_of(request.note)
-        if fork and len(self.evidence(origin)) < EVIDENCE_MAX:
-            row = (origin, now, request.to_bytes())
-            query = "INSERT INTO evidence (origin, time, body) VALUES (?, ?, ?)"
-            self._database.execute(query, row)
+        """Only what the log itself signed, each checkpoint once, and only so many of them."""
+        if not isinstance(error, VerificationFailed) or error.reason != "BAD_CONSISTENCY_PROOF":
+            return
+        new = parse_checkpoint(parse_note(request.note).text, extended=True)
+        seen = self.seen().get(new.origin, Seen())
+        if Seen(new.tree_size, new.root_hash) == seen:
+            return  # a wrong proof of what was cosigned
+        fork = new.tree_size == seen.tree_size
+        if fork and sum(item.fork for item in self.evidence(new.origin)) >= EVIDENCE_MAX:
+            return
+        row = (new.origin, now, request.to_bytes(), new.tree_size, new.root_hash, fork)
+        query = "INSERT OR IGNORE INTO evidence (origin, time, body, size, root, fork)"
+        self._database.execute(f"{query} VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._database.execute(_THIN, (new.origin, new.origin, EVIDENCE_MAX))
 
 
 def _cosigners(folder: Path, name: str) -> tuple[Cosigner, ...]:
