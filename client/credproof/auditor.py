@@ -17,6 +17,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from credproof.auditing.continuing import Continuing
 from credproof.auditing.following import Following, Seen
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
@@ -24,18 +25,19 @@ from credproof.auditing.rereading import Reread, reread
 from credproof.auditing.showing import Showing
 from credproof.auditing.stamping import StampReport, fetch, judge
 from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
+from credproof.auditing.trusted import Trusted, log_vkeys
 from credproof.auditing.unsealing import Unsealings
 from credproof.base.encoding import canonical_json
-from credproof.base.errors import Conflict, Refused, VerificationFailed
+from credproof.base.errors import Conflict, DataLoss, Refused, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_FINDINGS_MAX
 from credproof.channel import call
 from credproof.history import fetch_version
-from credproof.home import Home, append_private, replace_file
-from credproof.log.audit import AuditReport, AuditState, parse_state
-from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, parse_checkpoint
+from credproof.home import Home, append_private
+from credproof.log.audit import AuditReport, AuditState
+from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.entry import Entry, parse_entry
 from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
-from credproof.log.note import VerifierKey, parse_note
+from credproof.log.note import VerifierKey
 from credproof.log.witnessed import Witnessed
 from credproof.mirror import Mirror
 from credproof.pseudonyms import Pseudonyms
@@ -57,11 +59,6 @@ from credproof.verification.trust import Trust
 from credproof.verification.unsealing import require_reason
 from credproof.witnessing import Witnessing
 
-WITNESSED_NAME = "witnessed.checkpoint"
-"""The newest note that enough witnesses have cosigned: others can hold it against the operator."""
-STATE_NAME = "audited.json"
-CHECKPOINT_NAME = "newest.checkpoint"
-"""The signed note of the last audit: what a service that lost everything must be measured by."""
 SEARCHES_NAME = "searches.jsonl"
 """Why this auditor looked for persons: what the log has digests of."""
 INDEX_NAME = "audit.db"
@@ -158,10 +155,14 @@ class Auditor(Session):
 
     def trusted(self) -> AuditState:
         """Where the last audit of this auditor ended; the start of the log before the first."""
-        try:
-            return parse_state((self._home.folder / STATE_NAME).read_bytes())
-        except FileNotFoundError:
-            return AuditState()
+        return self._kept.state()
+
+    def damage(self) -> Sequence[DataLoss]:
+        """Which files of the last audit are damaged: `CHECKPOINT_DAMAGED`, `AUDITED_DAMAGED`.
+
+        `verify` goes by the others, and moves them aside.
+        """
+        return list(self._kept.damage().values())
 
     def verify(
         self, *, whole: bool = False, progress: Progress = lambda _count: None
@@ -176,10 +177,11 @@ class Auditor(Session):
                 files that show it.
             Malformed, VerificationFailed: `LOG_REPLACED`, `REGISTRY_WITHHELD`, or what is wrong
                 with which entry under the log's own signature; as `History.require_given`.
+            DataLoss: `INDEX_DAMAGED`, `AUDITED_DAMAGED`: it is not the log that is wrong.
             Conflict: `AUDIT_BUSY`.
         """
         with self._locked():
-            checkpoint, seen = self.checkpoint(), self._seen()
+            checkpoint, seen = self.checkpoint(), self._kept.seen()
             moved = seen is not None and seen.checkpoint.origin != checkpoint.origin
             with self.index() as index:
                 following = self._following(index, checkpoint, seen)
@@ -188,8 +190,7 @@ class Auditor(Session):
                     report = following.run(self.trusted(), progress)
             if whole or moved:
                 report = self._verify_anew(checkpoint, seen if moved else None, progress)
-            replace_file(self._home.folder / STATE_NAME, report.state.to_bytes())
-            replace_file(self._home.folder / CHECKPOINT_NAME, checkpoint.note)
+            self._kept.keep(report.state, checkpoint.note)
             with self.index() as index:
                 again = partial(fetch_trust, self._home, self._channel)
                 self.history().require_given(index.trust_version, self.trust, again)
@@ -206,7 +207,7 @@ class Auditor(Session):
         if found is not None:
             old, new = sorted((audited, found[0]), key=lambda item: item.tree_size)
             self.verify_consistency(old, new)
-            replace_file(self._home.folder / WITNESSED_NAME, found[0].note)
+            self._kept.keep_witnessed(found[0].note)
         return found
 
     def timestamps(self, audited: VerifiedCheckpoint) -> StampReport:
@@ -247,10 +248,14 @@ class Auditor(Session):
 
         Raises:
             LogFault: `LOG_SHRANK`, `LOG_FORKED`.
+            Conflict: `NOT_VERIFIED_YET`: it has a new origin, which takes an audit.
         """
-        checkpoint = self.checkpoint()
+        checkpoint, seen = self.checkpoint(), self._kept.seen()
+        if seen is not None and seen.checkpoint.origin != checkpoint.origin:
+            message = "the log has a new origin: run credproof audit verify first"
+            raise Conflict("NOT_VERIFIED_YET", message)
         with self.index() as index:
-            self._following(index, checkpoint, self._seen()).require_continued()
+            self._following(index, checkpoint, seen).require_continued()
         return checkpoint
 
     def _verify_anew(
@@ -261,12 +266,16 @@ class Auditor(Session):
         for path in (fresh, *(fresh.with_name(fresh.name + end) for end in ("-wal", "-shm"))):
             path.unlink(missing_ok=True)
         trusted = AuditState() if moved else self.trusted()
-        with Index(fresh) as index, self.index() as old:
+        with Index(fresh) as index, self.index() as own:
             report = self._following(index, checkpoint, moved).run(trusted, progress)
             if moved is None:
-                index.mark_as(old)
-        if moved is not None:
-            self._require_told(report, moved.checkpoint, checkpoint)
+                index.mark_as(own)
+            else:
+                args = (self._kept, moved, checkpoint, self._vkeys)
+                continuing = Continuing(own, index, *args)
+                report = replace(report, uncompared=continuing.require_same(report))
+        if moved is not None and continuing.is_cut(report):
+            self._kept.keep_lost(moved, self._home.folder / INDEX_NAME)
         fresh.replace(self._home.folder / INDEX_NAME)
         return report
 
@@ -341,11 +350,16 @@ class Auditor(Session):
             return [showing.finding(found, stamps) for found in findings[:EVIDENCE_FINDINGS_MAX]]
 
     def _showing(self, index: Index) -> Showing:
-        return Showing(index, self, self._seen(), self.checkpoint, self._vkeys, self.history())
+        seen, history = self._kept.seen(), self.history()
+        return Showing(index, self, seen, self.checkpoint, self._vkeys, history)
 
     @property
     def _vkeys(self) -> Sequence[str]:
-        return [self.trust.bundle.log_vkey, *self.trust.bundle.old_logs]
+        return log_vkeys(self.trust)
+
+    @property
+    def _kept(self) -> Trusted:
+        return Trusted(self._home, self.trust)
 
     def replay(
         self, audited: VerifiedCheckpoint, progress: Progress = lambda _count: None
@@ -403,28 +417,6 @@ class Auditor(Session):
         old, new = sorted((newest, found[0]), key=lambda item: item.tree_size)
         self.verify_consistency(old, new)
         return found[0]
-
-    def _seen(self) -> Seen | None:
-        """The checkpoint of the last audit, as it was verified then."""
-        try:
-            note = (self._home.folder / CHECKPOINT_NAME).read_bytes()
-        except FileNotFoundError:
-            return None
-        return Seen(parse_checkpoint(parse_note(note).text), note)
-
-    def _require_told(
-        self, report: AuditReport, seen: Checkpoint, checkpoint: VerifiedCheckpoint
-    ) -> None:
-        """The log has another origin than before: it must say so, and what it lost."""
-        ends = [c for c in report.continued if c.origin == seen.origin]
-        if not ends or ends[0].tree_size < seen.tree_size:
-            raise VerificationFailed(
-                "LOG_REPLACED", "the log has a new origin and does not say what became of the old"
-            )
-        if ends[0].log_index >= seen.tree_size:
-            size = checkpoint.tree_size
-            proof = self.consistency(seen.tree_size, size)
-            verify_consistency(seen.tree_size, seen.root_hash, size, checkpoint.root_hash, proof)
 
     def anomalies(
         self, since: int = 0, *, progress: Progress = lambda _count: None

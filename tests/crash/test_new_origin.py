@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from credproof.auditor import CHECKPOINT_NAME, Auditor
+from credproof.auditing.trusted import CHECKPOINT_NAME
+from credproof.auditor import Auditor
 from credproof.base.errors import CredproofError, VerificationFailed
 from credproof.home import Home
 from credproof.lender import KeptAnswer, OfflineVerifier

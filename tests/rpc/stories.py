@@ -8,9 +8,16 @@ from dataclasses import replace
 import pytest
 from credproof.auditing.evidence import LogFault
 from credproof.auditor import Auditor
-from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from credproof.log.checkpoint import (
+    Checkpoint,
+    VerifiedCheckpoint,
+    sign_checkpoint,
+    verify_checkpoint,
+)
+from credproof.log.continued import ENTRY_CONTINUED, continued_fields
 from credproof.log.entry import Entry, entry_hash, parse_entry
 from credproof.log.merkle import Tree, leaf_hash
+from credproof.log.note import NoteSigner
 from credproof_server.directory import ServiceDirectory
 
 
@@ -37,6 +44,14 @@ class Story:
         entry = Entry(seq, last.time, kind, actor, digest, bytes(16), fields, prev)
         self.lines.append(entry.to_line())
         return self
+
+    def continued(self, seen: VerifiedCheckpoint, *, lost: int, **changes: object) -> Story:
+        """The log goes on under a new origin, without its last entries."""
+        self.lines = self.lines[: seen.tree_size - lost]
+        digest, fields = continued_fields(seen)
+        self.add(ENTRY_CONTINUED, "operator", digest, **{**fields, **changes})
+        self.signer = NoteSigner(f"{self.signer.name}2", self.signer.signer)
+        return self.add("answer.whispered", "lend", bytes(32))
 
     @property
     def tree(self) -> Tree:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from credproof import standard
-from credproof.auditor import WITNESSED_NAME
+from credproof.auditing.trusted import WITNESSED_NAME
 from credproof.base.errors import Conflict, CredproofError, DataLoss
 from credproof.cli.app import app
 from credproof.lender import OfflineVerifier

@@ -24,6 +24,8 @@ FINDINGS: Final = "findings.json"
 REQUEST: Final = "add-checkpoint.request"
 PAST: Final = "past.checkpoint"
 PAST_PROOF: Final = "past.request"
+NOW_PAST: Final = "now-past.checkpoint"
+NOW_PAST_PROOF: Final = "now-past.request"
 
 
 class LogFault(VerificationFailed):
@@ -72,15 +74,26 @@ class Evidence:
         self.add(REQUEST, body, what)
 
     def add_past(self, past: Checkpoint, proof: Sequence[bytes], seen: bytes) -> None:
-        """What our own lines make at the size of the checkpoint of now, proved by what was seen."""
+        """The first entries of what was seen, proved by what was seen."""
+        self._add_past((PAST, PAST_PROOF), past, proof, SEEN, seen)
+
+    def add_now_past(self, past: Checkpoint, proof: Sequence[bytes], now: bytes) -> None:
+        """The first entries of what is shown now, proved by what is shown now."""
+        self._add_past((NOW_PAST, NOW_PAST_PROOF), past, proof, NOW, now)
+
+    def _add_past(
+        self,
+        names: tuple[str, str],
+        past: Checkpoint,
+        proof: Sequence[bytes],
+        signed: str,
+        note: bytes,
+    ) -> None:
         size = past.tree_size
-        self.add(
-            PAST,
-            past.to_text().encode(),
-            f"The first {size} entries that {SEEN} covers; not signed.",
-        )
-        what = f"The consistency proof from there to {SEEN}, as the body of add-checkpoint."
-        self.add(PAST_PROOF, AddCheckpoint(size, tuple(proof), seen).to_bytes(), what)
+        what = f"The first {size} entries that {signed} covers; not signed."
+        self.add(names[0], past.to_text().encode(), what)
+        what = f"The consistency proof from there to {signed}, as the body of add-checkpoint."
+        self.add(names[1], AddCheckpoint(size, tuple(proof), note).to_bytes(), what)
 
     def add_registry(self, version: int, package: bytes) -> None:
         """A trust bundle with the documents that it pins."""
@@ -118,6 +131,24 @@ FORK_WORD: Final = (
     f" our word alone: {REQUEST} does not verify, but anybody can make one that does not. Ask the"
     " service for the consistency proof between the two sizes: an honest one has it, and of a fork"
     " nobody can make one."
+)
+_MOVED: Final = (
+    f"{SEEN} is of the old origin, {NOW} of the new one: verify both under log.vkey. The entry"
+    " log.continued, proved like the others, says that the new log keeps all entries before it."
+)
+MOVED_ENTRIES: Final = (
+    f"{_MOVED} Verify both other entries by their own proofs: they stand at one index before it,"
+    " and their lines differ. What was kept is not what was there."
+)
+MOVED_ROOTS: Final = (
+    f"{_MOVED} By the consistency proofs (RFC 9162) in {PAST_PROOF} and {NOW_PAST_PROOF}, {SEEN}"
+    f" continues {PAST} and {NOW} continues {NOW_PAST}, which nobody signed and nobody need sign."
+    " They are of one size, before log.continued, and have different roots. What was kept is not"
+    " what was there."
+)
+MOVED_WORD: Final = (
+    f"{_MOVED} It also names the last checkpoint of the old origin: one of the size of {SEEN}, with"
+    " another root. A log that signed both told two stories."
 )
 SHRANK: Final = (
     "Verify both checkpoints under log.vkey. They carry no time: that the one which covers fewer"

@@ -23,10 +23,16 @@ from credproof.auditing.evidence import (
 )
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
-from credproof.base.errors import CredproofError, Malformed, Unreachable, VerificationFailed
+from credproof.base.errors import (
+    CredproofError,
+    DataLoss,
+    Malformed,
+    Unreachable,
+    VerificationFailed,
+)
 from credproof.log.audit import AuditReport, AuditState, LogAudit
 from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint
-from credproof.log.entry import parse_entry
+from credproof.log.entry import entry_hash, parse_entry
 from credproof.log.merkle import (
     EMPTY_ROOT,
     Frontier,
@@ -41,6 +47,8 @@ from credproof.verification.log_rules import LogRules
 Progress = Callable[[int], None]
 _NEVER_SIGNED: Final = ("BAD_ENTRY", "CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK")
 """What is wrong with an entry whoever signed it."""
+_SHORTER: Final = "the log is shorter than when last audited"
+_FORKED: Final = "the log is not the one that was audited before: it has another past"
 
 
 class Source(Protocol):
@@ -61,10 +69,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The checkpoint that was trusted before, and its signed note."""
+    """The checkpoint that was trusted before, and its signed note, unless that is damaged."""
 
     checkpoint: Checkpoint
-    note: bytes
+    note: bytes | None
 
 
 def own_tree(index: Index, size: int, root: bytes) -> Tree | None:
@@ -72,6 +80,18 @@ def own_tree(index: Index, size: int, root: bytes) -> Tree | None:
     tree = Tree()
     tree.extend([leaf_hash(line) for line in index.lines(0, size)])
     return tree if (tree.size, tree.root()) == (size, root) else None
+
+
+def require_own(index: Index, size: int, root: bytes, last_hash: bytes | None = None) -> Tree:
+    """The tree of the lines that are kept: it has this root, and the last line this hash.
+
+    Raises:
+        DataLoss: `INDEX_DAMAGED`: what is wrong is not the log's.
+    """
+    tree, last = own_tree(index, size, root), index.line(size - 1)
+    if tree is None or (last_hash is not None and last and entry_hash(last) != last_hash):
+        raise DataLoss("INDEX_DAMAGED", f"{index.path.name} is not what was verified")
+    return tree
 
 
 class Following:
@@ -100,10 +120,12 @@ class Following:
             LogFault: what is wrong, with the files that show it; a line that the log signed and
                 that is no entry is `BAD_ENTRY`.
             VerificationFailed: `LOG_FORKED` where `trusted` is not of the checkpoint seen.
+            DataLoss: `INDEX_DAMAGED`.
         """
         start, size = self._index.state, self._checkpoint.tree_size
-        if start.position.size > trusted.position.size:
+        if start.position.size >= trusted.position.size:
             trusted = start  # an audit that was interrupted had come further
+        self._require_start(start)
         audit = LogAudit(start, trusted=trusted)
         trust = self._history.kept(self._index.trust_version)
         rules = LogRules(self._index, self._history.in_force, trust)
@@ -118,6 +140,7 @@ class Following:
             audit.feed_page(page)
             self._require_prefix(audit.size, audit.root())
         except (Malformed, VerificationFailed) as error:
+            self._require_own(before)
             self._explain(before, page)
             self._explain_signed(audit.size, page[: audit.size + 1 - before.position.size], error)
             raise error from None
@@ -127,6 +150,28 @@ class Following:
             version = self._history.version or self._index.trust_version
             self._index.add(page, entries, findings, audit.state, version)
 
+    # -- is what is kept here sound, and of this log?
+
+    def _require_start(self, start: AuditState) -> None:
+        """What was verified before, and how far an audit came after it, is in the signed tree."""
+        size, root, seen = start.position.size, start.root(), self._seen
+        is_seen = seen is not None and (seen.checkpoint.tree_size, seen.checkpoint.root_hash)
+        if is_seen == (size, root) or self._is_prefix(size, root):
+            return
+        self._require_own(start)
+        if size <= self._checkpoint.tree_size:
+            self._raise_fork(size, self._consistency(size))
+
+    def _require_own(self, state: AuditState) -> None:
+        """What follows on a damaged index speaks against nobody.
+
+        Raises:
+            DataLoss: `INDEX_DAMAGED`.
+        """
+        position = state.position
+        last_hash = position.last_hash if position.size else None
+        require_own(self._index, position.size, state.root(), last_hash)
+
     # -- is it the log that was seen before?
 
     def require_continued(self) -> None:
@@ -134,6 +179,7 @@ class Following:
 
         Raises:
             LogFault: `LOG_SHRANK`, `LOG_FORKED`.
+            VerificationFailed: the same where `audited.json` alone tells it: no files show that.
         """
         seen, now = self._seen, self._checkpoint
         if seen is None or seen.checkpoint.origin != now.origin:
@@ -146,12 +192,21 @@ class Following:
         except VerificationFailed:
             self._raise_fork(seen.checkpoint.tree_size, proof)
 
+    def _raise_unsigned(self, seen: Seen, reason: str, says: str) -> NoReturn:
+        """It is not what `audited.json` alone says; our own lines tell whether that is sound."""
+        old = seen.checkpoint
+        if self._index.state.position.size >= old.tree_size and not self._own_tree(seen):
+            raise DataLoss("AUDITED_DAMAGED", "audited.json and audit.db do not fit each other")
+        raise VerificationFailed(reason, f"{says}, by audited.json alone")
+
     def _raise_shrank(self, seen: Seen) -> NoReturn:
         """It is shorter; our own lines tell whether it has another past as well."""
+        if seen.note is None:
+            self._raise_unsigned(seen, "LOG_SHRANK", _SHORTER)
         size, evidence, tree = self._checkpoint.tree_size, self._evidence(), self._own_tree(seen)
         if tree is None or tree.root(size) == self._checkpoint.root_hash:
-            says = "the log is shorter than when last audited"
-            raise LogFault("LOG_SHRANK", says, evidence.finish("LOG_SHRANK", says, SHRANK))
+            files = evidence.finish("LOG_SHRANK", _SHORTER, SHRANK)
+            raise LogFault("LOG_SHRANK", _SHORTER, files)
         past = Checkpoint(seen.checkpoint.origin, size, tree.root(size))
         evidence.add_past(past, tree.consistency_proof(size, tree.size), seen.note)
         shown = self._add_difference(evidence, seen, tree)
@@ -159,6 +214,8 @@ class Following:
 
     def _raise_fork(self, old_size: int, proof: Sequence[bytes]) -> NoReturn:
         seen, evidence = self._seen, self._evidence()
+        if seen is not None and seen.note is None:
+            self._raise_unsigned(seen, "LOG_FORKED", _FORKED)
         evidence.add_request(old_size, proof, self._checkpoint.note)
         tree = None if seen is None else self._own_tree(seen)
         if seen and tree and self._add_difference(evidence, seen, tree):
@@ -169,8 +226,7 @@ class Following:
         self._fault_forked(evidence, FORK_ROOTS if is_of_one_size else FORK_WORD)
 
     def _fault_forked(self, evidence: Evidence, how: str) -> NoReturn:
-        says = "the log is not the one that was audited before: it has another past"
-        raise LogFault("LOG_FORKED", says, evidence.finish("LOG_FORKED", says, how))
+        raise LogFault("LOG_FORKED", _FORKED, evidence.finish("LOG_FORKED", _FORKED, how))
 
     def _own_tree(self, seen: Seen) -> Tree | None:
         """None where the index was deleted, or is younger: checkpoints alone must do."""
@@ -178,9 +234,9 @@ class Following:
 
     def _add_difference(self, evidence: Evidence, seen: Seen, tree: Tree) -> bool:
         """The first entry that differs; whether both lines are there, each with its proof."""
-        index = _first_not(lambda size: self._is_prefix(size, tree.root(size)), tree.size)
+        index = first_not(lambda size: self._is_prefix(size, tree.root(size)), tree.size)
         ours, theirs = self._index.line(index), self._served(index)
-        if ours is None or index == tree.size:
+        if ours is None or index == tree.size or seen.note is None:
             return False  # what was read is there: it was never what the old checkpoint covers
         hashes = tree.inclusion_proof(index, tree.size)
         evidence.add_entry(index, "seen", ours, TlogProof(index, hashes, seen.note))
@@ -251,9 +307,7 @@ class Following:
     def _explain(self, before: AuditState, page: Sequence[bytes]) -> None:
         """Raise what a service did to a page; nothing when the log itself signed what is wrong."""
         start = before.position.size
-        if not self._is_prefix(start, _root(before, [])):
-            self._raise_fork(start, self._consistency(start))
-        bad = _first_not(
+        bad = first_not(
             lambda count: self._is_prefix(start + count, _root(before, page[:count])), len(page)
         )
         if bad == len(page):
@@ -297,7 +351,7 @@ def _root(before: AuditState, lines: Sequence[bytes]) -> bytes:
     return frontier.root() if frontier.size else EMPTY_ROOT
 
 
-def _first_not(holds: Callable[[int], bool], count: int) -> int:
+def first_not(holds: Callable[[int], bool], count: int) -> int:
     """The last number up to `count` for which it holds; it holds for 0 and then up to some one.
 
     So, of entries counted from 0, the index of the first one that spoils it.

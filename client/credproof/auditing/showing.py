@@ -103,9 +103,9 @@ class Showing:
     def _add_logged(self, evidence: Evidence, indexes: set[int]) -> None:
         """Entries, each with its proof, all of them under one checkpoint."""
         seen, newest = self._seen, None
-        if seen is None or max(indexes) >= self._tree.size:
+        if seen is None or seen.note is None or max(indexes) >= self._tree.size:
             newest = self._newest()
-        note = newest.note if newest else seen.note if seen else b""
+        note = newest.note if newest else seen.note if seen and seen.note else b""
         evidence.add_checkpoints(None, note, self._vkeys)
         for log_index in sorted(indexes):
             line = self._index.line(log_index)

@@ -28,6 +28,10 @@ class AuditState:
     position: ChainPosition = field(default_factory=ChainPosition)
     peaks: tuple[bytes, ...] = ()
 
+    def root(self) -> bytes:
+        """The root of what was audited."""
+        return Frontier(self.position.size, self.peaks).root()
+
     def to_bytes(self) -> bytes:
         """The state as an auditor keeps it."""
         position = self.position
@@ -65,7 +69,8 @@ def parse_state(data: bytes) -> AuditState:
 class AuditReport:
     """A log that was found whole up to a checkpoint. `kinds` counts the entries read.
 
-    `continued` are the places where it goes on under a new origin, among the entries read.
+    `continued` are the places where it goes on under a new origin, among the entries read;
+    `uncompared` those of before which nothing that was kept here could be held against.
     """
 
     checkpoint: VerifiedCheckpoint
@@ -73,6 +78,7 @@ class AuditReport:
     kinds: Mapping[str, int]
     state: AuditState
     continued: tuple[Continued, ...] = ()
+    uncompared: range = range(0)
 
 
 class LogAudit:
@@ -146,7 +152,9 @@ class LogAudit:
             self._frontier.append(leaf_hash(line))
 
     def _compare_with_trusted(self) -> None:
-        if self.size == self._trusted.position.size and self.state != self._trusted:
+        """By the tree alone: it says what the last line is."""
+        trusted = self._trusted
+        if self.size == trusted.position.size and self._frontier.peaks != trusted.peaks:
             raise VerificationFailed(
                 "LOG_FORKED", f"the first {self.size} entries are not those of the last audit"
             )

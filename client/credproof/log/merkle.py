@@ -204,12 +204,35 @@ class Frontier:
 
     def root(self) -> bytes:
         """The root of the tree so far."""
-        if not self._peaks:
-            return EMPTY_ROOT
-        root = self._peaks[-1]
-        for peak in reversed(self._peaks[:-1]):
-            root = node_hash(peak, root)
-        return root
+        return _root_of(self._peaks) if self._peaks else EMPTY_ROOT
+
+    def past(self, size: int) -> tuple[Frontier, tuple[bytes, ...]]:
+        """The largest tree of at most `size` leaves that whole peaks make, and the proof that this
+        one continues it."""
+        taken: list[bytes] = []
+        end = 0
+        for peak in self._peaks:
+            if (end_of := end + _highest(self.size - end)) > size:
+                break
+            taken, end = [*taken, peak], end_of
+        rest = self._peaks[len(taken) :]
+        if not taken or not rest:
+            return Frontier(end, taken), ()
+        *before, last = taken
+        proof = ([last] if before else []) + [_root_of(rest)] + before[::-1]
+        return Frontier(end, taken), tuple(proof)
+
+
+def _root_of(peaks: Sequence[bytes]) -> bytes:
+    *before, root = peaks
+    for peak in reversed(before):
+        root = node_hash(peak, root)
+    return root
+
+
+def _highest(size: int) -> int:
+    """The largest power of two that is not above `size`."""
+    return 1 << size.bit_length() - 1
 
 
 # -- verification (RFC 9162 sections 2.1.3.2 and 2.1.4.2) ----------------------

@@ -1,0 +1,164 @@
+"""A log that goes on under a new origin must be the old one, but for the tail that was lost.
+
+The entry that begins the new origin says where the old log ends in it. All below is held against
+what was verified here: the auditor's own lines, or without them the peaks of its tree, and each
+checkpoint that covers no more than what survived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from credproof.auditing.evidence import (
+    MOVED_ENTRIES,
+    MOVED_ROOTS,
+    MOVED_WORD,
+    Evidence,
+    LogFault,
+)
+from credproof.auditing.following import Seen, first_not, own_tree
+from credproof.auditing.index import Index
+from credproof.auditing.trusted import Trusted
+from credproof.base.errors import VerificationFailed
+from credproof.log.audit import AuditReport
+from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint
+from credproof.log.continued import Continued
+from credproof.log.merkle import Frontier, Tree, leaf_hash
+from credproof.log.proof import TlogProof
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What the first entries of the old log make: `proof` leads to what was `seen`."""
+
+    size: int
+    root: bytes
+    proof: tuple[bytes, ...]
+    seen: Seen
+
+
+class Continuing:
+    """A log that was read into `fresh`, held against what this home has of the log of `seen`."""
+
+    def __init__(
+        self,
+        own: Index,
+        fresh: Index,
+        trusted: Trusted,
+        seen: Seen,
+        checkpoint: VerifiedCheckpoint,
+        vkeys: Sequence[str],
+    ) -> None:
+        self._own, self._fresh = own, fresh
+        self._state, self._seen, self._checkpoint = trusted.state(), seen, checkpoint
+        self._vkeys = vkeys
+        witnessed = trusted.witnessed()
+        is_of_it = witnessed is not None and witnessed.checkpoint.origin == seen.checkpoint.origin
+        self._witnessed = witnessed if is_of_it else None
+        self._own_tree = own_tree(own, seen.checkpoint.tree_size, seen.checkpoint.root_hash)
+        self._tree = Tree()
+        self._tree.extend([leaf_hash(line) for line in fresh.lines(0, checkpoint.tree_size)])
+
+    @property
+    def _signed(self) -> Sequence[Seen]:
+        """What the old log had signed, as far as it is known here."""
+        return [self._seen, *([self._witnessed] if self._witnessed else [])]
+
+    def require_same(self, report: AuditReport) -> range:
+        """Accept that only entries differ that were lost; gives those that nothing here tells of.
+
+        Raises:
+            VerificationFailed: `LOG_REPLACED`: it does not say what became of all that was seen.
+            LogFault: `LOG_FORKED`: what it says to have kept is not what was there.
+        """
+        end = self._end(report)
+        known = max(seen.checkpoint.tree_size for seen in self._signed)
+        if end is None or end.tree_size < known:
+            raise VerificationFailed(
+                "LOG_REPLACED", "the log has a new origin and does not say what became of the old"
+            )
+        self._require_named(end)
+        compared = 0
+        for past in self._pasts(end.log_index):
+            if self._tree.root(past.size) != past.root:
+                self._raise_forked(end, past)
+            compared = max(compared, past.size)
+        return range(compared, min(end.log_index, self._seen.checkpoint.tree_size))
+
+    def is_cut(self, report: AuditReport) -> bool:
+        """Whether lines that are kept are of entries that were lost."""
+        end, tree = self._end(report), self._own_tree
+        return end is not None and tree is not None and end.log_index < tree.size
+
+    def _end(self, report: AuditReport) -> Continued | None:
+        """Where the log says that the old one ends in it."""
+        origin = self._seen.checkpoint.origin
+        return next((found for found in report.continued if found.origin == origin), None)
+
+    def _require_named(self, end: Continued) -> None:
+        """The last checkpoint of the old origin is no other than the one that was seen."""
+        for seen in self._signed:
+            old = seen.checkpoint
+            if old.tree_size == end.tree_size and old.root_hash != end.root_hash:
+                self._raise(end, seen, self._evidence(seen, end), MOVED_WORD)
+
+    def _pasts(self, end: int) -> Iterator[_Past]:
+        """What is known here of the first `end` entries of the old log, the most telling first."""
+        seen, size = self._seen, self._seen.checkpoint.tree_size
+        if self._own_tree is not None:
+            tree, count = self._own_tree, min(end, size)
+            yield _Past(count, tree.root(count), tree.consistency_proof(count, size), seen)
+        elif self._state.position.size == size:
+            past, proof = Frontier(size, self._state.peaks).past(end)
+            yield _Past(past.size, past.root(), proof, seen)
+        for signed in self._signed:
+            old = signed.checkpoint
+            if old.tree_size <= end:
+                yield _Past(old.tree_size, old.root_hash, (), signed)
+
+    def _raise_forked(self, end: Continued, past: _Past) -> NoReturn:
+        evidence = self._evidence(past.seen, end)
+        if past.seen.note is not None and self._add_entries(evidence, past):
+            self._raise(end, past.seen, evidence, MOVED_ENTRIES)
+        if past.seen.note is not None:
+            then = Checkpoint(past.seen.checkpoint.origin, past.size, past.root)
+            evidence.add_past(then, past.proof, past.seen.note)
+        new, size = self._checkpoint, past.size
+        now = Checkpoint(new.origin, size, self._tree.root(size))
+        evidence.add_now_past(now, self._tree.consistency_proof(size, new.tree_size), new.note)
+        self._raise(end, past.seen, evidence, MOVED_ROOTS)
+
+    def _add_entries(self, evidence: Evidence, past: _Past) -> bool:
+        """The first entry that differs, as it was and as it is; whether its old line is known."""
+        tree, old = self._own_tree, past.seen.checkpoint
+        if tree is None or past.seen.note is None or old != self._seen.checkpoint:
+            return False
+        at = first_not(lambda size: tree.root(size) == self._tree.root(size), past.size)
+        line = self._own.line(at)
+        if line is None:
+            return False
+        hashes = tree.inclusion_proof(at, tree.size)
+        evidence.add_entry(at, "seen", line, TlogProof(at, hashes, past.seen.note))
+        self._add_logged(evidence, at, "now")
+        return True
+
+    def _evidence(self, seen: Seen, end: Continued) -> Evidence:
+        """Both checkpoints, and the entry by which the new log says what it kept."""
+        evidence = Evidence()
+        evidence.add_checkpoints(seen.note, self._checkpoint.note, self._vkeys)
+        self._add_logged(evidence, end.log_index, "logged")
+        return evidence
+
+    def _add_logged(self, evidence: Evidence, at: int, word: str) -> None:
+        line = self._fresh.line(at)
+        assert line is not None, "the log was read to its end"
+        hashes = self._tree.inclusion_proof(at, self._tree.size)
+        evidence.add_entry(at, word, line, TlogProof(at, hashes, self._checkpoint.note))
+
+    def _raise(self, end: Continued, seen: Seen, evidence: Evidence, how: str) -> NoReturn:
+        says = f"the log under its new origin has another past before entry {end.log_index}"
+        if seen.note is None:
+            raise VerificationFailed("LOG_FORKED", f"{says}, by audited.json alone")
+        raise LogFault("LOG_FORKED", says, evidence.finish("LOG_FORKED", says, how))

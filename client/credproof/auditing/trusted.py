@@ -1,0 +1,170 @@
+"""What an auditor trusts: how far the last audit went, and what the log had signed by then.
+
+A log is measured by these files. One that is damaged speaks against nobody: it is told as what it
+is, what else is kept is gone by, and the next audit moves it aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from credproof.auditing.following import Seen
+from credproof.auditing.history import History
+from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
+from credproof.home import Home, replace_file
+from credproof.log.audit import AuditState, parse_state
+from credproof.log.checkpoint import (
+    Checkpoint,
+    VerifiedCheckpoint,
+    origin_of,
+    verify_checkpoint,
+)
+from credproof.log.note import VerifierKey
+from credproof.verification.trust import Trust
+
+STATE_NAME: Final = "audited.json"
+CHECKPOINT_NAME: Final = "newest.checkpoint"
+"""The signed note of the last audit: what a service that lost everything must be measured by."""
+WITNESSED_NAME: Final = "witnessed.checkpoint"
+"""The newest note that enough witnesses have cosigned: others can hold it against the operator."""
+
+
+def log_vkeys(trust: Trust) -> Sequence[str]:
+    """The keys of the log that a trust bundle lists, those of earlier origins last."""
+    return [trust.bundle.log_vkey, *trust.bundle.old_logs]
+
+
+def verify_log_note(note: bytes, home: Home, trust: Trust) -> VerifiedCheckpoint:
+    """A checkpoint that the log has signed, under this origin or an earlier one.
+
+    Raises:
+        CredproofError: as `verify_checkpoint`.
+    """
+    origin = origin_of(note)
+    try:
+        return verify_checkpoint(note, origin, _keys(origin, [trust]))
+    except VerificationFailed as error:
+        if error.reason != "NO_KNOWN_SIGNATURE":
+            raise
+        return verify_checkpoint(
+            note, origin, _keys(origin, History(home.folder, home.roots).all())
+        )
+
+
+def _keys(origin: str, known: Iterable[Trust]) -> Sequence[VerifierKey]:
+    keys = [VerifierKey.parse(vkey) for trust in known for vkey in log_vkeys(trust)]
+    return [key for key in dict.fromkeys(keys) if key.name == origin]
+
+
+class Trusted:
+    """The files in an auditor's home, under the log's keys as `trust` lists them.
+
+    What a bundle of before listed counts too: no operator makes a checkpoint void by leaving its
+    key out later.
+    """
+
+    def __init__(self, home: Home, trust: Trust) -> None:
+        self._home = home
+        self._folder = home.folder
+        self._trust = trust
+
+    def seen(self) -> Seen | None:
+        """The checkpoint of the last audit; without a note where `audited.json` alone tells it.
+
+        None before the first audit, and where nothing is left of it.
+        """
+        found = self._verified(CHECKPOINT_NAME)
+        if found is not None:
+            return found
+        state, origin = self._state(), self._origin()
+        if state is None or state.position.size == 0 or origin is None:
+            return None
+        return Seen(Checkpoint(origin, state.position.size, state.root()), None)
+
+    def witnessed(self) -> Seen | None:
+        """The newest checkpoint that is kept as witnessed."""
+        return self._verified(WITNESSED_NAME)
+
+    def state(self) -> AuditState:
+        """Where the last audit ended; the start of the log where that does not fit what was signed.
+
+        Before the first audit it is the start too.
+        """
+        state = self._state()
+        return state if state is not None and self._fits(state) else AuditState()
+
+    def damage(self) -> Mapping[str, DataLoss]:
+        """What is damaged, by the name of the file."""
+        found: dict[str, DataLoss] = {}
+        for name in (CHECKPOINT_NAME, WITNESSED_NAME):
+            if self._read(name) is not None and self._verified(name) is None:
+                message = f"{name} in this home is damaged: no key of the log has signed it"
+                found[name] = DataLoss("CHECKPOINT_DAMAGED", message)
+        state = self._state()
+        is_older = state is not None and self._is_older(state)
+        if self._read(STATE_NAME) is not None and not is_older and self.state() != state:
+            message = f"{STATE_NAME} in this home is damaged: it does not fit {CHECKPOINT_NAME}"
+            found[STATE_NAME] = DataLoss("AUDITED_DAMAGED", message)
+        return found
+
+    def keep(self, state: AuditState, note: bytes) -> None:
+        """Keep how far an audit went. The note comes first: a state that is older is passed over.
+
+        What is damaged is moved aside.
+        """
+        for name in self.damage():
+            (self._folder / name).replace(self._folder / f"{name}.damaged")
+        replace_file(self._folder / CHECKPOINT_NAME, note)
+        replace_file(self._folder / STATE_NAME, state.to_bytes())
+
+    def keep_witnessed(self, note: bytes) -> None:
+        """Keep the newest note that witnesses cosigned."""
+        replace_file(self._folder / WITNESSED_NAME, note)
+
+    def keep_lost(self, seen: Seen, index: Path) -> None:
+        """Keep what was verified of entries that were lost: nobody else may have them."""
+        name = f"lost-{seen.checkpoint.tree_size}"
+        if seen.note is not None:
+            replace_file(self._folder / f"{name}.checkpoint", seen.note)
+        if not (kept := self._folder / f"{name}.db").exists():
+            kept.hardlink_to(index)
+
+    def _read(self, name: str) -> bytes | None:
+        path = self._folder / name
+        return path.read_bytes() if path.exists() else None
+
+    def _verified(self, name: str) -> Seen | None:
+        """A note that a key of the log has signed, whatever bundle lists it."""
+        note = self._read(name)
+        if note is None:
+            return None
+        with suppress(CredproofError):
+            found = verify_log_note(note, self._home, self._trust)
+            return Seen(Checkpoint(found.origin, found.tree_size, found.root_hash), note)
+        return None
+
+    def _origin(self) -> str | None:
+        """Whose log `audited.json` is about: a note that is damaged may still name it."""
+        origins = {VerifierKey.parse(vkey).name for vkey in log_vkeys(self._trust)}
+        named = origin_of(self._read(CHECKPOINT_NAME) or b"")
+        return named if named in origins else origins.pop() if len(origins) == 1 else None
+
+    def _state(self) -> AuditState | None:
+        """None where there is none, or none that can be read."""
+        data = self._read(STATE_NAME)
+        with suppress(CredproofError):
+            return None if data is None else parse_state(data)
+        return None
+
+    def _fits(self, state: AuditState) -> bool:
+        seen = self._verified(CHECKPOINT_NAME)
+        told = (state.position.size, state.root())
+        return seen is None or (seen.checkpoint.tree_size, seen.checkpoint.root_hash) == told
+
+    def _is_older(self, state: AuditState) -> bool:
+        """Whether an audit ended between the two files."""
+        seen = self._verified(CHECKPOINT_NAME)
+        return seen is not None and state.position.size < seen.checkpoint.tree_size
