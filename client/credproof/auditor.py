@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from credproof.auditing.continuing import Continuing
-from credproof.auditing.following import Following, Seen
+from credproof.auditing.following import Following, Seen, require_own
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
 from credproof.auditing.rereading import Reread, reread
@@ -368,10 +368,13 @@ class Auditor(Session):
 
         Raises:
             LogFault: `ROOT_DIFFERS`, `NOT_A_MEMBER` naming the entry, with files that show it.
+            DataLoss: `INDEX_DAMAGED`: the index is not what was verified.
             Malformed, VerificationFailed: an entry that changes the directory and cannot be read.
         """
         replay = Replay()
         with self.index() as index:
+            require_own(index, audited.tree_size, audited.root_hash)
+            index.require_columns()
             for log_index, line in enumerate(islice(index.lines(), audited.tree_size)):
                 try:
                     replay.feed_line(line)

@@ -20,7 +20,7 @@ from credproof.base.encoding import canonical_json, parse_own_json
 from credproof.base.errors import DataLoss
 from credproof.base.sqlite import is_damage
 from credproof.log.audit import AuditState, parse_state
-from credproof.log.entry import Entry
+from credproof.log.entry import Entry, parse_entry
 from credproof.verification.log_rules import Finding
 from credproof.verification.rule_state import Thing
 
@@ -231,6 +231,17 @@ class Index(Closing):
         """All that is marked in another index of the same log is marked here too."""
         rows = other.select("SELECT log_index, rule, mark FROM marks", {})
         self._database.executemany("INSERT OR IGNORE INTO marks VALUES (?, ?, ?)", rows)
+
+    def require_columns(self) -> None:
+        """What is searched in says the same as the lines, which were verified.
+
+        Raises:
+            DataLoss: `INDEX_DAMAGED`.
+        """
+        for row in self._database.execute("SELECT * FROM entries"):
+            if row != _row(line := bytes(row[-1]), parse_entry(line)):
+                message = f"{self.path.name} says something else of entry {row[0]} than its line"
+                raise DataLoss("INDEX_DAMAGED", message)
 
     # -- reading
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from credproof.auditing.evidence import REREAD, Evidence, LogFault
-from credproof.auditing.following import Source, own_tree, seq_of
+from credproof.auditing.following import Source, require_own, seq_of
 from credproof.auditing.index import Index
 from credproof.base.errors import DataLoss, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_FINDINGS_MAX
@@ -46,8 +46,9 @@ def reread(source: Source, index: Index, report: AuditReport, vkeys: Sequence[st
     again = [range(at, at + 1) for at in index.differing if at not in page]
     wrong = dict(pair for part in (*again, page) for pair in _differing(source, index, part))
     first = sorted(wrong)[:EVIDENCE_FINDINGS_MAX]
-    tree = _tree(index, report.checkpoint) if first else Tree()
-    faults = [_fault(index, tree, report.checkpoint, vkeys, at, wrong[at]) for at in first]
+    audited = report.checkpoint
+    tree = require_own(index, audited.tree_size, audited.root_hash) if first else Tree()
+    faults = [_fault(index, tree, audited, vkeys, at, wrong[at]) for at in first]
     # Not on to what comes next: it is new.
     index.mark_reread(page.stop if page.stop < older else 0, differing=first)
     return Reread(page, faults)
@@ -75,13 +76,6 @@ def _served(source: Source, page: range) -> dict[int, bytes]:
     except VerificationFailed:
         pass  # it holds back the rest
     return dict(zip(page, lines, strict=False))
-
-
-def _tree(index: Index, audited: VerifiedCheckpoint) -> Tree:
-    tree = own_tree(index, audited.tree_size, audited.root_hash)
-    if tree is None:
-        raise _damaged(index)
-    return tree
 
 
 def _fault(

@@ -50,6 +50,10 @@ _PROVIDER: Final = (
 _LOST: Final = "credproof restore DIR --from BACKUP --keys-from KEYS; none is made in its place"
 _OPERATOR: Final = "tell the operator, who finds it by credproof check; to ask again does not help"
 _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
+_KEPT: Final = (
+    "the log is not in doubt, this file is: audits go by the others and move it aside (.damaged);"
+    " see that the disk is sound, and back your home up"
+)
 EXAMPLE_VKEY: Final = "log.example+d85f6874+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
 
 NEXT: Final[Mapping[str, str]] = {
@@ -169,6 +173,7 @@ NEXT: Final[Mapping[str, str]] = {
     "UNSEALING_FORGED": "do not act on it: keep the log as it is, and ask the auditor it names",
     "AUDIT_BUSY": "wait until the other credproof audit command has ended",
     "INDEX_DAMAGED": "move audit.db away and keep it; credproof audit verify makes another",
+    **dict.fromkeys(("CHECKPOINT_DAMAGED", "AUDITED_DAMAGED"), _KEPT),
     "NOTHING_VERIFIED": "credproof audit follow --home HOME",
     "MIRROR_DAMAGED": "export into another directory, and put it in the place of this one: the log"
     " is not in doubt, this copy of it is",

@@ -10,8 +10,9 @@ import typer
 
 from credproof.auditing.evidence import LogFault, findings_json, write
 from credproof.auditing.index import TOLD
-from credproof.auditor import Auditor, RaisedAnomaly, audit_token
+from credproof.auditor import Auditor, RaisedAnomaly, ReplayReport, audit_token
 from credproof.base.encoding import parse_own_json, time_text
+from credproof.base.errors import DataLoss
 from credproof.cli import searching, stamps, unsealing
 from credproof.cli.following import evidence_text, follow, print_findings
 from credproof.cli.output import (
@@ -21,6 +22,7 @@ from credproof.cli.output import (
     JsonOption,
     err,
     out,
+    print_error,
     print_json,
     progress_bar,
 )
@@ -73,6 +75,7 @@ def verify(
     """
     bar = progress_bar("verifying", None, hidden=as_json)
     with Auditor.open(home) as auditor, bar as advance:
+        damage = _tell_damage(auditor, as_json=as_json)
         report = auditor.verify(whole=whole, progress=advance)
         stamped = auditor.timestamps(report.checkpoint)
         with auditor.index() as index:
@@ -88,8 +91,16 @@ def verify(
         _print_witnesses(witnesses, asked=asked)
         print_stamps(stamped)
         print_findings(findings)
-    if findings:
+    if findings or damage:
         raise typer.Exit(FAILED)
+
+
+def _tell_damage(auditor: Auditor, *, as_json: bool) -> Sequence[DataLoss]:
+    """Files of the home that are damaged: the log is verified by the others."""
+    found = auditor.damage()
+    for fault in found:
+        print_error(fault, as_json=as_json)
+    return found
 
 
 _RULES: Final = ", rules between entries"
@@ -105,6 +116,11 @@ def _print_report(report: AuditReport, findings: Sequence[Finding]) -> None:
     for found in report.continued:
         lost = f"entries {found.log_index} to {found.tree_size - 1} of it were lost"
         out.print(f"Continues:   {found.origin}: {lost}")
+    if report.uncompared:
+        first, last = report.uncompared[0], report.uncompared[-1]
+        out.print(
+            f"Not known:   whether entries {first} to {last} are those of before: no audit.db"
+        )
     out.print(f"Verified:    signature, hash chain, times, Merkle tree{'' if findings else _RULES}")
     if findings:
         out.print(f"Broken:      rules between entries, {len(findings)} times")
@@ -132,6 +148,7 @@ def replay(
       credproof audit replay --evidence findings --home audit
     """
     with Auditor.open(home) as auditor:
+        damage = _tell_damage(auditor, as_json=as_json)
         with progress_bar("verifying", None, hidden=as_json) as advance:
             audited = auditor.verify(progress=advance).checkpoint
         with progress_bar("replaying", audited.tree_size, hidden=as_json) as advance:
@@ -153,7 +170,13 @@ def replay(
                 "uncovered": report.uncovered,
             }
         )
-        return
+    else:
+        _print_replay(report)
+    if damage:
+        raise typer.Exit(FAILED)
+
+
+def _print_replay(report: ReplayReport) -> None:
     out.print(f"Log:         {report.checkpoint.origin}, {report.checkpoint.tree_size} entries")
     out.print(f"Roots:       {report.roots}, each what the entries before it make")
     out.print(f"Directory:   {report.indexes} leaves, root {report.root.hex()}")
@@ -186,6 +209,7 @@ def _summary(report: AuditReport, findings: Sequence[Finding]) -> dict[str, obje
             {"origin": c.origin, "log_index": c.log_index, "tree_size": c.tree_size}
             for c in report.continued
         ],
+        "uncompared": list(report.uncompared[:1]) + list(report.uncompared[-1:]),
         "findings": parse_own_json(findings_json(findings)),
         "chain_ok": True,
         "tree_ok": True,

@@ -208,6 +208,7 @@ def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> To
         told.faults += [*_by_kept_trust(home, fault), fault]
         return told
     with opened as auditor:
+        told.faults += auditor.damage()
         with told.gathering(), progress_bar("following", None, hidden=quiet) as advance:
             told.report = auditor.verify(progress=advance)
         if told.report is not None:

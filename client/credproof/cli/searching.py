@@ -32,6 +32,7 @@ from credproof.cli.output import (
     err,
     out,
     plain,
+    print_error,
     print_json,
     print_json_list,
 )
@@ -230,6 +231,8 @@ def _of_person(query: Query, home: Path, why: str | None) -> Query:
     subject_id = _one_line()
     with Auditor.open(home) as auditor:
         indexes = auditor.search_person(subject_id, reason=why)
+        for fault in auditor.damage():
+            print_error(fault)
         auditor.verify()  # what was found is in the index then, and so is the search itself
     if len(indexes) >= PERSON_ENTRIES_MAX:
         err.print(f"Not all:  of the person only the newest {PERSON_ENTRIES_MAX} entries are told")

@@ -15,7 +15,16 @@ import typer
 from credproof.auditing.unsealing import Unsealed, Unsealings, UnsealingState
 from credproof.auditor import Auditor
 from credproof.base.encoding import DAY_S
-from credproof.cli.output import FAILED, HomeOption, JsonOption, out, plain, print_json, tell
+from credproof.cli.output import (
+    FAILED,
+    HomeOption,
+    JsonOption,
+    out,
+    plain,
+    print_error,
+    print_json,
+    tell,
+)
 
 NumberArgument = Annotated[
     int, typer.Argument(metavar="NUMBER", min=0, help="The request, as audit unseals numbers it.")
@@ -26,6 +35,8 @@ NumberArgument = Annotated[
 def _unsealings(home: Path) -> Iterator[Unsealings]:
     """With the log verified up to now."""
     with Auditor.open(home) as auditor:
+        for fault in auditor.damage():
+            print_error(fault)
         auditor.verify()
         with auditor.unsealings() as found:
             yield found

@@ -1,0 +1,167 @@
+"""Files of the auditor's own home that are damaged speak against nobody."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from credproof.auditing.trusted import CHECKPOINT_NAME, STATE_NAME, WITNESSED_NAME
+from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
+
+from tests.cli.command import run
+from tests.rpc.stories import start_again, told
+
+
+@pytest.fixture(autouse=True)
+def afresh(auditor):
+    yield
+    start_again(auditor)
+    for path in auditor._home.folder.glob("*.damaged"):
+        path.unlink()
+
+
+def bent(note: bytes) -> bytes:
+    """One letter of the root is another."""
+    at = note.index(b"\n", note.index(b"\n") + 1) + 1
+    return note[:at] + (b"B" if note[at : at + 1] == b"A" else b"A") + note[at + 1 :]
+
+
+def damage(folder: Path, name: str) -> bytes:
+    data = bent((folder / name).read_bytes())
+    (folder / name).write_bytes(data)
+    return data
+
+
+def change(folder: Path, statement: str) -> None:
+    with closing(sqlite3.connect(folder / "audit.db")) as database, database:
+        database.execute(statement)
+
+
+def follow(folder: Path, findings: Path, *, code: int, words: tuple[str, ...] = ()) -> list[str]:
+    """The reasons that a run tells."""
+    args = ["audit", "follow", *words, "--json", "--evidence", findings, "--home", folder]
+    return [fault["reason"] for fault in json.loads(run(*args, code=code))["faults"]]
+
+
+def test_a_checkpoint_that_no_log_signed_is_told_as_damage_once_and_kept_aside(auditor, tmp_path):
+    folder = auditor._home.folder
+    wrong = damage(folder, CHECKPOINT_NAME)
+    assert follow(folder, tmp_path, code=1) == ["CHECKPOINT_DAMAGED"]
+    assert list(tmp_path.iterdir()) == [], "nothing is held against the operator"
+    assert (folder / f"{CHECKPOINT_NAME}.damaged").read_bytes() == wrong
+    assert follow(folder, tmp_path, code=0) == []
+
+
+def test_an_audit_beside_a_damaged_checkpoint_tells_the_damage_and_what_it_verified(auditor):
+    folder = auditor._home.folder
+    damage(folder, CHECKPOINT_NAME)
+    done = run("audit", "verify", "--home", folder, code=1)
+    assert "newest.checkpoint in this home is damaged" in done
+    assert "(CHECKPOINT_DAMAGED)" in done
+    assert "Verified:" in done
+    assert "CHECKPOINT_DAMAGED" not in run("audit", "verify", "--home", folder)
+
+
+def test_a_checkpoint_of_witnesses_that_is_damaged_is_told_too(auditor, tmp_path):
+    folder = auditor._home.folder
+    (folder / WITNESSED_NAME).write_bytes(bent((folder / CHECKPOINT_NAME).read_bytes()))
+    assert follow(folder, tmp_path, code=1) == ["CHECKPOINT_DAMAGED"]
+    assert not (folder / WITNESSED_NAME).exists()
+    assert follow(folder, tmp_path, code=0) == []
+
+
+@pytest.mark.parametrize("wrong", [b"{", b"", None])
+def test_a_state_that_does_not_fit_what_was_signed_is_told_as_damage(auditor, tmp_path, wrong):
+    folder = auditor._home.folder
+    state = json.loads((folder / STATE_NAME).read_bytes())
+    state["peaks"] = state["peaks"][::-1]
+    bad = json.dumps(state, sort_keys=True, separators=(",", ":")).encode()
+    (folder / STATE_NAME).write_bytes(bad if wrong is None else wrong)
+    assert follow(folder, tmp_path, code=1) == ["AUDITED_DAMAGED"]
+    assert list(tmp_path.iterdir()) == []
+    assert follow(folder, tmp_path, code=0) == []
+
+
+def test_a_state_of_before_the_checkpoint_is_no_damage(auditor, tmp_path):
+    """An audit was ended between the two files."""
+    folder = auditor._home.folder
+    with auditor.index() as index:
+        last = index.state.position.size
+    state = {"last_hash": "A" * 43, "last_time": 1, "peaks": ["A" * 43], "tree_size": 1}
+    assert last > 1
+    (folder / STATE_NAME).write_text(json.dumps(state, separators=(",", ":")))
+    assert follow(folder, tmp_path, code=0) == []
+
+
+@pytest.mark.parametrize("more", [-2, 0, 3])
+@pytest.mark.parametrize("index", ["kept", "deleted"])
+def test_a_fork_is_told_also_where_the_state_alone_tells_it(auditor, story, more, index):
+    """Without files: nobody else can know what was seen."""
+    damage(folder := auditor._home.folder, CHECKPOINT_NAME)
+    if index == "deleted":
+        (folder / "audit.db").unlink()
+    story.rewritten(len(story.lines) - 5, actor="somebody")
+    story.lines = story.lines[: len(story.lines) + min(more, 0)]
+    for _ in range(more):
+        story.add("answer.whispered", "lend", bytes(32))
+    with told(auditor, story), pytest.raises(VerificationFailed) as caught:
+        auditor.verify()
+    assert caught.value.reason == ("LOG_SHRANK" if more < 0 else "LOG_FORKED")
+    assert not hasattr(caught.value, "files")
+
+
+def test_where_what_is_left_contradicts_itself_nobody_is_accused(auditor, story):
+    folder = auditor._home.folder
+    damage(folder, CHECKPOINT_NAME)
+    state = json.loads((folder / STATE_NAME).read_bytes())
+    state["peaks"] = state["peaks"][::-1]
+    (folder / STATE_NAME).write_text(json.dumps(state, sort_keys=True, separators=(",", ":")))
+    with pytest.raises(DataLoss) as caught:
+        auditor.verify()
+    assert caught.value.reason == "AUDITED_DAMAGED"
+
+
+DAMAGED = {
+    "a line": "UPDATE entries SET line = x'7b7d' WHERE log_index = 3",
+    "a line is gone": "DELETE FROM entries WHERE log_index = 3",
+    "the chain": (
+        "UPDATE state SET value = CAST(json_set(CAST(value AS TEXT), '$.last_hash',"
+        " 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA') AS BLOB) WHERE name = 'audit'"
+    ),
+    "the peaks": (
+        "UPDATE state SET value = CAST(json_set(CAST(value AS TEXT), '$.peaks[0]',"
+        " 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA') AS BLOB) WHERE name = 'audit'"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ["the chain", "the peaks"])
+def test_a_log_that_grows_is_not_forked_because_the_index_is_damaged(auditor, story, what):
+    change(auditor._home.folder, DAMAGED[what])
+    story.add("answer.whispered", "lend", bytes(32))
+    with told(auditor, story), pytest.raises(CredproofError) as caught:
+        auditor.verify()
+    assert caught.value.reason == "INDEX_DAMAGED"
+
+
+COLUMN = "UPDATE entries SET outcome = 'REFER' WHERE log_index = 3"
+ATTESTED = "UPDATE entries SET line = CAST(replace(line, 'attestation', 'attestatiom') AS BLOB)"
+
+
+@pytest.mark.parametrize(
+    "statement", [DAMAGED["a line"], DAMAGED["a line is gone"], COLUMN, ATTESTED]
+)
+def test_an_index_that_is_not_what_was_verified_is_told_before_a_root(auditor, tmp_path, statement):
+    """Its lines make no tree that was signed, so they make no root either."""
+    audited = auditor.verify().checkpoint
+    change(folder := auditor._home.folder, statement)
+    with pytest.raises(DataLoss) as caught:
+        auditor.replay(audited)
+    assert caught.value.reason == "INDEX_DAMAGED"
+    words = ("audit", "replay", "--evidence", tmp_path, "--home", folder)
+    assert "(INDEX_DAMAGED)" in run(*words, code=1)
+    assert "ROOT_DIFFERS" not in follow(folder, tmp_path, code=1, words=("--replay",))
+    assert list(tmp_path.iterdir()) == []
