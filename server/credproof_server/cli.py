@@ -425,7 +425,8 @@ def restore_command(
     What is in DIR is kept in DIR/replaced-TIME, data keys too: destroy it once the service runs.
     A borrower who was erased there stays erased. If entries that were signed are still missing,
     the service refuses to start, so that the log cannot fork: refill them from exports, one after
-    the other. Exit code 1 when entries are missing.
+    the other. Exit code 1 when entries are missing. Of a log that forked, restore what witnesses
+    saw: what they showed (DIR/disproof) takes the place of the high-water mark.
 
     Metadata of the trust bundle that was published after the backup, and after the export, is lost:
     participants who saw it refuse what is older (TUF_ROLLBACK), and say whose it is, until a
@@ -458,6 +459,8 @@ def _tell_restored(folder: Path, reached: backups.Restored, *, as_json: bool) ->
     lines = [f"Restored:   {size} log entries, {signed} were signed"]
     if not reached.missing:
         lines.append(f"Next:       credproof check {folder}, then credproof serve {folder}")
+    if reached.aside is not None:
+        lines.append(f"Set aside:  {reached.aside}/high-water (show it to auditors: of a fork?)")
     told = {"size": size, "signed_size": signed, "missing": reached.missing}
     tell(told, *lines, as_json=as_json)
     if reached.missing and not as_json:

@@ -183,6 +183,8 @@ _OWN: Final[Mapping[str, str]] = {
     " entries any more, credproof restore DIR --new-origin NAME",
     "LOG_FORKED": "restore the log that was signed: credproof restore DIR --from BACKUP --keys-from"
     " KEYS, then --from-export FILE",
+    "DISPROOF_DAMAGED": "see that the witnesses in the quorum file can be reached, which show it"
+    " again, then move DIR/disproof away",
     "HIGH_WATER_DAMAGED": "move DIR/high-water away, then credproof restore DIR --checkpoint FILE"
     " with the newest checkpoint that an auditor has (newest.checkpoint)",
     "ROOT_NOT_READ": "copy root.json back from the main part of a backup",
