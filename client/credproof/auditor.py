@@ -202,6 +202,7 @@ class Auditor(Session):
         Raises:
             VerificationFailed: `BAD_CONSISTENCY_PROOF`: it is not of the log that was audited;
                 as `Witnessing.newest`.
+            DataLoss: `LOG_FORKED`, `LOG_BEHIND`: a witness showed the service another log.
         """
         found = Witnessing(self._channel, self.trust).newest()
         if found is not None:

@@ -30,6 +30,7 @@ from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.cosignature import MlDsaCosigner
 from credproof.log.note import NoteSigner
 from credproof.log.timestamp import TimestampAuthority, parse_certificates, require_root
+from credproof.verification.trust import Trust
 from sqlalchemy import Engine
 
 from credproof_server.authority import Authority
@@ -41,6 +42,7 @@ from credproof_server.log.high_water import HighWater
 from credproof_server.log.published import Published
 from credproof_server.log.said import SaidFile
 from credproof_server.log.sequencer import Sequencer
+from credproof_server.log.state import load_trust
 from credproof_server.log.timestamps import Asked, Timestamping
 from credproof_server.service.core import Core, ServiceKeys
 from credproof_server.service.directory_key import DirectoryKey
@@ -157,6 +159,22 @@ class ServiceDirectory:
         files = (HighWater(self.folder / HIGH_WATER), DisproofFile(self.folder / DISPROOF))
         found = [seen for seen in (file.newest(key) for file in files) if seen is not None]
         return max(found, key=lambda seen: seen.tree_size, default=None)
+
+    def stored_trust(self) -> Trust:
+        """The newest trust bundle as it is stored, also of a service that does not start.
+
+        Raises:
+            DataLoss: `NO_TRUST`, `LOG_DAMAGED`, and as `engine`.
+        """
+        engine = self.engine(engines.MAIN)
+        try:
+            with engines.readable(), engine.connect() as connection:
+                trust = load_trust(connection, self.distribution().roots)
+        finally:
+            engine.dispose()
+        if trust is None:
+            raise DataLoss("NO_TRUST", "the service has no trust bundle")
+        return trust
 
     def distribution(self) -> Distribution:
         """How the trust bundle is given out.

@@ -50,19 +50,9 @@ def require_covers(tree: Tree, seen: VerifiedCheckpoint) -> None:
     Raises:
         Disproof: `LOG_BEHIND`, `LOG_FORKED`.
     """
-    size = tree.size
-    require_root(seen, size, tree.root(seen.tree_size) if seen.tree_size <= size else None)
-
-
-def require_root(seen: VerifiedCheckpoint, size: int, root: bytes | None) -> None:
-    """As `require_covers`, for a log of this size that has this root where the checkpoint is.
-
-    Raises:
-        Disproof: `LOG_BEHIND`, `LOG_FORKED`.
-    """
-    if seen.tree_size > size:
-        message = f"a witness saw {seen.tree_size} entries, the log has {size}: refill them"
+    if seen.tree_size > tree.size:
+        message = f"a witness saw {seen.tree_size} entries, the log has {tree.size}: refill them"
         raise Disproof("LOG_BEHIND", message, seen)
-    if root != seen.root_hash:
+    if tree.root(seen.tree_size) != seen.root_hash:
         message = "a witness saw another log than this: restore that one"
         raise Disproof("LOG_FORKED", message, seen)
