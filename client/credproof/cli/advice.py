@@ -50,8 +50,8 @@ _PROVIDER: Final = (
 _LOST: Final = "credproof restore DIR --from BACKUP --keys-from KEYS; none is made in its place"
 _OPERATOR: Final = "tell the operator, who finds it by credproof check; to ask again does not help"
 _FORK: Final = (
-    "operators: credproof quorum show tells what was shown, credproof restore leads out; all others:"
-    " rely on nothing new of this service, keep what you have, tell the operator and an auditor"
+    "operators: credproof quorum show tells what was shown, credproof restore leads out; all"
+    " others: rely on nothing new of this service, keep what you have, tell operator and auditors"
 )
 _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
 EXAMPLE_VKEY: Final = "log.example+d85f6874+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
