@@ -17,7 +17,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from credproof.auditing.continuing import Continuing
 from credproof.auditing.following import Following, Seen, require_own
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
@@ -25,6 +24,7 @@ from credproof.auditing.rereading import Reread, reread
 from credproof.auditing.showing import Showing
 from credproof.auditing.stamping import StampReport, fetch, judge
 from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
+from credproof.auditing.surviving import Surviving
 from credproof.auditing.trusted import Trusted, log_vkeys
 from credproof.auditing.unsealing import Unsealings
 from credproof.base.encoding import canonical_json
@@ -202,6 +202,7 @@ class Auditor(Session):
         Raises:
             VerificationFailed: `BAD_CONSISTENCY_PROOF`: it is not of the log that was audited;
                 as `Witnessing.newest`.
+            DataLoss: `LOG_FORKED`, `LOG_BEHIND`: a witness showed the service another log.
         """
         found = Witnessing(self._channel, self.trust).newest()
         if found is not None:
@@ -272,9 +273,9 @@ class Auditor(Session):
                 index.mark_as(own)
             else:
                 args = (self._kept, moved, checkpoint, self._vkeys)
-                continuing = Continuing(own, index, *args)
-                report = replace(report, uncompared=continuing.require_same(report))
-        if moved is not None and continuing.is_cut(report):
+                surviving = Surviving(own, index, *args)
+                report = replace(report, uncompared=surviving.require_same(report))
+        if moved is not None and surviving.is_cut(report):
             self._kept.keep_lost(moved, self._home.folder / INDEX_NAME)
         fresh.replace(self._home.folder / INDEX_NAME)
         return report

@@ -91,6 +91,7 @@ ELSEWHERE = {
     "QUORUM_RECORDS_MAX": "of a file: tests/log/test_cosignature.py",
     "ROOT_CHAIN_MAX": "a longer chain is followed no further: tests/updating/test_newest.py",
     "TIMESTAMP_TOLERANCE_S": "a finding: tests/timestamps/test_stamped.py",
+    "WITNESS_LAG_S": "a line for auditors: tests/log/test_witnessed.py",
     "TIMESTAMP_GAP_S": "a finding: tests/timestamps/test_stamped.py",
     "TIMESTAMP_EVERY_MAX_S": "of a setting: tests/timestamps/test_asking.py",
     "TIMESTAMP_AUTHORITIES_MAX": "of settings: tests/timestamps/test_asking.py",

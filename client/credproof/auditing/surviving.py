@@ -39,7 +39,7 @@ class _Past:
     seen: Seen
 
 
-class Continuing:
+class Surviving:
     """A log that was read into `fresh`, held against what this home has of the log of `seen`."""
 
     def __init__(
