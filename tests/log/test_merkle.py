@@ -135,6 +135,20 @@ def test_every_inclusion_proof_verifies_and_for_no_other_place():
                     verify_inclusion(LEAVES[index], other, size, proof, root)
 
 
+def test_peaks_alone_prove_each_past_that_whole_peaks_make():
+    """An auditor whose own lines are gone still has these."""
+    for size in range(1, SIZES):
+        frontier = Frontier(size, TREE.frontier(size))
+        for end in range(size + 1):
+            past, proof = frontier.past(end)
+            assert past.root() == TREE.root(past.size)
+            assert proof == TREE.consistency_proof(past.size, size)
+            left = size - past.size
+            assert past.size <= end
+            assert not left or end < past.size + (1 << left.bit_length() - 1), "the largest"
+        assert frontier.past(size)[0].peaks == frontier.peaks
+
+
 def test_every_consistency_proof_verifies_and_for_no_other_root():
     for new in range(SIZES):
         for old in range(new + 1):

@@ -21,6 +21,7 @@ NOW: Final = "now.checkpoint"
 RULE_BROKEN: Final = "RULE_BROKEN"
 """The reason of a finding between entries; which rule stands in its file."""
 FINDINGS: Final = "findings.json"
+OTHER: Final = "other.checkpoint"
 REQUEST: Final = "add-checkpoint.request"
 PAST: Final = "past.checkpoint"
 PAST_PROOF: Final = "past.request"
@@ -50,11 +51,20 @@ class Evidence:
 
     def add_checkpoints(self, seen: bytes | None, now: bytes, vkeys: Sequence[str]) -> None:
         """The log's keys, the checkpoint that was trusted before, and the one it shows now."""
-        keys = "".join(f"{key}\n" for key in vkeys).encode()
-        self.add("log.vkey", keys, "The log's keys, as the signed trust bundle lists them.")
+        self._add_keys(vkeys)
         if seen is not None:
             self.add(SEEN, seen, "The checkpoint that this auditor had verified before.")
         self.add(NOW, now, "The newest checkpoint that the log showed.")
+
+    def add_compared(self, seen: bytes, other: bytes, vkeys: Sequence[str]) -> None:
+        """The log's keys, the checkpoint that was verified here, and one that others were given."""
+        self._add_keys(vkeys)
+        self.add(SEEN, seen, "The newest checkpoint that this auditor had verified.")
+        self.add(OTHER, other, "The checkpoint that somebody else was given.")
+
+    def _add_keys(self, vkeys: Sequence[str]) -> None:
+        keys = "".join(f"{key}\n" for key in vkeys).encode()
+        self.add("log.vkey", keys, "The log's keys, as the signed trust bundle lists them.")
 
     def add_entry(self, index: int, word: str, line: bytes, proof: TlogProof | None) -> None:
         """An entry, and where there is one the proof that it stands in the log."""
@@ -150,6 +160,27 @@ MOVED_WORD: Final = (
     f"{_MOVED} It also names the last checkpoint of the old origin: one of the size of {SEEN}, with"
     " another root. A log that signed both told two stories."
 )
+_COMPARED: Final = (
+    f"Verify {SEEN} and {OTHER} under log.vkey. Where they are of two origins, log.continued,"
+    " proved like the other entries, says that the new log keeps all old entries before it."
+)
+COMPARED_ROOTS: Final = (
+    f"{_COMPARED} By the consistency proof (RFC 9162) in {PAST_PROOF}, {SEEN} continues {PAST},"
+    f" which nobody signed and nobody need sign. {OTHER} is of the same size and has another root."
+    " A log that signed both told two stories."
+)
+COMPARED_ENTRIES: Final = (
+    f"{_COMPARED} Verify both entries by their own proofs: they stand at one index, and their lines"
+    " differ. A log that signed both told two stories."
+)
+COMPARED_NAMED: Final = (
+    f"{_COMPARED} It names the last checkpoint of the old origin: one of the size of {OTHER}, with"
+    " another root. A log that signed both told two stories."
+)
+COMPARED_LONGER: Final = (
+    f"{_COMPARED} It names the last checkpoint of the old origin: one that covers fewer entries"
+    f" than {OTHER}, which the old log signed too. What became of the others it does not say."
+)
 SHRANK: Final = (
     "Verify both checkpoints under log.vkey. They carry no time: that the one which covers fewer"
     " entries came later is our word alone. Ask the service for its checkpoint: as long as that"
@@ -210,7 +241,8 @@ def name_of(reason: str, files: Mapping[str, bytes]) -> str:
     A log that grows gives other proofs of the same finding every minute: they are not in the name.
     """
     told = [name for name in files if name.startswith("entry-") and name.endswith(".json")]
-    what = [*told, *(name for name in (SEEN, FINDINGS) if name in files)] or [NOW]
+    first = (OTHER,) if OTHER in files else (SEEN, FINDINGS)
+    what = [*told, *(name for name in first if name in files)] or [NOW]
     digest = hashlib.sha256(canonical_json([reason, *(files[name].hex() for name in sorted(what))]))
     entries = [name.removeprefix("entry-").partition(".")[0] for name in told]
     return "-".join([reason, *sorted(entries, key=int)[-1:], digest.hexdigest()[:8]])

@@ -167,7 +167,7 @@ def find(
     )
     if person:
         query = _of_person(query, home, why)
-    with _index(home) as index:
+    with open_index(home) as index:
         _tell(index, query, most, shown_as)
 
 
@@ -248,7 +248,13 @@ def _one_line() -> str:
     return line
 
 
-def _index(home: Path) -> Index:
+def open_index(home: Path) -> Index:
+    """The index of a home.
+
+    Raises:
+        Conflict: `NOTHING_VERIFIED`.
+        DataLoss: `INDEX_DAMAGED`.
+    """
     if not (home / INDEX_NAME).exists():
         message = f"there is no {INDEX_NAME} in this home yet, or it was deleted"
         raise Conflict("NOTHING_VERIFIED", message)
@@ -364,7 +370,7 @@ def monthly(
     Example:
       credproof audit report --month 2026-11 --home audit
     """
-    with _index(home) as index:
+    with open_index(home) as index:
         found = report(index, parse_month(month), int(time.time()))
     if as_json:
         print_json(_json(found))

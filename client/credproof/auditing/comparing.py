@@ -1,0 +1,168 @@
+"""Gossip: is a checkpoint that others were given of the log that was verified here?
+
+An operator who shows two logs cannot let those who read them compare. All that is needed is here:
+the lines that were verified make the root of each size up to now. Nobody is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from credproof.auditing.evidence import (
+    COMPARED_ENTRIES,
+    COMPARED_LONGER,
+    COMPARED_NAMED,
+    COMPARED_ROOTS,
+    Evidence,
+    LogFault,
+)
+from credproof.auditing.following import require_own
+from credproof.auditing.index import Index
+from credproof.auditing.trusted import CHECKPOINT_NAME, Trusted, log_vkeys, verify_log_note
+from credproof.base.errors import Conflict, CredproofError
+from credproof.home import Home
+from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint
+from credproof.log.continued import ENTRY_CONTINUED, Continued, parse_continued
+from credproof.log.merkle import leaf_hash, verify_inclusion
+from credproof.log.proof import TlogProof
+from credproof.log.witness import parse_add_checkpoint
+from credproof.verification.answer import AnswerBundle, Logged
+from credproof.wire import answer as answer_wire
+
+_REQUEST: Final = b"old "
+_FORKED: Final = "the log has signed another past than the one that was verified here"
+_REPLACED: Final = "the log signed more under its old origin than its new one says"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A checkpoint that was compared; `is_same` is False where nothing here tells of it."""
+
+    checkpoint: VerifiedCheckpoint
+    is_same: bool
+
+
+class Comparison:
+    """What an auditor's home has verified, to hold the checkpoints of others against."""
+
+    def __init__(self, home: Home, index: Index) -> None:
+        """Read it, without a network.
+
+        Raises:
+            Conflict: `NOTHING_VERIFIED`.
+            DataLoss: `CHECKPOINT_DAMAGED`, `INDEX_DAMAGED`: a file of this home.
+            Malformed, VerificationFailed: as `Home.trust`.
+        """
+        self._home, self._trust, self._index = home, home.trust(at=0), index
+        trusted = Trusted(home, self._trust)
+        damage, seen = trusted.damage(), trusted.seen()
+        if CHECKPOINT_NAME in damage:
+            raise damage[CHECKPOINT_NAME]
+        if seen is None or seen.note is None:
+            raise Conflict("NOTHING_VERIFIED", "nothing was verified in this home yet")
+        self.verified, self._note = seen.checkpoint, seen.note
+        self._tree = require_own(index, self.verified.tree_size, self.verified.root_hash)
+        query = "SELECT line FROM entries WHERE kind = :kind ORDER BY log_index"
+        lines = index.select(query, {"kind": ENTRY_CONTINUED})
+        self._ends = [parse_continued(bytes(line)) for (line,) in lines]
+
+    def compare(self, data: bytes) -> Compared:
+        """Compare a checkpoint, an answer's, or that of a request to a witness.
+
+        Raises:
+            Malformed, VerificationFailed: what no key of the log has signed.
+            LogFault: `LOG_FORKED`; `LOG_REPLACED` where the old log went on after what the new one
+                names.
+        """
+        note, entries = _parts(data)
+        other = verify_log_note(note, self._home, self._trust)
+        end = next((found for found in self._ends if found.origin == other.origin), None)
+        if end is None and other.origin != self.verified.origin:
+            return Compared(other, is_same=False)
+        shared = self.verified.tree_size if end is None else end.log_index
+        if other.tree_size <= shared:
+            self._require_root(other, end)
+            return Compared(other, is_same=True)
+        self._require_entries(other, end, shared, entries)
+        return Compared(other, is_same=end is not None and self._is_last(other, end))
+
+    def _require_root(self, other: VerifiedCheckpoint, end: Continued | None) -> None:
+        size = other.tree_size
+        if self._tree.root(size) == other.root_hash:
+            return
+        evidence = self._evidence(other, end)
+        past = Checkpoint(self.verified.origin, size, self._tree.root(size))
+        proof = self._tree.consistency_proof(size, self._tree.size)
+        evidence.add_past(past, proof, self._note)
+        _raise("LOG_FORKED", _FORKED, evidence, COMPARED_ROOTS)
+
+    def _require_entries(
+        self,
+        other: VerifiedCheckpoint,
+        end: Continued | None,
+        shared: int,
+        entries: Sequence[Logged],
+    ) -> None:
+        """A checkpoint that goes further tells by its entries alone; without proof they do not."""
+        for logged in sorted(entries, key=lambda item: item.log_index):
+            at = logged.log_index
+            line = self._index.line(at) if at < shared else None
+            if line in (None, logged.line) or not _is_proved(logged, other):
+                continue
+            evidence = self._evidence(other, end)
+            self._add_own(evidence, at, "seen")
+            proof = TlogProof(at, logged.hashes, other.note)
+            evidence.add_entry(at, "other", logged.line, proof)
+            _raise("LOG_FORKED", _FORKED, evidence, COMPARED_ENTRIES)
+
+    def _is_last(self, other: VerifiedCheckpoint, end: Continued) -> bool:
+        """Whether it is the last checkpoint of an old origin, as the new one names it."""
+        if other.tree_size > end.tree_size:
+            _raise("LOG_REPLACED", _REPLACED, self._evidence(other, end), COMPARED_LONGER)
+        if other.tree_size == end.tree_size and other.root_hash != end.root_hash:
+            _raise("LOG_FORKED", _FORKED, self._evidence(other, end), COMPARED_NAMED)
+        return other.tree_size == end.tree_size
+
+    def _evidence(self, other: VerifiedCheckpoint, end: Continued | None) -> Evidence:
+        evidence = Evidence()
+        evidence.add_compared(self._note, other.note, log_vkeys(self._trust))
+        if end is not None:
+            self._add_own(evidence, end.log_index, "logged")
+        return evidence
+
+    def _add_own(self, evidence: Evidence, at: int, word: str) -> None:
+        line = self._index.line(at)
+        assert line is not None, "the tree is made of it"
+        hashes = self._tree.inclusion_proof(at, self._tree.size)
+        evidence.add_entry(at, word, line, TlogProof(at, hashes, self._note))
+
+
+def _parts(data: bytes) -> tuple[bytes, Sequence[Logged]]:
+    """The signed note in a file, and the entries that an answer brings with it."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        bundle = answer_wire.parse(data)
+        return bundle.checkpoint, _entries(bundle)
+    return parse_add_checkpoint(data).note if data.startswith(_REQUEST) else data, ()
+
+
+def _entries(bundle: AnswerBundle) -> Sequence[Logged]:
+    tokens, bindings = bundle.tokens, bundle.bindings
+    used = [*(item.logged for item in tokens), *(item.logged for item in bindings)]
+    return [bundle.logged, *used, *([bundle.directory.root] if bundle.directory else [])]
+
+
+def _is_proved(logged: Logged, other: VerifiedCheckpoint) -> bool:
+    leaf, size = leaf_hash(logged.line), other.tree_size
+    try:
+        verify_inclusion(leaf, logged.log_index, size, logged.hashes, other.root_hash)
+    except CredproofError:
+        return False
+    return True
+
+
+def _raise(reason: str, says: str, evidence: Evidence, how: str) -> NoReturn:
+    raise LogFault(reason, says, evidence.finish(reason, says, how))

@@ -1,0 +1,191 @@
+"""Gossip: what others were given is held against what was verified here, without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from credproof.auditing.trusted import CHECKPOINT_NAME
+from credproof.auditor import Auditor
+from credproof.log.checkpoint import parse_checkpoint
+from credproof.log.merkle import leaf_hash, verify_consistency
+from credproof.log.note import parse_note
+from credproof.log.proof import verify_proof
+from credproof.log.witness import AddCheckpoint, parse_add_checkpoint
+from credproof.verification.answer import AnswerBundle, Logged
+from credproof.wire import answer as answer_wire
+
+from tests.cli.command import run
+from tests.rpc.stories import Story, start_again, told
+
+WHISPER = ("answer.whispered", "lend", bytes(32))
+
+
+@pytest.fixture
+def office(auditor: Auditor, story: Story) -> Iterator[Path]:
+    """The home of an auditor who has verified just this story."""
+    with told(auditor, story):
+        auditor.verify()
+    yield auditor._home.folder
+    start_again(auditor)
+    for path in auditor._home.folder.glob("lost-*"):
+        path.unlink()
+
+
+def other(running, story: Story) -> Story:
+    """A copy of the log, to tell otherwise."""
+    return Story(running, story.lines)
+
+
+def compared(
+    office: Path, tmp_path: Path, *given: bytes, code: int, evidence: bool = False
+) -> list[dict[str, Any]]:
+    files = [tmp_path / f"{place}.given" for place in range(len(given))]
+    for file, data in zip(files, given, strict=True):
+        file.write_bytes(data)
+    more = ["--evidence", tmp_path / "findings"] if evidence else []
+    words = ["audit", "compare", *files, *more, "--home", office]
+    run(*words, code=code)
+    lines = run(*words, "--json", code=code).splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def results(*args: Any, **how: Any) -> list[str]:
+    return [found.get("reason", found["result"]) for found in compared(*args, **how)]
+
+
+def answer(story: Story, *places: int) -> bytes:
+    """A lender's file: its checkpoint, and entries that it shows."""
+    tree, note = story.tree, story.checkpoint().note
+    shown = [Logged(story.lines[at], at, tree.inclusion_proof(at, tree.size)) for at in places] or [
+        Logged(b"\xff", 0, ())
+    ]
+    return answer_wire.to_bytes(AnswerBundle("\N{BULLET}", "", (), (), shown[0], note))
+
+
+def files_in(tmp_path: Path) -> dict[str, bytes]:
+    (folder,) = (tmp_path / "findings").iterdir()
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_what_was_verified_here_is_the_same_past_in_whatever_file_it_comes(
+    running, office, story, tmp_path
+):
+    shorter = other(running, story)
+    del shorter.lines[-2:]
+    note = shorter.checkpoint().note
+    own = (office / CHECKPOINT_NAME).read_bytes()
+    request = AddCheckpoint(1, (bytes(32),), note).to_bytes()
+    given = (own, note, request, answer(shorter))
+    assert results(office, tmp_path, *given, code=0) == ["same"] * 4
+
+
+@pytest.mark.parametrize("less", [0, 2])
+def test_another_past_is_a_fork_that_others_can_check(running, office, story, tmp_path, less):
+    fork = other(running, story).rewritten(3, actor="somebody")
+    del fork.lines[len(fork.lines) - less :]
+    note = fork.checkpoint().note
+    request = AddCheckpoint(1, (), note).to_bytes()
+    found = results(office, tmp_path, note, request, answer(fork), code=1, evidence=True)
+    assert found == ["LOG_FORKED"] * 3
+    files = files_in(tmp_path)
+    past, proof = parse_checkpoint(files["past.checkpoint"].decode()), files["past.request"]
+    seen, told_ = (
+        parse_checkpoint(parse_note(files[f"{name}.checkpoint"]).text) for name in ("seen", "other")
+    )
+    asked = parse_add_checkpoint(proof)
+    verify_consistency(past.tree_size, past.root_hash, seen.tree_size, seen.root_hash, asked.proof)
+    assert (past.tree_size, past.root_hash != told_.root_hash) == (told_.tree_size, True)
+    assert files["other.checkpoint"] == note
+    assert files["seen.checkpoint"] == (office / CHECKPOINT_NAME).read_bytes() == asked.note
+    assert b"our word alone" not in files["README.txt"]
+
+
+def test_what_goes_further_than_was_verified_is_not_known(running, office, story, tmp_path):
+    longer = other(running, story).rewritten(3, actor="somebody").add(*WHISPER)
+    note = longer.checkpoint().note
+    newer = len(longer.lines) - 1
+    own = (office / CHECKPOINT_NAME).read_bytes()
+    given = (note, answer(longer, newer), own)
+    assert results(office, tmp_path, *given, code=3) == ["unknown", "unknown", "same"]
+
+
+def test_of_an_answer_that_goes_further_the_entries_tell_it(running, office, story, tmp_path):
+    """A lender asks on a fork after the auditor looked: what was there before differs already."""
+    at = len(story.lines) - 2
+    fork = other(running, story).rewritten(at, actor="somebody").add(*WHISPER)
+    given = answer(fork, at)
+    assert results(office, tmp_path, given, code=1, evidence=True) == ["LOG_FORKED"]
+    files, key = files_in(tmp_path), story.signer.verifier_key
+    notes = [
+        verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key]).note
+        for name in (f"entry-{at}.seen", f"entry-{at}.other")
+    ]
+    assert notes == [files["seen.checkpoint"], files["other.checkpoint"]]
+    assert leaf_hash(files[f"entry-{at}.seen.json"]) != leaf_hash(files[f"entry-{at}.other.json"])
+
+
+def test_an_entry_without_a_proof_accuses_nobody(running, office, story, tmp_path):
+    """Whoever sends a file could put any line into it."""
+    longer = other(running, story).add(*WHISPER)
+    note = longer.checkpoint().note
+    shown = Logged(b"\xff", 3, ())
+    forged = answer_wire.to_bytes(AnswerBundle("", "", (), (), shown, note))
+    assert results(office, tmp_path, forged, code=3) == ["unknown"]
+
+
+def test_what_the_log_did_not_sign_shows_nothing(running, office, story, tmp_path):
+    note = story.checkpoint().note
+    lines = note.split(b"\n")
+    bent = b"\n".join([*lines[:2], b"A" * 43 + b"=", *lines[3:]])
+    strange = note.replace(b"/log", b"/other")
+    found = results(office, tmp_path, note, bent, strange, b"", b"\xff\n", code=1)
+    assert found[:3] == ["same", "BAD_SIGNATURE", "NO_KNOWN_SIGNATURE"]
+    assert found[3:] == ["BAD_NOTE", "NOT_A_BUNDLE"]
+
+
+def test_checkpoints_of_the_old_origin_are_compared_too(
+    running, auditor, office, story, tmp_path, monkeypatch
+):
+    """What survived, the last one that the new origin names, and what the old one signed beyond."""
+    lost = 3
+    before, old = other(running, story), story.checkpoint()
+    end = len(story.lines) - lost
+    story.continued(old, lost=lost).add(*WHISPER)
+    with told(auditor, story):
+        auditor.verify()
+    vkeys = [str(key.verifier_key) for key in (story.signer, before.signer)]
+    monkeypatch.setattr("credproof.auditing.trusted.log_vkeys", lambda _trust: vkeys)
+    monkeypatch.setattr("credproof.auditing.comparing.log_vkeys", lambda _trust: vkeys)
+
+    def cut(size: int, at: int | None = None) -> bytes:
+        made = other(running, before)
+        if at is not None:
+            made.rewritten(at, actor="somebody")
+        while len(made.lines) < size:
+            made.add(*WHISPER)
+        del made.lines[size:]
+        return made.checkpoint().note
+
+    given = cut(end), cut(end + lost)
+    assert results(office, tmp_path, *given, code=0) == ["same", "same"]
+    assert results(office, tmp_path, cut(end + 1), code=3) == ["unknown"]
+    given = cut(end, end - 1), cut(end + lost, end + 1), cut(end + lost + 1)
+    found = results(office, tmp_path, *given, code=1, evidence=True)
+    assert found == ["LOG_FORKED", "LOG_FORKED", "LOG_REPLACED"]
+    for folder in (tmp_path / "findings").iterdir():
+        assert (folder / f"entry-{end}.logged.tlog-proof").exists()
+
+
+def test_a_home_that_verified_nothing_or_is_damaged_compares_nothing(office, story, tmp_path):
+    given = story.checkpoint().note
+    file = tmp_path / "given"
+    file.write_bytes(given)
+    words = ("audit", "compare", file, "--home", office)
+    (office / CHECKPOINT_NAME).write_bytes(given[:-3])
+    assert "(CHECKPOINT_DAMAGED)" in run(*words, code=1)
+    (office / "audit.db").unlink()
+    assert "(NOTHING_VERIFIED)" in run(*words, code=2)
