@@ -135,6 +135,11 @@ NEXT: Final[Mapping[str, str]] = {
     "NO_SUCH_KEY": "credproof root status and credproof provider watch show the keys",
     "STRANGE_KEY": "have the operator suspend you, and tell your lenders; if the key was once"
     " yours, name it by --known",
+    "KEYS_NOT_CONTINUED": "do not go on: ask the provider which keys are its; as the provider, sign"
+    " with a key of the set before; if all are lost, two people let you begin anew (credproof root"
+    " draft --begin-anew)",
+    "KEY_NOT_KNOWN": "see by credproof provider watch when it was listed, and ask the operator why;"
+    " only if it is yours, name it by --known",
     **dict.fromkeys(("KEY_NOT_SIGNED", "DELEGATION_DROPPED", "OTHER_DELEGATEE"), _PROVIDER),
     "TRUST_EXPIRED": "the operator signs it anew while the service runs: credproof root extend",
     # The service and its directory.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple, Protocol, TypeVar
@@ -27,12 +28,24 @@ from credproof.base.limits import (
 )
 from credproof.home import replace_file
 from credproof.roots import HISTORY, chain, roots_of, state_folder
+from credproof.updating.continued import AcceptedKeySets
 from credproof.updating.key_sets import require_key_sets, require_plain
-from credproof.updating.metadata import BUNDLE, ROOT, SNAPSHOT, TARGETS, is_role, keys_of, parse
+from credproof.updating.metadata import (
+    BUNDLE,
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    is_role,
+    is_signed_by,
+    keys_of,
+    parse,
+    provider_role,
+)
+from credproof.verification.participant import Participant
 from credproof.verification.trust import Trust
 from credproof.wire.trust import TrustPackage
 
-T = TypeVar("T", Targets, Snapshot)
+T = TypeVar("T", Root, Targets, Snapshot)
 SEEN: Final = "bundle-version"
 _URL: Final = "credproof://service/"
 _CONFIG: Final = UpdaterConfig(
@@ -115,12 +128,19 @@ class State:
             package = _named_package(named, source, kept)
             roots = roots_of(self._home, self._pinned)
             trust = package.verify(roots, at=now, version_min=self._seen())
-            require_key_sets(updater, targets, self.kept(SNAPSHOT, Snapshot), trust)
+            snapshot, accept = self.kept(SNAPSHOT, Snapshot), partial(self._accept, source)
+            require_key_sets(updater, targets, snapshot, trust, accept)
         except (exceptions.RepositoryError, exceptions.DownloadError) as error:
             raise _told(error, fetcher.role) from error
         if trust.bundle.version > self._seen():
             replace_file(self.folder / SEEN, str(trust.bundle.version).encode("ascii"))
         return Found(trust, package)
+
+    def _accept(self, source: Source, provider: Participant) -> None:
+        """Hold the key set that was just verified against the one that was accepted before."""
+        data = (self.folder / f"{provider_role(provider.id)}.json").read_bytes()
+        root = self.kept(ROOT, Root)
+        AcceptedKeySets(self.folder).accept(provider, data, root, source.metadata)
 
     def _seen(self) -> int:
         """The highest version of the bundle that was accepted here."""
@@ -139,14 +159,7 @@ def is_bound(data: bytes, pinned: PublicKey) -> bool:
         Malformed: `BAD_METADATA`.
     """
     metadata = parse(data, Root, ROOT)
-    found = metadata.signatures.get(pinned.kid)
-    if found is None or pinned not in keys_of(metadata.signed, ROOT):
-        return False
-    try:
-        pinned.verify(metadata.signed_bytes, bytes.fromhex(found.signature))
-    except (VerificationFailed, ValueError):
-        return False
-    return True
+    return pinned in keys_of(metadata.signed, ROOT) and is_signed_by(metadata, pinned)
 
 
 @contextmanager
