@@ -25,17 +25,18 @@ echo "wheel: built, with every file that it must hold"
 # The lock without hashes: versions only, as constraints for pip.
 grep -E '^[a-zA-Z0-9._-]+==' requirements.lock | sed 's/ *\\$//; s/ *;.*//' >"$work/constraints"
 
+"$python" -m venv "$work/env"
+credproof=$work/env/bin/credproof
 try() {
-    local name=$1 what=$2
-    "$python" -m venv "$work/$name"
-    "$work/$name/bin/pip" -q --disable-pip-version-check install -c "$work/constraints" "$what"
-    "$work/$name/bin/credproof" --help >/dev/null
+    "$work/env/bin/pip" -q --disable-pip-version-check install --no-compile \
+        -c "$work/constraints" "$1"
+    "$credproof" --help >/dev/null
 }
 
 # A command whose parts are not there says in one line what to install.
 lacks() {
     local command=$1 extra=$2 code=0
-    "$work/plain/bin/credproof" "$command" somewhere >"$work/out" 2>"$work/err" || code=$?
+    "$credproof" "$command" somewhere >"$work/out" 2>"$work/err" || code=$?
     if [ $code -ne 2 ] || [ -s "$work/out" ] || [ "$(wc -l <"$work/err")" -ne 1 ] ||
         ! grep -qF "credproof[$extra]" "$work/err"; then
         echo "wheel: without its parts, $command must say in one line what to install; it said:"
@@ -44,13 +45,13 @@ lacks() {
     fi
 }
 
-try plain "$wheel"
+try "$wheel"
 lacks serve server
 lacks consent-page page
 
-try server "$wheel[server,page]"
-"$work/server/bin/credproof" serve --help >/dev/null
-"$work/server/bin/credproof" consent-page --help >/dev/null
-(cd "$work" && "$work/server/bin/credproof" demo --clients 3 --json >"$work/demo.json")
+try "$wheel[server,page]"
+"$credproof" serve --help >/dev/null
+"$credproof" consent-page --help >/dev/null
+(cd "$work" && "$credproof" demo --clients 3 --json >"$work/demo.json")
 grep -q '"operator": true' "$work/demo.json"
 echo "wheel: works, installed with and without its parts"

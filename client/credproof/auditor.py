@@ -20,7 +20,7 @@ from pathlib import Path
 from credproof.auditing.following import Following, Seen
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
-from credproof.auditing.rereading import reread
+from credproof.auditing.rereading import Reread, reread
 from credproof.auditing.showing import Showing
 from credproof.auditing.stamping import StampReport, fetch, judge
 from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
@@ -326,7 +326,7 @@ class Auditor(Session):
         append_private(self._home.folder / SEARCHES_NAME, canonical_json(kept) + b"\n")
         return frozenset(reply.log_indexes)
 
-    def reread(self, index: Index, report: AuditReport) -> range:
+    def reread(self, index: Index, report: AuditReport) -> Reread:
         """As `rereading.reread`, of the service."""
         return reread(self, index, report, self._vkeys)
 

@@ -24,7 +24,20 @@ def test_a_file_that_is_no_index_is_told_to_be_deleted(tmp_path):
     assert caught.value.reason == "INDEX_DAMAGED"
 
 
-@pytest.mark.parametrize("text", ["2026-1", "2026-13", "november", "2026-11-01", ""])
+def test_an_index_that_is_damaged_inside_is_told_to_be_deleted(tmp_path):
+    """Found by whoever reads the spoilt page, not by opening the file."""
+    path = tmp_path / "audit.db"
+    with Index(path) as index, index.transaction():
+        index.keep({f"consent:{i}": {"at": i} for i in range(2000)})
+    data = bytearray(path.read_bytes())
+    data[8192:] = bytes(len(data) - 8192)
+    path.write_bytes(data)
+    with pytest.raises(DataLoss) as caught, Index(path) as index:
+        index.load([f"consent:{i}" for i in range(2000)])
+    assert caught.value.reason == "INDEX_DAMAGED"
+
+
+@pytest.mark.parametrize("text", ["2026-1", "2026-13", "november", "2026-11-01", "9999-12", ""])
 def test_a_month_in_another_spelling_is_refused(text):
     with pytest.raises(Malformed) as caught:
         parse_month(text)

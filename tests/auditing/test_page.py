@@ -19,6 +19,7 @@ from credproof.auditing.page.whole import Known, page
 from credproof.auditing.page.words import words_in
 from credproof.base.encoding import b64url
 from credproof.base.errors import CredproofError, Malformed
+from credproof.base.keys import Ed25519Signer
 from credproof.base.yaml import parse_document
 from credproof.verification.explain import policy_text, question_text
 from credproof.verification.report import report
@@ -227,7 +228,12 @@ def test_openssl_verifies_what_the_page_says_by_the_commands_in_it(world, tmp_pa
     text = made(world, bundle)
     for name, data in files(text).items():
         (tmp_path / name).write_bytes(data)
-    commands = [line for block in blocks(text) for line in block.split("\n") if "openssl " in line]
+    commands = [
+        line
+        for block in blocks(text)
+        for line in block.split("\n")
+        if "openssl " in line or "trust.text" in line
+    ]
 
     def ran(command: str) -> str:
         words = ["sh", "-c", command]
@@ -239,12 +245,24 @@ def test_openssl_verifies_what_the_page_says_by_the_commands_in_it(world, tmp_pa
     verified = [c for c, out in zip(commands, told, strict=True) if "Verified Successfully" in out]
     assert [re.search(r"inkey (\S+)\.pem", c)[1] for c in verified] == signed
     digests = [out.split("= ")[1].strip() for out in told if "SHA2-256" in out]
+    assert digests[0][:32] == world.root.public.kid
+    assert f"Leaf hash: {digests[1]}" in text
+    listed = [out.partition(".pem: in the trust bundle")[0] for out in told if ".pem: in" in out]
+    assert listed == signed[1:]
     entries = [json.loads(i.logged.line) for i in (bundle, *bundle.tokens, *bundle.bindings)]
-    objects = [base64.urlsafe_b64decode(entry["object"] + "=").hex() for entry in entries]
-    assert digests[:-1] == objects
-    assert f"Leaf hash: {digests[-1]}" in text
-    (tmp_path / "answer.sig").write_bytes(bytes(64))
-    assert "Verified Successfully" not in ran(commands[1])
+    assert [out.strip() for c, out in zip(commands, told, strict=True) if "-binary" in c] == [
+        entry["object"] for entry in entries
+    ]
+
+    def fails(mark: str) -> bool:
+        """Whether the commands with this mark about the answer's key now fail."""
+        (command,) = [c for c in commands if mark in c and "answer.pem" in c]
+        return "answer" not in ran(command) and "Verified Successfully" not in ran(command)
+
+    (tmp_path / "answer.pem").write_bytes((tmp_path / "token-1.pem").read_bytes())
+    assert fails("pkeyutl")
+    (tmp_path / "answer.pem").write_bytes(Ed25519Signer(bytes(32)).public.pem())
+    assert fails("grep")
 
 
 def test_a_ladder_proof_in_the_page_hashes_down_to_its_anchor_by_hand(world):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from credproof import standard
 from credproof.cli import app as commands
+from credproof.cli.output import exit_code, system_error
 from credproof.cli.parts import TEXTS, load
 
 
@@ -80,3 +83,12 @@ def test_what_the_system_refuses_is_told_as_json_too(monkeypatch, capsys, tmp_pa
     code, told = fails(monkeypatch, capsys, *words)
     assert (code, told["reason"], told["advice"]) == (2, "SYSTEM_ERROR", None)
     assert str(Path(tmp_path)) in told["message"]
+
+
+def test_a_database_that_is_damaged_is_not_called_a_full_disk(tmp_path):
+    path = tmp_path / "asked.db"
+    path.write_bytes(b"not a database, but long enough to look at" * 100)
+    with closing(sqlite3.connect(path)) as database, pytest.raises(sqlite3.Error) as caught:
+        database.execute("SELECT * FROM sqlite_schema").fetchall()
+    told = system_error(caught.value)
+    assert (told.reason, exit_code(told)) == ("DATABASE_DAMAGED", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -105,6 +106,9 @@ def test_a_finding_gets_its_files_whoever_told_of_it_first(world, tmp_path):
         assert [str(path) for path in findings.iterdir()] == first["evidence"]
         run("audit", "verify", "--whole", "--home", home, code=1)
         assert follow(world, "--evidence", findings)["evidence"] == []
+        shutil.rmtree(findings)
+        assert follow(world, "--evidence", findings, code=1)["evidence"] == first["evidence"]
+        assert follow(world, "--evidence", findings)["evidence"] == [], "it is there again"
         (home / "audit.db").unlink()
         assert follow(world, "--evidence", findings, code=1)["evidence"] == first["evidence"]
 

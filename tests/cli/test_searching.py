@@ -19,7 +19,7 @@ from rich.console import Console
 from tests.cli.command import run, run_both
 from tests.world import Log, NoteSigner, signer_of
 
-ENTRIES, BEGAN = 250, 1_795_000_000
+ENTRIES, BEGAN, DAY = 250, 1_795_000_000, "2026-11-18"  # it begins at 11:06:40
 LENDER = "a-lender-with-quite-a-long-name"
 REFUSED = {
     "case": b64url(bytes(32)),
@@ -39,6 +39,11 @@ def home(tmp_path_factory) -> Path:
     for at in range(ENTRIES):
         log.append("consent.revoked", "borrower", at.to_bytes(32, "big"), time=BEGAN + at)
     log.append("answer.refused", LENDER, bytes(32), time=BEGAN + ENTRIES, fields=REFUSED)
+    return audited(log, folder)
+
+
+def audited(log: Log, folder: Path) -> Path:
+    """An auditor's home that has read this log."""
     entries = [parse_entry(line) for line in log.lines]
     with Index(folder / "audit.db") as index, index.transaction():
         state = AuditState(ChainPosition(size=log.tree.size), log.tree.frontier())
@@ -73,6 +78,18 @@ def test_ids_and_salts_are_taken_in_each_form_that_a_command_prints(home, spelle
         assert [entry["seq"] for entry in json.loads(search(home, "--json", *asked))] == [ENTRIES]
 
 
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (("--since", DAY, "--until", DAY), ENTRIES + 1),
+        (("--until", f"{DAY}T00:00:00Z"), 0),
+        (("--since", "2026-11-18T19:06:41+08:00", "--until", "2026-11-18T11:06:43Z"), 2),
+    ],
+)
+def test_a_date_takes_its_whole_day_in(home, options, count):
+    assert len(json.loads(search(home, "--json", *options))) == count
+
+
 def test_two_forms_at_once_are_refused(home):
     told = run("audit", "search", "--json", "--format", "csv", home=home, code=2)
     assert json.loads(told)["reason"] == "WRONG_USAGE"
@@ -97,3 +114,26 @@ def test_a_table_cuts_nothing_off_however_narrow_the_terminal(home, monkeypatch,
 def test_a_table_of_nothing_says_so(home):
     told = search(home, "--kind", "anomaly.raised")
     assert told == f"Nothing found in the {ENTRIES + 1} entries that were verified.\n"
+
+
+def test_what_an_operator_logs_is_no_formula_and_no_command_to_a_terminal(tmp_path):
+    """An audited operator writes what the auditor's spreadsheet opens."""
+    log = Log(NoteSigner("log.example", signer_of("log")))
+    hostile = REFUSED | {"reason": "=1+1", "purpose": "@SUM(1)\x1b[31m"}
+    log.append("answer.refused", "-lend", bytes(32), time=BEGAN, fields=hostile)
+    (row,) = csv.DictReader(io.StringIO(search(audited(log, tmp_path), "--format", "csv")))
+    assert [row[name] for name in ("reason", "purpose", "actor")] == [
+        "'=1+1",
+        "'@SUM(1)?[31m",
+        "'-lend",
+    ]
+
+
+def test_a_table_says_which_detail_was_seen_of_which_entry(tmp_path):
+    log = Log(NoteSigner("log.example", signer_of("log")))
+    seen = {"detail": "verdicts", "entry": 17, "tag": None}
+    log.append("detail.unsealed", "second", bytes(32), time=BEGAN, fields=seen)
+    log.append("registry.changed", "operator", bytes(32), time=BEGAN, fields={"version": 8})
+    told = search(audited(log, tmp_path))
+    assert "detail verdicts entry 17" in told
+    assert "version 8" in told

@@ -28,6 +28,12 @@ CASES = {
     "an object that is empty": ("audit search", ("--object", "")),
     "a salt that is too long": ("audit search", ("--staff", "clerk 4", "--salt", "00" * 17)),
     "a number that is too small": ("audit search", ("--limit", "0")),
+    "a number that no database holds": ("audit search", ("--after", "9" * 30)),
+    "a number of a kind that there is not": ("audit search", ("--after", "-5")),
+    "an end before the beginning": (
+        "audit search",
+        ("--since", "2026-11-28", "--until", "2026-11-26"),
+    ),
     "a word that is no choice": ("audit search", ("--outcome", "GOOD")),
     "an option that is not there": ("audit token", ("--hour", "1")),
     "a command that is not there": ("audit", ("serach",)),

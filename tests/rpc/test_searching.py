@@ -240,6 +240,8 @@ def test_an_answer_gets_a_page_from_the_auditors_home_alone(asked, tmp_path):
     page = (tmp_path / "a.html").read_text()
     assert "此目录从未跟踪日志" in page
     assert "版（2" not in page  # no version with its date: nothing is said to be since then
+    twice = run(*words, "-o", tmp_path / "a.answer", code=2)
+    assert "SAME_FILE" in twice
     broken = replace(kept.bundle, checkpoint=kept.bundle.checkpoint[:-8] + b"AAAAAA=\n")
     (tmp_path / "b.answer").write_bytes(answer_wire.to_bytes(broken))
     bad = ("audit", "evidence", tmp_path / "b.answer", "--home", away)

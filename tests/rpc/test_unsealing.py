@@ -140,7 +140,7 @@ def test_what_was_declined_stays_closed_and_the_month_counts_it(case, running):
     with case.office(SECOND) as second:
         second.decide(number, approves=False)
     with case.office() as first:
-        assert reason_of(first.open, number) == "UNSEAL_NOT_APPROVED"
+        assert reason_of(first.open, number) == "UNSEAL_DECLINED"
         state = next(item for item in first.states() if item.log_index == number)
         assert state.state(0) == "DECLINED"
         month = first._index.select(
@@ -367,6 +367,6 @@ def test_another_detail_than_the_entry_commits_to_is_refused(case):
 def test_an_entry_that_was_not_verified_here_is_not_asked_about(case):
     with case.office() as first:
         asked = {"reason": "early", "life_s": 60}
-        assert reason_of(first.ask, 10**6, "verdicts", **asked) == "NOT_VERIFIED_YET"
+        assert reason_of(first.ask, 10**6, "verdicts", **asked) == "NO_SUCH_ENTRY"
         assert reason_of(first.ask, case.answered, "consent", **asked) == "NO_SUCH_DETAIL"
         assert reason_of(first.open, 0) == "NO_SUCH_UNSEALING"

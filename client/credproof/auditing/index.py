@@ -12,11 +12,13 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
 from credproof.base.closing import Closing
 from credproof.base.encoding import canonical_json, parse_own_json
 from credproof.base.errors import DataLoss
+from credproof.base.sqlite import is_damage
 from credproof.log.audit import AuditState, parse_state
 from credproof.log.entry import Entry
 from credproof.verification.log_rules import Finding
@@ -87,12 +89,32 @@ class Index(Closing):
             self._database.executescript(_TABLES)
         except sqlite3.DatabaseError as error:
             self._database.close()
-            message = f"{path.name} is no index of a log: delete it, and run this again"
-            raise DataLoss("INDEX_DAMAGED", message) from error
+            if is_damage(error):
+                raise self._damaged() from error
+            raise
 
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it; what SQLite found damaged inside is told as this file's.
+
+        Raises:
+            DataLoss: `INDEX_DAMAGED`.
+        """
+        super().__exit__(kind, error, trace)
+        if is_damage(error):
+            raise self._damaged() from error
+
+    def _damaged(self) -> DataLoss:
+        message = f"{self.path.name} is damaged: move it away, it may still show what was signed"
+        return DataLoss("INDEX_DAMAGED", message)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -123,9 +145,16 @@ class Index(Closing):
         """The entry from which on the service is compared with it the next time."""
         return int(self._value("reread") or b"0")
 
-    def mark_reread(self, log_index: int) -> None:
-        """Compare from this entry on the next time."""
+    @property
+    def differing(self) -> list[int]:
+        """The entries that the service gave otherwise the last time."""
+        found: list[int] = parse_own_json(self._value("differing") or b"[]")
+        return found
+
+    def mark_reread(self, log_index: int, differing: Sequence[int] = ()) -> None:
+        """Compare from this entry on the next time, and those that differed now."""
         self._put("reread", b"%d" % log_index)
+        self._put("differing", canonical_json(list(differing)))
 
     def _value(self, name: str) -> bytes | None:
         row = self._database.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()

@@ -74,7 +74,10 @@ def parse_month(text: str) -> Month:
         raise Malformed("BAD_MONTH", "there is no such month") from error
     if f"{first:%Y-%m}" != text:
         raise Malformed("BAD_MONTH", "a month has four digits, a hyphen and two")
-    after = (first + dt.timedelta(days=31)).replace(day=1)
+    try:
+        after = (first + dt.timedelta(days=31)).replace(day=1)
+    except OverflowError as error:
+        raise Malformed("BAD_MONTH", "the calendar ends with this month") from error
     return Month(text, int(first.timestamp()), int(after.timestamp()))
 
 

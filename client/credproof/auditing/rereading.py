@@ -2,45 +2,68 @@
 
 An auditor's own copy is what was signed, so an entry that is rewritten later changes nothing in
 it, and others are given something else. Each run compares one page of the copy with what the
-service gives now, and the next run goes on after it: in time all is read again.
+service gives now, and the next run goes on after it: in time all is read again, and what differed
+each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from credproof.auditing.evidence import REREAD, Evidence, LogFault
 from credproof.auditing.following import Source, own_tree, seq_of
 from credproof.auditing.index import Index
 from credproof.base.errors import DataLoss, VerificationFailed
-from credproof.base.limits import ENTRIES_PAGE_MAX
+from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_FINDINGS_MAX
 from credproof.log.audit import AuditReport
 from credproof.log.checkpoint import VerifiedCheckpoint
+from credproof.log.merkle import Tree
 from credproof.log.proof import TlogProof
 
 
-def reread(source: Source, index: Index, report: AuditReport, vkeys: Sequence[str]) -> range:
-    """Compare the next page of what was verified before the audit of `report`; gives which entries.
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """Which entries were compared in turn; what is wrong with them, and still with those before."""
 
-    `vkeys` are the log's keys, for evidence.
+    page: range
+    faults: Sequence[LogFault] = ()
+
+
+def reread(source: Source, index: Index, report: AuditReport, vkeys: Sequence[str]) -> Reread:
+    """Compare the next page of what was verified before the audit of `report`, and what differed.
+
+    An entry that differs is compared each time from then on, until it is right: it hides none of
+    the others. Its fault is `ENTRY_CHANGED`, `SEQ_GAP` or `ENTRIES_MISSING`, with files that show
+    it; `vkeys` are the log's keys, for them.
 
     Raises:
-        LogFault: `ENTRY_CHANGED`, `SEQ_GAP`, `ENTRIES_MISSING`, with files that show it; the next
-            run compares the same page.
         DataLoss: `INDEX_DAMAGED` when it is the index that is not what was signed.
     """
-    audited = report.checkpoint
-    older = audited.tree_size - report.entries_read
+    older = report.checkpoint.tree_size - report.entries_read
     start = min(index.reread, older)
     page = range(start, min(start + ENTRIES_PAGE_MAX, older))
+    again = [range(at, at + 1) for at in index.differing if at not in page]
+    wrong = dict(pair for part in (*again, page) for pair in _differing(source, index, part))
+    first = sorted(wrong)[:EVIDENCE_FINDINGS_MAX]
+    tree = _tree(index, report.checkpoint) if first else Tree()
+    faults = [_fault(index, tree, report.checkpoint, vkeys, at, wrong[at]) for at in first]
+    # Not on to what comes next: it is new.
+    index.mark_reread(page.stop if page.stop < older else 0, differing=first)
+    return Reread(page, faults)
+
+
+def _differing(source: Source, index: Index, page: range) -> Iterator[tuple[int, bytes | None]]:
+    """The entries that the service gives otherwise, or not at all, with what it gives."""
     kept, served = list(index.lines(page.start, page.stop)), _served(source, page)
     if len(kept) != len(page):
         raise _damaged(index)
     for log_index, line in zip(page, kept, strict=True):
-        if served.get(log_index) != line:
-            raise _fault(index, audited, vkeys, log_index, served.get(log_index))
-    index.mark_reread(page.stop if page.stop < older else 0)  # not on to what comes next: it is new
-    return page
+        given = served.get(log_index)
+        if given != line:
+            yield log_index, given
+            if _what_is_it(log_index, given)[0] != "ENTRY_CHANGED":
+                return  # what follows is held back too, or out of place for that alone
 
 
 def _served(source: Source, page: range) -> dict[int, bytes]:
@@ -54,17 +77,24 @@ def _served(source: Source, page: range) -> dict[int, bytes]:
     return dict(zip(page, lines, strict=False))
 
 
+def _tree(index: Index, audited: VerifiedCheckpoint) -> Tree:
+    tree = own_tree(index, audited.tree_size, audited.root_hash)
+    if tree is None:
+        raise _damaged(index)
+    return tree
+
+
 def _fault(
     index: Index,
+    tree: Tree,
     audited: VerifiedCheckpoint,
     vkeys: Sequence[str],
     log_index: int,
     served: bytes | None,
 ) -> LogFault:
     """What the service did to an entry, with the proof of the one that was signed."""
-    tree = own_tree(index, audited.tree_size, audited.root_hash)
     line = index.line(log_index)
-    if line is None or tree is None:
+    if line is None:
         raise _damaged(index)
     hashes = tree.inclusion_proof(log_index, tree.size)
     evidence = Evidence()

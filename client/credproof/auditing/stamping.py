@@ -134,7 +134,8 @@ def _add_stamp(evidence: Evidence, stamped: Stamped, kept: KeptStamp) -> None:
     evidence.add(f"{name}.checkpoint", kept.note, what)
     what = (
         f"Its timestamp (RFC 3161) by {stamped.authority}, of the text before the blank line:"
-        " openssl ts -verify checks it under the authority's certificates."
+        f" openssl ts -verify -attime {stamped.time} checks it under the"
+        " authority's certificates."
     )
     evidence.add(f"{name}.{stamped.authority}.tsr", kept.response, what)
 

@@ -95,7 +95,7 @@ class Unsealings:
         """Ask for a detail of an entry, open for so many seconds; gives the request's log index.
 
         Raises:
-            Conflict: `NOT_VERIFIED_YET` for an entry that this auditor has not verified.
+            Conflict: `NO_SUCH_ENTRY` for an entry that this auditor has not verified.
             Malformed: `NO_SUCH_DETAIL`, `NO_REASON`; as `Reference.digest`.
             Refused: `DETAIL_ERASED`, `DETAIL_NOT_KEPT`.
             LimitExceeded: too many requests of this auditor wait.
@@ -128,7 +128,7 @@ class Unsealings:
             VerificationFailed: the request does not verify.
             Refused: `SAME_AUDITOR`, `UNSEAL_EXPIRED`.
         """
-        request = self._verified(log_index)
+        request, _ = self._verified(log_index)
         settings = self._home.settings
         if request.auditor == settings.id:
             raise Refused("SAME_AUDITOR", "it takes a second auditor to decide")
@@ -153,11 +153,13 @@ class Unsealings:
 
         Raises:
             Conflict: `NO_SUCH_UNSEALING`.
-            Refused: `UNSEAL_NOT_APPROVED`, `UNSEAL_EXPIRED`, `OTHER_AUDITORS`,
+            Refused: `UNSEAL_DECLINED`, `UNSEAL_NOT_APPROVED`, `UNSEAL_EXPIRED`, `OTHER_AUDITORS`,
                 `AUDITOR_SUSPENDED`, `DETAIL_ERASED`.
             VerificationFailed: `OTHER_DETAIL`: it is not what the entry commits to.
         """
-        request = self._verified(log_index)
+        request, decision = self._verified(log_index)
+        if decision is not None and not decision.approves:
+            raise Refused("UNSEAL_DECLINED", "another auditor declined this request")
         reply = call(self._stub.OpenDetail, pb.OpenDetailRequest(request_id=request.id))
         entry = parse_entry(self._line(request.log_index))
         opening = Opening(reply.content, reply.salt)
@@ -175,20 +177,20 @@ class Unsealings:
             raise VerificationFailed("UNKNOWN_KEY", "the answer is signed by an unknown key")
         parsed.verify(key)
 
-    def _verified(self, log_index: int) -> UnsealRequest:
-        """The request at this log index, once its auditor's signature and entry are verified."""
+    def _verified(self, log_index: int) -> tuple[UnsealRequest, UnsealDecision | None]:
+        """The request at this log index, and what was decided; who signed both is verified."""
         found = next((item for item in self.states() if item.log_index == log_index), None)
         if found is None:
             raise Conflict("NO_SUCH_UNSEALING", "nobody asked so: see credproof audit unseals")
         if found.problem or found.request is None:
             raise VerificationFailed("UNSEALING_FORGED", f"do not act on it: {found.problem}")
-        return found.request
+        return found.request, found.decision
 
     def _line(self, log_index: int) -> bytes:
         line = self._index.line(log_index)
         if line is None:
-            message = "this entry was not verified yet: run credproof audit verify first"
-            raise Conflict("NOT_VERIFIED_YET", message)
+            message = "the log has no entry of this number, as far as it was verified"
+            raise Conflict("NO_SUCH_ENTRY", message)
         return line
 
     # -- what the log says, and whether the auditors said so

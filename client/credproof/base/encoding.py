@@ -30,6 +30,7 @@ _FROM_URL = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
 """Into the alphabet that the strict decoder reads; what base64url does not have becomes NUL."""
 _LAST = {0: None, 1: "", 2: "AQgw", 3: "AEIMQUYcgkosw048"}
 """The last characters whose slack bits are zero, by the length modulo four."""
+DAY_S = 86_400
 TIME_MAX = 253_402_300_799
 """The last second of the year 9999: the last one that has a date."""
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")

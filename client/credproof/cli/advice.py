@@ -167,12 +167,13 @@ NEXT: Final[Mapping[str, str]] = {
     # Unsealing.
     "UNSEAL_NOT_APPROVED": "let another auditor run credproof audit unseals, then approve",
     "SAME_AUDITOR": "another auditor, with a key of its own, runs credproof audit approve",
+    "UNSEAL_DECLINED": "credproof audit unseals says by whom; ask anew: credproof audit unseal",
     "UNSEAL_DECIDED": "credproof audit unseals says how; ask anew: credproof audit unseal",
     "AUDITOR_SUSPENDED": "two active auditors begin anew: credproof audit unseal",
     "NO_SUCH_DETAIL": "answer.given has verdicts and answer, consent.granted has consent",
     "UNSEALING_FORGED": "do not act on it: keep the log as it is, and ask the auditor it names",
     "AUDIT_BUSY": "wait until the other credproof audit command has ended",
-    "INDEX_DAMAGED": "delete audit.db, and run credproof audit verify: it is made anew",
+    "INDEX_DAMAGED": "move audit.db away and keep it; credproof audit verify makes another",
     "NOTHING_VERIFIED": "credproof audit follow --home HOME",
     "MIRROR_DAMAGED": "export into another directory, and put it in the place of this one: the log"
     " is not in doubt, this copy of it is",

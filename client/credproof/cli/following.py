@@ -18,7 +18,7 @@ from credproof.auditing.evidence import RULE_BROKEN, LogFault, findings_json, wr
 from credproof.auditing.index import FILED, TOLD, Index
 from credproof.auditing.stamping import NO_STAMPS, StampReport
 from credproof.auditor import INDEX_NAME, Auditor
-from credproof.base.encoding import Json, parse_own_json
+from credproof.base.encoding import DAY_S, Json, parse_own_json
 from credproof.base.errors import CredproofError, DataLoss, Unreachable, VerificationFailed
 from credproof.cli.output import (
     FAILED,
@@ -43,7 +43,7 @@ def follow(
     home: HomeOption = Path(),
     interval: Annotated[
         int | None,
-        typer.Option(min=1, help="Go on: look again after so many seconds, until Ctrl-C."),
+        typer.Option(min=1, max=DAY_S, help="Go on: look again after so many seconds."),
     ] = None,
     evidence: Annotated[
         Path | None,
@@ -74,8 +74,9 @@ def follow(
     A broken rule is told once and then counted (Standing: audit verify lists them); what is wrong
     with the log itself is told as long as it is wrong. With --evidence, files that a third party
     checks with other tools are written, with a README.txt, into a directory named for what they
-    show, once. --replay reads all that is kept of the log. With --interval, what stops one look is
-    told on stderr, and the next look tries again. Needs the service.
+    show: once, or again where that is gone. --replay reads all that is kept of the log. With
+    --interval, what stops one look is told on stderr, and the next look tries again. Needs the
+    service.
 
     Each run also compares 1000 older entries of audit.db with what the service gives now, and the
     next run the 1000 after them: in time it tells that an old entry was rewritten (ENTRY_CHANGED)
@@ -125,7 +126,7 @@ def _interrupted() -> Iterator[threading.Event]:
 
 def _look_and_tell(home: Path, evidence: Path | None, *, replay: bool, as_json: bool) -> int:
     """Look once; gives the exit code."""
-    told = _look(home, files=evidence is not None, replay=replay, quiet=as_json)
+    told = _look(home, evidence, replay=replay, quiet=as_json)
     written = _written(told, evidence) if evidence else []
     _tell(told, written, as_json=as_json)
     if told.findings:
@@ -157,7 +158,7 @@ class Told:
     stamps: StampReport = NO_STAMPS
     reread: int = 0
     roots: int | None = None
-    findings: Sequence[Finding] = ()
+    findings: list[Finding] = field(default_factory=list)
     standing: int = 0
     shown: Sequence[Mapping[str, bytes]] = ()
     faults: list[CredproofError] = field(default_factory=list)
@@ -198,8 +199,8 @@ class Told:
             yield RULE_BROKEN, files
 
 
-def _look(home: Path, *, files: bool, replay: bool, quiet: bool) -> Told:
-    """Look once; `files` asks for those about findings that have none."""
+def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> Told:
+    """Look once; `evidence` is where there must be files about each finding."""
     told = Told()
     try:
         opened = Auditor.open(home)
@@ -212,11 +213,20 @@ def _look(home: Path, *, files: bool, replay: bool, quiet: bool) -> Told:
         if told.report is not None:
             _look_on(told, auditor, told.report, replay=replay)
         with auditor.index() as index:
-            told.findings = index.findings(without=[TOLD, FILED] if files else [TOLD])
-            told.standing = len(index.findings()) - len(told.findings)
+            known = index.findings()
+            told.findings = index.findings(without=[TOLD] if evidence is None else [TOLD, FILED])
+        if evidence is not None:
+            told.findings += [f for f in known if f not in told.findings and _lost(f, evidence)]
+        told.standing = len(known) - len(told.findings)
         with told.gathering():
-            told.shown = auditor.finding_evidence(told.findings) if files else ()
+            told.shown = auditor.finding_evidence(told.findings) if evidence is not None else ()
     return told
+
+
+def _lost(finding: Finding, evidence: Path) -> bool:
+    """Whether the files about a finding that has had them are there no more."""
+    last = max(finding.log_index, *finding.shown_by, 0)
+    return not any(evidence.glob(f"{RULE_BROKEN}-{last}-*"))
 
 
 def _look_on(told: Told, auditor: Auditor, report: AuditReport, *, replay: bool) -> None:
@@ -224,7 +234,9 @@ def _look_on(told: Told, auditor: Auditor, report: AuditReport, *, replay: bool)
     with told.gathering():
         told.stamps = auditor.timestamps(report.checkpoint)
     with told.gathering(), auditor.index() as index:
-        told.reread = len(auditor.reread(index, report))
+        again = auditor.reread(index, report)
+        told.reread = len(again.page)
+        told.faults += again.faults
     if replay:
         with told.gathering():
             told.roots = auditor.replay(report.checkpoint).roots

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from credproof import standard
-from credproof.base.encoding import time_text
+from credproof.base.encoding import DAY_S, time_text
 from credproof.base.errors import CredproofError
 from credproof.cli import deciding, metering, refreshing, requesting
 from credproof.cli.asking import ask_file, ask_once
@@ -74,7 +74,10 @@ def ask(
         typer.Option(help="Where the answers of a batch go, one file each; made if needed."),
     ] = None,
     wait: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait for witnesses that the policy requires.")
+        float,
+        typer.Option(
+            min=0, max=DAY_S, help="Seconds to wait for witnesses that a policy requires."
+        ),
     ] = WITNESS_WAIT_S,
     as_json: JsonOption = False,
 ) -> None:

@@ -22,6 +22,7 @@ from credproof.base.errors import (
     Unreachable,
     VerificationFailed,
 )
+from credproof.base.sqlite import is_damage
 from credproof.cli.advice import next_step
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -87,8 +88,21 @@ def print_error(
         err.print(f"next:  {advice}", markup=False)
 
 
-def system_error(error: OSError | sqlite3.Error) -> Conflict:
+def require_other(target: Path, source: Path) -> None:
+    """What is written must not take the place of what is read.
+
+    Raises:
+        Conflict: `SAME_FILE`.
+    """
+    if target.exists() and source.exists() and target.samefile(source):
+        raise Conflict("SAME_FILE", "this would be written over what is read: name another file")
+
+
+def system_error(error: OSError | sqlite3.Error) -> CredproofError:
     """What the operating system or SQLite refuses, and about which file, as an error to print."""
+    if is_damage(error):
+        message = "a database in your home is damaged: bring it back from a backup"
+        return DataLoss("DATABASE_DAMAGED", message)
     message = f"{error}: check that the disk has room and that the files can be written"
     if isinstance(error, OSError) and error.filename is not None:
         message = f"{error.strerror}: {error.filename}: name another path, or make it usable"

@@ -22,6 +22,7 @@ from credproof.cli.output import (
     JsonOption,
     err,
     read_file,
+    require_other,
     require_writable,
     tell,
     write_file,
@@ -59,6 +60,7 @@ def evidence(
     words = words_in(language)
     bundle, found, now = answer_wire.parse(read_file(file)), Home(home), int(time.time())
     target = output or file.with_suffix(".html")
+    require_other(target, file)
     require_writable(target)
     known = _known(found, bundle.logged)
     write_file(target, page(bundle, known, words, now=now))

@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from credproof.base.errors import Conflict
+from credproof.base.limits import INTEGER_MAX
 
 ENROLMENT: Final = {
     "enrol": "Make your keys, and the enrolment for the operator.",
@@ -85,6 +86,28 @@ def _ended_by_ctrl_c() -> Iterator[None]:
 
 def load(name: str) -> Mapping[str, Any]:
     """The part that has a command: its commands by name."""
+    commands = _load(name)
+    for command in commands.values():
+        _bound(command)
+    return commands
+
+
+def _bound(command: Any) -> None:
+    """Numbers that no database or message holds are wrong usage, in whatever command."""
+    for inner in getattr(command, "commands", {}).values():
+        _bound(inner)
+    for option in command.params:
+        if option.callback is None:
+            option.callback = _not_too_large
+
+
+def _not_too_large(_ctx: Any, _option: Any, value: Any) -> Any:
+    if isinstance(value, int) and abs(value) > INTEGER_MAX:
+        raise typer.BadParameter("the number is too large")
+    return value
+
+
+def _load(name: str) -> Mapping[str, Any]:
     if name in ENROLMENT:
         return _registered(import_module("credproof.cli.participant").register)
     if name in GROUPS:

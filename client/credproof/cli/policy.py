@@ -13,6 +13,7 @@ import typer
 
 from credproof import standard
 from credproof.attestation.schema import Schema
+from credproof.base.encoding import DAY_S
 from credproof.base.errors import CredproofError, Malformed, Refused
 from credproof.cli.metering import meter_json, print_meter
 from credproof.cli.output import (
@@ -41,7 +42,6 @@ from credproof.verification.proposal import Proposal, parse_proposal, require_ti
 
 DAY, MOMENT = "%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"
 """How a day and a time are written and read here: UTC."""
-DAY_S = 24 * 3600
 SchemasOption = Annotated[
     Path | None,
     typer.Option(

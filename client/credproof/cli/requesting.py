@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import segno
 import typer
 
+from credproof.base.encoding import DAY_S
 from credproof.base.errors import LimitExceeded
 from credproof.cli.output import (
     EXIT_CODES,
@@ -162,7 +163,7 @@ def wait(
     ],
     home: HomeOption = Path(),
     timeout: Annotated[
-        int, typer.Option(min=0, help="For how many seconds at most; 0 asks once.")
+        int, typer.Option(min=0, max=30 * DAY_S, help="For how many seconds at most; 0 asks once.")
     ] = 600,
     as_json: JsonOption = False,
 ) -> None:

@@ -23,7 +23,7 @@ from credproof.auditing.index import Index
 from credproof.auditing.monthly import Report, parse_month, report
 from credproof.auditing.searching import COLUMNS, Found, Query, search
 from credproof.auditor import INDEX_NAME, Auditor
-from credproof.base.encoding import b64url, parse_b64, parse_b64url, parse_json
+from credproof.base.encoding import DAY_S, b64url, parse_b64, parse_b64url, parse_json
 from credproof.base.errors import Conflict, Malformed
 from credproof.base.limits import PERSON_ENTRIES_MAX
 from credproof.cli.output import (
@@ -35,14 +35,20 @@ from credproof.cli.output import (
     print_json,
     print_json_list,
 )
+from credproof.log.entry import parse_entry
 from credproof.verification.answer import Reference
 from credproof.verification.entry_rules import ENTRY_SEARCHED, RULES
 from credproof.verification.policy import PURPOSES, OutcomeKind
-from credproof.verification.unsealing import ENTRY_ASKED
+from credproof.verification.registry import ENTRY_CHANGED
+from credproof.verification.unsealing import ENTRY_ASKED, ENTRY_UNSEALED
 
 TimeOption = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="2026-11-26 or 2026-11-26T09:30:00Z; UTC if no zone."),
+]
+UntilOption = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="As --since, up to then; a date takes its whole day in."),
 ]
 ObjectOption = Annotated[
     str | None,
@@ -74,8 +80,14 @@ _TABLE_ROWS = 100
 """How many entries a person reads at once; machines get all."""
 _INPUT_CHARS = 1000
 """How far standard input is looked at for a second line."""
+_FORMULA = ("=", "+", "-", "@")
+"""What a spreadsheet evaluates begins with one of these; an apostrophe keeps it a text."""
 _DIGESTED = (ENTRY_ASKED, ENTRY_SEARCHED)
 """Their reason is a salted digest, which says nothing to who reads a table."""
+_BESIDE = {
+    ENTRY_CHANGED: ("version",),
+    **dict.fromkeys((ENTRY_ASKED, ENTRY_UNSEALED), ("detail", "entry")),
+}
 _COLUMNS_MIN = 72
 """What entry, time, kind and a word beside them need; a terminal that is narrower folds lines."""
 _PIPED_COLUMNS = 200
@@ -85,7 +97,7 @@ _PIPED_COLUMNS = 200
 def find(
     home: HomeOption = Path(),
     since: TimeOption = None,
-    until: TimeOption = None,
+    until: UntilOption = None,
     kind: Annotated[str | None, typer.Option(help="Like answer.given or consent.revoked.")] = None,
     actor: Annotated[str | None, typer.Option(help="A participant's id, or borrower.")] = None,
     policy: Annotated[str | None, typer.Option(help="A policy's id.")] = None,
@@ -99,7 +111,7 @@ def find(
     salt: SaltOption = None,
     person: PersonOption = False,
     why: WhyOption = None,
-    after: Annotated[int, typer.Option(help="Go on after this log index.")] = -1,
+    after: Annotated[int, typer.Option(min=-1, help="Go on after this log index.")] = -1,
     limit: LimitOption = None,
     shown_as: Annotated[Format, typer.Option("--format", help="How they are shown.")] = "table",
     as_json: JsonOption = False,
@@ -109,6 +121,7 @@ def find(
     Looks at what audit verify or audit follow verified, in audit.db, without the service. A
     lender's references are salted: it gives you text and salt, which credproof lender export prints
     of its *.answer file. Ids and salts are taken as commands print them: hexadecimal or base64.
+    In CSV an apostrophe stands before what a spreadsheet would take for a formula.
     Times are UTC: in a table and in CSV written out (ISO 8601), in JSON whole seconds, as in the
     signed entries. Where there is more than is shown, the last line says how to go on (of JSON and
     CSV on stderr).
@@ -130,11 +143,14 @@ def find(
         (salt is not None and staff is case is None, "--salt belongs to --staff or --case"),
         (why is not None and not person, "--why belongs to --person"),
     )
+    begin, end = _seconds(since), _seconds(until, whole_day=True)
+    in_order = begin is None or end is None or begin < end
+    _require_fitting((not in_order, "--until is not after --since"))
     shown_as = "json" if as_json else shown_as
     most = _TABLE_ROWS if limit is None and shown_as == "table" else limit
     query = Query(
-        since=_seconds(since),
-        until=_seconds(until),
+        since=begin,
+        until=end,
         kind=kind,
         actor=actor,
         object=None if object_id is None else _bytes(object_id, "--object", 32).hex(),
@@ -231,11 +247,13 @@ def _one_line() -> str:
 
 def _index(home: Path) -> Index:
     if not (home / INDEX_NAME).exists():
-        raise Conflict("NOTHING_VERIFIED", "nothing was verified in this home yet")
+        message = f"there is no {INDEX_NAME} in this home yet, or it was deleted"
+        raise Conflict("NOTHING_VERIFIED", message)
     return Index(home / INDEX_NAME)
 
 
-def _seconds(text: str | None) -> int | None:
+def _seconds(text: str | None, *, whole_day: bool = False) -> int | None:
+    """A time in seconds; with `whole_day` a mere date is the end of it."""
     if text is None:
         return None
     try:
@@ -243,7 +261,16 @@ def _seconds(text: str | None) -> int | None:
     except ValueError as error:
         message = f"{text} is no time: write it like 2026-11-26 or 2026-11-26T09:30:00Z"
         raise typer.BadParameter(message) from error
-    return int((found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp())
+    seconds = int((found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp())
+    return seconds + DAY_S if whole_day and _is_date(text) else seconds
+
+
+def _is_date(text: str) -> bool:
+    try:
+        dt.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _digest(text: str | None, salt: str | None) -> str | None:
@@ -283,7 +310,19 @@ def _show(found: Iterable[Found], shown_as: Format) -> None:
 def _row(item: Found) -> list[object]:
     """The values of a line of CSV: the time as --since takes it."""
     index, seconds, *rest = item.values
-    return [index, f"{_when(seconds).replace(' ', 'T')}Z", *rest]
+    return [index, f"{_when(seconds).replace(' ', 'T')}Z", *map(_cell, rest)]
+
+
+def _cell(value: object) -> str:
+    """A text that a spreadsheet takes for a text: what an operator logs may be a formula."""
+    text = "" if value is None else plain(str(value))
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _beside(kind: str, line: bytes) -> list[str]:
+    """What an entry says that has no column: a version, or a detail of which entry."""
+    fields = parse_entry(line).fields
+    return [f"{name} {fields[name]}" for name in _BESIDE.get(kind, ()) if name in fields]
 
 
 def _show_table(found: Iterable[Found]) -> None:
@@ -296,6 +335,7 @@ def _show_table(found: Iterable[Found]) -> None:
     for item in found:
         index, seconds, kind, actor, _, *said, reason, _ = item.values
         said += [] if kind in _DIGESTED else [reason]
+        said += _beside(str(kind), item.line)
         texts = (kind, actor, " ".join(str(text) for text in said if text))
         table.add_row(str(index), _when(seconds), *(Text(plain(text)) for text in texts))
     width = max(out.width, _COLUMNS_MIN) if out.is_terminal else _PIPED_COLUMNS

@@ -14,12 +14,12 @@ import typer
 
 from credproof.auditing.unsealing import Unsealed, Unsealings, UnsealingState
 from credproof.auditor import Auditor
+from credproof.base.encoding import DAY_S
 from credproof.cli.output import FAILED, HomeOption, JsonOption, out, plain, print_json, tell
 
 NumberArgument = Annotated[
     int, typer.Argument(metavar="NUMBER", min=0, help="The request, as audit unseals numbers it.")
 ]
-_DAY_S = 86_400
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def unseal(
       credproof audit unseal 812 --detail verdicts --why "complaint 17" --home audit
     """
     with _unsealings(home) as found:
-        number = found.ask(index, detail, reason=why, life_s=days * _DAY_S)
+        number = found.ask(index, detail, reason=why, life_s=days * DAY_S)
     if as_json:
         print_json({"number": number})
         return

@@ -6,8 +6,7 @@ learn it in clear. Rules: `docs/PROTOCOL.md`, section 12a.
 
 from __future__ import annotations
 
-from typing import Final
-
+from credproof.base.encoding import DAY_S
 from credproof.base.errors import VerificationFailed
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.verification.consent import Terms
@@ -15,8 +14,6 @@ from credproof.verification.participant import Participant
 from credproof.verification.policy import Policy
 from credproof.verification.purpose import Template, template_for
 from credproof.verification.trust import Trust
-
-DAY_S: Final = 86_400
 
 
 def require_licence(lender: Participant | None, at: int) -> Participant:

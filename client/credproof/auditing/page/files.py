@@ -135,20 +135,57 @@ def steps(
     words: Words,
 ) -> str:
     """How to check the page: commands that work in the directory of its files."""
+    names = [part.name for part in signed]
     parts = [markup.heading(words.say("how")), markup.paragraph(words.say("how_root"))]
+    parts += [markup.block(_FINGERPRINT) if "trust" in names else ""]
     parts += [markup.paragraph(words.say("how_signed")), markup.block(_openssl(signed))]
-    objects = [part.name for part in signed if part.name not in ("trust", "checkpoint")]
-    lines = "\n".join(f"openssl dgst -sha256 {name}.signed" for name in objects)
+    parts += [markup.paragraph(words.say("how_keys")), markup.block(_keys(names))]
+    objects = [name for name in names if name not in ("trust", "checkpoint")]
+    lines = "\n".join(f"openssl dgst -sha256 -binary {name}.signed{_B64URL}" for name in objects)
     parts += [markup.paragraph(words.say("how_object")), markup.block(lines)]
     leaf = "(printf '\\0'; cat entry-1.json) | openssl dgst -sha256"
     parts += [markup.paragraph(words.say("how_entry")), markup.block(leaf)]
     if stamp is not None and authority is not None:
-        told = "openssl ts -verify -in stamped.tsr -data stamped.text -CAfile authority.pem"
+        told = (
+            "openssl ts -verify -in stamped.tsr -data stamped.text -CAfile authority.pem"
+            f" -attime {stamp.stamped.time}"
+        )
         parts += [markup.paragraph(words.say("how_stamp")), markup.block(told)]
     parts += [markup.paragraph(words.say("how_rest")), markup.paragraph(words.say("how_all"))]
     again = f"credproof lender verify {ANSWER_FILE} --home lend"
     again += f"\ncredproof audit evidence {ANSWER_FILE} --language {words.language} --home audit"
     return "".join((*parts, markup.block(again)))
+
+
+_RAW: Final = "openssl pkey -pubin -in {0}.pem -outform DER | tail -c 32"
+"""The 32 bytes of an Ed25519 key; before them is what says so (RFC 8410)."""
+_B64URL: Final = " | base64 | tr '/+' '_-' | tr -d '='"
+_FINGERPRINT: Final = (
+    "(printf '\\0\\0\\0\\20credproof/v1/key\\0\\0\\0\\5EdDSA\\0\\0\\0\\40'; "
+    f"{_RAW.format('trust')}) | openssl dgst -sha256"
+)
+"""H("key", "EdDSA", key), of which the fingerprint is the first half."""
+_BUNDLE: Final = (
+    "(cut -d. -f2 trust.signed | tr '_-' '/+' | tr -d '\\n'; printf ==) | base64 -d 2>/dev/null"
+    " > trust.text"
+)
+"""What the trust bundle says; `==` is more padding than some lengths need, and is ignored."""
+
+
+_IN_JWK: Final = f'\\"x\\":\\"$({_RAW}{_B64URL})\\"'
+_IN_VKEY: Final = f"+$({{{{ printf '\\1'; {_RAW}; }}}} | base64)"
+"""How the bundle writes a key, and the log's; what stands before keeps nothing from being found."""
+
+
+def _keys(names: Sequence[str]) -> str:
+    """Whether each key is in the bundle: a line for each that is."""
+    lines = [_BUNDLE]
+    for name in names:
+        if name != "trust":
+            shown = (_IN_VKEY if name == "checkpoint" else _IN_JWK).format(name)
+            told = f'grep -qF "{shown}" trust.text && echo {name}.pem: in the trust bundle'
+            lines.append(told)
+    return "\n".join(lines)
 
 
 def _openssl(signed: Sequence[Signed]) -> str:

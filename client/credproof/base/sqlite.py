@@ -1,0 +1,15 @@
+"""What SQLite says when a file is damaged, as opposed to busy or full."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_CORRUPT, _NOT_A_DATABASE = 11, 26
+_PRIMARY: Final = 0xFF
+"""The part of an extended code that the primary one is in (sqlite.org, "Result Codes")."""
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether an error of sqlite3 says that a file does not hold what SQLite wrote."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & _PRIMARY in (_CORRUPT, _NOT_A_DATABASE)
