@@ -174,6 +174,7 @@ NEXT: Final[Mapping[str, str]] = {
     "UNSEALING_FORGED": "do not act on it: keep the log as it is, and ask the auditor it names",
     "AUDIT_BUSY": "wait until the other credproof audit command has ended",
     "INDEX_DAMAGED": "move audit.db away and keep it; credproof audit verify makes another",
+    "REGISTRY_NOT_KEPT": "credproof audit verify --whole fetches it again",
     "NOTHING_VERIFIED": "credproof audit follow --home HOME",
     "MIRROR_DAMAGED": "export into another directory, and put it in the place of this one: the log"
     " is not in doubt, this copy of it is",

@@ -124,7 +124,7 @@ def find(
     In CSV an apostrophe stands before what a spreadsheet would take for a formula.
     Times are UTC: in a table and in CSV written out (ISO 8601), in JSON whole seconds, as in the
     signed entries. Where there is more than is shown, the last line says how to go on (of JSON and
-    CSV on stderr).
+    CSV on stderr). What an entry of the kind registry.changed changed, audit registry shows.
 
     --person finds one person's consents and their changes, answers, anomalies about the person, and
     what was unsealed: the newest 10,000. It finds no refusals (--consent finds those under each
@@ -166,7 +166,7 @@ def find(
     )
     if person:
         query = _of_person(query, home, why)
-    with _index(home) as index:
+    with open_index(home) as index:
         _tell(index, query, most, shown_as)
 
 
@@ -181,6 +181,8 @@ def _tell(index: Index, query: Query, most: int | None, shown_as: Format) -> Non
     _show(found, shown_as)
     if found.rest:
         (out if shown_as == "table" else err).print(f"More:  --after {found.last}")
+    if query.kind == ENTRY_CHANGED and shown_as == "table":
+        out.print("What each of them changed:  credproof audit registry")
 
 
 class _Page:
@@ -245,7 +247,12 @@ def _one_line() -> str:
     return line
 
 
-def _index(home: Path) -> Index:
+def open_index(home: Path) -> Index:
+    """What was verified in a home.
+
+    Raises:
+        Conflict: `NOTHING_VERIFIED`.
+    """
     if not (home / INDEX_NAME).exists():
         message = f"there is no {INDEX_NAME} in this home yet, or it was deleted"
         raise Conflict("NOTHING_VERIFIED", message)
@@ -361,7 +368,7 @@ def monthly(
     Example:
       credproof audit report --month 2026-11 --home audit
     """
-    with _index(home) as index:
+    with open_index(home) as index:
         found = report(index, parse_month(month), int(time.time()))
     if as_json:
         print_json(_json(found))
