@@ -116,6 +116,12 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("NOT_COVERED", "NOT_CURRENT"), _SHOWN_WRONG),
     "HELD_NOT_SHOWN": "keep this, ask the operator why, and tell your provider: what it attested"
     " was logged, and an auditor can read it",
+    "TRUST_FORKED": "do not go on: keep trust.json and other-bundle under tuf/, which show that the"
+    " root key signed two, ask the operator why, and tell an auditor; after a new origin of the log"
+    " the operator runs credproof root extend once more",
+    "METADATA_DAMAGED": "in your home: copy it back from a backup; without one delete the folder"
+    " tuf/: it begins by the root that it pins, and forgets what it saw; of a service: credproof"
+    " restore",
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
     "TUF_ROLLBACK": "do not go on: ask the operator why; if it restored the service, whoever signed"
     " what is named here publishes it again: credproof provider keys publish; of targets, credproof"
@@ -208,6 +214,8 @@ def next_step(error: CredproofError) -> str | None:
     if error.message == NOT_ACTIVE:
         return _SUSPENDED
     advice = NEXT.get(error.reason)
+    if advice == _LIES and not isinstance(error, VerificationFailed):
+        advice = _OTHER_FILE  # no service gave it
     if advice == _REFRESH and ": " in error.message:
         return None  # no answer was kept that could be refreshed
     if advice == _EVIDENCE and not isinstance(error, VerificationFailed):
