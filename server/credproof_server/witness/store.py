@@ -182,7 +182,10 @@ class Witness:
     def evidence(self, origin: str | None = None) -> list[Evidence]:
         """What is kept against a log, or against all of them, the oldest first."""
         query = "SELECT id, origin, time, body, size, fork FROM evidence ORDER BY id"
-        found = [Evidence(*row[:-1], bool(row[-1])) for row in self._rows(query)]
+        found = [
+            Evidence(number, of, time, body, size, bool(fork))
+            for number, of, time, body, size, fork in self._rows(query)
+        ]
         return [item for item in found if origin in (None, item.origin)]
 
     def _rows(self, query: str, *arguments: str) -> list[tuple[Any, ...]]:
