@@ -7,7 +7,6 @@ the lines that were verified make the root of each size up to now. Nobody is ask
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from credproof.auditing.evidence import (
@@ -36,15 +35,7 @@ _FORKED: Final = "the log has signed another past than the one that was verified
 _REPLACED: Final = "the log signed more under its old origin than its new one says"
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A checkpoint that was compared; `is_same` is False where nothing here tells of it."""
-
-    checkpoint: VerifiedCheckpoint
-    is_same: bool
-
-
-class Comparison:
+class Comparing:
     """What an auditor's home has verified, to hold the checkpoints of others against."""
 
     def __init__(self, home: Home, index: Index) -> None:
@@ -68,25 +59,31 @@ class Comparison:
         lines = index.select(query, {"kind": ENTRY_CONTINUED})
         self._ends = [parse_continued(bytes(line)) for (line,) in lines]
 
-    def compare(self, data: bytes) -> Compared:
-        """Compare a checkpoint, an answer's, or that of a request to a witness.
+    def require_same_past(self, data: bytes) -> VerifiedCheckpoint:
+        """Accept a checkpoint, that of an answer, or of a request to a witness, and give it.
 
         Raises:
             Malformed, VerificationFailed: what no key of the log has signed.
             LogFault: `LOG_FORKED`; `LOG_REPLACED` where the old log went on after what the new one
                 names.
+            Conflict: `NOT_COMPARED` when it covers entries that are not here.
         """
         note, entries = _parts(data)
         other = verify_log_note(note, self._home, self._trust)
         end = next((found for found in self._ends if found.origin == other.origin), None)
         if end is None and other.origin != self.verified.origin:
-            return Compared(other, is_same=False)
+            message = "it is of a newer origin: credproof audit verify, then compare again"
+            raise Conflict("NOT_COMPARED", message)
         shared = self.verified.tree_size if end is None else end.log_index
         if other.tree_size <= shared:
             self._require_root(other, end)
-            return Compared(other, is_same=True)
+            return other
         self._require_entries(other, end, shared, entries)
-        return Compared(other, is_same=end is not None and self._is_last(other, end))
+        if end is not None:
+            self._require_last(other, end)
+            return other
+        message = "it covers more than you verified: credproof audit follow, then compare again"
+        raise Conflict("NOT_COMPARED", message)
 
     def _require_root(self, other: VerifiedCheckpoint, end: Continued | None) -> None:
         size = other.tree_size
@@ -117,13 +114,15 @@ class Comparison:
             evidence.add_entry(at, "other", logged.line, proof)
             _raise("LOG_FORKED", _FORKED, evidence, COMPARED_ENTRIES)
 
-    def _is_last(self, other: VerifiedCheckpoint, end: Continued) -> bool:
-        """Whether it is the last checkpoint of an old origin, as the new one names it."""
+    def _require_last(self, other: VerifiedCheckpoint, end: Continued) -> None:
+        """It covers entries that were lost, and is the last one that the new origin names."""
         if other.tree_size > end.tree_size:
             _raise("LOG_REPLACED", _REPLACED, self._evidence(other, end), COMPARED_LONGER)
         if other.tree_size == end.tree_size and other.root_hash != end.root_hash:
             _raise("LOG_FORKED", _FORKED, self._evidence(other, end), COMPARED_NAMED)
-        return other.tree_size == end.tree_size
+        if other.tree_size < end.tree_size:
+            message = "it covers entries that were lost: nothing is left to compare it with"
+            raise Conflict("NOT_COMPARED", message)
 
     def _evidence(self, other: VerifiedCheckpoint, end: Continued | None) -> Evidence:
         evidence = Evidence()

@@ -1,22 +1,19 @@
-"""`credproof audit compare`: what others were given, held against what was verified here."""
+"""`credproof audit compare`: what others were shown, held against what this auditor verified."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from credproof.auditing.comparing import Compared, Comparison
+from credproof.auditing.comparing import Comparing
 from credproof.auditing.evidence import LogFault, write
-from credproof.base.encoding import Json
 from credproof.base.errors import CredproofError
 from credproof.cli.following import evidence_text
 from credproof.cli.output import (
-    OK,
-    UNREACHABLE,
     HomeOption,
     JsonOption,
     err,
@@ -27,18 +24,16 @@ from credproof.cli.output import (
 )
 from credproof.cli.searching import open_index
 from credproof.home import Home
-from credproof.log.checkpoint import Checkpoint
-
-_LONGER: Final = (
-    "credproof audit verify, then again; if it stays, let whoever sent it compare your"
-    " newest.checkpoint"
-)
+from credproof.log.checkpoint import VerifiedCheckpoint
 
 
 def compare(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Checkpoints, answers, requests to witnesses."),
+        typer.Argument(
+            metavar="FILE...",
+            help="Of others: newest.checkpoint, a kept answer, N.request or N.cosigned.",
+        ),
     ],
     home: HomeOption = Path(),
     evidence: Annotated[
@@ -47,56 +42,48 @@ def compare(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare what others were given with the log that you verified: was it the same one?
+    """Compare what others were shown of the log with what you verified: is it one past?
 
-    Takes another auditor's newest.checkpoint or witnessed.checkpoint, a lender's kept answer, and
-    what credproof witness evidence writes (N.request, N.cosigned). Each must be signed by a key of
-    the log that your trust bundle lists, or one that you keep in registry/ did. Of each file:
+    Takes checkpoints of other auditors, kept answers of lenders, and what a witness kept (witness
+    evidence). Each must be signed by a key that the log has or had. Of each file:
 
     \b
-      same past   its entries are the first of those that you verified
-      LOG_FORKED  the log signed two pasts; --evidence writes files that show both.
-                  LOG_REPLACED: it signed more before a new origin than that one says
-      not known   it covers more than was verified here, or entries that were lost:
-                  exit code 3. Of a longer answer the entries that you know are compared
+      same past     its entries are the first of those that you verified
+      LOG_FORKED    exit code 1: the log told two stories, and --evidence writes files by
+                    which others see it; LOG_REPLACED: it signed more under an old origin
+                    than the new one says
+      NOT_COMPARED  exit code 2: it covers entries that you have not verified yet, or that
+                    were lost. Of a longer answer the entries that you know are compared
 
-    Send your own newest.checkpoint to other auditors, and let them do the same. Reads audit.db and
-    newest.checkpoint; needs no network. With --json one object per file, each in its own line.
+    Send your own newest.checkpoint to other auditors, and let them do the same. Reads audit.db,
+    newest.checkpoint and the trust that your home keeps; needs no network. With --json one object
+    per file, each in its own line.
 
     \b
     Example:
-      credproof audit compare theirs.checkpoint --evidence findings --home audit
+      credproof audit compare other/newest.checkpoint --evidence findings --home audit
     """
-    contents = [(file, read_file(file)) for file in files]
-    codes = {OK}
+    given, codes = [(file, read_file(file)) for file in files], {0}
+    found_home = Home(home)
+    _ = found_home.settings  # nothing is made in a home that is none
     with open_index(home) as index:
-        comparison = Comparison(Home(home), index)
-        for file, data in contents:
+        comparing = Comparing(found_home, index)
+        for file, data in given:
             try:
-                found = comparison.compare(data)
+                found = comparing.require_same_past(data)
             except CredproofError as error:
                 codes.add(exit_code(error))
                 _tell_error(file, error, evidence, as_json=as_json)
             else:
-                codes.add(OK if found.is_same else UNREACHABLE)
-                _tell(file, found, comparison.verified, as_json=as_json)
-    raise typer.Exit(min(codes - {OK}, default=OK))
+                _tell(file, found, as_json=as_json)
+    raise typer.Exit(min(codes - {0}, default=0))
 
 
-def _tell(file: Path, found: Compared, verified: Checkpoint, *, as_json: bool) -> None:
-    other, size = found.checkpoint, verified.tree_size
+def _tell(file: Path, found: VerifiedCheckpoint, *, as_json: bool) -> None:
     if as_json:
-        told: dict[str, Json] = {"file": str(file), "verified": size}
-        told |= {"result": "same" if found.is_same else "unknown"}
-        _print(told | {"origin": other.origin, "size": other.tree_size})
-        return
-    covers = f"{other.tree_size} entries of {other.origin}"
-    if found.is_same:
-        out.print(f"{file}: same past, {covers}", markup=False)
+        _print({"file": str(file), "same": True, "size": found.tree_size})
     else:
-        here = f"verified here are {size} of {verified.origin}"
-        out.print(f"{file}: not known, {covers}; {here}", markup=False)
-        err.print(f"next:  {_LONGER}", markup=False)
+        out.print(f"{file}: {found.tree_size} entries, the same past", markup=False)
 
 
 def _tell_error(file: Path, error: CredproofError, evidence: Path | None, *, as_json: bool) -> None:
@@ -104,15 +91,14 @@ def _tell_error(file: Path, error: CredproofError, evidence: Path | None, *, as_
     if isinstance(error, LogFault) and evidence is not None:
         written = write(evidence, error.reason, error.files)
     if as_json:
-        told = {"reason": error.reason, "message": error.message}
         where = None if written is None else str(written[0])
-        result = "forked" if isinstance(error, LogFault) else "failed"
-        _print({"file": str(file), "result": result, **told, "evidence": where})
+        told = {"reason": error.reason, "message": error.message, "evidence": where}
+        _print({"file": str(file), "same": False, **told})
         return
     print_error(error, file)
     if written is not None:
-        out.print(f"Evidence:  {evidence_text(written)}", markup=False)
+        err.print(f"evidence: {evidence_text(written)}", markup=False)
 
 
-def _print(value: dict[str, Json]) -> None:
+def _print(value: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
