@@ -216,6 +216,8 @@ def next_step(error: CredproofError) -> str | None:
     advice = NEXT.get(error.reason)
     if advice == _LIES and not isinstance(error, VerificationFailed):
         advice = _OTHER_FILE  # no service gave it
+    if advice == _LIES and ": " in error.message:
+        return None  # an operator's own root, and the message says what it lacks
     if advice == _REFRESH and ": " in error.message:
         return None  # no answer was kept that could be refreshed
     if advice == _EVIDENCE and not isinstance(error, VerificationFailed):
