@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -30,7 +30,15 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
 from credproof_server.config import FILE_NAME, load_config
-from credproof_server.directory import HIGH_WATER, METADATA, OPERATOR, ServiceDirectory, locked
+from credproof_server.directory import (
+    DISPROOF,
+    HIGH_WATER,
+    METADATA,
+    OPERATOR,
+    WITNESSED,
+    ServiceDirectory,
+    locked,
+)
 from credproof_server.log.directory_state import changes_from, load_top
 from credproof_server.log.epochs import write_changes
 from credproof_server.log.high_water import HighWater, damaged_mark
@@ -59,10 +67,14 @@ class LogHead:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore reached: the log's size, and the size that was signed before."""
+    """What a restore reached: the log's size, and the size that was signed before.
+
+    `aside` is where the high-water mark is now, if a disproof took its place.
+    """
 
     tree_size: int
     signed_size: int
+    aside: Path | None = None
 
     @property
     def missing(self) -> int:
@@ -152,7 +164,8 @@ def restore(folder: Path, main: Path, keys: Path, checkpoint: Path | None) -> Re
     """Put a backup where a service was. What is there is kept in a folder beside it.
 
     The newer of the high-water mark that is there and `checkpoint` holds from then on; without
-    a mark, that must be the newest signed checkpoint that anybody has. Data keys that are there
+    a mark, that must be the newest signed checkpoint that anybody has. Where a disproof stands, it
+    takes the place of the mark, which may be that of a fork. Data keys that are there
     and erased stay erased. Interrupted at any moment, it serves nobody and may be repeated.
 
     Raises:
@@ -169,11 +182,11 @@ def restore(folder: Path, main: Path, keys: Path, checkpoint: Path | None) -> Re
     mark = _newest_mark(folder, main, checkpoint)
     with locked(folder):
         _set_aside(folder)
-        HighWater(folder / HIGH_WATER).write(mark)
+        former = _replace_mark(folder, mark)
         _put_back(folder, main)
         _put_keys_back(folder, keys)
         _private(folder)
-        return state(ServiceDirectory(folder))
+        return replace(state(ServiceDirectory(folder)), aside=former)
 
 
 def set_mark(folder: Path, checkpoint: Path) -> Restored:
@@ -246,7 +259,7 @@ def state(directory: ServiceDirectory) -> Restored:
 
 
 def _signed(directory: ServiceDirectory) -> VerifiedCheckpoint:
-    newest = HighWater(directory.folder / HIGH_WATER).newest(directory.log_signer().verifier_key)
+    newest = directory.signed()
     assert newest is not None, "a restore requires it"
     return newest
 
@@ -337,10 +350,33 @@ def _set_aside(folder: Path) -> None:
     there += [*folder.glob(f"{LOG_FILE}*"), *folder.glob(f"{VAULT_FILE}*")]
     there = [path for path in there if path.exists()]
     if there:
-        prefix = time.strftime(f"{ASIDE}%Y%m%dT%H%M%SZ-", time.gmtime())
-        aside = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+        aside = _new_aside(folder)
         for path in there:
             path.rename(aside / path.name)
+
+
+def _new_aside(folder: Path) -> Path:
+    prefix = time.strftime(f"{ASIDE}%Y%m%dT%H%M%SZ-", time.gmtime())
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+
+
+def _replace_mark(folder: Path, mark: bytes) -> Path | None:
+    """Put the mark in its place; gives where the one before is, if a disproof stood against it.
+
+    The disproof goes last: an interrupted restore finds it again.
+    """
+    file = HighWater(folder / HIGH_WATER)
+    if not (folder / DISPROOF).exists():
+        file.write(mark)
+        return None
+    aside = _new_aside(folder)
+    if (former := file.read()) is not None:
+        HighWater(aside / HIGH_WATER).write(former)
+    file.write(mark)
+    for name in (WITNESSED, DISPROOF):  # what was witnessed may be of the fork too
+        if (folder / name).exists():
+            (folder / name).rename(aside / name)
+    return aside
 
 
 def _put_back(folder: Path, main: Path) -> None:
@@ -442,8 +478,9 @@ def _newest_mark(folder: Path, main: Path, checkpoint: Path | None) -> bytes:
 
 
 def _marks(folder: Path, checkpoint: Path | None) -> list[Path]:
-    mark = folder / HIGH_WATER
-    return [*([mark] if mark.exists() else []), *([checkpoint] if checkpoint else [])]
+    """The disproof goes before the mark, which may be that of a fork."""
+    there = [path for path in (folder / DISPROOF, folder / HIGH_WATER) if path.exists()]
+    return [*there[:1], *([checkpoint] if checkpoint else [])]
 
 
 def _named_checkpoint(path: Path, key: VerifierKey) -> VerifiedCheckpoint:

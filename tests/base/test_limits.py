@@ -92,6 +92,7 @@ ELSEWHERE = {
     "ROOT_CHAIN_MAX": "a longer chain is followed no further: tests/updating/test_newest.py",
     "KEY_SETS_MAX": "a longer row is followed no further: tests/updating/test_key_sets.py",
     "TIMESTAMP_TOLERANCE_S": "a finding: tests/timestamps/test_stamped.py",
+    "WITNESS_LAG_S": "a line for auditors: tests/log/test_witnessed.py",
     "TIMESTAMP_GAP_S": "a finding: tests/timestamps/test_stamped.py",
     "TIMESTAMP_EVERY_MAX_S": "of a setting: tests/timestamps/test_asking.py",
     "TIMESTAMP_AUTHORITIES_MAX": "of settings: tests/timestamps/test_asking.py",

@@ -41,6 +41,9 @@ ask for it."""
 TIMESTAMP_GAP_S: Final = 7200
 """How long an entry may wait for a timestamp before an auditor is told: twice the longest time
 between two requests."""
+WITNESS_LAG_S: Final = 7200
+"""How long an entry may wait for the witnesses that a quorum asks for before an auditor is told: as
+for a timestamp. They are asked every second."""
 TIMESTAMP_EVERY_MAX_S: Final = 3600
 """Longest time between two requests for timestamps."""
 

@@ -49,6 +49,10 @@ _PROVIDER: Final = (
 )
 _LOST: Final = "credproof restore DIR --from BACKUP --keys-from KEYS; none is made in its place"
 _OPERATOR: Final = "tell the operator, who finds it by credproof check; to ask again does not help"
+_FORK: Final = (
+    "operators: credproof quorum show tells what was shown, credproof restore leads out; all"
+    " others: rely on nothing new of this service, keep what you have, tell operator and auditors"
+)
 _RESTORE: Final = "credproof check DIR names what is damaged, credproof restore brings it back"
 EXAMPLE_VKEY: Final = "log.example+d85f6874+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
 
@@ -196,6 +200,8 @@ _OWN: Final[Mapping[str, str]] = {
     " entries any more, credproof restore DIR --new-origin NAME",
     "LOG_FORKED": "restore the log that was signed: credproof restore DIR --from BACKUP --keys-from"
     " KEYS, then --from-export FILE",
+    "DISPROOF_DAMAGED": "see that the witnesses in the quorum file can be reached, which show it"
+    " again, then move DIR/disproof away",
     "HIGH_WATER_DAMAGED": "move DIR/high-water away, then credproof restore DIR --checkpoint FILE"
     " with the newest checkpoint that an auditor has (newest.checkpoint)",
     "ROOT_NOT_READ": "copy root.json back from the main part of a backup",
@@ -207,6 +213,8 @@ def next_step(error: CredproofError) -> str | None:
     """What a person does about it; None when the message says it already."""
     if error.step is not None and error.reason != "NOT_WITNESSED":
         return f"do not rely on it; docs/PROTOCOL.md says what check {error.step} looks at"
+    if isinstance(error, DataLoss) and error.told and error.reason in ("LOG_FORKED", "LOG_BEHIND"):
+        return _FORK
     if isinstance(error, DataLoss) and error.told:
         return _OPERATOR  # what the reason says is for whoever has the damaged data
     if isinstance(error, DataLoss) and error.reason in _OWN:

@@ -57,6 +57,11 @@ class HighWater:
         fresh.replace(self._path)
         self._sync_folder()
 
+    def forget(self) -> None:
+        """Take the note away, if there is one."""
+        self._path.unlink(missing_ok=True)
+        self._sync_folder()
+
     def _sync_folder(self) -> None:
         descriptor = os.open(self._path.parent, os.O_RDONLY)
         try:
