@@ -478,9 +478,10 @@ def _newest_mark(folder: Path, main: Path, checkpoint: Path | None) -> bytes:
 
 
 def _marks(folder: Path, checkpoint: Path | None) -> list[Path]:
-    """The disproof goes before the mark, which may be that of a fork."""
-    there = [path for path in (folder / DISPROOF, folder / HIGH_WATER) if path.exists()]
-    return [*there[:1], *([checkpoint] if checkpoint else [])]
+    """Where there is a checkpoint: the disproof stands for the mark of what it disproves."""
+    disproof, mark = folder / DISPROOF, folder / HIGH_WATER
+    own = disproof if disproof.exists() else mark
+    return [*([own] if own.exists() else []), *([checkpoint] if checkpoint else [])]
 
 
 def _named_checkpoint(path: Path, key: VerifierKey) -> VerifiedCheckpoint:

@@ -30,6 +30,7 @@ from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, World
 from credproof_server.directory import HIGH_WATER, ServiceDirectory
 from credproof_server.log.high_water import HighWater
 
+from tests.cli.command import run
 from tests.rpc.conftest import Running
 
 ORIGIN = f"{DOMAIN}/log2"
@@ -119,13 +120,23 @@ def test_an_answer_under_an_old_origin_is_not_taken_as_a_new_one(loss):
         refused("NO_KNOWN_SIGNATURE", lambda: lender.verify(loss.answer.bundle, received_now=True))
 
 
-def test_an_auditor_is_told_what_was_lost_and_goes_on(loss):
+def test_an_auditor_is_told_what_was_lost_and_goes_on_and_compares_what_is_left(loss, tmp_path):
+    home, signer = loss.world.home(AUDITOR), loss.directory.log_signer()
+    beyond = Checkpoint(signer.name, loss.lost.tree_size + 1, bytes(32))
+    file, hidden = tmp_path / "old", sign_checkpoint(beyond, [signer])
+    file.write_bytes((home / CHECKPOINT_NAME).read_bytes())
     loss.begin_anew()
     with loss.world.served(), loss.world.auditor() as auditor:
         report = auditor.verify()
         (found,) = report.continued
         assert (found.log_index, found.tree_size) == (loss.backed_up, loss.lost.tree_size)
         assert auditor.verify().continued == ()
+    words = ("audit", "compare", file, "--home", home)
+    assert "entries that were lost" in run(*words, code=2)
+    file.write_bytes(loss.answer.bundle.checkpoint)
+    assert "the same past" in run(*words)
+    file.write_bytes(hidden)
+    assert "(LOG_REPLACED)" in run(*words, code=1)
 
 
 def test_an_auditor_refuses_a_new_origin_that_is_silent_about_what_it_saw(loss):

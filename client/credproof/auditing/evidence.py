@@ -18,6 +18,7 @@ from credproof.verification.log_rules import Finding
 README: Final = "README.txt"
 SEEN: Final = "seen.checkpoint"
 NOW: Final = "now.checkpoint"
+NEWEST: Final = "The newest checkpoint that the log showed."
 RULE_BROKEN: Final = "RULE_BROKEN"
 """The reason of a finding between entries; which rule stands in its file."""
 FINDINGS: Final = "findings.json"
@@ -46,13 +47,18 @@ class Evidence:
         self.files[name] = content
         self.told.append(f"{name}\n    {what}")
 
-    def add_checkpoints(self, seen: bytes | None, now: bytes, vkeys: Sequence[str]) -> None:
-        """The log's keys, the checkpoint that was trusted before, and the one it shows now."""
+    def add_checkpoints(
+        self, seen: bytes | None, now: bytes, vkeys: Sequence[str], what: str = NEWEST
+    ) -> None:
+        """The log's keys, the checkpoint that was trusted before, and the one it shows now.
+
+        `what` says of the last where it comes from.
+        """
         keys = "".join(f"{key}\n" for key in vkeys).encode()
         self.add("log.vkey", keys, "The log's keys, as the signed trust bundle lists them.")
         if seen is not None:
             self.add(SEEN, seen, "The checkpoint that this auditor had verified before.")
-        self.add(NOW, now, "The newest checkpoint that the log showed.")
+        self.add(NOW, now, what)
 
     def add_entry(self, index: int, word: str, line: bytes, proof: TlogProof | None) -> None:
         """An entry, and where there is one the proof that it stands in the log."""

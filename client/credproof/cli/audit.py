@@ -14,6 +14,7 @@ from credproof.auditor import Auditor, RaisedAnomaly, audit_token
 from credproof.base.encoding import Json, parse_own_json, time_text
 from credproof.base.errors import DataLoss
 from credproof.cli import searching, stamps, unsealing
+from credproof.cli.comparing import compare
 from credproof.cli.following import evidence_text, follow, print_findings
 from credproof.cli.output import (
     EXIT_CODES,
@@ -45,6 +46,7 @@ from credproof.verification.log_rules import Finding
 app = typer.Typer(help=GROUPS["audit"], no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
 app.command(epilog=EXIT_CODES)(evidence)
+app.command(epilog=EXIT_CODES)(compare)
 app.add_typer(stamps.app, name="authority")
 app.command("search", epilog=EXIT_CODES)(searching.find)
 app.command("registry", epilog=EXIT_CODES)(registry)
