@@ -18,6 +18,7 @@ from credproof.auditor import WITNESSED_NAME
 from credproof.base.errors import Conflict, CredproofError, DataLoss, Unreachable
 from credproof.cli.app import app
 from credproof.lender import KeptAnswer, OfflineVerifier
+from credproof.log import witnessed as log_witnessed
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from credproof.log.continued import parse_continued
 from credproof.log.cosignature import Ed25519Cosigner, cosigned
@@ -274,11 +275,18 @@ def test_a_policy_that_requires_witnesses_waits_for_them(scene):
     assert scene.ask(REQUIRED.id).verified.witnesses.state == "reached"
 
 
-def test_with_a_witness_down_answers_stay_pending_until_it_is_back(scene, tmp_path):
+def test_with_a_witness_down_answers_stay_pending_until_it_is_back(scene, tmp_path, monkeypatch):
     scene.witnesses[1].stop()
     with pytest.raises(Pending) as pending:
         scene.ask(REQUIRED.id, wait_s=1.5)
     assert pending.value.reason == "NOT_WITNESSED_YET"
+    with monkeypatch.context() as patch:
+        patch.setattr(log_witnessed, "WITNESS_LAG_S", -1)
+        for command in ("verify", "follow"):
+            audited = ("audit", command, "--home", str(scene.world.home(AUDITOR)))
+            assert "             not cosigned since" in run(*audited)
+            waits = json.loads(run(*audited, "--json"))["unwitnessed"]
+            assert waits["first"] <= waits["last"]
     file = tmp_path / "case.answer"
     file.write_bytes(pending.value.to_bytes())
     with pytest.raises(CredproofError) as caught:
@@ -478,6 +486,7 @@ def test_a_fork_is_restored_to_what_witnesses_saw_and_what_is_behind_goes_on_ane
     assert aside.name in told
     assert (aside / HIGH_WATER).read_bytes() == mark
     assert not (forked / DISPROOF).exists()
+    assert "LOG_FORKED" not in run("quorum", "show", str(forked))
     ServiceDirectory(forked).open_core().close()
 
     behind = copies.behind
