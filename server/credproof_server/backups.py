@@ -23,7 +23,7 @@ from credproof.base.keys import Ed25519Signer
 from credproof.home import replace_file
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
-from credproof.log.note import NoteSigner
+from credproof.log.note import NoteSigner, VerifierKey
 from credproof.verification.anomaly import ENTRY_LIFTED
 from credproof.verification.filing import ENTRY_WITHDRAWN
 from sqlalchemy import Connection, Engine
@@ -41,9 +41,8 @@ from credproof_server.directory import (
     locked,
 )
 from credproof_server.log.directory_state import changes_from, load_top
-from credproof_server.log.disproof import DisproofFile
 from credproof_server.log.epochs import write_changes
-from credproof_server.log.high_water import HighWater
+from credproof_server.log.high_water import HighWater, damaged_mark
 from credproof_server.row_checks import ROWS
 from credproof_server.service.consents import ENTRY_REVOKED
 from credproof_server.storage import engine as engines
@@ -173,7 +172,8 @@ def restore(folder: Path, main: Path, keys: Path, checkpoint: Path | None) -> Re
     Raises:
         Malformed: `NO_BACKUP`, `NO_KEK`, `NO_CHECKPOINT`, or as `verify_checkpoint`.
         Conflict: `IN_USE`, `STORAGE_ELSEWHERE`.
-        DataLoss: `KEY_NOT_OPENED` under another key-encryption key, `KEYS_UNREADABLE`.
+        DataLoss: `KEY_NOT_OPENED` under another key-encryption key, `KEYS_UNREADABLE`,
+            `HIGH_WATER_DAMAGED`.
     """
     for path in (main / LOG_FILE, main / FILE_NAME, keys / VAULT_FILE):
         if not path.is_file():
@@ -195,14 +195,16 @@ def set_mark(folder: Path, checkpoint: Path) -> Restored:
 
     Raises:
         Conflict: `MARK_THERE`: a mark that is there is never replaced. `IN_USE`.
+        DataLoss: `HIGH_WATER_DAMAGED`: nor is one that cannot be read.
         Malformed, VerificationFailed: as `verify_checkpoint`; then nothing is written.
     """
     directory = ServiceDirectory(folder)
     with directory.locked():
-        if (folder / HIGH_WATER).exists():
-            raise Conflict("MARK_THERE", "the high-water mark is there: nothing was done")
         key = directory.log_signer().verifier_key
-        seen = verify_checkpoint(checkpoint.read_bytes(), key.name, [key])
+        if HighWater(folder / HIGH_WATER).newest(key):
+            message = "the high-water mark is there: nothing was done, it needs no --checkpoint"
+            raise Conflict("MARK_THERE", message)
+        seen = _named_checkpoint(checkpoint, key)
         HighWater(folder / HIGH_WATER).write(seen.note)
     return state(directory)
 
@@ -464,15 +466,33 @@ def _newest_mark(folder: Path, main: Path, checkpoint: Path | None) -> bytes:
             f"the backup's {FILE_NAME} names databases elsewhere: empty main_url and vault_url"
             " there to restore them into the service's directory",
         )
-    kept = DisproofFile(folder / DISPROOF).read() or HighWater(folder / HIGH_WATER).read()
-    notes = [kept, checkpoint and checkpoint.read_bytes()]
-    if not any(notes):
+    stored = KeyStore(main / "keys", load_key_encryption(folder / "kek"))
+    key = NoteSigner(config.log_origin, Ed25519Signer(stored.read("log"))).verifier_key
+    seen = [_named_checkpoint(path, key) for path in _marks(folder, checkpoint)]
+    if not seen:
         raise Malformed(
             "NO_CHECKPOINT",
             "the high-water mark is lost: name the newest checkpoint that an auditor has"
             " with --checkpoint, or the log could fork",
         )
-    stored = KeyStore(main / "keys", load_key_encryption(folder / "kek"))
-    key = NoteSigner(config.log_origin, Ed25519Signer(stored.read("log"))).verifier_key
-    seen = [verify_checkpoint(note, key.name, [key]) for note in notes if note]
     return max(seen, key=lambda one: one.tree_size).note
+
+
+def _marks(folder: Path, checkpoint: Path | None) -> list[Path]:
+    """Where there is a checkpoint: the disproof stands for the mark of what it disproves."""
+    disproof, mark = folder / DISPROOF, folder / HIGH_WATER
+    own = disproof if disproof.exists() else mark
+    return [*([own] if own.exists() else []), *([checkpoint] if checkpoint else [])]
+
+
+def _named_checkpoint(path: Path, key: VerifierKey) -> VerifiedCheckpoint:
+    """The checkpoint in a file; an error says in which."""
+    try:
+        return verify_checkpoint(path.read_bytes(), key.name, [key])
+    except Malformed as error:
+        if path.name == HIGH_WATER:
+            raise damaged_mark(path) from error
+        raise Malformed(error.reason, f"the checkpoint in {path}: {error.message}") from error
+    except VerificationFailed as error:
+        told = f"the checkpoint in {path}: {error.message}"
+        raise VerificationFailed(error.reason, told) from error

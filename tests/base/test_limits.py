@@ -90,6 +90,7 @@ ELSEWHERE = {
     "QUORUM_FILE_BYTES_MAX": "of a file: tests/log/test_cosignature.py",
     "QUORUM_RECORDS_MAX": "of a file: tests/log/test_cosignature.py",
     "ROOT_CHAIN_MAX": "a longer chain is followed no further: tests/updating/test_newest.py",
+    "KEY_SETS_MAX": "a longer row is followed no further: tests/updating/test_key_sets.py",
     "TIMESTAMP_TOLERANCE_S": "a finding: tests/timestamps/test_stamped.py",
     "WITNESS_LAG_S": "a line for auditors: tests/log/test_witnessed.py",
     "TIMESTAMP_GAP_S": "a finding: tests/timestamps/test_stamped.py",

@@ -122,6 +122,8 @@ DIRECTORY_DEPTH_MAX: Final = 256
 """Hashes of one lookup proof: an index has so many bits."""
 ROOT_CHAIN_MAX: Final = 256
 """Versions of TUF root metadata that are followed at once: one a month for twenty years."""
+KEY_SETS_MAX: Final = 256
+"""Key sets of one provider that are followed at once."""
 METADATA_ITEMS_MAX: Final = 4
 """TUF metadata files that are published together: a root and what its new keys sign."""
 DIRECTORY_MEMBERS_MAX: Final = 4096

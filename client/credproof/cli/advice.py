@@ -120,6 +120,12 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("NOT_COVERED", "NOT_CURRENT"), _SHOWN_WRONG),
     "HELD_NOT_SHOWN": "keep this, ask the operator why, and tell your provider: what it attested"
     " was logged, and an auditor can read it",
+    "TRUST_FORKED": "do not go on: keep trust.json and other-bundle under tuf/, which show that the"
+    " root key signed two, ask the operator why, and tell an auditor; after a new origin of the log"
+    " the operator runs credproof root extend once more",
+    "METADATA_DAMAGED": "in your home: copy it back from a backup; without one delete the folder"
+    " tuf/: it begins by the root that it pins, and forgets what it saw; of a service: credproof"
+    " restore",
     "TRUST_ROLLBACK": "do not go on: tell the operator that it gives out an old trust bundle",
     "TUF_ROLLBACK": "do not go on: ask the operator why; if it restored the service, whoever signed"
     " what is named here publishes it again: credproof provider keys publish; of targets, credproof"
@@ -139,6 +145,11 @@ NEXT: Final[Mapping[str, str]] = {
     "NO_SUCH_KEY": "credproof root status and credproof provider watch show the keys",
     "STRANGE_KEY": "have the operator suspend you, and tell your lenders; if the key was once"
     " yours, name it by --known",
+    "KEYS_NOT_CONTINUED": "do not go on: ask the provider which keys are its; as the provider, sign"
+    " with a key of the set before; if all are lost, two people let you begin anew (credproof root"
+    " draft --begin-anew)",
+    "KEY_NOT_KNOWN": "see by credproof provider watch when it was listed, and ask the operator why;"
+    " only if it is yours, name it by --known",
     **dict.fromkeys(("KEY_NOT_SIGNED", "DELEGATION_DROPPED", "OTHER_DELEGATEE"), _PROVIDER),
     "TRUST_EXPIRED": "the operator signs it anew while the service runs: credproof root extend",
     # The service and its directory.
@@ -173,6 +184,7 @@ NEXT: Final[Mapping[str, str]] = {
     "UNSEALING_FORGED": "do not act on it: keep the log as it is, and ask the auditor it names",
     "AUDIT_BUSY": "wait until the other credproof audit command has ended",
     "INDEX_DAMAGED": "move audit.db away and keep it; credproof audit verify makes another",
+    "REGISTRY_NOT_KEPT": "credproof audit verify --whole fetches it again",
     "NOTHING_VERIFIED": "credproof audit follow --home HOME",
     "MIRROR_DAMAGED": "export into another directory, and put it in the place of this one: the log"
     " is not in doubt, this copy of it is",
@@ -210,6 +222,8 @@ def next_step(error: CredproofError) -> str | None:
     if error.message == NOT_ACTIVE:
         return _SUSPENDED
     advice = NEXT.get(error.reason)
+    if advice == _LIES and not isinstance(error, VerificationFailed):
+        advice = _OTHER_FILE  # no service gave it
     if advice == _REFRESH and ": " in error.message:
         return None  # no answer was kept that could be refreshed
     if advice == _EVIDENCE and not isinstance(error, VerificationFailed):

@@ -29,6 +29,7 @@ from credproof.cli.output import (
 )
 from credproof.cli.packaging import evidence
 from credproof.cli.parts import GROUPS
+from credproof.cli.registry import registry
 from credproof.cli.stamps import print_stamps, stamps_json
 from credproof.cli.witnesses import (
     NO_WITNESSES,
@@ -48,6 +49,7 @@ app.command(epilog=EXIT_CODES)(evidence)
 app.command(epilog=EXIT_CODES)(compare)
 app.add_typer(stamps.app, name="authority")
 app.command("search", epilog=EXIT_CODES)(searching.find)
+app.command("registry", epilog=EXIT_CODES)(registry)
 app.command("report", epilog=EXIT_CODES)(searching.monthly)
 app.command(epilog=EXIT_CODES)(unsealing.unseal)
 app.command(epilog=EXIT_CODES)(unsealing.unseals)

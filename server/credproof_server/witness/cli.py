@@ -150,7 +150,7 @@ def evidence_command(
                 replace_file(output / f"{item.id}.request", item.body)
                 replace_file(output / f"{item.id}.cosigned", item.cosigned)
     rows = [
-        {"id": i.id, "origin": i.origin, "time": i.time, "size": i.size, "fork": i.fork}
+        {"id": i.id, "origin": i.origin, "time": i.time, "size": i.size, "fork": bool(i.fork)}
         for i in found
     ]
     if as_json:
