@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -34,6 +35,7 @@ from credproof.log.entry import Entry
 from credproof.log.witnessed import Witnessed
 from credproof.verification.log_rules import Finding
 from credproof.verification.report import witness_report, witness_text
+from credproof.verification.root_rules import behind
 
 app = typer.Typer(help=GROUPS["audit"], no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
@@ -71,13 +73,14 @@ def verify(
     Example:
       credproof audit verify --home audit
     """
-    bar = progress_bar("verifying", None, hidden=as_json)
+    bar, at = progress_bar("verifying", None, hidden=as_json), int(time.time())
     with Auditor.open(home) as auditor, bar as advance:
         report = auditor.verify(whole=whole, progress=advance)
         stamped = auditor.timestamps(report.checkpoint)
         with auditor.index() as index:
             findings = index.findings()
             index.mark(findings, TOLD)
+            fault = behind(index, at)
         witnesses = auditor.witnessed(report.checkpoint)
         asked = auditor.trust.quorum.needed is not None
     if as_json:
@@ -88,6 +91,8 @@ def verify(
         _print_witnesses(witnesses, asked=asked)
         print_stamps(stamped)
         print_findings(findings)
+    if fault is not None:
+        raise fault
     if findings:
         raise typer.Exit(FAILED)
 
