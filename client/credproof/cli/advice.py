@@ -113,6 +113,8 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ENTRY_CHANGED", "OTHER_TRUST", "REGISTRY_WITHHELD"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
+    "ROOT_BEHIND": "look again in a minute; if it stays, ask the operator why, and tell lenders"
+    " that answers may leave out what came since",
     **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER", "BAD_ENTRY"), _EVIDENCE),
     # Out of an answer these have the number of a check, and its advice.
     **dict.fromkeys(("OTHER_INDEX", "OTHER_LOOKUPS", "OTHER_MEMBERS", "OTHER_ENTRY"), _SHOWN_WRONG),

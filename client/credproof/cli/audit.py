@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,7 +13,7 @@ from credproof.auditing.evidence import LogFault, findings_json, write
 from credproof.auditing.index import TOLD
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
 from credproof.base.encoding import Json, parse_own_json, time_text
-from credproof.base.errors import DataLoss
+from credproof.base.errors import CredproofError, DataLoss
 from credproof.cli import searching, stamps, unsealing
 from credproof.cli.comparing import compare
 from credproof.cli.following import evidence_text, follow, print_findings
@@ -42,6 +43,7 @@ from credproof.home import Home
 from credproof.log.audit import AuditReport
 from credproof.log.entry import Entry
 from credproof.verification.log_rules import Finding
+from credproof.verification.root_rules import behind
 
 app = typer.Typer(help=GROUPS["audit"], no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
@@ -83,13 +85,14 @@ def verify(
     Example:
       credproof audit verify --home audit
     """
-    bar = progress_bar("verifying", None, hidden=as_json)
+    bar, at = progress_bar("verifying", None, hidden=as_json), int(time.time())
     with Auditor.open(home) as auditor, bar as advance:
         report = auditor.verify(whole=whole, progress=advance)
         stamped = auditor.timestamps(report.checkpoint)
         with auditor.index() as index:
             findings = index.findings()
             index.mark(findings, TOLD)
+            late = behind(index, at)
         witnesses = _told_of_witnesses(auditor, report)
     if as_json:
         beside = {"timestamps": stamps_json(stamped), **_witnesses_json(witnesses)}
@@ -100,10 +103,10 @@ def verify(
             print_witnesses(witnesses)
         print_stamps(stamped)
         print_findings(findings)
-    if isinstance(witnesses, DataLoss):
-        print_error(witnesses, as_json=as_json)
-        raise typer.Exit(FAILED)
-    if findings:
+    faults = [fault for fault in (late, witnesses) if isinstance(fault, CredproofError)]
+    for fault in faults:
+        print_error(fault, as_json=as_json)
+    if findings or faults:
         raise typer.Exit(FAILED)
 
 
