@@ -391,6 +391,7 @@ class Auditor(Session):
         reads them verifies who signed them.
 
         Raises:
+            Conflict: `NOT_EMPTY` when the folder holds something else.
             DataLoss: `MIRROR_DAMAGED`, naming the file, when the copy there is not whole.
             LogFault: as `require_continued`.
             VerificationFailed: `BAD_CONSISTENCY_PROOF`, `TREE_MISMATCH`, `ENTRIES_MISSING`,

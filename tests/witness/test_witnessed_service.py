@@ -18,6 +18,7 @@ from credproof.auditing.trusted import WITNESSED_NAME
 from credproof.base.errors import Conflict, CredproofError, DataLoss, Unreachable
 from credproof.cli.app import app
 from credproof.lender import KeptAnswer, OfflineVerifier
+from credproof.log import witnessed as log_witnessed
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from credproof.log.continued import parse_continued
 from credproof.log.cosignature import Ed25519Cosigner, cosigned
@@ -274,11 +275,18 @@ def test_a_policy_that_requires_witnesses_waits_for_them(scene):
     assert scene.ask(REQUIRED.id).verified.witnesses.state == "reached"
 
 
-def test_with_a_witness_down_answers_stay_pending_until_it_is_back(scene, tmp_path):
+def test_with_a_witness_down_answers_stay_pending_until_it_is_back(scene, tmp_path, monkeypatch):
     scene.witnesses[1].stop()
     with pytest.raises(Pending) as pending:
         scene.ask(REQUIRED.id, wait_s=1.5)
     assert pending.value.reason == "NOT_WITNESSED_YET"
+    with monkeypatch.context() as patch:
+        patch.setattr(log_witnessed, "WITNESS_LAG_S", -1)
+        for command in ("verify", "follow"):
+            audited = ("audit", command, "--home", str(scene.world.home(AUDITOR)))
+            assert "             not cosigned since" in run(*audited)
+            waits = json.loads(run(*audited, "--json"))["unwitnessed"]
+            assert waits["first"] <= waits["last"]
     file = tmp_path / "case.answer"
     file.write_bytes(pending.value.to_bytes())
     with pytest.raises(CredproofError) as caught:
@@ -290,11 +298,13 @@ def test_with_a_witness_down_answers_stay_pending_until_it_is_back(scene, tmp_pa
 
     scene.witnesses[1].start()
     scene.refresh(pending.value.bundle)
-    assert CliRunner().invoke(app, words).exit_code == 0
+    assert f"{file}: one, two: quorum reached" in run(*words)
     assert OfflineVerifier(scene.running.home(LENDER)).verify(file.read_bytes()).outcome.tier
     again = file.read_bytes()
-    assert CliRunner().invoke(app, words).exit_code == 0
+    assert f"{file}: was witnessed before: one, two: quorum reached" in run(*words)
     assert file.read_bytes() == again
+    file.write_bytes(again[:-5])
+    assert "(NOT_A_BUNDLE)" in run(*words, code=1), "as lender verify says"
 
 
 def test_a_restart_keeps_what_was_witnessed_and_dead_witnesses_stop_nobody(scene):
@@ -372,6 +382,7 @@ class Copies:
     """
 
     def __init__(self, scene: Scene, folder: Path) -> None:
+        quorums.set_quorum(scene.world.service, scene.quorum.encode())
         kept = scene.ask("revolving-standing")
         scene.stop()
         self.folder, self.scene = folder, scene
@@ -438,9 +449,7 @@ def test_everybody_is_told_while_a_service_runs_that_was_shown_its_fork(copies):
     assert "Disproof:   " in copies.told["show"]
 
 
-def test_a_copy_that_is_behind_or_goes_another_way_starts_no_more_though_witnesses_are_silent(
-    copies,
-):
+def test_what_witnesses_showed_stops_every_start_though_they_are_silent_and_check_tells_it(copies):
     behind, forked = copies.behind, copies.forked
     said = {item.reason for item in SaidFile(forked / SAID).read().values()}
     assert "LOG_FORKED" in said
@@ -451,9 +460,6 @@ def test_a_copy_that_is_behind_or_goes_another_way_starts_no_more_though_witness
     (behind / DISPROOF).write_bytes(b"junk")
     assert refused(behind) == "DISPROOF_DAMAGED"
     (behind / "kept").replace(behind / DISPROOF)
-
-
-def test_check_and_quorum_show_tell_the_operator_of_a_fork_and_what_to_do(copies):
     for copy, reason in ((copies.behind, "LOG_BEHIND"), (copies.forked, "LOG_FORKED")):
         told = run("check", str(copy), code=1)
         assert "damaged: what witnesses saw: a witness saw" in told
@@ -467,7 +473,7 @@ def test_check_and_quorum_show_tell_the_operator_of_a_fork_and_what_to_do(copies
         assert json.loads(run("quorum", "show", str(copy), "--json"))["disproof"]
 
 
-def test_a_forked_copy_is_restored_to_what_witnesses_saw_and_goes_on(copies):
+def test_a_fork_is_restored_to_what_witnesses_saw_and_what_is_behind_goes_on_anew_after_it(copies):
     forked = copies.forked
     mark = (forked / HIGH_WATER).read_bytes()
     with pytest.raises(CredproofError) as caught:
@@ -480,10 +486,9 @@ def test_a_forked_copy_is_restored_to_what_witnesses_saw_and_goes_on(copies):
     assert aside.name in told
     assert (aside / HIGH_WATER).read_bytes() == mark
     assert not (forked / DISPROOF).exists()
+    assert "LOG_FORKED" not in run("quorum", "show", str(forked))
     ServiceDirectory(forked).open_core().close()
 
-
-def test_a_copy_that_is_behind_goes_on_anew_after_what_witnesses_saw(copies):
     behind = copies.behind
     key = ServiceDirectory(behind).log_signer().verifier_key
     seen = DisproofFile(behind / DISPROOF).newest(key)

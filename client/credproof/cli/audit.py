@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,7 +13,7 @@ from credproof.auditing.evidence import LogFault, findings_json, write
 from credproof.auditing.index import TOLD
 from credproof.auditor import Auditor, RaisedAnomaly, ReplayReport, audit_token
 from credproof.base.encoding import Json, parse_own_json, time_text
-from credproof.base.errors import DataLoss
+from credproof.base.errors import CredproofError, DataLoss
 from credproof.cli import searching, stamps, unsealing
 from credproof.cli.comparing import compare
 from credproof.cli.following import evidence_text, follow, print_findings
@@ -42,6 +43,7 @@ from credproof.home import Home
 from credproof.log.audit import AuditReport
 from credproof.log.entry import Entry
 from credproof.verification.log_rules import Finding
+from credproof.verification.root_rules import behind
 
 app = typer.Typer(help=GROUPS["audit"], no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
@@ -75,8 +77,10 @@ def verify(
     the times of entries, and tells where there was none for two hours; and which entries have
     waited as long for the witnesses that a quorum asks for. Remembers how far it went in
     audited.json and newest.checkpoint in your home, and keeps in witnessed.checkpoint what
-    witnesses cosigned last, in timestamps.db what was stamped; keep all four, and registry/. It
-    fills audit.db, which audit search reads. What entries say wrongly is told each time, with exit
+    witnesses cosigned last, in timestamps.db what was stamped; keep all four, and registry/. One
+    that is damaged is told, with exit code 1, and moved aside (.damaged); the others are gone by.
+    It fills audit.db, which audit search reads. Under a new origin all but the tail that was lost
+    must be what you verified; your lines of that stay in lost-SIZE.db. What entries say wrongly is told each time, with exit
     code 1; audit follow --evidence writes files about it. So is LOG_FORKED or LOG_BEHIND that the
     service tells: a witness showed it another log than its own. Needs the service.
 
@@ -84,7 +88,7 @@ def verify(
     Example:
       credproof audit verify --home audit
     """
-    bar = progress_bar("verifying", None, hidden=as_json)
+    bar, at = progress_bar("verifying", None, hidden=as_json), int(time.time())
     with Auditor.open(home) as auditor, bar as advance:
         damage = _tell_damage(auditor, as_json=as_json)
         report = auditor.verify(whole=whole, progress=advance)
@@ -92,6 +96,7 @@ def verify(
         with auditor.index() as index:
             findings = index.findings()
             index.mark(findings, TOLD)
+            late = behind(index, at)
         witnesses = _told_of_witnesses(auditor, report)
     if as_json:
         beside = {"timestamps": stamps_json(stamped), **_witnesses_json(witnesses)}
@@ -102,10 +107,10 @@ def verify(
             print_witnesses(witnesses)
         print_stamps(stamped)
         print_findings(findings)
-    if isinstance(witnesses, DataLoss):
-        print_error(witnesses, as_json=as_json)
-        raise typer.Exit(FAILED)
-    if findings or damage:
+    faults = [fault for fault in (late, witnesses) if isinstance(fault, CredproofError)]
+    for fault in faults:
+        print_error(fault, as_json=as_json)
+    if findings or faults or damage:
         raise typer.Exit(FAILED)
 
 
@@ -168,7 +173,8 @@ def replay(
     Verifies what is new as audit verify does, then compares each logged root, from the first
     entry on, with what the entries before it make. A root that differs is named with its entry
     (ROOT_DIFFERS): somebody was left out, or kept. With --evidence, that entry, its proof and a
-    README.txt are written for others to check. Holds the directory in memory: about 1 KB for each
+    README.txt are written for others to check. An audit.db that is not what you verified is
+    INDEX_DAMAGED, and names nobody. Holds the directory in memory: about 1 KB for each
     borrower and schema. Needs the service. Writes what audit verify writes.
 
     \b
@@ -335,8 +341,9 @@ def export(
     tiles, entry bundles and timestamps; run it again for what is new. The entries must make the
     tree that was signed, and the log must be the one that you audited last (newest.checkpoint). All
     tiles and bundles of a copy that is there are verified first; a file that is damaged is named
-    (MIRROR_DAMAGED), and nothing is written. A web server can offer the folder as it is; whoever
-    reads its bundles reads the whole log. Needs the service.
+    (MIRROR_DAMAGED), and nothing is written. A folder that holds anything else is refused. A web
+    server can offer the folder as it is; whoever reads its bundles reads the whole log. Needs the
+    service.
 
     \b
     Example:
