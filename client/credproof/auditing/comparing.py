@@ -79,10 +79,10 @@ class Comparing:
             self._require_root(other, end)
             return other
         self._require_entries(other, end, shared, entries)
-        if end is not None:
-            self._require_last(other, end)
-            return other
         message = "it covers more than you verified: credproof audit follow, then compare again"
+        if end is not None:
+            self._require_named(other, end)
+            message = "it covers entries that were lost: nothing is left to compare it with"
         raise Conflict("NOT_COMPARED", message)
 
     def _require_root(self, other: VerifiedCheckpoint, end: Continued | None) -> None:
@@ -114,15 +114,12 @@ class Comparing:
             evidence.add_entry(at, "other", logged.line, proof)
             _raise("LOG_FORKED", _FORKED, evidence, COMPARED_ENTRIES)
 
-    def _require_last(self, other: VerifiedCheckpoint, end: Continued) -> None:
-        """It covers entries that were lost, and is the last one that the new origin names."""
+    def _require_named(self, other: VerifiedCheckpoint, end: Continued) -> None:
+        """The last one of an old origin is no other than the new one names."""
         if other.tree_size > end.tree_size:
             _raise("LOG_REPLACED", _REPLACED, self._evidence(other, end), COMPARED_LONGER)
         if other.tree_size == end.tree_size and other.root_hash != end.root_hash:
             _raise("LOG_FORKED", _FORKED, self._evidence(other, end), COMPARED_NAMED)
-        if other.tree_size < end.tree_size:
-            message = "it covers entries that were lost: nothing is left to compare it with"
-            raise Conflict("NOT_COMPARED", message)
 
     def _evidence(self, other: VerifiedCheckpoint, end: Continued | None) -> Evidence:
         evidence = Evidence()

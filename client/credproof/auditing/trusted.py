@@ -104,14 +104,14 @@ class Trusted:
                 message = f"{name} in this home is damaged: no key of the log has signed it"
                 found[name] = DataLoss("CHECKPOINT_DAMAGED", message)
         state = self._state()
-        is_older = state is not None and self._is_older(state)
-        if self._read(STATE_NAME) is not None and not is_older and self.state() != state:
+        is_other = state is not None and self._is_of_another_size(state)
+        if self._read(STATE_NAME) is not None and not is_other and self.state() != state:
             message = f"{STATE_NAME} in this home is damaged: it does not fit {CHECKPOINT_NAME}"
             found[STATE_NAME] = DataLoss("AUDITED_DAMAGED", message)
         return found
 
     def keep(self, state: AuditState, note: bytes) -> None:
-        """Keep how far an audit went. The note comes first: a state that is older is passed over.
+        """Keep how far an audit went. One that is of another size than the note is passed over.
 
         What is damaged is moved aside.
         """
@@ -164,7 +164,7 @@ class Trusted:
         told = (state.position.size, state.root())
         return seen is None or (seen.checkpoint.tree_size, seen.checkpoint.root_hash) == told
 
-    def _is_older(self, state: AuditState) -> bool:
-        """Whether an audit ended between the two files."""
+    def _is_of_another_size(self, state: AuditState) -> bool:
+        """Whether an audit ended between the two files, or one was put back from a backup."""
         seen = self._verified(CHECKPOINT_NAME)
-        return seen is not None and state.position.size < seen.checkpoint.tree_size
+        return seen is not None and state.position.size != seen.checkpoint.tree_size

@@ -80,9 +80,10 @@ def verify(
     witnesses cosigned last, in timestamps.db what was stamped; keep all four, and registry/. One
     that is damaged is told, with exit code 1, and moved aside (.damaged); the others are gone by.
     It fills audit.db, which audit search reads. Under a new origin all but the tail that was lost
-    must be what you verified; your lines of that stay in lost-SIZE.db. What entries say wrongly is told each time, with exit
-    code 1; audit follow --evidence writes files about it. So is LOG_FORKED or LOG_BEHIND that the
-    service tells: a witness showed it another log than its own. Needs the service.
+    must be what you verified; your lines of that stay in lost-SIZE.db. What entries say wrongly is
+    told each time, with exit code 1; audit follow --evidence writes files about it. So is
+    LOG_FORKED or LOG_BEHIND that the service tells: a witness showed it another log than its own.
+    Needs the service.
 
     \b
     Example:
