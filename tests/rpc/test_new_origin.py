@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,7 @@ from credproof.log.note import parse_note
 from credproof.log.proof import verify_proof
 from credproof.log.witness import parse_add_checkpoint
 
+from tests.cli.command import run
 from tests.rpc.stories import Story, fault, start_again, told
 
 LOST = 2
@@ -102,6 +104,22 @@ def test_without_the_own_lines_peaks_tell_it_as_far_as_they_go(auditor, story):
     size = require_two_roots(files)
     assert 3 < size < old.tree_size
     assert not any(name.startswith("entry-3.") for name in files)
+
+
+def test_what_neither_lines_nor_peaks_tell_of_is_told_as_that(auditor, story, monkeypatch):
+    """A silent pass would let whoever waits until an index is deleted write it anew."""
+    while len(story.lines) % 2 or len(story.lines).bit_count() == 1:
+        with told(auditor, story.add("answer.whispered", "lend", bytes(32))):
+            auditor.verify()
+    old = seen(auditor, story)
+    (auditor._home.folder / "audit.db").unlink()
+    at = old.tree_size - 2
+    story.rewritten(at, actor="somebody").continued(old, lost=1)
+    monkeypatch.setattr(Auditor, "open", lambda _home: nullcontext(auditor))
+    with told(auditor, story):
+        found = run("audit", "follow", "--home", auditor._home.folder, code=1)
+        assert f"to {at} are those of the old origin is not known here" in found
+        assert "(NOT_COMPARED)" in found
 
 
 @pytest.mark.parametrize("back", [0, 1])

@@ -16,7 +16,7 @@ from credproof.base.encoding import Json, parse_own_json, time_text
 from credproof.base.errors import CredproofError, DataLoss
 from credproof.cli import searching, stamps, unsealing
 from credproof.cli.comparing import compare
-from credproof.cli.following import evidence_text, follow, print_findings
+from credproof.cli.following import evidence_text, follow, print_findings, uncompared
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
@@ -108,7 +108,8 @@ def verify(
             print_witnesses(witnesses)
         print_stamps(stamped)
         print_findings(findings)
-    faults = [fault for fault in (late, witnesses) if isinstance(fault, CredproofError)]
+    told = (*uncompared(report), late, witnesses)
+    faults = [fault for fault in told if isinstance(fault, CredproofError)]
     for fault in faults:
         print_error(fault, as_json=as_json)
     if findings or faults or damage:
@@ -150,11 +151,6 @@ def _print_report(report: AuditReport, findings: Sequence[Finding]) -> None:
     for found in report.continued:
         lost = f"entries {found.log_index} to {found.tree_size - 1} of it were lost"
         out.print(f"Continues:   {found.origin}: {lost}")
-    if report.uncompared:
-        first, last = report.uncompared[0], report.uncompared[-1]
-        out.print(
-            f"Not known:   whether entries {first} to {last} are those of before: no audit.db"
-        )
     out.print(f"Verified:    signature, hash chain, times, Merkle tree{'' if findings else _RULES}")
     if findings:
         out.print(f"Broken:      rules between entries, {len(findings)} times")
@@ -230,7 +226,6 @@ def _summary(report: AuditReport, findings: Sequence[Finding]) -> dict[str, obje
             {"origin": c.origin, "log_index": c.log_index, "tree_size": c.tree_size}
             for c in report.continued
         ],
-        "uncompared": list(report.uncompared[:1]) + list(report.uncompared[-1:]),
         "findings": parse_own_json(findings_json(findings)),
         "chain_ok": True,
         "tree_ok": True,

@@ -227,6 +227,7 @@ def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> To
         with told.gathering(), progress_bar("following", None, hidden=quiet) as advance:
             told.report = auditor.verify(progress=advance)
         if told.report is not None:
+            told.faults += uncompared(told.report)
             _look_on(told, auditor, told.report, at, replay=replay)
         with auditor.index() as index:
             known = index.findings()
@@ -237,6 +238,16 @@ def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> To
         with told.gathering():
             told.shown = auditor.finding_evidence(told.findings) if evidence is not None else ()
     return told
+
+
+def uncompared(report: AuditReport) -> Sequence[DataLoss]:
+    """What of the log under a new origin could not be held against what was verified before."""
+    if not report.uncompared:
+        return []
+    first, last = report.uncompared[0], report.uncompared[-1]
+    which = f"whether entries {first} to {last} are those of the old origin is not known here"
+    what = "audit.db was not there; compare what other auditors have of it: credproof audit compare"
+    return [DataLoss("NOT_COMPARED", f"{which}: {what}")]
 
 
 def _lost(finding: Finding, evidence: Path) -> bool:
