@@ -263,8 +263,7 @@ class Auditor(Session):
         trusted = AuditState() if moved else self.trusted()
         with Index(fresh) as index, self.index() as old:
             report = self._following(index, checkpoint, moved).run(trusted, progress)
-            if moved is None:
-                index.mark_as(old)
+            index.take_over(old)
         if moved is not None:
             self._require_told(report, moved.checkpoint, checkpoint)
         fresh.replace(self._home.folder / INDEX_NAME)
@@ -273,7 +272,8 @@ class Auditor(Session):
     def _following(
         self, index: Index, checkpoint: VerifiedCheckpoint, seen: Seen | None
     ) -> Following:
-        return Following(self, index, self.history(), checkpoint, self._vkeys, seen)
+        now, vkeys = int(time.time()), self._vkeys
+        return Following(self, index, self.history(), checkpoint, vkeys, seen, now=now)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -95,7 +95,7 @@ def test_a_finding_gets_its_files_whoever_told_of_it_first(world, tmp_path):
     with world.served():
         for more in ([], [], ["--whole"]):
             told = run("audit", "verify", *more, "--home", home, code=1)
-            assert "Verified:    signature, hash chain, times, Merkle tree\n" in told
+            assert "Verified:    signature, hash chain, order of times, Merkle tree\n" in told
             assert "ANSWER_WITHOUT_CONSENT" in told
         assert follow(world)["findings"] == [], "it was told"
         (tmp_path / "file").touch()

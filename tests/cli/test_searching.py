@@ -47,7 +47,7 @@ def audited(log: Log, folder: Path) -> Path:
     entries = [parse_entry(line) for line in log.lines]
     with Index(folder / "audit.db") as index, index.transaction():
         state = AuditState(ChainPosition(size=log.tree.size), log.tree.frontier())
-        index.add(log.lines, entries, [], state, 1)
+        index.add(log.lines, entries, [], state, 1, log.now)
     return folder
 
 

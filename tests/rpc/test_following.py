@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from credproof.auditing.evidence import LogFault, write
 from credproof.auditing.index import TOLD
 from credproof.auditor import Auditor
-from credproof.base.encoding import b64url
+from credproof.base.encoding import DAY_S, b64url
 from credproof.base.errors import Conflict, Unreachable, VerificationFailed
 from credproof.cli.app import app
 from credproof.log.checkpoint import (
@@ -168,6 +170,27 @@ def test_an_entry_that_no_log_may_sign_is_told_also_where_its_proof_is_held_back
         auditor.inclusion = lambda *_: ()
         files = fault(auditor, "BAD_ENTRY")
     assert b"without a proof" in files["README.txt"]
+
+
+def test_an_entry_of_the_future_stays_a_finding_also_when_all_is_read_again_later(
+    auditor, story, monkeypatch
+):
+    index, now = len(story.lines), int(time.time())
+    story.add("consent.granted", "borrower", bytes(32), tag=b64url(bytes(32)))
+    story.rewritten(index, time=now + 400 * DAY_S)
+    with told(auditor, story):
+        for later in (0, 500 * DAY_S):
+            clock = SimpleNamespace(time=lambda at=now + later: at)
+            monkeypatch.setattr("credproof.auditor.time", clock)
+            auditor.verify(whole=True)
+            with auditor.index() as kept:
+                (found,) = kept.findings()
+            assert (found.rule, found.log_index) == ("TIME_IN_FUTURE", index)
+        (files,) = auditor.finding_evidence([found])
+    start_again(auditor)
+    key, name = story.signer.verifier_key, f"entry-{index}.logged"
+    verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
+    assert b"is our word alone, by our own clock" in b" ".join(files["README.txt"].split())
 
 
 def findings(auditor: Auditor) -> list[tuple[str, tuple[int, ...]]]:

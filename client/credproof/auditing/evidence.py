@@ -150,6 +150,13 @@ RULES: Final = (
     " before an entry, as a consent that was never granted, no few entries show: fetch all of them"
     " under the same checkpoint (credproof audit export), and look for it."
 )
+IN_FUTURE: Final = (
+    " TIME_IN_FUTURE: that the entry was there before the time in it is our word alone, by our own"
+    " clock. A timestamp of an authority, or the time of a witness's cosignature, shows it to"
+    " others where it is of a tree that has the entry, and earlier than that time: ask for one."
+    " Entries after it bear no earlier time, so they are wrong too until that time has come."
+)
+"""Added to `RULES`."""
 
 DIRECTORY: Final = (
     "Verify the entry by its proof: the log signed it. There the directory is not what the entries"

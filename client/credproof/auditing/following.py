@@ -75,7 +75,7 @@ def own_tree(index: Index, size: int, root: bytes) -> Tree | None:
 
 
 class Following:
-    """Brings an index up to one checkpoint."""
+    """Brings an index up to one checkpoint, which was read at `now` (whole seconds)."""
 
     def __init__(
         self,
@@ -85,6 +85,8 @@ class Following:
         checkpoint: VerifiedCheckpoint,
         vkeys: Sequence[str],
         seen: Seen | None = None,
+        *,
+        now: int,
     ) -> None:
         self._source = source
         self._index = index
@@ -92,6 +94,7 @@ class Following:
         self._checkpoint = checkpoint
         self._vkeys = vkeys
         self._seen = seen
+        self._now = now
 
     def run(self, trusted: AuditState, progress: Progress) -> AuditReport:
         """Read what is new; must pass `trusted`, where an audit before ended.
@@ -123,9 +126,9 @@ class Following:
             raise error from None
         entries = [parse_entry(line) for line in page]
         with self._index.transaction():
-            findings = rules.feed_page(entries)
+            findings = rules.feed_page(entries, self._now)
             version = self._history.version or self._index.trust_version
-            self._index.add(page, entries, findings, audit.state, version)
+            self._index.add(page, entries, findings, audit.state, version, self._now)
 
     # -- is it the log that was seen before?
 

@@ -58,14 +58,15 @@ def verify(
 ) -> None:
     """Verify the audit log up to its newest checkpoint.
 
-    Checks the checkpoint's signature, every entry's place in the hash chain, that times never
-    go back, that the entries make the tree that was signed, and that what they say fits together
-    (no answer without a consent, and so on). Holds timestamps of authorities that you trust against
-    the times of entries, and tells where there was none for two hours. Remembers how far it went in
-    audited.json and newest.checkpoint in your home, and keeps in witnessed.checkpoint what
-    witnesses cosigned last, in timestamps.db what was stamped; keep all four, and registry/. It
-    fills audit.db, which audit search reads. What entries say wrongly is told each time, with exit
-    code 1; audit follow --evidence writes files about it. Needs the service.
+    Checks the checkpoint's signature, every entry's place in the hash chain, that times never go
+    back and are not in the future by your clock, that the entries make the tree that was signed,
+    and that what they say fits together (no answer without a consent, and so on). Holds timestamps
+    of authorities that you trust against the times of entries, and tells where there was none for
+    two hours. Remembers how far it went in audited.json and newest.checkpoint in your home, and
+    keeps in witnessed.checkpoint what witnesses cosigned last, in timestamps.db what was stamped;
+    keep all four, and registry/. It fills audit.db, which audit search reads. What entries say
+    wrongly is told each time, with exit code 1; audit follow --evidence writes files about it.
+    Needs the service.
 
     \b
     Example:
@@ -105,7 +106,8 @@ def _print_report(report: AuditReport, findings: Sequence[Finding]) -> None:
     for found in report.continued:
         lost = f"entries {found.log_index} to {found.tree_size - 1} of it were lost"
         out.print(f"Continues:   {found.origin}: {lost}")
-    out.print(f"Verified:    signature, hash chain, times, Merkle tree{'' if findings else _RULES}")
+    checked = "signature, hash chain, order of times, Merkle tree"
+    out.print(f"Verified:    {checked}{'' if findings else _RULES}")
     if findings:
         out.print(f"Broken:      rules between entries, {len(findings)} times")
 

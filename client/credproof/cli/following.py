@@ -68,7 +68,8 @@ def follow(
                             it signed an entry that no log may sign
       TIMESTAMP_NOT_OF_LOG  it gives a timestamp of something else
       RULE_BROKEN           entries do not fit together: no consent, revoked, beyond
-                            a cap, a time that contradicts a timestamp, and so on
+                            a cap, a time that contradicts a timestamp or is in
+                            the future by your clock, and so on
       ROOT_DIFFERS          with --replay: a root of the directory leaves somebody out
 
     A broken rule is told once and then counted (Standing: audit verify lists them); what is wrong
