@@ -172,10 +172,10 @@ class Auditor(Session):
         between entries is no error: `findings` has it.
 
         Raises:
-            LogFault: `LOG_SHRANK`, `LOG_FORKED`, `SEQ_GAP`, `ENTRY_CHANGED`, `TREE_MISMATCH`, with
-                files that show it.
-            Malformed, VerificationFailed: `LOG_REPLACED`, `REGISTRY_WITHHELD`, or what is wrong
-                with which entry under the log's own signature; as `History.require_given`.
+            LogFault: `LOG_SHRANK`, `LOG_FORKED`, `SEQ_GAP`, `ENTRY_CHANGED`, `TREE_MISMATCH`,
+                `REGISTRY_WITHHELD`, with files that show it.
+            Malformed, VerificationFailed: `LOG_REPLACED`, or what is wrong with which entry under
+                the log's own signature; as `History.require_given`.
             Conflict: `AUDIT_BUSY`.
         """
         with self._locked():

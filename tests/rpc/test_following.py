@@ -384,6 +384,35 @@ def test_a_version_of_the_registry_that_is_held_back_is_told(auditor, monkeypatc
     auditor.verify()
 
 
+def test_a_version_that_nobody_shows_is_told_with_its_entry_and_all_else_is_looked_at(
+    running, auditor, story, tmp_path, monkeypatch
+):
+    index = len(story.lines)
+    story.add("registry.changed", "operator-1", bytes(32), version=99)
+    monkeypatch.setattr(Auditor, "open", lambda _home: nullcontext(auditor))
+    words = ["--replay", "--evidence", tmp_path, "--json", "--home", running.world.home(AUDITOR)]
+    with told(auditor, story):
+        for _ in range(2):
+            looked = json.loads(run("audit", "follow", *words, code=1))
+    assert (looked["reason"], looked["size"], looked["read"]) == ("REGISTRY_WITHHELD", index, 0)
+    assert looked["reread"] == index
+    assert looked["roots"] is not None
+    (folder,) = tmp_path.iterdir()
+    assert re.fullmatch(rf"REGISTRY_WITHHELD-{index}-[0-9a-f]{{8}}", folder.name)
+    key, name = story.signer.verifier_key, f"entry-{index}.logged"
+    line, proof = ((folder / f"{name}.{end}").read_bytes() for end in ("json", "tlog-proof"))
+    verify_proof(line, proof, key.name, [key])
+    assert "The operator must produce it" in (folder / "README.txt").read_text()
+
+
+def test_another_version_than_the_log_names_is_told_with_its_entry(auditor, story):
+    newest = auditor.trust.bundle.version
+    story.add("registry.changed", "operator-1", bytes(32), version=newest)
+    with told(auditor, story):
+        files = fault(auditor, "OTHER_TRUST")
+    assert f"entry-{len(story.lines) - 1}.logged.tlog-proof" in files
+
+
 def test_two_audits_in_one_home_do_not_get_into_each_others_way(running, auditor):
     with running.world.auditor() as other, other._locked(), pytest.raises(Conflict) as caught:
         auditor.verify()

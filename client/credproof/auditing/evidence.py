@@ -10,7 +10,7 @@ from typing import Final
 
 from credproof.base.encoding import Json, canonical_json
 from credproof.base.errors import VerificationFailed
-from credproof.log.checkpoint import Checkpoint
+from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint
 from credproof.log.proof import TlogProof, format_proof
 from credproof.log.witness import AddCheckpoint
 from credproof.verification.log_rules import Finding
@@ -27,11 +27,21 @@ PAST_PROOF: Final = "past.request"
 
 
 class LogFault(VerificationFailed):
-    """The log is not what it was, or not what was signed. `files` show it, by name."""
+    """The log is not what it was, or not what was signed. `files` show it, by name.
 
-    def __init__(self, reason: str, message: str, files: Mapping[str, bytes]) -> None:
+    `before` is what was audited earlier, where all of that stands: the fault is in what comes next.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        files: Mapping[str, bytes],
+        before: VerifiedCheckpoint | None = None,
+    ) -> None:
         super().__init__(reason, message)
         self.files = files
+        self.before = before
 
 
 @dataclass
@@ -135,6 +145,15 @@ SIGNED: Final = (
     " its place. CHAIN_BROKEN: its prev is not the SHA-256 of the line before. TIME_WENT_BACK: its"
     " time is less than that of the entry before. An entry without a proof here is our word alone:"
     " the service refused the proof."
+)
+WITHHELD: Final = (
+    f"Verify {NOW} under log.vkey, and the entry by its proof: the log signed it. Its object is"
+    " the id of the trust bundle that it puts in force (docs/PROTOCOL.md, Trust bundle): whoever"
+    " signed it says that there is one. The operator must produce it: this version, with this"
+    " id, signed by the operator's root, and the documents that it pins. By it all that follows"
+    " is judged. That it was not given to us, or another one in its place, is our word alone:"
+    " ask the service for the version (GetTrustVersion; credproof audit follow) as another"
+    " auditor."
 )
 REREAD: Final = (
     f"Verify {NOW} under log.vkey, and the entry as it was seen by its proof: that is the one which"

@@ -66,6 +66,9 @@ def follow(
       TREE_MISMATCH         it signed a root that its entries do not make
       BAD_ENTRY, CHAIN_BROKEN, TIME_WENT_BACK
                             it signed an entry that no log may sign
+      REGISTRY_WITHHELD     it names a trust bundle that nobody shows: what follows
+                            cannot be judged
+      OTHER_TRUST           it names another trust bundle than it gives
       TIMESTAMP_NOT_OF_LOG  it gives a timestamp of something else
       RULE_BROKEN           entries do not fit together: no consent, revoked, beyond
                             a cap, a time that contradicts a timestamp or is in
@@ -211,6 +214,9 @@ def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> To
     with opened as auditor:
         with told.gathering(), progress_bar("following", None, hidden=quiet) as advance:
             told.report = auditor.verify(progress=advance)
+        for fault in told.faults:
+            if isinstance(fault, LogFault) and fault.before:
+                told.report = AuditReport(fault.before, 0, {}, auditor.trusted())
         if told.report is not None:
             _look_on(told, auditor, told.report, replay=replay)
         with auditor.index() as index:
