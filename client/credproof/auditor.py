@@ -17,7 +17,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from credproof.auditing.following import Following, Seen
+from credproof.auditing.following import Following, Seen, verified
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
 from credproof.auditing.rereading import Reread, reread
@@ -348,15 +348,18 @@ class Auditor(Session):
         return [self.trust.bundle.log_vkey, *self.trust.bundle.old_logs]
 
     def replay(
-        self, audited: VerifiedCheckpoint, progress: Progress = lambda _count: None
+        self, audited: VerifiedCheckpoint | None = None, progress: Progress = lambda _count: None
     ) -> ReplayReport:
         """Compute every root of the directory anew from the log that `verify` has just audited.
 
+        Without it, from what the last audit verified; the service is not asked then.
+
         Raises:
+            Conflict: `NOTHING_VERIFIED`.
             LogFault: `ROOT_DIFFERS`, `NOT_A_MEMBER` naming the entry, with files that show it.
             Malformed, VerificationFailed: an entry that changes the directory and cannot be read.
         """
-        replay = Replay()
+        replay, audited = Replay(), audited or verified(self._seen(), self._vkeys)
         with self.index() as index:
             for log_index, line in enumerate(islice(index.lines(), audited.tree_size)):
                 try:

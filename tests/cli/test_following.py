@@ -67,6 +67,13 @@ def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
         told_as = run("audit", "follow", "--replay", "--home", world.home(AUDITOR))
         assert re.search(r"^Roots: +[0-9]+, each what the entries before", told_as, re.MULTILINE)
     assert follow(world, code=3)["reason"] == "NO_ANSWER"
+    offline = json.loads(
+        run("audit", "replay", "--offline", "--json", "--home", world.home(AUDITOR))
+    )
+    assert offline["size"] == first["size"]
+    (world.home(AUDITOR) / "newest.checkpoint").rename(tmp_path / "newest.checkpoint")
+    run("audit", "replay", "--offline", home=world.home(AUDITOR), code=2)
+    (tmp_path / "newest.checkpoint").rename(world.home(AUDITOR) / "newest.checkpoint")
 
     core = ServiceDirectory(world.service).open_core()
     core.sequencer.submit(Whisper()).result()

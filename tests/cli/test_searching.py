@@ -116,6 +116,16 @@ def test_a_table_of_nothing_says_so(home):
     assert told == f"Nothing found in the {ENTRIES + 1} entries that were verified.\n"
 
 
+def test_a_kind_that_no_rule_knows_is_looked_for_where_the_log_has_it(home, tmp_path):
+    log = Log(NoteSigner("log.example", signer_of("log")))
+    log.append("answer.whispered", "lend", bytes(32), time=BEGAN)
+    whispers = audited(log, tmp_path)
+    assert "answer.whispered" in search(whispers, "--kind", "answer.whispered")
+    none = search(whispers, "--kind", "answer.whispered", "--actor", "nobody")
+    assert none == "Nothing found in the 1 entries that were verified.\n"
+    run("audit", "search", "--kind", "answer.whispered", home=home, code=2)
+
+
 def test_what_an_operator_logs_is_no_formula_and_no_command_to_a_terminal(tmp_path):
     """An audited operator writes what the auditor's spreadsheet opens."""
     log = Log(NoteSigner("log.example", signer_of("log")))

@@ -213,6 +213,29 @@ def test_a_finding_that_stands_is_written_once_however_far_the_log_grows(auditor
     assert write(tmp_path, "LOG_FORKED", other)[1], "another past is another finding"
 
 
+def test_a_log_that_shrank_further_is_another_finding_and_one_that_grows_on_is_not(
+    auditor, story, tmp_path
+):
+    lines = list(story.lines)
+    sizes = [len(lines) - gone for gone in (3, 2, 6, 5, 6)]
+    written = []
+    for size in sizes:
+        story.lines = lines[:size]
+        with told(auditor, story):
+            files = fault(auditor, "LOG_SHRANK")
+        where, is_new = write(tmp_path, "LOG_SHRANK", files)
+        assert f"\n{size}\n".encode() in files["now.checkpoint"]
+        written.append((where.name.split("-")[1], is_new))
+    first, second = str(sizes[0]), str(sizes[2])
+    assert written == [
+        (first, True),
+        (first, False),
+        (second, True),
+        (second, False),
+        (second, False),
+    ]
+
+
 CONSENT = bytes(31) + b"\x07"
 
 

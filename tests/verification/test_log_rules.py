@@ -399,6 +399,13 @@ def test_a_version_that_nobody_can_show_ends_the_audit(script):
     assert caught.value.reason == "REGISTRY_WITHHELD"
 
 
+def test_an_answer_under_a_policy_that_is_not_there_is_told_in_a_sentence(script):
+    script.consent("granted").answer(ref=PolicyRef("made-up", 1, bytes(32)))
+    entries = [parse_entry(line) for line in script.world.log.lines]
+    (found,) = LogRules(Memory(), script.trust).feed_page(entries, LATER)
+    assert found.message == "an answer though the trust bundle pins no such policy"
+
+
 @pytest.mark.parametrize("page", [1, 1000])
 def test_an_entry_that_is_in_the_future_when_it_is_read_is_found_and_again_if_far_beyond(
     script, page

@@ -10,12 +10,14 @@ from typing import Final
 
 from credproof.base.encoding import Json, canonical_json
 from credproof.base.errors import VerificationFailed
-from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint
+from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, parse_checkpoint
+from credproof.log.note import parse_note
 from credproof.log.proof import TlogProof, format_proof
 from credproof.log.witness import AddCheckpoint
 from credproof.verification.log_rules import Finding
 
 README: Final = "README.txt"
+_SHRANK: Final = "LOG_SHRANK"
 SEEN: Final = "seen.checkpoint"
 NOW: Final = "now.checkpoint"
 RULE_BROKEN: Final = "RULE_BROKEN"
@@ -203,12 +205,32 @@ def name_of(reason: str, files: Mapping[str, bytes]) -> str:
     """What a finding's directory is called: its reason, its last entry, a digest of what it is.
 
     A log that grows gives other proofs of the same finding every minute: they are not in the name.
+    One that shrank has no entry to show: how many are left stands there.
     """
     told = [name for name in files if name.startswith("entry-") and name.endswith(".json")]
     what = [*told, *(name for name in (SEEN, FINDINGS) if name in files)] or [NOW]
     digest = hashlib.sha256(canonical_json([reason, *(files[name].hex() for name in sorted(what))]))
     entries = [name.removeprefix("entry-").partition(".")[0] for name in told]
-    return "-".join([reason, *sorted(entries, key=int)[-1:], digest.hexdigest()[:8]])
+    last = [str(_size(files))] if reason == _SHRANK else sorted(entries, key=int)[-1:]
+    return "-".join([reason, *last, digest.hexdigest()[:8]])
+
+
+def _size(files: Mapping[str, bytes]) -> int:
+    return parse_checkpoint(parse_note(files[NOW]).text).tree_size
+
+
+def _written(folder: Path, name: str) -> Path:
+    """Where a finding of this name is, or would be.
+
+    A log that shrank is another finding only where it became shorter still.
+    """
+    reason, _, rest = name.partition("-")
+    size, _, digest = rest.partition("-")
+    if reason != _SHRANK:
+        return folder / name
+    before = {int(path.name.split("-")[1]): path for path in folder.glob(f"{_SHRANK}-*-{digest}")}
+    shortest = min(before, default=None)
+    return before[shortest] if shortest is not None and shortest <= int(size) else folder / name
 
 
 def write(folder: Path, reason: str, files: Mapping[str, bytes]) -> tuple[Path, bool]:
@@ -219,7 +241,7 @@ def write(folder: Path, reason: str, files: Mapping[str, bytes]) -> tuple[Path, 
     Raises:
         OSError: it cannot be written.
     """
-    where = folder / name_of(reason, files)
+    where = _written(folder, name_of(reason, files))
     if where.exists():
         return where, False
     fresh = where.with_name(f".{where.name}.new")

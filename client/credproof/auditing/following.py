@@ -24,7 +24,13 @@ from credproof.auditing.evidence import (
 )
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
-from credproof.base.errors import CredproofError, Malformed, Unreachable, VerificationFailed
+from credproof.base.errors import (
+    Conflict,
+    CredproofError,
+    Malformed,
+    Unreachable,
+    VerificationFailed,
+)
 from credproof.log.audit import AuditReport, AuditState, LogAudit
 from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
 from credproof.log.entry import Entry, parse_entry
@@ -70,6 +76,19 @@ class Seen:
 
     checkpoint: Checkpoint
     note: bytes
+
+
+def verified(seen: Seen | None, vkeys: Sequence[str]) -> VerifiedCheckpoint:
+    """The checkpoint that was trusted before, verified anew under the log's keys.
+
+    Raises:
+        Conflict: `NOTHING_VERIFIED`: there was none.
+        Malformed, VerificationFailed: as `verify_checkpoint`.
+    """
+    if seen is None:
+        raise Conflict("NOTHING_VERIFIED", "nothing was verified in this home yet")
+    keys = [VerifierKey.parse(vkey) for vkey in vkeys]
+    return verify_checkpoint(seen.note, seen.checkpoint.origin, keys)
 
 
 def own_tree(index: Index, size: int, root: bytes) -> Tree | None:
@@ -157,7 +176,7 @@ class Following:
         seen, now = self._seen, self._checkpoint
         if seen is None or seen.checkpoint.origin != now.origin:
             return None
-        return verify_checkpoint(seen.note, now.origin, [VerifierKey.parse(k) for k in self._vkeys])
+        return verified(seen, self._vkeys)
 
     # -- is it the log that was seen before?
 

@@ -260,6 +260,11 @@ class Index(Closing):
         row = self._database.execute(query, (log_index,)).fetchone()
         return None if row is None else bytes(row[0])
 
+    @property
+    def kinds(self) -> Sequence[str]:
+        """The kinds of entries that there are."""
+        return [kind for (kind,) in self._database.execute("SELECT DISTINCT kind FROM entries")]
+
     def time(self, log_index: int) -> int | None:
         """An entry's time, in whole seconds."""
         query = "SELECT time FROM entries WHERE log_index = ?"

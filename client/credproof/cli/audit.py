@@ -112,6 +112,12 @@ def _print_report(report: AuditReport, findings: Sequence[Finding]) -> None:
         out.print(f"Broken:      rules between entries, {len(findings)} times")
 
 
+def _kept(home: Path) -> Auditor:
+    """An auditor who goes by the trust bundle that is kept, and asks nobody."""
+    kept = Home(home)
+    return Auditor(kept, kept.trust(at=0))
+
+
 @app.command(epilog=EXIT_CODES)
 def replay(
     home: HomeOption = Path(),
@@ -119,6 +125,9 @@ def replay(
         Path | None,
         typer.Option(metavar="DIR", help="Write what shows a wrong root into a directory there."),
     ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Replay what you verified last; ask nobody.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compute every root of the directory anew from the log: is anything left out of it?
@@ -127,16 +136,20 @@ def replay(
     entry on, with what the entries before it make. A root that differs is named with its entry
     (ROOT_DIFFERS): somebody was left out, or kept. With --evidence, that entry, its proof and a
     README.txt are written for others to check. Holds the directory in memory: about 1 KB for each
-    borrower and schema. Needs the service. Writes what audit verify writes.
+    borrower and schema. Needs the service, but for --offline: that reads what audit.db has of the
+    last audit, and is for a service that does not answer. Writes what audit verify writes.
 
     \b
     Example:
       credproof audit replay --evidence findings --home audit
     """
-    with Auditor.open(home) as auditor:
-        with progress_bar("verifying", None, hidden=as_json) as advance:
-            audited = auditor.verify(progress=advance).checkpoint
-        with progress_bar("replaying", audited.tree_size, hidden=as_json) as advance:
+    with _kept(home) if offline else Auditor.open(home) as auditor:
+        audited = None
+        if not offline:
+            with progress_bar("verifying", None, hidden=as_json) as advance:
+                audited = auditor.verify(progress=advance).checkpoint
+        size = audited.tree_size if audited else None
+        with progress_bar("replaying", size, hidden=as_json) as advance:
             try:
                 report = auditor.replay(audited, advance)
             except LogFault as error:

@@ -214,9 +214,9 @@ def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> To
     with opened as auditor:
         with told.gathering(), progress_bar("following", None, hidden=quiet) as advance:
             told.report = auditor.verify(progress=advance)
-        for fault in told.faults:
-            if isinstance(fault, LogFault) and fault.before:
-                told.report = AuditReport(fault.before, 0, {}, auditor.trusted())
+        for found in told.faults:
+            if isinstance(found, LogFault) and found.before:
+                told.report = AuditReport(found.before, 0, {}, auditor.trusted())
         if told.report is not None:
             _look_on(told, auditor, told.report, replay=replay)
         with auditor.index() as index:

@@ -172,7 +172,7 @@ class Trust:
         if not pins:
             raise VerificationFailed("UNKNOWN_POLICY", "the trust bundle pins no such policy")
         if not any(pin.is_in_force(at) for pin in pins):
-            raise VerificationFailed("POLICY_NOT_IN_FORCE", "policy was not in force then")
+            raise VerificationFailed("POLICY_NOT_IN_FORCE", "the policy was not in force then")
         return self.policies[ref]
 
     def newest_policy(self, policy_id: str, at: int) -> Policy:
