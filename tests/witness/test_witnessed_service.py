@@ -335,7 +335,8 @@ def test_what_was_witnessed_stays_so_when_the_quorum_is_changed_or_taken_away(sc
         found = OfflineVerifier(home).verify(file.read_bytes())
         assert set(found.witnesses.times) == {"one", "two"}
     former = scene.trust().bundle.former_quorums
-    assert [item.text == scene.quorum for item in former] == [True, False]
+    assert [item.text == scene.quorum for item in former] == [False, True, False]
+    assert former[0].text == "", "nobody was asked for at first"
 
 
 def test_without_a_quorum_there_is_nothing_to_refresh(tmp_path, scene):
@@ -347,8 +348,11 @@ def test_without_a_quorum_there_is_nothing_to_refresh(tmp_path, scene):
     assert caught.value.reason == "NO_QUORUM"
     assert scene.checkpoint()[0] == 200
     quorums.set_quorum(scene.world.service, scene.quorum.replace("127.0.0.1", "127.0.0.2").encode())
-    with scene.world.lender() as lender, pytest.raises(CredproofError):
-        lender.refresh(kept.bundle)
+    with scene.world.lender() as lender:
+        assert lender.verify(kept.bundle).witnesses.state == "none", "none was asked for then"
+        with pytest.raises(Unreachable) as caught:
+            lender.refresh(kept.bundle)
+    assert caught.value.reason == "NOT_WITNESSED_YET"
 
 
 def test_a_question_that_needs_witnesses_whom_nobody_names_is_answered_once_somebody_is(
