@@ -25,7 +25,7 @@ from credproof_server import backups, quorums, standing
 from credproof_server.admission import change_bundle
 from credproof_server.config import FILE_NAME
 from credproof_server.demo.world import AUDITOR, LENDER, World
-from credproof_server.directory import WITNESSED, ServiceDirectory
+from credproof_server.directory import HIGH_WATER, WITNESSED, ServiceDirectory
 from credproof_server.witness import store
 from typer.testing import CliRunner
 
@@ -128,6 +128,13 @@ class Scene:
     def kept(self) -> bytes:
         return (self.world.service / WITNESSED).read_bytes()
 
+    @property
+    def is_witnessed(self) -> bool:
+        """Whether witnesses have cosigned all that was signed."""
+        notes = [self.world.service / name for name in (WITNESSED, HIGH_WATER)]
+        texts = [path.read_text().partition("\n\n")[0] for path in notes if path.exists()]
+        return len(texts) == len(notes) and len(set(texts)) == 1
+
     def trust(self) -> Trust:
         return self.running.home(LENDER).trust(at=0)
 
@@ -159,8 +166,8 @@ class Copies:
         self.forked = world.service
         shutil.copytree(scene.world.service, self.behind)
         scene.start()
-        scene.refresh(kept.bundle)
-        scene.refresh(scene.ask("revolving-standing").bundle)
+        set_days(scene.world.service, 29)
+        until(lambda: None if scene.is_witnessed else pending())
         scene.stop()
         backups.back_up(scene.directory, folder / "backup", folder / "keys")
         assert refused(self.behind) == "LOG_BEHIND"
@@ -169,9 +176,8 @@ class Copies:
     def _fork(self, world: World, kept: KeptAnswer) -> dict[str, str]:
         for witness in self.scene.witnesses:
             witness.stop()
-        for days in range(30, 39):  # nobody hears of these
-            changed = replace(standard.purposes()[0], data_life_days=days)
-            standing.set_template(world.service, changed)
+        for days in range(30, 34):  # nobody hears of these: more than the others have since
+            set_days(world.service, days)
         with world.served():
             for witness in self.scene.witnesses:
                 witness.start()
@@ -193,6 +199,11 @@ class Copies:
             "export": run("audit", "export", str(self.folder / "tiles"), "--home", home, code=1),
             "show": run("quorum", "show", str(world.service)),
         }
+
+
+def set_days(service: Path, days: int) -> None:
+    """One more entry, by a new trust bundle."""
+    standing.set_template(service, replace(standard.purposes()[0], data_life_days=days))
 
 
 def tried(*words: str) -> str:
