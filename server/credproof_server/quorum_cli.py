@@ -28,6 +28,11 @@ _WHY: Final[Mapping[tuple[str, int | None], str]] = {
     ("WITNESS_REFUSED", 404): "it does not know this log: credproof witness add-log",
     ("WITNESS_REFUSED", 403): "it knows this log by another key",
     ("WITNESS_REFUSED", 200): "it did not cosign by the key in the quorum file",
+    (
+        "BAD_SIGNATURE",
+        None,
+    ): "it cosigned by its key, but not of this checkpoint: an older one again,"
+    " say; ask it why, and leave it out (credproof quorum set) if it goes on",
     ("WITNESS_UNREACHABLE", None): "no answer at its URL",
 }
 """What the operator makes of it, by reason and status."""

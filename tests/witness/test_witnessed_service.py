@@ -292,6 +292,11 @@ def test_with_a_witness_down_answers_stay_pending_until_it_is_back(scene, tmp_pa
     again = file.read_bytes()
     assert CliRunner().invoke(app, words).exit_code == 0
     assert file.read_bytes() == again
+    for damaged in (again[:-20], again[: len(again) // 2] + b"!" + again[len(again) // 2 + 1 :]):
+        file.write_bytes(damaged)
+        for command in ("refresh", "verify"):
+            run("lender", command, file, home=scene.lender_home, code=1)
+        assert file.read_bytes() == damaged
 
 
 def test_a_restart_keeps_what_was_witnessed_and_dead_witnesses_stop_nobody(scene):

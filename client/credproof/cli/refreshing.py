@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from credproof.base.errors import CredproofError, Unreachable
+from credproof.base.errors import CredproofError, Malformed, Unreachable
 from credproof.cli.asking import JOURNAL, asked_in
 from credproof.cli.output import (
     EXIT_CODES,
+    FAILED,
     HomeOption,
     JsonOption,
     exit_code,
@@ -59,13 +60,18 @@ def refresh_command(
             try:
                 kept = _refreshed(file, lender, journal)
             except CredproofError as error:
-                codes.add(exit_code(error))
+                codes.add(_code(error))
                 _tell_error(file, error, as_json=as_json)
                 if isinstance(error, Unreachable) and error.reason != "NOT_WITNESSED_YET":
                     break
             else:
                 _tell(file, kept, as_json=as_json)
     raise typer.Exit(min(codes - {0}, default=0))
+
+
+def _code(error: CredproofError) -> int:
+    """The exit code; what is no answer is damaged, as lender verify says of it."""
+    return FAILED if isinstance(error, Malformed) else exit_code(error)
 
 
 def _refreshed(file: Path, lender: Lender, journal: Journal) -> KeptAnswer:
