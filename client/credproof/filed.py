@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from credproof.attestation.package import parse_package
 from credproof.base.errors import DataLoss, Malformed, VerificationFailed
 from credproof.base.vrf import Output
 from credproof.log.checkpoint import VerifiedCheckpoint
@@ -79,6 +80,9 @@ def verify_filed(
 ) -> None:
     """Accept that an attestation is filed as it must be; `before` is the one of `seq` - 1.
 
+    The first of a chain replaces nothing. One before that is not known here may be replaced,
+    or have been withdrawn; no other one may be replaced.
+
     Raises:
         Malformed, VerificationFailed: `ENTRY_CHANGED`, `OTHER_ENTRY`, `OTHER_INDEX`,
             `NOT_REPLACED`, `BAD_DLEQ_PROOF`.
@@ -93,11 +97,16 @@ def verify_filed(
         raise VerificationFailed(
             "OTHER_INDEX", "the entry files an attestation of yours somewhere else"
         )
-    stands = before.token_id if before and before.state == "accepted" else None
-    if before is not None and change.leaves != stands:
-        raise VerificationFailed(
-            "NOT_REPLACED", "the entry does not replace the attestation before it"
-        )
+    if change.leaves not in _replaceable(item, before):
+        message = "the entry does not replace the attestation before it, or another one"
+        raise VerificationFailed("NOT_REPLACED", message)
+
+
+def _replaceable(item: Item, before: Item | None) -> tuple[bytes | None, ...]:
+    """What the entry of an item may say that it replaces."""
+    if before is not None:
+        return (before.token_id if before.state == "accepted" else None,)
+    return (None,) if item.seq == 1 else (None, parse_package(item.package).prev)
 
 
 def _included(logged: Logged, checkpoint: VerifiedCheckpoint) -> Entry:

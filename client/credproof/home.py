@@ -95,7 +95,7 @@ class Home:
         """The pinned root, and those that took its place since: one of them signs each bundle.
 
         Raises:
-            Malformed: `BAD_METADATA`.
+            DataLoss: `METADATA_DAMAGED`.
         """
         return roots_of(self.folder, self.settings.root)
 
@@ -103,9 +103,13 @@ class Home:
         """The trust bundle kept here, not verified.
 
         Raises:
-            Malformed: `BAD_HOME`, or as `trust_wire.parse`.
+            Malformed: `BAD_HOME`.
         """
-        return trust_wire.parse(_read(self.folder / TRUST))
+        try:
+            return trust_wire.parse(_read(self.folder / TRUST))
+        except Malformed as error:
+            message = f"{self.folder / TRUST} is missing or damaged"
+            raise Malformed("BAD_HOME", message) from error
 
     def trust(self, *, at: int) -> Trust:
         """The trust bundle kept here, valid at `at`.
@@ -159,6 +163,24 @@ class Home:
 def signing_key(folder: Path) -> Ed25519Signer:
     """The signing key of a home, also before it has joined."""
     return Ed25519Signer(parse_b64url(_read_text(folder / "signing.key"), size=32))
+
+
+def read_public(path: Path) -> PublicKey:
+    """A public key in a file, as `credproof root key` writes it beside the private one.
+
+    Raises:
+        Malformed: `BAD_JWK`.
+    """
+    try:
+        key = parse_jwk(parse_json(path.read_bytes()))
+    except OSError as error:
+        raise Malformed("BAD_JWK", f"cannot read {path}: {error.strerror}") from error
+    except Malformed as error:
+        message = f"{path} holds no public key: name the file that ends in .pub"
+        raise Malformed("BAD_JWK", message) from error
+    if key.alg != "EdDSA":
+        raise Malformed("BAD_JWK", f"{path} holds another key than Ed25519: it signs no metadata")
+    return key
 
 
 def _load_settings(path: Path) -> Settings:

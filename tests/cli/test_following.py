@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from unittest import mock
 
 import pytest
@@ -17,7 +18,7 @@ from credproof.auditor import Auditor
 from credproof.base.encoding import b64url
 from credproof.base.errors import Conflict, Refused, Unreachable, VerificationFailed
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint
-from credproof_server.demo.world import AUDITOR, World
+from credproof_server.demo.world import AUDITOR, PROVIDER, World
 from credproof_server.directory import ServiceDirectory
 from credproof_server.service.core import fresh_salt
 
@@ -91,6 +92,27 @@ def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
     index = told["findings"][0]["log_index"]
     assert {f"entry-{index}.logged.json", f"entry-{index}.logged.tlog-proof"} <= names
     assert "RULE_BROKEN" in (folder / "README.txt").read_text()
+
+
+class Attest:
+    """An attestation that is logged just before the service stops."""
+
+    def apply(self, tx) -> int:
+        fields = {"index": b64url(bytes(32))}
+        kind = "attestation.accepted"
+        return tx.append(kind, PROVIDER, bytes(32), salt=fresh_salt(), fields=fields)
+
+
+def test_a_service_that_stood_still_is_called_behind_at_no_moment(world, monkeypatch):
+    """It makes a root before anybody can read its log."""
+    core = ServiceDirectory(world.service).open_core()
+    core.sequencer.submit(Attest()).result()
+    core.close()
+    later = time.time() + 1000
+    with world.served():
+        monkeypatch.setattr(time, "time", lambda: later)
+        told = follow(world)
+    assert (told["reason"], told["faults"]) == ("", [])
 
 
 def test_a_finding_gets_its_files_whoever_told_of_it_first(world, tmp_path):

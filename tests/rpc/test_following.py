@@ -15,6 +15,7 @@ from credproof.auditing.index import TOLD
 from credproof.auditor import Auditor
 from credproof.base.encoding import DAY_S, b64url
 from credproof.base.errors import Conflict, Unreachable, VerificationFailed
+from credproof.base.limits import CLOCK_SKEW_S, DIRECTORY_AGE_MAX_S
 from credproof.cli.app import app
 from credproof.log.checkpoint import (
     parse_checkpoint,
@@ -29,8 +30,10 @@ from credproof.wire import trust as trust_wire
 from typer.testing import CliRunner
 
 from tests.cli.command import run
-from tests.rpc.conftest import AUDITOR
+from tests.rpc.conftest import AUDITOR, PROVIDER
 from tests.rpc.stories import Story, fault, start_again, told
+
+BEHIND = "ROOT_BEHIND"
 
 
 @pytest.mark.parametrize("more", [0, 5])
@@ -324,6 +327,28 @@ def test_a_root_that_leaves_somebody_out_is_shown_by_its_entry(running, auditor,
     key, name = story.signer.verifier_key, f"entry-{index}.logged"
     verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
     assert re.fullmatch(rf"ROOT_DIFFERS-{index}-[0-9a-f]{{8}}", folder.name)
+
+
+def test_a_service_that_makes_no_root_any_more_is_told_each_time(
+    running, auditor, story, monkeypatch
+):
+    """It was in silence until the next root, and lenders were told that answers are complete."""
+    home = running.world.home(AUDITOR)
+    story.add("directory.root", "service", bytes(32), covered=len(story.lines))
+    index = len(story.lines)
+    story.add("attestation.accepted", PROVIDER, CONSENT, index=b64url(CONSENT))
+    monkeypatch.setattr(Auditor, "open", lambda _home: nullcontext(auditor))
+    follow, verify = (["audit", word, "--home", home] for word in ("follow", "verify"))
+    with told(auditor, story):
+        assert json.loads(run(*follow, "--json"))["reason"] == "", "it may still come"
+        later = time.time() + DIRECTORY_AGE_MAX_S + CLOCK_SKEW_S + 2
+        monkeypatch.setattr(time, "time", lambda: later)
+        for _ in range(2):
+            assert json.loads(run(*follow, "--json", code=1))["reason"] == BEHIND
+        said = run(*follow, code=1), run(*verify, code=1)
+    start_again(auditor)
+    assert all(f"no root covers entry {index}" in text for text in said)
+    assert all(f"({BEHIND})\nnext:  " in text for text in said)
 
 
 def test_a_root_and_a_rule_that_are_broken_both_get_files_and_the_rule_is_told_once(

@@ -12,7 +12,7 @@ import pytest
 from credproof.attestation.token import parse_token
 from credproof.attestation.withdrawal import KEY_LOST, sign_withdrawal
 from credproof.base import jws
-from credproof.base.errors import CredproofError, Malformed, Refused
+from credproof.base.errors import CredproofError, LimitExceeded, Malformed, Refused
 from credproof.verification.acceptance import sign_acceptance
 from credproof.verification.answer import parse_answer
 from credproof.verification.bundle import RelyingParty
@@ -28,6 +28,7 @@ from credproof.verification.pausing import sign_pause
 from credproof_server import standing
 from credproof_server.checking import check
 from credproof_server.demo.authenticator import SoftwareAuthenticator
+from credproof_server.service import consents
 from credproof_server.service.consents import Consents
 from credproof_server.service.ingest import Ingest
 from credproof_server.service.pausing import Pausing
@@ -148,6 +149,23 @@ async def test_a_document_signed_by_two_keys_is_one_consent(asking):
 
     assert bundle.consent == both
     assert check(asking.core_directory).rows["signature"] == 1
+
+
+async def test_signatures_that_make_a_consent_too_long_to_be_read_are_refused(asking, monkeypatch):
+    """Kept with them, it could be neither asked under nor revoked."""
+    await asking.bind(NEW)
+    policy = asking.policy("2 per day")
+    consent_id = await asking.consent(policy)
+    both = cosigned(asking.document, NEW)
+    monkeypatch.setattr(consents, "TOKEN_BYTES_MAX", len(both) - 1)
+    with pytest.raises(LimitExceeded) as caught:
+        await asking.grant(both, NEW)
+    assert caught.value.reason == "LIMIT_EXCEEDED"
+    assert (await asking.ask(asking.question(policy, consent_id))).consent == asking.document
+
+    monkeypatch.setattr(consents, "TOKEN_BYTES_MAX", len(both))
+    await asking.grant(both, NEW)
+    assert (await asking.ask(asking.question(policy, consent_id))).consent == both
 
 
 async def test_any_key_that_signed_a_consent_revokes_it(asking):

@@ -10,14 +10,14 @@ from credproof.attestation.withdrawal import sign_withdrawal
 from credproof.base import jws
 from credproof.base.encoding import b64url, canonical_json, parse_json
 from credproof.base.errors import VerificationFailed
-from credproof.base.limits import CLOCK_SKEW_S
+from credproof.base.limits import CLOCK_SKEW_S, DIRECTORY_AGE_MAX_S
 from credproof.log.entry import parse_entry
 from credproof.verification.anomaly import Anomaly
 from credproof.verification.answer_entry import Asked, GivenEntry, RefusedEntry
 from credproof.verification.entry_rules import RULES
 from credproof.verification.log_rules import LogRules
 from credproof.verification.policy import PolicyRef
-from credproof.verification.root_rules import DIRECTORY, WAITING_MAX
+from credproof.verification.root_rules import DIRECTORY, WAITING_MAX, behind
 
 from tests.world import DOMAIN, NOW, POLICY, World, seed_of, signer_of
 
@@ -120,6 +120,14 @@ class Script:
             found += rules.feed_page(entries[start : start + page], now)
             trust = rules.trust
         return [(f.rule, f.log_index, f.shown_by) for f in found]
+
+    def behind(self, at: int) -> str | None:
+        """What is told by a clock that long after the beginning, when all of the log was read."""
+        memory = Memory()
+        rules = LogRules(memory, self.trust)
+        rules.feed_page([parse_entry(line) for line in self.world.log.lines])
+        found = behind(memory, NOW + at)
+        return found and f"{found.reason}: {found.message}"
 
 
 def capped(script: Script, cap: str):
@@ -436,3 +444,18 @@ def test_what_is_remembered_holds_no_tag_and_no_line(script):
     entries = [parse_entry(line) for line in script.world.log.lines]
     LogRules(memory, script.trust).feed_page(entries, NOW + DAY_S)
     assert all(len(thing) < 300 for thing in memory.kept.values())
+
+
+# -- what no root covers yet
+
+
+def test_what_waits_for_a_root_for_too_long_is_told_without_waiting_for_the_next(script):
+    """By the reader's own clock, which may differ by two minutes."""
+    assert script.behind(10**6) is None, "nothing waits"
+    script.accepted().root().accepted(OTHER)
+    assert script.behind(DIRECTORY_AGE_MAX_S + CLOCK_SKEW_S) is None
+    told = script.behind(DIRECTORY_AGE_MAX_S + CLOCK_SKEW_S + 1)
+    assert told.startswith("ROOT_BEHIND: no root covers entry 3")
+    assert script.found() == [], "the log may still be right: no entry says otherwise"
+    script.root()
+    assert script.behind(10**6) is None

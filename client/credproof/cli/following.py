@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,9 +35,17 @@ from credproof.cli.output import (
     system_error,
 )
 from credproof.cli.stamps import print_stamps, stamps_json
+from credproof.cli.witnesses import (
+    NO_WITNESSES,
+    WitnessLook,
+    look_at_witnesses,
+    print_witnesses,
+    witnesses_json,
+)
 from credproof.home import Home
 from credproof.log.audit import AuditReport
 from credproof.verification.log_rules import Finding
+from credproof.verification.root_rules import behind
 
 
 def follow(
@@ -59,7 +68,8 @@ def follow(
     As audit verify, for cron; an interrupted run goes on where it was. Exit code 1 means a finding:
 
     \b
-      LOG_FORKED            the log has another past
+      LOG_FORKED            the log has another past; or a witness showed the service
+                            that it has (so LOG_BEHIND), and it writes nothing more
       LOG_SHRANK            it lost its tail
       SEQ_GAP               it leaves an entry out
       ENTRY_CHANGED         it gives out an entry that was not signed
@@ -70,6 +80,8 @@ def follow(
                             cannot be judged
       OTHER_TRUST           it names another trust bundle than it gives
       TIMESTAMP_NOT_OF_LOG  it gives a timestamp of something else
+      ROOT_BEHIND           it makes no root of the directory, by your clock: answers
+                            leave out what came since
       RULE_BROKEN           entries do not fit together: no consent, revoked, beyond
                             a cap, a time that contradicts a timestamp or is in
                             the future by your clock, and so on
@@ -162,6 +174,7 @@ class Told:
     stamps: StampReport = NO_STAMPS
     reread: int = 0
     roots: int | None = None
+    witnesses: WitnessLook | None = None
     findings: list[Finding] = field(default_factory=list)
     standing: int = 0
     shown: Sequence[Mapping[str, bytes]] = ()
@@ -205,7 +218,7 @@ class Told:
 
 def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> Told:
     """Look once; `evidence` is where there must be files about each finding."""
-    told = Told()
+    told, at = Told(), int(time.time())
     try:
         opened = Auditor.open(home)
     except (VerificationFailed, DataLoss, Unreachable) as fault:
@@ -218,7 +231,7 @@ def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> To
             if isinstance(found, LogFault) and found.before:
                 told.report = AuditReport(found.before, 0, {}, auditor.trusted())
         if told.report is not None:
-            _look_on(told, auditor, told.report, replay=replay)
+            _look_on(told, auditor, told.report, at, replay=replay)
         with auditor.index() as index:
             known = index.findings()
             told.findings = index.findings(without=[TOLD] if evidence is None else [TOLD, FILED])
@@ -236,11 +249,15 @@ def _lost(finding: Finding, evidence: Path) -> bool:
     return not any(evidence.glob(f"{RULE_BROKEN}-{last}-*"))
 
 
-def _look_on(told: Told, auditor: Auditor, report: AuditReport, *, replay: bool) -> None:
-    """At all else once the newest entries were verified."""
+def _look_on(told: Told, auditor: Auditor, report: AuditReport, at: int, *, replay: bool) -> None:
+    """At all else once the newest entries, read after the time `at`, were verified."""
+    with told.gathering():
+        told.witnesses = look_at_witnesses(auditor, report)
     with told.gathering():
         told.stamps = auditor.timestamps(report.checkpoint)
     with told.gathering(), auditor.index() as index:
+        if (fault := behind(index, at)) is not None:
+            told.faults.append(fault)
         again = auditor.reread(index, report)
         told.reread = len(again.page)
         told.faults += again.faults
@@ -285,6 +302,8 @@ def _tell(told: Told, written: Sequence[tuple[Path, bool]], *, as_json: bool) ->
         out.print(f"Entries:   {size}, of which {read} are new; {told.reread} older ones compared")
         if told.roots is not None:
             out.print(f"Roots:     {told.roots}, each what the entries before it make")
+        if told.witnesses is not None:
+            print_witnesses(told.witnesses)
         print_stamps(told.stamps)
     print_findings(told.findings)
     if told.standing:
@@ -316,4 +335,5 @@ def _json(told: Told, written: Sequence[Path]) -> dict[str, Json]:
         "size": None if report is None else report.checkpoint.tree_size,
         "standing": told.standing,
         "timestamps": stamps_json(told.stamps),
+        **(witnesses_json(told.witnesses) if told.witnesses is not None else NO_WITNESSES),
     }

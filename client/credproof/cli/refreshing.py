@@ -46,7 +46,8 @@ def refresh_command(
 
     Proofs of place in the log are fetched anew; the log must continue what the answer showed, and
     all of it verifies before the file is replaced. One that is witnessed already stays as it is.
-    LOG_FORKED says that the log of an answer is not the one that witnesses saw: keep that file.
+    LOG_FORKED says that the log of an answer is not the one that witnesses saw, or that the service
+    was shown so by a witness (LOG_BEHIND too): keep that file.
     Exit code 3 when witnesses have not come so far: run it again later. Needs the service. With
     --json one object per file, each in its own line.
 
@@ -58,37 +59,35 @@ def refresh_command(
     with Lender.open(home) as lender, Journal(home / JOURNAL) as journal:
         for file in found:
             try:
-                kept = _refreshed(file, lender, journal)
+                kept, is_new = _refreshed(file, lender, journal)
             except CredproofError as error:
-                codes.add(_code(error))
+                codes.add(FAILED if isinstance(error, Malformed) else exit_code(error))
                 _tell_error(file, error, as_json=as_json)
                 if isinstance(error, Unreachable) and error.reason != "NOT_WITNESSED_YET":
                     break
             else:
-                _tell(file, kept, as_json=as_json)
+                _tell(file, kept, is_new=is_new, as_json=as_json)
     raise typer.Exit(min(codes - {0}, default=0))
 
 
-def _code(error: CredproofError) -> int:
-    """The exit code; what is no answer is damaged, as lender verify says of it."""
-    return FAILED if isinstance(error, Malformed) else exit_code(error)
-
-
-def _refreshed(file: Path, lender: Lender, journal: Journal) -> KeptAnswer:
+def _refreshed(file: Path, lender: Lender, journal: Journal) -> tuple[KeptAnswer, bool]:
+    """The answer, and whether it was replaced; one that is no answer is damaged, as for verify."""
     data = read_file(file)
     bundle = answer_wire.parse(data)
     kept = lender.refresh(bundle)
-    if kept.to_bytes() != data:
+    is_new = kept.to_bytes() != data
+    if is_new:
         replace_file(file, kept.to_bytes())
     journal.drop([asked_in(kept.bundle, kept.verified).key])  # it may have been open until now
-    return kept
+    return kept, is_new
 
 
-def _tell(file: Path, kept: KeptAnswer, *, as_json: bool) -> None:
+def _tell(file: Path, kept: KeptAnswer, *, is_new: bool, as_json: bool) -> None:
     if as_json:
-        _print({"file": str(file), **report(kept.verified)})
+        _print({"file": str(file), "refreshed": is_new, **report(kept.verified)})
     else:
-        out.print(f"{file}: {witness_text(kept.verified.witnesses)}", markup=False)
+        before = "" if is_new else "was witnessed before: "
+        out.print(f"{file}: {before}{witness_text(kept.verified.witnesses)}", markup=False)
 
 
 def _tell_error(file: Path, error: CredproofError, *, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from credproof.verification.filing import ENTRY_WITHDRAWN
 from tests.adversary.lying.parties import Alarms
 from tests.adversary.lying.server import USES, Version, entry_of, story_of
 from tests.adversary.lying.stage import Stage, lie
-from tests.world import FAIR, signer_of
+from tests.world import FAIR, GOOD, signer_of
 
 # -- another log than the one that was signed, or seen
 
@@ -203,6 +203,26 @@ def _(stage: Stage) -> Alarms:
     server.attest(person, "other-bank")
     raised |= stage.parties.self_check("other-bank")
     server.withdraw(person, "other-bank")
+    return raised
+
+
+@lie(
+    "the first attestation of a new account takes the place of a bad one",
+    ("provider", "NOT_REPLACED"),
+)
+def _(stage: Stage) -> Alarms:
+    """Nobody else can tell the two accounts of one borrower and provider apart."""
+    server, person = stage.server, stage.person
+    server.withdraw(person, "bank")
+    server.withdraw(person, "other-bank")
+    bad = server.attest(person, "bank", FAIR)
+    person.heads.pop("bank"), person.accounts.pop("bank")
+    good = server.attest(person, "bank", GOOD, instead=bad)
+    raised = stage.parties.lender(
+        server.finish(server.case(person, server.strict, holdings=[good]))
+    )
+    raised |= stage.parties.self_check("bank")
+    server.withdraw(person, "bank")
     return raised
 
 

@@ -162,8 +162,18 @@ class Server:
     def signer(self, provider: str) -> Ed25519Signer:
         return self.world.bank if provider == "bank" else signer_of(provider)
 
-    def attest(self, person: Person, provider: str = "bank", figures=None) -> Holding:
-        """The next attestation of the person's account at a provider."""
+    def attest(
+        self,
+        person: Person,
+        provider: str = "bank",
+        figures=None,
+        *,
+        instead: Holding | None = None,
+    ) -> Holding:
+        """The next attestation of the person's account at a provider.
+
+        It takes the place of the one before, or of whatever a liar says: `instead`.
+        """
         world, head = self.about(person), person.heads.get(provider)
         statement = world.statement(
             GOOD if figures is None else figures,
@@ -175,7 +185,8 @@ class Server:
             prev=head.token_id if head else bytes(32),
         )
         current = person.accounts.get(provider)
-        replaces = current.token_id if current else None
+        gone = instead or current
+        replaces = gone.token_id if gone else None
         held = world.hold(statement, signer=self.signer(provider), replaces=replaces)
         person.before += [current] if current else []
         person.accounts[provider] = person.heads[provider] = held
