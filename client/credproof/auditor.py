@@ -352,9 +352,8 @@ class Auditor(Session):
     def replay(
         self, audited: VerifiedCheckpoint | None = None, progress: Progress = lambda _count: None
     ) -> ReplayReport:
-        """Compute every root of the directory anew from the log that `verify` has just audited.
-
-        Without it, from what the last audit verified; the service is not asked then.
+        """Compute every root of the directory anew from the log that `verify` has just audited, or
+        else from what the last audit verified: the service is not asked then.
 
         Raises:
             Conflict: `NOTHING_VERIFIED`.
