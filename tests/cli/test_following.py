@@ -68,6 +68,13 @@ def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
         told_as = run("audit", "follow", "--replay", "--home", world.home(AUDITOR))
         assert re.search(r"^Roots: +[0-9]+, each what the entries before", told_as, re.MULTILINE)
     assert follow(world, code=3)["reason"] == "NO_ANSWER"
+    offline = json.loads(
+        run("audit", "replay", "--offline", "--json", "--home", world.home(AUDITOR))
+    )
+    assert offline["size"] == first["size"]
+    (world.home(AUDITOR) / "newest.checkpoint").rename(tmp_path / "newest.checkpoint")
+    run("audit", "replay", "--offline", home=world.home(AUDITOR), code=2)
+    (tmp_path / "newest.checkpoint").rename(world.home(AUDITOR) / "newest.checkpoint")
 
     core = ServiceDirectory(world.service).open_core()
     core.sequencer.submit(Whisper()).result()
@@ -117,7 +124,7 @@ def test_a_finding_gets_its_files_whoever_told_of_it_first(world, tmp_path):
     with world.served():
         for more in ([], [], ["--whole"]):
             told = run("audit", "verify", *more, "--home", home, code=1)
-            assert "Verified:    signature, hash chain, times, Merkle tree\n" in told
+            assert "Verified:    signature, hash chain, order of times, Merkle tree\n" in told
             assert "ANSWER_WITHOUT_CONSENT" in told
         assert follow(world)["findings"] == [], "it was told"
         (tmp_path / "file").touch()

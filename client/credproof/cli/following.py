@@ -76,11 +76,15 @@ def follow(
       TREE_MISMATCH         it signed a root that its entries do not make
       BAD_ENTRY, CHAIN_BROKEN, TIME_WENT_BACK
                             it signed an entry that no log may sign
+      REGISTRY_WITHHELD     it names a trust bundle that nobody shows: what follows
+                            cannot be judged
+      OTHER_TRUST           it names another trust bundle than it gives
       TIMESTAMP_NOT_OF_LOG  it gives a timestamp of something else
       ROOT_BEHIND           it makes no root of the directory, by your clock: answers
                             leave out what came since
       RULE_BROKEN           entries do not fit together: no consent, revoked, beyond
-                            a cap, a time that contradicts a timestamp, and so on
+                            a cap, a time that contradicts a timestamp or is in
+                            the future by your clock, and so on
       ROOT_DIFFERS          with --replay: a root of the directory leaves somebody out
 
     A broken rule is told once and then counted (Standing: audit verify lists them); what is wrong
@@ -223,6 +227,9 @@ def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> To
     with opened as auditor:
         with told.gathering(), progress_bar("following", None, hidden=quiet) as advance:
             told.report = auditor.verify(progress=advance)
+        for found in told.faults:
+            if isinstance(found, LogFault) and found.before:
+                told.report = AuditReport(found.before, 0, {}, auditor.trusted())
         if told.report is not None:
             _look_on(told, auditor, told.report, at, replay=replay)
         with auditor.index() as index:
