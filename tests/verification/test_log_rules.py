@@ -119,14 +119,13 @@ class Script:
             rules = LogRules(memory, self.trust, trust)
             found += rules.feed_page(entries[start : start + page], now)
             trust = rules.trust
+        self.memory = memory
         return [(f.rule, f.log_index, f.shown_by) for f in found]
 
     def behind(self, at: int) -> str | None:
         """What is told by a clock that long after the beginning, when all of the log was read."""
-        memory = Memory()
-        rules = LogRules(memory, self.trust)
-        rules.feed_page([parse_entry(line) for line in self.world.log.lines])
-        found = behind(memory, NOW + at)
+        self.found()
+        found = behind(self.memory, NOW + at)
         return found and f"{found.reason}: {found.message}"
 
 
