@@ -24,6 +24,7 @@ from credproof.auditing.rereading import Reread, reread
 from credproof.auditing.showing import Showing
 from credproof.auditing.stamping import StampReport, fetch, judge
 from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
+from credproof.auditing.surviving import Surviving, end_of
 from credproof.auditing.unsealing import Unsealings
 from credproof.base.encoding import canonical_json
 from credproof.base.errors import Conflict, Refused, VerificationFailed
@@ -32,7 +33,7 @@ from credproof.channel import call
 from credproof.history import fetch_version
 from credproof.home import Home, append_private, replace_file
 from credproof.log.audit import AuditReport, AuditState, parse_state
-from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, parse_checkpoint
+from credproof.log.checkpoint import VerifiedCheckpoint, parse_checkpoint
 from credproof.log.entry import Entry, parse_entry
 from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from credproof.log.note import VerifierKey, parse_note
@@ -201,6 +202,7 @@ class Auditor(Session):
         Raises:
             VerificationFailed: `BAD_CONSISTENCY_PROOF`: it is not of the log that was audited;
                 as `Witnessing.newest`.
+            DataLoss: `LOG_FORKED`, `LOG_BEHIND`: a witness showed the service another log.
         """
         found = Witnessing(self._channel, self.trust).newest()
         if found is not None:
@@ -265,8 +267,8 @@ class Auditor(Session):
             report = self._following(index, checkpoint, moved).run(trusted, progress)
             if moved is None:
                 index.mark_as(old)
-        if moved is not None:
-            self._require_told(report, moved.checkpoint, checkpoint)
+            else:
+                self._require_survived(report, moved, index, old)
         fresh.replace(self._home.folder / INDEX_NAME)
         return report
 
@@ -405,26 +407,25 @@ class Auditor(Session):
         return found[0]
 
     def _seen(self) -> Seen | None:
-        """The checkpoint of the last audit, as it was verified then."""
+        """The checkpoint of the last audit."""
+        return self._kept(CHECKPOINT_NAME)
+
+    def _kept(self, name: str) -> Seen | None:
+        """A checkpoint as it was verified when it was kept."""
         try:
-            note = (self._home.folder / CHECKPOINT_NAME).read_bytes()
+            note = (self._home.folder / name).read_bytes()
         except FileNotFoundError:
             return None
         return Seen(parse_checkpoint(parse_note(note).text), note)
 
-    def _require_told(
-        self, report: AuditReport, seen: Checkpoint, checkpoint: VerifiedCheckpoint
-    ) -> None:
-        """The log has another origin than before: it must say so, and what it lost."""
-        ends = [c for c in report.continued if c.origin == seen.origin]
-        if not ends or ends[0].tree_size < seen.tree_size:
-            raise VerificationFailed(
-                "LOG_REPLACED", "the log has a new origin and does not say what became of the old"
-            )
-        if ends[0].log_index >= seen.tree_size:
-            size = checkpoint.tree_size
-            proof = self.consistency(seen.tree_size, size)
-            verify_consistency(seen.tree_size, seen.root_hash, size, checkpoint.root_hash, proof)
+    def _require_survived(self, report: AuditReport, moved: Seen, index: Index, old: Index) -> None:
+        """The log has another origin than before: it says so, and only what it lost differs."""
+        end = end_of(moved.checkpoint, report.continued)
+        cosigned = self._kept(WITNESSED_NAME)
+        is_of_it = cosigned is not None and cosigned.checkpoint.origin == end.origin
+        notes = [moved, *([cosigned] if cosigned is not None and is_of_it else [])]
+        left = Surviving(index, report.checkpoint, self._vkeys, end.log_index)
+        left.require_same(old, notes)
 
     def anomalies(
         self, since: int = 0, *, progress: Progress = lambda _count: None

@@ -95,7 +95,7 @@ class Home:
         """The pinned root, and those that took its place since: one of them signs each bundle.
 
         Raises:
-            Malformed: `BAD_METADATA`.
+            DataLoss: `METADATA_DAMAGED`.
         """
         return roots_of(self.folder, self.settings.root)
 
@@ -103,9 +103,13 @@ class Home:
         """The trust bundle kept here, not verified.
 
         Raises:
-            Malformed: `BAD_HOME`, or as `trust_wire.parse`.
+            Malformed: `BAD_HOME`.
         """
-        return trust_wire.parse(_read(self.folder / TRUST))
+        try:
+            return trust_wire.parse(_read(self.folder / TRUST))
+        except Malformed as error:
+            message = f"{self.folder / TRUST} is missing or damaged"
+            raise Malformed("BAD_HOME", message) from error
 
     def trust(self, *, at: int) -> Trust:
         """The trust bundle kept here, valid at `at`.

@@ -21,7 +21,6 @@ from itertools import islice
 from typing import TypeVar
 
 from credproof.attestation.pseudonym import Transcript
-from credproof.base.encoding import DAY_S
 from credproof.base.errors import (
     Conflict,
     CredproofError,
@@ -170,7 +169,7 @@ class Lender(Session):
             policies=(policy.ref,),
             purpose=policy.purpose,
             mode=mode,
-            expires_at=now + days * DAY_S,
+            expires_at=now + days * 86_400,
             data_life_days=data_life_days,
         )
         require_terms(template, terms, now)
@@ -179,7 +178,7 @@ class Lender(Session):
             terms,
             jti=secrets.token_bytes(JTI_BYTES),
             issued_at=now,
-            open_until=now + open_days * DAY_S,
+            open_until=now + open_days * 86_400,
             notices=notice_digests(self.trust, terms),
             return_to=return_to,
         )

@@ -36,7 +36,7 @@ from credproof.submission.attester import Attester, Head, Here, Processes, Worke
 from credproof.submission.run import Run
 from credproof.submission.sender import Sender
 from credproof.updating.metadata import provider_role
-from credproof.updating.own_keys import key_ids, key_set_in_force
+from credproof.updating.own_keys import is_released, keep_key_set, key_ids, key_set_in_force
 from credproof.v1 import attestation_service_pb2 as pb
 from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
@@ -108,12 +108,14 @@ def publish_keys(home: Home, data: bytes) -> None:
     Raises:
         Malformed: `BAD_METADATA`.
         Conflict: `TUF_VERSION`, `NO_TUF`.
-        VerificationFailed: `TUF_NOT_SIGNED`, `KEY_NOT_SIGNED`, `TUF_EXPIRED`.
+        VerificationFailed: `TUF_NOT_SIGNED`, `KEY_NOT_SIGNED`, `KEYS_NOT_CONTINUED`,
+            `TUF_EXPIRED`.
     """
     item = registry_pb.RoleMetadata(role=provider_role(home.settings.id), metadata=data)
     request = registry_pb.PublishTrustMetadataRequest(items=[item])
     with connect(home) as channel:
         call(RegistryServiceStub(channel).PublishTrustMetadata, request)
+    keep_key_set(home, data)
 
 
 class Provider(Session):
@@ -162,6 +164,11 @@ class Provider(Session):
         """
         found = key_set_in_force(self._home)
         return None if found is None else key_ids(found)
+
+    def is_released(self) -> bool:
+        """Whether two people said in a root that this provider begins anew: its key set of before
+        binds nobody any more."""
+        return is_released(self._home)
 
     def pseudonyms(self, subjects: Sequence[SubjectId]) -> list[bytes]:
         """The pseudonyms of these ids, in order. Holders of the key see blinded elements only.

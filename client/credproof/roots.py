@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from credproof.base.encoding import parse_loose_json
-from credproof.base.errors import Malformed
+from credproof.base.errors import DataLoss, Malformed
 from credproof.base.keys import PublicKey
 
 PATTERN: Final = "*.root.json"
@@ -30,7 +30,7 @@ def roots_of(home: Path, pinned: PublicKey) -> tuple[PublicKey, ...]:
     """The pinned key, and those that the roots kept in a home have put in its place.
 
     Raises:
-        Malformed: `BAD_METADATA`.
+        DataLoss: `METADATA_DAMAGED`.
     """
     found = bundle_keys(state_folder(home, pinned) / HISTORY)
     return tuple(dict.fromkeys((pinned, *found)))
@@ -54,18 +54,24 @@ def bundle_keys(folder: Path) -> tuple[PublicKey, ...]:
     Oldest first: the last of them signs new ones.
 
     Raises:
-        Malformed: `BAD_METADATA`.
+        DataLoss: `METADATA_DAMAGED`.
     """
     for path in chain(folder)[-1:]:
-        return _bundle_keys(path.read_bytes())
+        return _bundle_keys(path)
     return ()
 
 
-def _bundle_keys(data: bytes) -> tuple[PublicKey, ...]:
+def _bundle_keys(path: Path) -> tuple[PublicKey, ...]:
     try:
-        keys = [bytes.fromhex(text) for text in parse_loose_json(data)["signed"][BUNDLE_KEYS]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise Malformed("BAD_METADATA", "a root does not say which keys sign bundles") from error
+        read = parse_loose_json(path.read_bytes())
+        keys = [bytes.fromhex(text) for text in read["signed"][BUNDLE_KEYS]]
+    except (KeyError, TypeError, ValueError, Malformed) as error:
+        raise damaged(path) from error
     if not keys or any(len(key) != 32 for key in keys):
-        raise Malformed("BAD_METADATA", "a root names a bad key for trust bundles, or none")
+        raise damaged(path)
     return tuple(PublicKey("EdDSA", key) for key in keys)
+
+
+def damaged(path: Path) -> DataLoss:
+    """A file that was verified when it was written is not what it was."""
+    return DataLoss("METADATA_DAMAGED", f"{path} is damaged: it cannot be read as what it was")

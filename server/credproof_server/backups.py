@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -23,17 +23,25 @@ from credproof.base.keys import Ed25519Signer
 from credproof.home import replace_file
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
-from credproof.log.note import NoteSigner
+from credproof.log.note import NoteSigner, VerifierKey
 from credproof.verification.anomaly import ENTRY_LIFTED
 from credproof.verification.filing import ENTRY_WITHDRAWN
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
 from credproof_server.config import FILE_NAME, load_config
-from credproof_server.directory import HIGH_WATER, METADATA, OPERATOR, ServiceDirectory, locked
+from credproof_server.directory import (
+    DISPROOF,
+    HIGH_WATER,
+    METADATA,
+    OPERATOR,
+    WITNESSED,
+    ServiceDirectory,
+    locked,
+)
 from credproof_server.log.directory_state import changes_from, load_top
 from credproof_server.log.epochs import write_changes
-from credproof_server.log.high_water import HighWater
+from credproof_server.log.high_water import HighWater, damaged_mark
 from credproof_server.row_checks import ROWS
 from credproof_server.service.consents import ENTRY_REVOKED
 from credproof_server.storage import engine as engines
@@ -59,10 +67,14 @@ class LogHead:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore reached: the log's size, and the size that was signed before."""
+    """What a restore reached: the log's size, and the size that was signed before.
+
+    `aside` is where the high-water mark is now, if a disproof took its place.
+    """
 
     tree_size: int
     signed_size: int
+    aside: Path | None = None
 
     @property
     def missing(self) -> int:
@@ -152,13 +164,15 @@ def restore(folder: Path, main: Path, keys: Path, checkpoint: Path | None) -> Re
     """Put a backup where a service was. What is there is kept in a folder beside it.
 
     The newer of the high-water mark that is there and `checkpoint` holds from then on; without
-    a mark, that must be the newest signed checkpoint that anybody has. Data keys that are there
+    a mark, that must be the newest signed checkpoint that anybody has. Where a disproof stands, it
+    takes the place of the mark, which may be that of a fork. Data keys that are there
     and erased stay erased. Interrupted at any moment, it serves nobody and may be repeated.
 
     Raises:
         Malformed: `NO_BACKUP`, `NO_KEK`, `NO_CHECKPOINT`, or as `verify_checkpoint`.
         Conflict: `IN_USE`, `STORAGE_ELSEWHERE`.
-        DataLoss: `KEY_NOT_OPENED` under another key-encryption key, `KEYS_UNREADABLE`.
+        DataLoss: `KEY_NOT_OPENED` under another key-encryption key, `KEYS_UNREADABLE`,
+            `HIGH_WATER_DAMAGED`.
     """
     for path in (main / LOG_FILE, main / FILE_NAME, keys / VAULT_FILE):
         if not path.is_file():
@@ -168,11 +182,11 @@ def restore(folder: Path, main: Path, keys: Path, checkpoint: Path | None) -> Re
     mark = _newest_mark(folder, main, checkpoint)
     with locked(folder):
         _set_aside(folder)
-        HighWater(folder / HIGH_WATER).write(mark)
+        former = _replace_mark(folder, mark)
         _put_back(folder, main)
         _put_keys_back(folder, keys)
         _private(folder)
-        return state(ServiceDirectory(folder))
+        return replace(state(ServiceDirectory(folder)), aside=former)
 
 
 def set_mark(folder: Path, checkpoint: Path) -> Restored:
@@ -180,14 +194,16 @@ def set_mark(folder: Path, checkpoint: Path) -> Restored:
 
     Raises:
         Conflict: `MARK_THERE`: a mark that is there is never replaced. `IN_USE`.
+        DataLoss: `HIGH_WATER_DAMAGED`: nor is one that cannot be read.
         Malformed, VerificationFailed: as `verify_checkpoint`; then nothing is written.
     """
     directory = ServiceDirectory(folder)
     with directory.locked():
-        if (folder / HIGH_WATER).exists():
-            raise Conflict("MARK_THERE", "the high-water mark is there: nothing was done")
         key = directory.log_signer().verifier_key
-        seen = verify_checkpoint(checkpoint.read_bytes(), key.name, [key])
+        if HighWater(folder / HIGH_WATER).newest(key):
+            message = "the high-water mark is there: nothing was done, it needs no --checkpoint"
+            raise Conflict("MARK_THERE", message)
+        seen = _named_checkpoint(checkpoint, key)
         HighWater(folder / HIGH_WATER).write(seen.note)
     return state(directory)
 
@@ -243,7 +259,7 @@ def state(directory: ServiceDirectory) -> Restored:
 
 
 def _signed(directory: ServiceDirectory) -> VerifiedCheckpoint:
-    newest = HighWater(directory.folder / HIGH_WATER).newest(directory.log_signer().verifier_key)
+    newest = directory.signed()
     assert newest is not None, "a restore requires it"
     return newest
 
@@ -334,10 +350,33 @@ def _set_aside(folder: Path) -> None:
     there += [*folder.glob(f"{LOG_FILE}*"), *folder.glob(f"{VAULT_FILE}*")]
     there = [path for path in there if path.exists()]
     if there:
-        prefix = time.strftime(f"{ASIDE}%Y%m%dT%H%M%SZ-", time.gmtime())
-        aside = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+        aside = _new_aside(folder)
         for path in there:
             path.rename(aside / path.name)
+
+
+def _new_aside(folder: Path) -> Path:
+    prefix = time.strftime(f"{ASIDE}%Y%m%dT%H%M%SZ-", time.gmtime())
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+
+
+def _replace_mark(folder: Path, mark: bytes) -> Path | None:
+    """Put the mark in its place; gives where the one before is, if a disproof stood against it.
+
+    The disproof goes last: an interrupted restore finds it again.
+    """
+    file = HighWater(folder / HIGH_WATER)
+    if not (folder / DISPROOF).exists():
+        file.write(mark)
+        return None
+    aside = _new_aside(folder)
+    if (former := file.read()) is not None:
+        HighWater(aside / HIGH_WATER).write(former)
+    file.write(mark)
+    for name in (WITNESSED, DISPROOF):  # what was witnessed may be of the fork too
+        if (folder / name).exists():
+            (folder / name).rename(aside / name)
+    return aside
 
 
 def _put_back(folder: Path, main: Path) -> None:
@@ -426,14 +465,33 @@ def _newest_mark(folder: Path, main: Path, checkpoint: Path | None) -> bytes:
             f"the backup's {FILE_NAME} names databases elsewhere: empty main_url and vault_url"
             " there to restore them into the service's directory",
         )
-    notes = [HighWater(folder / HIGH_WATER).read(), checkpoint and checkpoint.read_bytes()]
-    if not any(notes):
+    stored = KeyStore(main / "keys", load_key_encryption(folder / "kek"))
+    key = NoteSigner(config.log_origin, Ed25519Signer(stored.read("log"))).verifier_key
+    seen = [_named_checkpoint(path, key) for path in _marks(folder, checkpoint)]
+    if not seen:
         raise Malformed(
             "NO_CHECKPOINT",
             "the high-water mark is lost: name the newest checkpoint that an auditor has"
             " with --checkpoint, or the log could fork",
         )
-    stored = KeyStore(main / "keys", load_key_encryption(folder / "kek"))
-    key = NoteSigner(config.log_origin, Ed25519Signer(stored.read("log"))).verifier_key
-    seen = [verify_checkpoint(note, key.name, [key]) for note in notes if note]
     return max(seen, key=lambda one: one.tree_size).note
+
+
+def _marks(folder: Path, checkpoint: Path | None) -> list[Path]:
+    """Where there is a checkpoint: the disproof stands for the mark of what it disproves."""
+    disproof, mark = folder / DISPROOF, folder / HIGH_WATER
+    own = disproof if disproof.exists() else mark
+    return [*([own] if own.exists() else []), *([checkpoint] if checkpoint else [])]
+
+
+def _named_checkpoint(path: Path, key: VerifierKey) -> VerifiedCheckpoint:
+    """The checkpoint in a file; an error says in which."""
+    try:
+        return verify_checkpoint(path.read_bytes(), key.name, [key])
+    except Malformed as error:
+        if path.name == HIGH_WATER:
+            raise damaged_mark(path) from error
+        raise Malformed(error.reason, f"the checkpoint in {path}: {error.message}") from error
+    except VerificationFailed as error:
+        told = f"the checkpoint in {path}: {error.message}"
+        raise VerificationFailed(error.reason, told) from error

@@ -12,7 +12,7 @@ from typing import Any, Final
 from credproof.base.errors import CredproofError, DataLoss
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import VerifiedCheckpoint
-from credproof.log.merkle import leaf_hash
+from credproof.log.merkle import Tree, leaf_hash
 from credproof.verification.anomaly import ENTRY_LIFTED
 from credproof.verification.filing import ENTRY_WITHDRAWN, NOTHING, Filed
 from credproof.verification.replay import Replay
@@ -20,8 +20,9 @@ from credproof.verification.trust import Trust
 from sqlalchemy import Connection, Row
 
 from credproof_server import metadata_checks, row_checks
-from credproof_server.directory import HIGH_WATER, ServiceDirectory
+from credproof_server.directory import DISPROOF, HIGH_WATER, ServiceDirectory
 from credproof_server.log.directory_state import load_top
+from credproof_server.log.disproof import DisproofFile, require_covers
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.state import load_trust
 from credproof_server.row_checks import Context, RowCheck, differs
@@ -33,6 +34,8 @@ from credproof_server.storage.vault import DataKey, Vault
 Progress = Callable[[int], None]
 UNLOGGED: Final = -1
 """Instead of a log index: the row has none that could be one."""
+WITNESSES: Final = "what witnesses saw"
+"""What is wrong where the log does not cover a checkpoint that a witness showed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ def check(directory: ServiceDirectory, progress: Progress = lambda _count: None)
     Raises:
         CredproofError: keys or databases cannot be opened at all.
     """
-    signed = _high_water(directory)  # first: the database is read as of a moment after it
+    disproof = _disproof(directory)
+    signed = _high_water(directory)  # before the database, which is read as of a later moment
     engine = directory.engine(engines.MAIN)
     vault = Vault(directory.engine(engines.VAULT), directory.key_encryption)
     try:
@@ -86,7 +90,8 @@ def check(directory: ServiceDirectory, progress: Progress = lambda _count: None)
             if trust is None:
                 raise DataLoss("NO_TRUST", "the service has no trust bundle")
             index_key = directory.service_keys().index
-            return _Check(connection, vault, trust, index_key, progress, signed).run(directory)
+            checked = _Check(connection, vault, trust, index_key, progress, signed, disproof)
+            return checked.run(directory)
     finally:
         engine.dispose()
         vault.close()
@@ -100,6 +105,7 @@ class _Check:
     index_key: bytes
     progress: Progress
     signed: VerifiedCheckpoint | CredproofError
+    disproof: VerifiedCheckpoint | CredproofError | None
     damage: list[Damage] = field(default_factory=list)
     covered: int | None = None
     """Rows beyond it are of entries that are signed only while we read."""
@@ -107,6 +113,7 @@ class _Check:
     def run(self, directory: ServiceDirectory) -> CheckReport:
         self._metadata(directory)  # first: the service may publish while we read
         entries, indexes = self._log()
+        self._witnessed()
         is_whole = not {damage.what for damage in self.damage} & {"entry", "log"}
         rows: dict[str, int | None] = {
             what: self._table(what, verify, indexes[kind])
@@ -147,6 +154,18 @@ class _Check:
             place = ("entry", audit.size) if is_entry else ("log", UNLOGGED)
             self.damage.append(Damage.of(*place, error))
         return audit.size, indexes
+
+    def _witnessed(self) -> None:
+        """The log covers what a witness showed: else the service does not start."""
+        try:
+            if isinstance(self.disproof, CredproofError):
+                raise self.disproof
+            if self.disproof is not None:
+                tree = Tree()
+                tree.extend([leaf for _, leaf in repository.leaves(self.connection)])
+                require_covers(tree, self.disproof)
+        except CredproofError as error:
+            self.damage.append(Damage.of(WITNESSES, UNLOGGED, error))
 
     # -- rows
 
@@ -258,6 +277,15 @@ def _high_water(directory: ServiceDirectory) -> VerifiedCheckpoint | CredproofEr
     except CredproofError as error:
         return error
     return newest or DataLoss("NO_CHECKPOINT", "the high-water checkpoint is missing")
+
+
+def _disproof(directory: ServiceDirectory) -> VerifiedCheckpoint | CredproofError | None:
+    """What a witness showed against the log, or what is wrong with it; None without any."""
+    key = directory.log_signer().verifier_key
+    try:
+        return DisproofFile(directory.folder / DISPROOF).newest(key)
+    except CredproofError as error:
+        return error
 
 
 def _require_leaf(line: object, leaf: bytes) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from credproof.base.errors import DataLoss
+from credproof.cli.advice import next_step
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
@@ -39,7 +41,7 @@ from credproof_server import (
     timestamps_cli,
 )
 from credproof_server import new_origin as new_origins
-from credproof_server.checking import CheckReport, check
+from credproof_server.checking import WITNESSES, CheckReport, check
 from credproof_server.demo.cli import demo
 from credproof_server.directory import ServiceDirectory
 from credproof_server.registry_cli import certified_for_a_year, licence_of, standing_text
@@ -301,7 +303,8 @@ def check_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
 
     Reads the whole log (chain, times, tree, newest checkpoint) and decrypts every row. Where an
     entry is damaged, those after it and the directory are not checked, and it says so. The service
-    may run. Writes nothing. Exit code 1 when something is damaged.
+    may run. Writes nothing. Exit code 1 when something is damaged, or when the service has stopped
+    because a witness showed another log than this one (LOG_FORKED, LOG_BEHIND), and what to do.
     """
     with progress_bar("checking", None, hidden=as_json) as advance:
         report = check(ServiceDirectory(folder), advance)
@@ -325,6 +328,8 @@ def _print_check(report: CheckReport, *, as_json: bool) -> None:
     for item in report.damage:
         where = f"{item.what} {item.log_index}" if item.is_logged else item.what
         err.print(f"damaged: {where}: {item.message} ({item.reason})", markup=False)
+        if item.what == WITNESSES:
+            err.print(f"next:    {next_step(DataLoss(item.reason, item.message))}", markup=False)
     if not report.damage:
         out.print("nothing is damaged")
 
@@ -425,7 +430,8 @@ def restore_command(
     What is in DIR is kept in DIR/replaced-TIME, data keys too: destroy it once the service runs.
     A borrower who was erased there stays erased. If entries that were signed are still missing,
     the service refuses to start, so that the log cannot fork: refill them from exports, one after
-    the other. Exit code 1 when entries are missing.
+    the other. Exit code 1 when entries are missing. Of a log that forked, restore what witnesses
+    saw: what they showed (DIR/disproof) takes the place of the high-water mark.
 
     Metadata of the trust bundle that was published after the backup, and after the export, is lost:
     participants who saw it refuse what is older (TUF_ROLLBACK), and say whose it is, until a
@@ -458,6 +464,8 @@ def _tell_restored(folder: Path, reached: backups.Restored, *, as_json: bool) ->
     lines = [f"Restored:   {size} log entries, {signed} were signed"]
     if not reached.missing:
         lines.append(f"Next:       credproof check {folder}, then credproof serve {folder}")
+    if reached.aside is not None:
+        lines.append(f"Set aside:  {reached.aside}/high-water (show it to auditors: of a fork?)")
     told = {"size": size, "signed_size": signed, "missing": reached.missing}
     tell(told, *lines, as_json=as_json)
     if reached.missing and not as_json:

@@ -4,7 +4,7 @@ credproof.toml     settings                        kek             key-encryptio
 keys/              private keys, encrypted         tls/            certificates
 log.db             log and state                   vault.db        data keys of borrowers
 high-water         the newest signed checkpoint    witnessed       the newest cosigned one
-witnesses.json     what each witness said last
+witnesses.json     what each witness said last    disproof       what shows that the log is another
 lock               held while in use               tuf/            metadata of the trust bundle
 offline-root/      the root key: move it away      operator/       the operator's own home
 running.json       the addresses while it runs  operator-2/     another person's: hand it over
@@ -26,19 +26,23 @@ from credproof.attestation.sealing import SealingKey
 from credproof.base.encoding import parse_b64url, parse_json
 from credproof.base.errors import Conflict, DataLoss, Malformed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
+from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.cosignature import MlDsaCosigner
 from credproof.log.note import NoteSigner
 from credproof.log.timestamp import TimestampAuthority, parse_certificates, require_root
+from credproof.verification.trust import Trust
 from sqlalchemy import Engine
 
 from credproof_server.authority import Authority
 from credproof_server.conduct.rules import Rules, parse_rules
 from credproof_server.config import ServiceConfig, TimestampSource, load_config
 from credproof_server.log import witnesses
+from credproof_server.log.disproof import DisproofFile
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.published import Published
 from credproof_server.log.said import SaidFile
 from credproof_server.log.sequencer import Sequencer
+from credproof_server.log.state import load_trust
 from credproof_server.log.timestamps import Asked, Timestamping
 from credproof_server.service.core import Core, ServiceKeys
 from credproof_server.service.directory_key import DirectoryKey
@@ -57,6 +61,8 @@ HIGH_WATER: Final = "high-water"
 WITNESSED: Final = "witnessed"
 SAID: Final = "witnesses.json"
 """What each witness said last: for the operator's eyes, it decides nothing."""
+DISPROOF: Final = "disproof"
+"""What a witness showed that the log does not cover: nothing is signed while it stands."""
 LOG_COSIGNER: Final = "log-ml-dsa-44"
 """The name of the log's ML-DSA-44 key, a seed of 32 bytes; not every log has one."""
 RUNNING: Final = "running.json"
@@ -142,6 +148,33 @@ class ServiceDirectory:
         finally:
             engine.dispose()
         return size, root or b""
+
+    def signed(self) -> VerifiedCheckpoint | None:
+        """The newest checkpoint that was signed, as high-water mark and disproof tell it.
+
+        Raises:
+            DataLoss: `HIGH_WATER_DAMAGED`, `DISPROOF_DAMAGED`.
+        """
+        key = self.log_signer().verifier_key
+        files = (HighWater(self.folder / HIGH_WATER), DisproofFile(self.folder / DISPROOF))
+        found = [seen for seen in (file.newest(key) for file in files) if seen is not None]
+        return max(found, key=lambda seen: seen.tree_size, default=None)
+
+    def stored_trust(self) -> Trust:
+        """The newest trust bundle as it is stored, also of a service that does not start.
+
+        Raises:
+            DataLoss: `NO_TRUST`, `LOG_DAMAGED`, and as `engine`.
+        """
+        engine = self.engine(engines.MAIN)
+        try:
+            with engines.readable(), engine.connect() as connection:
+                trust = load_trust(connection, self.distribution().roots)
+        finally:
+            engine.dispose()
+        if trust is None:
+            raise DataLoss("NO_TRUST", "the service has no trust bundle")
+        return trust
 
     def distribution(self) -> Distribution:
         """How the trust bundle is given out.
@@ -255,8 +288,8 @@ class ServiceDirectory:
             Conflict: `UPGRADE_NEEDED`, `ORIGIN_UNFINISHED`, `NO_DIRECTORY`.
             Malformed: bad rules of misuse, as `rules`; as `timestamp_authorities`.
             DataLoss: `DATABASE_MISSING`, `LOG_BEHIND`, `LOG_FORKED`, `LOG_DAMAGED`,
-                `NO_HIGH_WATER`, a missing key; witnesses are asked too, and one that does not
-                answer is passed over.
+                `NO_HIGH_WATER`, `DISPROOF_DAMAGED`, a missing key; witnesses are asked too,
+                and one that does not answer is passed over.
         """
         if (self.folder / ORIGIN_MARK).exists():
             raise Conflict(
@@ -282,6 +315,7 @@ class ServiceDirectory:
         self._require_directory()
         main, vault = self.engine(engines.MAIN), self.engine(engines.VAULT)
         high_water = HighWater(self.folder / HIGH_WATER)
+        disproof = DisproofFile(self.folder / DISPROOF)
         distribution = self.distribution()
         with engines.readable():
             engines.require_current(main, engines.MAIN)
@@ -295,8 +329,9 @@ class ServiceDirectory:
                 now,
                 lambda: distribution.roots,
                 is_new_origin=is_new_origin,
-                before_signing=lambda state: witnesses.refuse_behind(state, key),
+                before_signing=lambda state: witnesses.refuse_behind(state, key, disproof),
             )
+            disproof.forget()  # the log covers it, and so does the mark now
             with main.connect() as connection:
                 stamped = stamps.newest(connection)
         kept, said = HighWater(self.folder / WITNESSED), SaidFile(self.folder / SAID)
@@ -305,7 +340,7 @@ class ServiceDirectory:
             engine=main,
             vault=Vault(vault, self.key_encryption),
             sequencer=sequencer,
-            published=Published(kept, said, sequencer, key, self.log_cosigner(), now),
+            published=Published(kept, said, disproof, sequencer, key, self.log_cosigner(), now),
             timestamping=Timestamping(sequencer, asked, every_s, stamped, now),
             keys=self.service_keys(),
             distribution=distribution,

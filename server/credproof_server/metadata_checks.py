@@ -30,7 +30,8 @@ def metadata(distribution: Distribution, trust: Trust) -> None:
             raise _damaged(message)
         _check_signed_here(distribution)
         for role in distribution.files.roles(PREFIX):
-            distribution.require_key_set(role, None, targets.signed, trust)
+            root = distribution.root()
+            distribution.require_key_set(role, None, targets.signed, trust, root)
     except (Malformed, VerificationFailed) as error:
         raise _damaged(error.message) from error
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
-from credproof.base.errors import Conflict, Malformed
+from credproof.base.errors import Conflict, DataLoss, Malformed
 from credproof.home import replace_file
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.continued import ENTRY_CONTINUED, continued_fields
@@ -20,7 +20,13 @@ from credproof.log.note import VerifierKey
 
 from credproof_server.admission import publish_signed, renewed, signed_bundle
 from credproof_server.config import FILE_NAME
-from credproof_server.directory import HIGH_WATER, OPERATOR, ORIGIN_MARK, ServiceDirectory
+from credproof_server.directory import (
+    DISPROOF,
+    HIGH_WATER,
+    OPERATOR,
+    ORIGIN_MARK,
+    ServiceDirectory,
+)
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.state import Transaction
 from credproof_server.service.core import Core, fresh_salt
@@ -46,6 +52,7 @@ def begin_anew(folder: Path, origin: str, *, root_key: Path | None = None) -> No
     Raises:
         Malformed: `BAD_ORIGIN`, `NO_ROOT_KEY`.
         Conflict: `NOTHING_LOST` when the log is whole, `IN_USE`.
+        DataLoss: `LOG_FORKED` when it has all its entries, but witnesses saw others.
     """
     if not _ORIGIN.match(origin):
         raise Malformed("BAD_ORIGIN", "an origin is a URL without scheme, like bureau.example/log2")
@@ -70,14 +77,15 @@ def begin_anew(folder: Path, origin: str, *, root_key: Path | None = None) -> No
 def _mark(directory: ServiceDirectory, origin: str) -> None:
     """Keep what must be known if this is interrupted."""
     key = directory.log_signer().verifier_key
-    note = HighWater(directory.folder / HIGH_WATER).read()
-    if note is None or key.name == origin:
+    signed = directory.signed()
+    if signed is None or key.name == origin:
         raise Conflict("NOTHING_LOST", "the log has no signed entries, or this very origin")
-    signed = verify_checkpoint(note, key.name, [key])
     size, _ = directory.log_head()
+    if size >= signed.tree_size and (directory.folder / DISPROOF).exists():
+        raise DataLoss("LOG_FORKED", "a witness saw another log than this: restore that one")
     if size >= signed.tree_size:
         raise Conflict("NOTHING_LOST", "every signed entry is there: serve it as it is")
-    mark: dict[str, Json] = {"key": str(key), "note": b64url(note), "tree_size": size}
+    mark: dict[str, Json] = {"key": str(key), "note": b64url(signed.note), "tree_size": size}
     replace_file(directory.folder / ORIGIN_MARK, canonical_json(mark))
 
 
@@ -89,10 +97,12 @@ def _marked(folder: Path) -> tuple[VerifiedCheckpoint, VerifierKey, int]:
 
 
 def _rename(folder: Path, origin: str) -> None:
-    """Set the new origin, and the old high-water mark aside."""
+    """Set the new origin, and the old high-water mark aside, with what stood against it."""
     path = folder / FILE_NAME
     text = _SETTING.sub(f"log_origin = {json.dumps(origin)}", path.read_text("utf-8"))
     replace_file(path, text.encode())
+    if (folder / DISPROOF).exists():
+        (folder / DISPROOF).replace(folder / f"{DISPROOF}.old")
     high_water = folder / HIGH_WATER
     note = HighWater(high_water).read()
     if note is not None and not note.startswith(origin.encode() + b"\n"):

@@ -86,7 +86,8 @@ def show_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
     Of each witness that is asked: how many entries it has cosigned, and what it said last. One
     that was not asked about the newest entries was not needed, or is left alone for up to a minute
     after it failed. LOG_FORKED and LOG_BEHIND say that the witness showed another log, signed by
-    this log's key: the service writes nothing more. The service may run. Writes nothing.
+    this log's key: the service writes nothing more, and `Disproof:` tells what was shown until the
+    log has it, or a restore has dealt with it. The service may run. Writes nothing.
 
     \b
     Example:
@@ -103,6 +104,9 @@ def show_command(folder: ServiceArgument, as_json: JsonOption = False) -> None:
         checkpoint, witnesses = found.newest
         out.print(f"Witnessed:  {checkpoint.tree_size} entries", markup=False)
         out.print(f"By:         {witness_text(witnesses)}", markup=False)
+    if found.disproof is not None:
+        told = f"Disproof:   {found.disproof.tree_size} entries of another or longer log, signed by"
+        out.print(f"{told} this log's key, as a witness showed: {_RESTORE}", markup=False)
     for name, said in found.witnesses.items():
         out.print(f"{name}: {_text(said)}", markup=False)
     out.print(found.text, markup=False, end="")
@@ -129,7 +133,8 @@ def _json(found: quorums.Shown) -> dict[str, object]:
         {"name": name, **(_NOTHING if said is None else asdict(said))}
         for name, said in found.witnesses.items()
     ]
-    told = {"log": found.log, "quorum": found.text, "witnessed": newest}
+    shown = None if found.disproof is None else found.disproof.note.decode()
+    told = {"log": found.log, "quorum": found.text, "witnessed": newest, "disproof": shown}
     return {**told, "witnesses": asked}
 
 

@@ -10,30 +10,27 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from credproof.base.errors import Conflict, Malformed
-from credproof.channel import connect
-from credproof.home import Home
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.quorum import Quorum, parse_quorum
 from credproof.log.witnessed import Witnessed, witnessed
 from credproof.verification.bundle import FormerQuorum, TrustBundle
 from credproof.verification.trust import Trust
-from credproof.witnessing import Witnessing
 
 from credproof_server.admission import (
     change_bundle,
     publish_signed,
     renewed,
     signed_bundle,
-    trust_channel,
 )
 from credproof_server.directory import (
+    DISPROOF,
     LOG_COSIGNER,
-    OPERATOR,
     SAID,
     WITNESSED,
     ServiceDirectory,
     now,
 )
+from credproof_server.log.disproof import DisproofFile
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.said import Said, SaidFile
 
@@ -47,13 +44,15 @@ LastWord = Said
 class Shown:
     """The log's vkey, the quorum file in force, and the newest checkpoint that reached it.
 
-    `witnesses` are those of the file that are asked, by name, with what each said last.
+    `witnesses` are those of the file that are asked, by name, with what each said last. `disproof`
+    is what one of them showed against the log, which has stopped the service.
     """
 
     log: str
     text: str
     newest: Cosigned | None
     witnesses: Mapping[str, LastWord | None]
+    disproof: VerifiedCheckpoint | None
 
 
 def set_quorum(folder: Path, data: bytes, *, root_key: Path | None = None) -> None:
@@ -123,28 +122,23 @@ def add_ml_dsa(folder: Path, *, root_key: Path | None = None) -> str:
 
 
 def shown(folder: Path) -> Shown:
-    """What counts, and how far witnesses have come: of a running service, else as it was kept.
+    """What counts, and how far witnesses have come, as a service keeps it that may run.
 
     Raises:
-        VerificationFailed: what is published or kept does not verify.
+        DataLoss: `NO_TRUST`, `DISPROOF_DAMAGED`, a database that is lost or damaged.
+        VerificationFailed: what is kept does not verify.
     """
     directory = ServiceDirectory(folder)
-    with trust_channel(directory) as channel:
-        trust = channel.current()
-    found = _published(directory, trust) if directory.in_use() else _kept(folder, trust)
+    trust = directory.stored_trust()
     said = SaidFile(folder / SAID).read()
     witnesses = {w.name: said.get(str(w.key)) for w in trust.quorum.witnesses.values() if w.url}
-    return Shown(trust.bundle.log_vkey, trust.bundle.quorum, found, witnesses)
-
-
-def _published(directory: ServiceDirectory, trust: Trust) -> Cosigned | None:
-    address, _ = directory.addresses()
-    with closing(connect(Home(directory.folder / OPERATOR), address=address)) as channel:
-        return Witnessing(channel, trust).newest()
+    disproof = DisproofFile(folder / DISPROOF).newest(directory.log_signer().verifier_key)
+    bundle = trust.bundle
+    return Shown(bundle.log_vkey, bundle.quorum, _kept(folder, trust), witnesses, disproof)
 
 
 def _kept(folder: Path, trust: Trust) -> Cosigned | None:
     note, key = HighWater(folder / WITNESSED).read(), trust.log_key
-    if note is None:
+    if note is None or (found := witnessed(note, trust.quorum)).state == "none":
         return None
-    return verify_checkpoint(note, key.name, [key]), witnessed(note, trust.quorum)
+    return verify_checkpoint(note, key.name, [key]), found

@@ -60,7 +60,8 @@ def status_command(folder: ServiceArgument, as_json: JsonOption = False) -> None
     for item in () if as_json else found:
         word = "EXPIRED" if item.has_expired(now()) else "SOON" if item in due else ""
         who = f"{item.threshold} of {', '.join(item.keys)}"
-        out.print(f"{word:<7}  {item.role:<20}  until {date_text(item.expires_at)}  {who}")
+        until = f"until {date_text(item.expires_at)}"
+        out.print(f"{word:<7}  {item.role:<20}  version {item.version:<10}  {until}  {who}")
     if due:
         raise typer.Exit(FAILED)
 
@@ -143,6 +144,10 @@ def draft_command(
     online_key: Annotated[
         bool, typer.Option("--online-key", help="Make the service a new key of its own.")
     ] = False,
+    begin_anew: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PROVIDER", help="A provider that lost all its keys; repeat it."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the next root, good for a year, to be signed by as many people as must.
@@ -150,6 +155,11 @@ def draft_command(
     Without options nothing changes but its end. Nothing counts until it is published: have it
     signed by root sign, one after the other, then root publish. As many keys of the root before
     must sign as of the new one. The service may run.
+
+    Who has seen a provider's key set takes no other than one of its keys has signed. One that lost
+    all of them goes on by --begin-anew: what it signed until now binds nobody any more. Publish
+    this root, list the provider's new key, and let it sign and publish its keys. The root says it
+    for ever, to everybody; root sign shows it.
 
     \b
     Examples:
@@ -169,6 +179,7 @@ def draft_command(
         threshold=threshold,
         bundle_key=None if bundle_key is None else roots.read_public(bundle_key),
         online_key=online_key,
+        begin_anew=begin_anew or (),
     )
     write_file(output, tuf.to_bytes(made))
     then = f"Next:       credproof root sign {output} --key FILE, then root publish"
@@ -251,6 +262,8 @@ def _root_lines(made: Metadata[Root]) -> Iterator[str]:
         yield f"            {kid}  {'signed' if kid in told['signed_by'] else ''}".rstrip()
     for kid in told["not_named"]:
         yield f"Signed by:  {kid}, which this root does not name: counts if the one before does"
+    for provider, since in told["providers_anew"].items():
+        yield f"Anew:       {provider}: no key set that it signed until {date_text(since)} binds it"
     yield f"Bundles:    signed by {told['bundle_key']}"
     yield f"Online:     {told['online_key']}"
 
@@ -267,4 +280,5 @@ def _root_json(made: Metadata[Root]) -> dict[str, Any]:
         "not_named": sorted(set(made.signatures) - signed),
         "bundle_key": tuf.keys_of(root, TARGETS)[0].kid,
         "online_key": tuf.keys_of(root, tuf.TIMESTAMP)[0].kid,
+        "providers_anew": dict(tuf.providers_anew(root)),
     }

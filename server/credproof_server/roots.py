@@ -13,7 +13,7 @@ from credproof.home import write_private
 from credproof.updating import metadata as tuf
 from credproof.updating.metadata import ROOT, TARGETS, TIMESTAMP
 from credproof.verification.trust import Trust
-from tuf.api.metadata import Metadata, Root
+from tuf.api.metadata import Metadata, Root, Targets
 
 from credproof_server.admission import change_bundle, targets_for, trust_channel
 from credproof_server.directory import OPERATOR, ServiceDirectory, now
@@ -123,14 +123,16 @@ def draft(
     threshold: int | None = None,
     bundle_key: PublicKey | None = None,
     online_key: bool = False,
+    begin_anew: Sequence[str] = (),
 ) -> Metadata[Root]:
     """The next root, to be signed: without changes it is the present one for another year.
 
     `remove` are fingerprints. `bundle_key` takes the place of the key that signs trust bundles,
     also among those who sign roots. With `online_key` the service gets a new key of its own.
+    `begin_anew` are providers that lost all their keys: what they signed until now binds nobody.
 
     Raises:
-        Conflict: `NO_TUF`.
+        Conflict: `NO_TUF`, `NO_SUCH_PARTICIPANT`.
         Malformed: `NO_SUCH_KEY`, `BAD_THRESHOLD`.
     """
     directory = ServiceDirectory(folder)
@@ -141,6 +143,8 @@ def draft(
         root.add_key(tuf.tuf_key(key), ROOT)
     for kid in remove:
         _remove(root, kid)
+    for provider in begin_anew:
+        _begin_anew(directory, root, provider)
     if threshold is not None:
         root.roles[ROOT].threshold = threshold
     if not 1 <= root.roles[ROOT].threshold <= len(root.roles[ROOT].keyids):
@@ -157,6 +161,16 @@ def _remove(root: Root, kid: str) -> None:
     if kid not in root.roles[ROOT].keyids:
         raise Malformed("NO_SUCH_KEY", "no key of this fingerprint signs roots: see root status")
     root.revoke_key(kid, ROOT)
+
+
+def _begin_anew(directory: ServiceDirectory, root: Root, provider: str) -> None:
+    """All that a provider signed until now binds nobody, also where its clock was ahead."""
+    files, role = directory.distribution().files, tuf.provider_role(provider)
+    targets = tuf.parse(files.newest(TARGETS), Targets, TARGETS).signed.delegations
+    if targets is None or role not in (targets.roles or {}):
+        message = "no provider of this id was admitted: see credproof participant list"
+        raise Conflict("NO_SUCH_PARTICIPANT", message)
+    tuf.begin_anew(root, provider, max(now(), *files.versions(role), 0))
 
 
 def sign(data: bytes, signer: Ed25519Signer) -> Metadata[Root]:

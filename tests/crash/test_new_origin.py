@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from credproof.auditor import CHECKPOINT_NAME, Auditor
+from credproof.auditing.evidence import LogFault
+from credproof.auditor import CHECKPOINT_NAME, INDEX_NAME, WITNESSED_NAME, Auditor
+from credproof.base.encoding import b64url, canonical_json
 from credproof.base.errors import CredproofError, VerificationFailed
 from credproof.home import Home
 from credproof.lender import KeptAnswer, OfflineVerifier
-from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, sign_checkpoint
+from credproof.log.checkpoint import (
+    Checkpoint,
+    VerifiedCheckpoint,
+    parse_checkpoint,
+    sign_checkpoint,
+)
+from credproof.log.merkle import Tree, leaf_hash
 from credproof_server import backups, new_origin
 from credproof_server.checking import check
 from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, World
 from credproof_server.directory import HIGH_WATER, ServiceDirectory
 from credproof_server.log.high_water import HighWater
 
+from tests.cli.command import run
 from tests.rpc.conftest import Running
 
 ORIGIN = f"{DOMAIN}/log2"
@@ -107,13 +120,23 @@ def test_an_answer_under_an_old_origin_is_not_taken_as_a_new_one(loss):
         refused("NO_KNOWN_SIGNATURE", lambda: lender.verify(loss.answer.bundle, received_now=True))
 
 
-def test_an_auditor_is_told_what_was_lost_and_goes_on(loss):
+def test_an_auditor_is_told_what_was_lost_and_goes_on_and_compares_what_is_left(loss, tmp_path):
+    home, signer = loss.world.home(AUDITOR), loss.directory.log_signer()
+    beyond = Checkpoint(signer.name, loss.lost.tree_size + 1, bytes(32))
+    file, hidden = tmp_path / "old", sign_checkpoint(beyond, [signer])
+    file.write_bytes((home / CHECKPOINT_NAME).read_bytes())
     loss.begin_anew()
     with loss.world.served(), loss.world.auditor() as auditor:
         report = auditor.verify()
         (found,) = report.continued
         assert (found.log_index, found.tree_size) == (loss.backed_up, loss.lost.tree_size)
         assert auditor.verify().continued == ()
+    words = ("audit", "compare", file, "--home", home)
+    assert "entries that were lost" in run(*words, code=2)
+    file.write_bytes(loss.answer.bundle.checkpoint)
+    assert "the same past" in run(*words)
+    file.write_bytes(hidden)
+    assert "(LOG_REPLACED)" in run(*words, code=1)
 
 
 def test_an_auditor_refuses_a_new_origin_that_is_silent_about_what_it_saw(loss):
@@ -127,6 +150,56 @@ def test_an_auditor_refuses_a_new_origin_that_is_silent_about_what_it_saw(loss):
         with pytest.raises(VerificationFailed) as caught:
             auditor.verify()
         assert caught.value.reason == "LOG_REPLACED"
+
+
+def rewritten(loss: Loss, index: int) -> Checkpoint:
+    """Another salt in one entry of what is left, chained anew; gives where it was the old log."""
+    origin = loss.directory.log_signer().name
+    with closing(sqlite3.connect(loss.world.service / "log.db")) as database, database:
+        query = "SELECT line FROM entries ORDER BY log_index"
+        found = [line for (line,) in database.execute(query)]
+        before = Tree()
+        before.extend([leaf_hash(line) for line in found])
+        tree = Tree()
+        for place, line in enumerate(found):
+            entry = json.loads(line)
+            if place == index:
+                entry["salt"] = b64url(bytes(16))
+            if place > index:
+                entry["prev"] = b64url(hashlib.sha256(found[place - 1]).digest())
+            found[place] = canonical_json(entry)
+            tree.append(leaf_hash(found[place]))
+            row = (found[place], leaf_hash(found[place]), place)
+            database.execute("UPDATE entries SET line = ?, leaf = ? WHERE log_index = ?", row)
+        for (size,) in database.execute("SELECT tree_size FROM commits").fetchall():
+            row = (tree.root(size), size)
+            database.execute("UPDATE commits SET root = ? WHERE tree_size = ?", row)
+    return Checkpoint(origin, before.size, before.root())
+
+
+def test_only_the_lost_tail_may_differ_under_a_new_origin(loss):
+    """Else an operator who loses two entries could write all the others anew."""
+    home, signer = loss.world.home(AUDITOR), loss.directory.log_signer()
+    changed = loss.backed_up - 3
+    left = rewritten(loss, changed)
+    loss.begin_anew()
+    before = (home / CHECKPOINT_NAME).read_bytes()
+    with loss.world.served(), Auditor.open(home) as auditor:
+        for _ in range(2):
+            files = forked(auditor)
+            assert f"entry-{changed}.seen.tlog-proof" in files
+            assert f"entry-{changed}.now.tlog-proof" in files
+        (home / INDEX_NAME).unlink()
+        (home / WITNESSED_NAME).write_bytes(sign_checkpoint(left, [signer]))
+        assert parse_checkpoint(forked(auditor)["past.checkpoint"].decode()).origin == ORIGIN
+    assert (home / CHECKPOINT_NAME).read_bytes() == before
+
+
+def forked(auditor: Auditor) -> Mapping[str, bytes]:
+    with pytest.raises(LogFault) as caught:
+        auditor.verify()
+    assert caught.value.reason == "LOG_FORKED"
+    return caught.value.files
 
 
 def test_a_new_origin_that_was_interrupted_is_not_served_until_it_is_finished(loss, monkeypatch):

@@ -105,6 +105,14 @@ async def test_a_log_whose_high_water_mark_is_lost_is_not_signed(drill):
     note.write_bytes(drill.note)
     backups.set_mark(drill.directory.folder, note)
     refused("MARK_THERE", lambda: backups.set_mark(drill.directory.folder, note))
+    whole = mark.read_bytes()
+    mark.write_bytes(b"junk")
+    refused("HIGH_WATER_DAMAGED", lambda: backups.set_mark(drill.directory.folder, note))
+    refused("HIGH_WATER_DAMAGED", lambda: drill.restore(checkpoint=note))
+    mark.write_bytes(whole)
+    note.write_bytes(b"junk")
+    error = refused("BAD_NOTE", lambda: drill.restore(checkpoint=note))
+    assert f"the checkpoint in {note}" in error.message, "which of the two"
     drill.directory.open_core().close()
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from credproof.base.errors import CredproofError
+from credproof.base.limits import WITNESS_LAG_S
 from credproof.log.cosignature import Ed25519Cosigner, with_lines
 from credproof.log.note import parse_note
 from credproof.log.quorum import NOBODY, parse_quorum
-from credproof.log.witnessed import Witnessed, witnessed
+from credproof.log.witnessed import Lag, Witnessed, lag, witnessed
 
 from tests.log.test_cosignature import TIME, note
 
@@ -47,3 +48,13 @@ def test_a_cosignature_of_another_checkpoint_by_a_witness_that_counts_is_refused
     with pytest.raises(CredproofError) as caught:
         witnessed(with_lines(cosigned_by(w0=1, w1=2), [other]), TWO)
     assert caught.value.reason == "BAD_SIGNATURE"
+
+
+def test_entries_that_wait_too_long_for_witnesses_are_told():
+    at = {17: TIME, 18: TIME + 5}.get
+    late = TIME + WITNESS_LAG_S + 1
+    assert lag(17, 27, at, 0, late) == Lag(17, 26, TIME)
+    assert lag(17, 27, at, 0, late - 1) is None
+    assert lag(17, 27, at, TIME + 1, late) is None, "the quorum was not asked for before"
+    assert lag(27, 27, at, 0, late) is None
+    assert lag(40, 27, at, 0, late) is None

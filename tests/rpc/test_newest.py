@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import time
@@ -19,10 +20,7 @@ from credproof.base.keys import DatedKey, Ed25519Signer
 from credproof.base.limits import TIMESTAMP_METADATA_BYTES_MAX
 from credproof.borrower import Borrower, make_pass
 from credproof.channel import connect
-from credproof.cli.app import app
-from credproof.cli.output import exit_code
 from credproof.home import Home
-from credproof.provider import Provider
 from credproof.session import Service
 from credproof.updating import metadata as tuf
 from credproof.v1 import registry_service_pb2 as pb
@@ -34,14 +32,15 @@ from credproof_server import admission, roots
 from credproof_server.demo.world import World
 from credproof_server.directory import ROOT_KEY, ServiceDirectory, now
 from credproof_server.service.distribution import key_name
-from tuf.api.metadata import Root
-from typer.testing import CliRunner
+from tuf.api.metadata import Root, Targets
 
 from tests.rpc.conftest import LENDER, PROVIDER, Running
 from tests.rpc.registry import participant, publish
+from tests.rpc.takeover import Listed, connected, reason, run
 from tests.world import signer_of
 
 STRANGER = signer_of("stranger")
+NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -102,31 +101,6 @@ def home(running, given, tmp_path) -> Path:
 
 def copied(running, tmp_path) -> Path:
     return Path(shutil.copytree(running.world.home(PROVIDER), tmp_path / "home", symlinks=True))
-
-
-def connected(home: Path) -> int:
-    """The version of the bundle that a provider finds."""
-    with Provider.open(home) as provider:
-        return provider.trust.bundle.version
-
-
-def reason(home: Path) -> str:
-    """Why a provider does not take what it is given."""
-    try:
-        connected(home)
-    except CredproofError as error:
-        return error.reason
-    raise AssertionError("it was taken")
-
-
-def run(*arguments: object, code: int = 0) -> str:
-    """A command in this process; gives what it printed, or the reason of its error."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if isinstance(result.exception, CredproofError):
-        assert code == exit_code(result.exception), result.exception
-        return result.exception.reason
-    assert code == result.exit_code, result.output
-    return result.output
 
 
 # -- a service that lies
@@ -379,6 +353,62 @@ def test_a_key_that_was_signed_and_never_listed_is_taken_out_again(running, tmp_
     assert run(*sign, "--remove", Home(home).signer.public.kid, code=2) == "KEY_LISTED"
 
 
+@pytest.fixture
+def listed(running, tmp_path) -> Listed:
+    name = f"coop-{next(NUMBERS)}"
+    running.world.admit(name, "provider")
+    return Listed(name, running.world.home(name), tmp_path / "keys.json", signer_of(name))
+
+
+def test_a_provider_signs_no_key_that_its_own_key_has_not_signed_unless_it_names_it(
+    running, listed
+):
+    """Else it would vouch itself for what the operator listed, by whatever key set it saw."""
+    sign = ("provider", "keys", "sign", "-o", listed.file, "--home", listed.home)
+    publish(running, listed.change)
+    connected(listed.home)
+    assert run(*sign, code=1) == "KEY_NOT_KNOWN", "listed, no key set yet"
+    with admission.trust_channel(ServiceDirectory(running.world.service)) as channel:
+        channel.publish_metadata({listed.role: listed.key_set()})
+    connected(listed.home)
+    assert run(*sign, code=1) == "KEY_NOT_KNOWN", "and when the stranger has signed it"
+    assert not listed.file.exists()
+    own = Home(listed.home).signer.public.kid
+    told = run(*sign, "--known", listed.kid)
+    assert f"Key:        {own} (your home signs with it)" in told
+    assert f"Key:        {listed.kid}" in told
+    run("provider", "keys", "publish", listed.file, "--home", listed.home)
+    assert run(*sign), "what its own key has signed it knows"
+
+
+def test_a_key_that_the_operator_lists_does_not_sign_for_a_provider_that_signed(
+    running, listed, tmp_path
+):
+    """Until two people say in a root that the provider begins anew; its watch tells that."""
+    home, draft = listed.home, tmp_path / "anew.root.json"
+    run("provider", "keys", "sign", "-o", listed.file, "--home", home)
+    run("provider", "keys", "publish", listed.file, "--home", home)
+    connected(home)
+    before = tuf.parse(listed.file.read_bytes(), Targets, listed.role).signed
+    with pytest.raises(CredproofError) as caught:
+        listed.take_over(running, before)
+    assert caught.value.reason == "KEYS_NOT_CONTINUED"
+    service = running.world.service
+    assert "NO_SUCH_PARTICIPANT" in run(
+        "root", "draft", service, "-o", draft, "--begin-anew", "nobody", code=2
+    )
+    told = run("root", "draft", service, "-o", draft, "--begin-anew", listed.name)
+    assert f"Anew:       {listed.name}: no key set that it signed until" in told
+    for key in ("operator", "operator-2"):
+        run("root", "sign", draft, "--key", service / key / "signing.key")
+    run("root", "publish", service, draft)
+    assert "RELEASED" in run("provider", "watch", "--home", home)
+    time.sleep(1)  # key sets are numbered by the clock
+    listed.take_over(running, before)
+    assert connected(home)
+    assert "STRANGE_KEY" in run("provider", "watch", "--home", home, code=1)
+
+
 def test_only_a_provider_signs_a_key_set(running, tmp_path):
     file = tmp_path / "keys.json"
     home = running.world.home(LENDER)
@@ -390,7 +420,7 @@ def test_the_root_key_is_exchanged_by_two_people_and_everybody_follows(running, 
     service, draft = running.world.service, tmp_path / "next.root.json"
     borrower = attested(running)
     version = connected(running.world.home(PROVIDER))
-    old = ServiceDirectory(service).root_signer()
+    old, number = ServiceDirectory(service).root_signer(), roots.standings(service)[0].version
     run("root", "key", tmp_path / "fresh.key")
     run("root", "draft", service, "-o", draft, "--bundle-key", tmp_path / "fresh.key.pub")
     for key in (tmp_path / "fresh.key", service / "operator-2" / "signing.key"):
@@ -410,7 +440,8 @@ def test_the_root_key_is_exchanged_by_two_people_and_everybody_follows(running, 
 
     assert fresh.kid in run("root", "status", service)
     told = json.loads(run("root", "status", service, "--json"))
-    assert {item["role"]: item["version"] for item in told}["root"] == 2
+    assert {item["role"]: item["version"] for item in told}["root"] == number + 1
+    assert f"version {number + 1} " in run("root", "status", service)
     assert not any(item["ends_soon"] for item in told)
     assert run("root", "begin", service, "--root-key", tmp_path / "fresh.key", code=2) == "IN_USE"
 

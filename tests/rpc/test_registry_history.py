@@ -14,7 +14,7 @@ from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.participant import NEVER
 
 from tests.cli.command import run
-from tests.rpc.conftest import LENDER, PROVIDER
+from tests.rpc.conftest import AUDITOR, LENDER, PROVIDER
 from tests.rpc.registry import changed, participant
 
 
@@ -43,6 +43,52 @@ def test_a_provider_sees_a_key_that_somebody_registered_in_its_name(running):
     assert "not listed any more" in text
     assert "the registry listed a key in your name" in text
     assert "STRANGE" not in run("provider", "watch", "--home", home, "--known", strange.kid)
+
+
+def test_an_auditor_sees_who_was_listed_and_suspended_by_version(running, auditor):
+    """A key of a stranger, too, that no rule between entries is broken by."""
+    home, strange = running.world.home(AUDITOR), Ed25519Signer(os.urandom(32)).public
+    listed = with_key(running, strange)
+    with changed(running, lambda b: participant(LENDER, status="suspended", since=7)(listed(b))):
+        auditor.verify()
+    auditor.verify()
+    found = json.loads(run("audit", "registry", "--json", "--home", home))
+    assert [item["version"] for item in found] == list(range(1, len(found) + 1))
+    told = {c["participant"]: c for c in found[-2]["changes"]}
+    assert set(told) == {PROVIDER, LENDER}
+    assert (told[PROVIDER]["what"], told[PROVIDER]["name"]) == ("key", strange.kid)
+    assert told[LENDER]["text"].startswith("suspended; status: active since ")
+
+    text = run("audit", "registry", "--home", home)
+    versions = [f"version {found[n]['version']} " for n in (-2, -1)]
+    came, gone = ([line for line in text.splitlines() if v in line] for v in versions)
+    assert f"{PROVIDER}: key {strange.kid} listed: from 1970-01-01 00:00:00 UTC" in came[0]
+    assert f"{PROVIDER}: key {strange.kid} not listed any more (was: from" in "\n".join(gone)
+    assert f"{LENDER}: resumed; status: suspended since" in "\n".join(gone)
+    assert str(found[-2]["log_index"]) in came[0]
+    only = run("audit", "registry", "--participant", PROVIDER, "--home", home).splitlines()
+    assert only == [line for line in text.splitlines() if f"  {PROVIDER}: " in line]
+    told = run("audit", "search", "--kind", "registry.changed", "--home", home)
+    assert told.splitlines()[-1].endswith("credproof audit registry")
+
+
+@pytest.mark.parametrize("data", [None, b"junk", "other"])
+def test_a_version_that_an_auditor_lost_is_named_and_fetched_again(running, auditor, data):
+    home = running.world.home(AUDITOR)
+    kept = home / "registry" / "2.json"
+    honest = kept.read_bytes()
+    if data is None:
+        kept.unlink()
+    else:
+        other = (home / "registry" / "1.json").read_bytes()
+        kept.write_bytes(other if data == "other" else data)
+    told = run("audit", "registry", "--home", home, code=1)
+    assert "registry/2.json in your home" in told
+    assert "REGISTRY_NOT_KEPT" in told
+    assert "next:  credproof audit verify --whole" in told
+    run("audit", "verify", "--whole", "--home", home)
+    assert kept.read_bytes() == honest
+    assert run("audit", "registry", "--home", home)
 
 
 def fetched(running, change):

@@ -410,6 +410,7 @@ def test_a_service_restored_on_an_empty_disk_goes_on_by_the_clock(
             data = sign_keys(made.home("bank"), [fresh], (), now=directory.now())
             signed_keys = tuf.parse_any(data, "provider-bank")
             signed_keys.signed.version = number + 1
+            signed_keys.signed.unrecognized_fields["before"] = number
             tuf.add_signature(signed_keys, made.home("bank").signer)
             given.accept({"provider-bank": tuf.to_bytes(signed_keys)}, trust)
             given.renew(trust)

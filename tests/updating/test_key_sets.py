@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 from credproof.base.errors import CredproofError
 from credproof.cli.advice import next_step
+from credproof.updating import continued
 from credproof.updating import metadata as tuf
-from credproof.updating.own_keys import key_set, key_set_in_force
+from credproof.updating.own_keys import key_ids, key_set, key_set_in_force
 from credproof_server.service.distribution import key_name
 from tuf.api.metadata import DelegatedRole, MetaFile, Root, Targets
 
@@ -78,11 +79,131 @@ def test_a_new_key_is_signed_first_and_listed_then(signed, client):
     assert len(client.update().trust.participants["bank"].keys) == 2
 
 
-def test_a_provider_that_lost_its_key_goes_on_by_a_new_one_that_the_operator_lists(signed, client):
-    """What `provider watch` shows: the operator has named another delegatee, and the log knows."""
-    fresh = signed.key_set(FRESH.public, before=signed.newest(BANK), signer=FRESH)
+def by_the_operators_key(chain: Chain) -> bytes:
+    """A key set that a fresh key signed, which the operator lists: the provider signed nothing."""
+    keys = (chain.world.bank.public, FRESH.public)
+    return chain.key_set(*keys, before=chain.newest(BANK), signer=FRESH)
+
+
+def taking_over(chain: Chain, data: bytes) -> None:
+    """The service gives out such a key set, and the bundle that lists its key."""
+    chain.trust = chain.bundle(
+        chain.world.bundle(
+            version=chain.trust.bundle.version + 1, **chain.listing(chain.world.bank, FRESH)
+        )
+    )
+    targets, version = chain.targets(), tuf.parse(data, Targets, BANK).signed.version
+    chain.lies[BANK, version] = data
+    named = tuf.parse(targets, Targets, "targets").signed.version
+    chain.lies["targets", named] = targets
+    meta = {
+        "targets.json": MetaFile.from_data(named, targets, ["sha256"]),
+        f"{BANK}.json": MetaFile.from_data(version, data, ["sha256"]),
+    }
+    snapshot_lie(chain, lambda snapshot: snapshot.meta.update(meta))
+
+
+def test_a_key_that_the_operator_lists_cannot_sign_the_key_set_of_a_provider_that_signed(
+    signed, client
+):
+    """Neither the service takes it, nor who saw the one before; asking again changes nothing."""
+    data = by_the_operators_key(signed)
+    before = signed.trust
+    with pytest.raises(CredproofError) as caught:
+        signed.publish((BANK, data), **signed.listing(signed.world.bank, FRESH))
+    assert caught.value.reason == "KEYS_NOT_CONTINUED"
+    signed.trust = before
+    taking_over(signed, data)
+    assert [client.refused(), client.refused()] == ["KEYS_NOT_CONTINUED"] * 2
+    settings = SimpleNamespace(id="bank", root=signed.root.public)
+    home = SimpleNamespace(folder=client.state.folder.parents[1], settings=settings)
+    assert key_ids(key_set(home)) == (signed.world.bank.public.kid,), "the one that was accepted"
+
+
+def test_a_newcomer_takes_the_first_key_set_that_it_sees(signed, tmp_path):
+    """Nothing tells it what was before: the log does, and the provider's watch."""
+    taking_over(signed, by_the_operators_key(signed))
+    assert Client(tmp_path / "newcomer", signed).update()
+
+
+def moved(chain: Chain) -> None:
+    """The provider goes over to another key: the old one signs it in, the new one goes on."""
+    both = (chain.world.bank.public, FRESH.public)
+    chain.accept({BANK: chain.key_set(*both, before=chain.newest(BANK))})
+    chain.publish(**chain.listing(chain.world.bank, FRESH))
+    for _ in range(2):
+        chain.accept({BANK: chain.key_set(*both, before=chain.newest(BANK), signer=FRESH)})
+
+
+def test_who_missed_some_key_sets_follows_them_one_after_the_other(signed, client):
+    moved(signed)
+    signed.asked.clear()
+    assert client.update()
+    assert len({version for role, version in signed.asked if role == BANK}) == 3
+    signed.asked.clear()
+    assert client.update()
+    assert not [version for role, version in signed.asked if role == BANK]
+
+
+def test_a_key_set_between_that_is_held_back_or_exchanged_stops_who_missed_it(signed, client):
+    moved(signed)
+    between = signed.files.versions(BANK)[2]
+    honest = signed.files.read(BANK, between)
+    for lie in (b"", signed.files.newest(BANK), honest.replace(b'"sig":"', b'"sig":"00')):
+        signed.lies = {(BANK, between): lie}
+        assert client.refused() == "KEYS_NOT_CONTINUED"
+    signed.lies = {}
+    assert client.update()
+
+
+def test_a_longer_row_of_key_sets_is_followed_no_further(signed, client, monkeypatch):
+    moved(signed)
+    monkeypatch.setattr(continued, "KEY_SETS_MAX", 2)
+    assert client.refused() == "KEYS_NOT_CONTINUED"
+    monkeypatch.setattr(continued, "KEY_SETS_MAX", 3)
+    assert client.update()
+
+
+def test_a_key_set_that_does_not_follow_the_one_in_force_is_refused(signed):
+    """Else who missed the one between could not follow."""
+    first = signed.newest(BANK)
+    signed.accept({BANK: signed.key_set(before=first)})
+    data = signed.key_set(before=first)
+    later = tuf.parse(data, Targets, BANK).signed
+    later.version = signed.newest(BANK).version + 1
+    assert reason(signed, {BANK: tuf.signed(later, [signed.world.bank])}) == "TUF_VERSION"
+
+
+def anew(chain: Chain, *signers) -> bytes:
+    """The next root, which says that the bank begins anew."""
+    return chain.next_root(*signers, change=lambda root: tuf.begin_anew(root, "bank", chain.time))
+
+
+def test_a_provider_that_lost_all_its_keys_begins_anew_when_two_people_say_so_in_a_root(
+    signed, client
+):
+    """The log names the key, every home has the root; the root key alone does not do it."""
+    signed.time = max(signed.time, signed.newest(BANK).version)
+    data = tuf.parse(by_the_operators_key(signed), Targets, BANK).signed
+    data.version = signed.time + 1
+    fresh = tuf.signed(data, [FRESH])
+    assert reason(signed, {"root": anew(signed, signed.root)}) == "TUF_NOT_SIGNED"
+    signed.accept({"root": anew(signed, *OPERATORS)})
     signed.publish((BANK, fresh), **signed.listing(signed.world.bank, FRESH))
     assert len(client.update().trust.participants["bank"].keys) == 2
+    third = signed.key_set(STRANGER.public, before=signed.newest(BANK), signer=STRANGER)
+    listing = signed.listing(signed.world.bank, FRESH, STRANGER)
+    with pytest.raises(CredproofError) as caught:
+        signed.publish((BANK, third), **listing)
+    assert caught.value.reason == "KEYS_NOT_CONTINUED", "it holds for what was signed before only"
+
+
+@pytest.mark.parametrize("said", [["bank"], {"bank": "now"}, {"bank": None}])
+def test_a_root_that_does_not_say_since_when_a_provider_begins_anew_is_refused(signed, said):
+    data = signed.next_root(
+        *OPERATORS, change=lambda root: root.unrecognized_fields.update(key_sets_anew=said)
+    )
+    assert reason(signed, {"root": data}) == "BAD_METADATA"
 
 
 def test_a_provider_that_is_not_asked_any_more_is_noticed(signed, client):

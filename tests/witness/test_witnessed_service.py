@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from credproof import standard
 from credproof.auditor import WITNESSED_NAME
-from credproof.base.errors import Conflict, CredproofError, DataLoss
+from credproof.base.errors import Conflict, CredproofError, DataLoss, Unreachable
 from credproof.cli.app import app
-from credproof.lender import OfflineVerifier
+from credproof.lender import KeptAnswer, OfflineVerifier
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from credproof.log.continued import parse_continued
 from credproof.log.cosignature import Ed25519Cosigner, cosigned
 from credproof.log.merkle import Tree, leaf_hash
 from credproof.log.note import parse_note
@@ -25,13 +27,14 @@ from credproof.log.witness import parse_add_checkpoint
 from credproof.verification.trust import Trust
 from credproof.wire import answer as answer_wire
 from credproof.witnessing import Pending
-from credproof_server import quorums, standing
+from credproof_server import backups, new_origin, quorums, standing
 from credproof_server.admission import change_bundle
-from credproof_server.app import Nothing
 from credproof_server.config import FILE_NAME
 from credproof_server.demo.world import AUDITOR, LENDER, World
-from credproof_server.directory import HIGH_WATER, SAID, WITNESSED, ServiceDirectory
+from credproof_server.directory import DISPROOF, HIGH_WATER, SAID, WITNESSED, ServiceDirectory
+from credproof_server.log.disproof import DisproofFile
 from credproof_server.log.said import SaidFile
+from credproof_server.storage import repository
 from credproof_server.witness import store
 from typer.testing import CliRunner
 
@@ -311,43 +314,6 @@ def verify_size(scene: Scene, note: bytes) -> int:
     return verify_checkpoint(note, key.name, [key]).tree_size
 
 
-def test_a_copy_that_lacks_what_witnesses_saw_or_goes_another_way_neither_starts_nor_goes_on(
-    scene, tmp_path
-):
-    scene.stop()
-    copy = tmp_path / "copy"
-    shutil.copytree(scene.world.service, copy)
-    scene.start()
-    scene.refresh(scene.ask("revolving-standing").bundle)
-    scene.stop()
-    assert refused(copy) == "LOG_BEHIND"
-
-    for witness in scene.witnesses:
-        witness.stop()
-    for days in range(30, 37):  # nobody hears of these
-        standing.set_template(copy, replace(standard.purposes()[0], data_life_days=days))
-    with closing(ServiceDirectory(copy).open_core()) as core:
-        for witness in scene.witnesses:
-            witness.start()
-        assert core.sequencer.is_writing
-        core.published.publish()
-        assert (core.sequencer.is_writing, core.sequencer.fault) == (False, "LOG_FORKED")
-        before = core.sequencer.head
-        with pytest.raises(DataLoss) as caught:
-            core.sequencer.submit(Nothing()).result()
-        assert (caught.value.reason, core.sequencer.head) == ("LOG_FORKED", before)
-    said = {item.reason for item in SaidFile(copy / SAID).read().values()}
-    assert said == {"LOG_FORKED", "WITNESS_REFUSED"}
-    assert refused(copy) == "LOG_FORKED"
-    scene.start()
-
-
-def refused(service: Path) -> str:
-    with pytest.raises(DataLoss) as caught:
-        ServiceDirectory(service).open_core()
-    return caught.value.reason
-
-
 def test_what_was_witnessed_stays_so_when_the_quorum_is_changed_or_taken_away(scene, tmp_path):
     home, file = scene.running.home(LENDER), tmp_path / "case.answer"
     file.write_bytes(scene.ask(REQUIRED.id).to_bytes())
@@ -394,3 +360,141 @@ def test_a_question_that_needs_witnesses_whom_nobody_names_is_answered_once_some
     quorums.set_quorum(scene.world.service, scene.quorum.encode())
     run(*words)
     assert OfflineVerifier(scene.running.home(LENDER)).verify(output.read_bytes()).outcome.tier
+
+
+# -- from here on the service is down, and so are its witnesses
+
+
+class Copies:
+    """A service that is behind, and one that went another way; then all witnesses are down.
+
+    `told` is what callers were told by the second, while it ran and witnesses came back.
+    """
+
+    def __init__(self, scene: Scene, folder: Path) -> None:
+        kept = scene.ask("revolving-standing")
+        scene.stop()
+        self.folder, self.scene = folder, scene
+        self.behind, world = folder / "behind", scene.world.copy(folder / "other")
+        self.forked = world.service
+        shutil.copytree(scene.world.service, self.behind)
+        scene.start()
+        scene.refresh(kept.bundle)
+        scene.refresh(scene.ask("revolving-standing").bundle)
+        scene.stop()
+        backups.back_up(scene.directory, folder / "backup", folder / "keys")
+        assert refused(self.behind) == "LOG_BEHIND"
+        self.told = self._fork(world, kept)
+
+    def _fork(self, world: World, kept: KeptAnswer) -> dict[str, str]:
+        for witness in self.scene.witnesses:
+            witness.stop()
+        for days in range(30, 39):  # nobody hears of these
+            changed = replace(standard.purposes()[0], data_life_days=days)
+            standing.set_template(world.service, changed)
+        with world.served():
+            for witness in self.scene.witnesses:
+                witness.start()
+            told = self._told(world, kept)
+        for witness in self.scene.witnesses:
+            witness.stop()
+        return told
+
+    def _told(self, world: World, kept: KeptAnswer) -> dict[str, str]:
+        home, file = str(world.home(AUDITOR)), self.folder / "kept.answer"
+        file.write_bytes(kept.to_bytes())
+        refresh = ("lender", "refresh", str(file), "--home", str(world.home(LENDER)))
+        until(lambda: None if "LOG_FORKED" in tried(*refresh) else pending())
+        return {
+            "operator": run("participant", "suspend", str(world.service), LENDER, code=1),
+            "lender": run(*refresh, code=1),
+            "verify": run("audit", "verify", "--home", home, code=1),
+            "follow": run("audit", "follow", "--home", home, code=1),
+            "export": run("audit", "export", str(self.folder / "tiles"), "--home", home, code=1),
+            "show": run("quorum", "show", str(world.service)),
+        }
+
+
+def tried(*words: str) -> str:
+    done = CliRunner().invoke(app, words)
+    return done.output
+
+
+def pending() -> NoReturn:
+    raise Unreachable("NOT_WITNESSED_YET", "the service has not noticed yet")
+
+
+@pytest.fixture(scope="module")
+def copies(scene, tmp_path_factory) -> Copies:
+    return Copies(scene, tmp_path_factory.mktemp("copies"))
+
+
+def test_everybody_is_told_while_a_service_runs_that_was_shown_its_fork(copies):
+    for who in ("operator", "lender", "verify", "follow", "export"):
+        assert "log is not the one that it signed before (LOG_FORKED)" in copies.told[who], who
+        assert "credproof quorum show" in copies.told[who], who
+    assert "Verified:    signature, hash chain" in copies.told["verify"]
+    assert "Entries:   " in copies.told["follow"]
+    assert "Disproof:   " in copies.told["show"]
+
+
+def test_a_copy_that_is_behind_or_goes_another_way_starts_no_more_though_witnesses_are_silent(
+    copies,
+):
+    behind, forked = copies.behind, copies.forked
+    said = {item.reason for item in SaidFile(forked / SAID).read().values()}
+    assert "LOG_FORKED" in said
+    for _ in range(2):
+        assert refused(behind) == "LOG_BEHIND"
+        assert refused(forked) == "LOG_FORKED"
+    (behind / DISPROOF).rename(behind / "kept")
+    (behind / DISPROOF).write_bytes(b"junk")
+    assert refused(behind) == "DISPROOF_DAMAGED"
+    (behind / "kept").replace(behind / DISPROOF)
+
+
+def test_check_and_quorum_show_tell_the_operator_of_a_fork_and_what_to_do(copies):
+    for copy, reason in ((copies.behind, "LOG_BEHIND"), (copies.forked, "LOG_FORKED")):
+        told = run("check", str(copy), code=1)
+        assert "damaged: what witnesses saw: a witness saw" in told
+        assert f"({reason})" in told
+        assert "next:    re" in told
+        assert "nothing is damaged" not in told
+        shown = run("quorum", "show", str(copy))
+        assert "Log:        demo.credproof.example/log+" in shown
+        assert "Disproof:   " in shown
+        assert "credproof restore" in shown
+        assert json.loads(run("quorum", "show", str(copy), "--json"))["disproof"]
+
+
+def test_a_forked_copy_is_restored_to_what_witnesses_saw_and_goes_on(copies):
+    forked = copies.forked
+    mark = (forked / HIGH_WATER).read_bytes()
+    with pytest.raises(CredproofError) as caught:
+        new_origin.begin_anew(forked, "demo.example/log2")
+    assert caught.value.reason == "LOG_FORKED"
+    folder = copies.folder
+    words = ["restore", forked, "--from", folder / "backup", "--keys-from", folder / "keys"]
+    told = run(*map(str, words))
+    aside = next(path.parent for path in forked.glob("replaced-*/high-water"))
+    assert aside.name in told
+    assert (aside / HIGH_WATER).read_bytes() == mark
+    assert not (forked / DISPROOF).exists()
+    ServiceDirectory(forked).open_core().close()
+
+
+def test_a_copy_that_is_behind_goes_on_anew_after_what_witnesses_saw(copies):
+    behind = copies.behind
+    key = ServiceDirectory(behind).log_signer().verifier_key
+    seen = DisproofFile(behind / DISPROOF).newest(key)
+    new_origin.begin_anew(behind, "demo.example/log2")
+    with closing(ServiceDirectory(behind).open_core()) as core, core.engine.connect() as rows:
+        lines = list(repository.all_lines(rows))
+    told = [parse_continued(line) for line in lines if b'"kind":"log.continued"' in line]
+    assert [(item.origin, item.tree_size) for item in told] == [(key.name, seen.tree_size)]
+
+
+def refused(service: Path) -> str:
+    with pytest.raises(DataLoss) as caught:
+        ServiceDirectory(service).open_core()
+    return caught.value.reason

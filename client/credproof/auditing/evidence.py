@@ -18,6 +18,7 @@ from credproof.verification.log_rules import Finding
 README: Final = "README.txt"
 SEEN: Final = "seen.checkpoint"
 NOW: Final = "now.checkpoint"
+NEWEST: Final = "The newest checkpoint that the log showed."
 RULE_BROKEN: Final = "RULE_BROKEN"
 """The reason of a finding between entries; which rule stands in its file."""
 FINDINGS: Final = "findings.json"
@@ -46,13 +47,18 @@ class Evidence:
         self.files[name] = content
         self.told.append(f"{name}\n    {what}")
 
-    def add_checkpoints(self, seen: bytes | None, now: bytes, vkeys: Sequence[str]) -> None:
-        """The log's keys, the checkpoint that was trusted before, and the one it shows now."""
+    def add_checkpoints(
+        self, seen: bytes | None, now: bytes, vkeys: Sequence[str], what: str = NEWEST
+    ) -> None:
+        """The log's keys, the checkpoint that was trusted before, and the one it shows now.
+
+        `what` says of the last where it comes from.
+        """
         keys = "".join(f"{key}\n" for key in vkeys).encode()
         self.add("log.vkey", keys, "The log's keys, as the signed trust bundle lists them.")
         if seen is not None:
             self.add(SEEN, seen, "The checkpoint that this auditor had verified before.")
-        self.add(NOW, now, "The newest checkpoint that the log showed.")
+        self.add(NOW, now, what)
 
     def add_entry(self, index: int, word: str, line: bytes, proof: TlogProof | None) -> None:
         """An entry, and where there is one the proof that it stands in the log."""
@@ -73,14 +79,18 @@ class Evidence:
 
     def add_past(self, past: Checkpoint, proof: Sequence[bytes], seen: bytes) -> None:
         """What our own lines make at the size of the checkpoint of now, proved by what was seen."""
+        self._add_past(past, proof, seen, SEEN)
+
+    def add_kept(self, past: Checkpoint, proof: Sequence[bytes], now: bytes) -> None:
+        """What the lines of now make at the size of the checkpoint seen, proved by what is now."""
+        self._add_past(past, proof, now, NOW)
+
+    def _add_past(self, past: Checkpoint, proof: Sequence[bytes], note: bytes, name: str) -> None:
         size = past.tree_size
-        self.add(
-            PAST,
-            past.to_text().encode(),
-            f"The first {size} entries that {SEEN} covers; not signed.",
-        )
-        what = f"The consistency proof from there to {SEEN}, as the body of add-checkpoint."
-        self.add(PAST_PROOF, AddCheckpoint(size, tuple(proof), seen).to_bytes(), what)
+        what = f"The first {size} entries that {name} covers; not signed."
+        self.add(PAST, past.to_text().encode(), what)
+        what = f"The consistency proof from there to {name}, as the body of add-checkpoint."
+        self.add(PAST_PROOF, AddCheckpoint(size, tuple(proof), note).to_bytes(), what)
 
     def add_registry(self, version: int, package: bytes) -> None:
         """A trust bundle with the documents that it pins."""
@@ -112,6 +122,12 @@ FORK_PAST: Final = (
     f"Verify both checkpoints under log.vkey, and by the consistency proof (RFC 9162) in"
     f" {PAST_PROOF} that {SEEN} continues {PAST}, which nobody signed and nobody need sign. {NOW}"
     " is of the same size and has another root. A log that signed both told two stories."
+)
+FORK_KEPT: Final = (
+    f"Verify both checkpoints under log.vkey, and by the consistency proof (RFC 9162) in"
+    f" {PAST_PROOF} that {NOW} continues {PAST}, which nobody signed and nobody need sign. {SEEN}"
+    f" is of the same size and has another root. The log of {NOW} says (log.continued) that it goes"
+    f" on where the one of {SEEN} ended, behind these entries: it changed what was signed."
 )
 FORK_WORD: Final = (
     f"Verify the checkpoints under log.vkey. That {NOW} does not continue what was seen before is"

@@ -178,7 +178,7 @@ class Following:
 
     def _add_difference(self, evidence: Evidence, seen: Seen, tree: Tree) -> bool:
         """The first entry that differs; whether both lines are there, each with its proof."""
-        index = _first_not(lambda size: self._is_prefix(size, tree.root(size)), tree.size)
+        index = first_not(lambda size: self._is_prefix(size, tree.root(size)), tree.size)
         ours, theirs = self._index.line(index), self._served(index)
         if ours is None or index == tree.size:
             return False  # what was read is there: it was never what the old checkpoint covers
@@ -253,7 +253,7 @@ class Following:
         start = before.position.size
         if not self._is_prefix(start, _root(before, [])):
             self._raise_fork(start, self._consistency(start))
-        bad = _first_not(
+        bad = first_not(
             lambda count: self._is_prefix(start + count, _root(before, page[:count])), len(page)
         )
         if bad == len(page):
@@ -297,7 +297,7 @@ def _root(before: AuditState, lines: Sequence[bytes]) -> bytes:
     return frontier.root() if frontier.size else EMPTY_ROOT
 
 
-def _first_not(holds: Callable[[int], bool], count: int) -> int:
+def first_not(holds: Callable[[int], bool], count: int) -> int:
     """The last number up to `count` for which it holds; it holds for 0 and then up to some one.
 
     So, of entries counted from 0, the index of the first one that spoils it.

@@ -6,7 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from credproof.base.errors import CredproofError, Unreachable, VerificationFailed
+from credproof.base.errors import (
+    CredproofError,
+    DataLoss,
+    Malformed,
+    Unreachable,
+    VerificationFailed,
+)
 from credproof.history import Fetched
 from credproof.home import replace_file
 from credproof.log.entry import Entry
@@ -41,20 +47,37 @@ class History:
             VerificationFailed: `REGISTRY_WITHHELD`, `OTHER_TRUST`, and as `verify_trust`.
         """
         version = parse_changed(entry)
-        package = self._package(version)
         try:
+            package = self._package(version)
             change = verify_change(package.token, package.documents, entry, root=self._root)
-        except VerificationFailed:
+        except (Malformed, VerificationFailed):
             if self._fetch is None or not self._path(version).exists():
                 raise
             fresh = self._fetch(version).package
             change = verify_change(fresh.token, fresh.documents, entry, root=self._root)
-            replace_file(self._folder / f"{version}.lost.json", package.to_bytes())
+            kept = self._path(version).read_bytes()
+            replace_file(self._folder / f"{version}.lost.json", kept)
             package = fresh
         self._folder.mkdir(mode=0o700, exist_ok=True)
         replace_file(self._path(version), package.to_bytes())
         self.version = version
         return change.trust
+
+    def logged(self, entry: Entry) -> Trust:
+        """The bundle that an entry of the verified log put in force, as it is kept here.
+
+        Raises:
+            DataLoss: `REGISTRY_NOT_KEPT`.
+        """
+        version = parse_changed(entry)
+        try:
+            package = trust_wire.parse(self._path(version).read_bytes())
+            root = self._root
+            return verify_change(package.token, package.documents, entry, root=root).trust
+        except (OSError, Malformed, VerificationFailed) as error:
+            file, place = f"{FOLDER}/{version}.json", f"entry {entry.seq}"
+            message = f"{file} in your home is not what {place} put in force, or cannot be read"
+            raise DataLoss("REGISTRY_NOT_KEPT", message) from error
 
     def _package(self, version: int) -> trust_wire.TrustPackage:
         if self._path(version).exists():

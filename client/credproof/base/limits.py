@@ -41,6 +41,9 @@ ask for it."""
 TIMESTAMP_GAP_S: Final = 7200
 """How long an entry may wait for a timestamp before an auditor is told: twice the longest time
 between two requests."""
+WITNESS_LAG_S: Final = 7200
+"""How long an entry may wait for the witnesses that a quorum asks for before an auditor is told: as
+for a timestamp. They are asked every second."""
 TIMESTAMP_EVERY_MAX_S: Final = 3600
 """Longest time between two requests for timestamps."""
 
@@ -119,6 +122,8 @@ DIRECTORY_DEPTH_MAX: Final = 256
 """Hashes of one lookup proof: an index has so many bits."""
 ROOT_CHAIN_MAX: Final = 256
 """Versions of TUF root metadata that are followed at once: one a month for twenty years."""
+KEY_SETS_MAX: Final = 256
+"""Key sets of one provider that are followed at once."""
 METADATA_ITEMS_MAX: Final = 4
 """TUF metadata files that are published together: a root and what its new keys sign."""
 DIRECTORY_MEMBERS_MAX: Final = 4096

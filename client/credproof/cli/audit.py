@@ -11,8 +11,10 @@ import typer
 from credproof.auditing.evidence import LogFault, findings_json, write
 from credproof.auditing.index import TOLD
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
-from credproof.base.encoding import parse_own_json, time_text
+from credproof.base.encoding import Json, parse_own_json, time_text
+from credproof.base.errors import DataLoss
 from credproof.cli import searching, stamps, unsealing
+from credproof.cli.comparing import compare
 from credproof.cli.following import evidence_text, follow, print_findings
 from credproof.cli.output import (
     EXIT_CODES,
@@ -21,25 +23,33 @@ from credproof.cli.output import (
     JsonOption,
     err,
     out,
+    print_error,
     print_json,
     progress_bar,
 )
 from credproof.cli.packaging import evidence
 from credproof.cli.parts import GROUPS
+from credproof.cli.registry import registry
 from credproof.cli.stamps import print_stamps, stamps_json
+from credproof.cli.witnesses import (
+    NO_WITNESSES,
+    WitnessLook,
+    look_at_witnesses,
+    print_witnesses,
+    witnesses_json,
+)
 from credproof.home import Home
 from credproof.log.audit import AuditReport
-from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.entry import Entry
-from credproof.log.witnessed import Witnessed
 from credproof.verification.log_rules import Finding
-from credproof.verification.report import witness_report, witness_text
 
 app = typer.Typer(help=GROUPS["audit"], no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
 app.command(epilog=EXIT_CODES)(evidence)
+app.command(epilog=EXIT_CODES)(compare)
 app.add_typer(stamps.app, name="authority")
 app.command("search", epilog=EXIT_CODES)(searching.find)
+app.command("registry", epilog=EXIT_CODES)(registry)
 app.command("report", epilog=EXIT_CODES)(searching.monthly)
 app.command(epilog=EXIT_CODES)(unsealing.unseal)
 app.command(epilog=EXIT_CODES)(unsealing.unseals)
@@ -61,11 +71,13 @@ def verify(
     Checks the checkpoint's signature, every entry's place in the hash chain, that times never
     go back, that the entries make the tree that was signed, and that what they say fits together
     (no answer without a consent, and so on). Holds timestamps of authorities that you trust against
-    the times of entries, and tells where there was none for two hours. Remembers how far it went in
+    the times of entries, and tells where there was none for two hours; and which entries have
+    waited as long for the witnesses that a quorum asks for. Remembers how far it went in
     audited.json and newest.checkpoint in your home, and keeps in witnessed.checkpoint what
     witnesses cosigned last, in timestamps.db what was stamped; keep all four, and registry/. It
     fills audit.db, which audit search reads. What entries say wrongly is told each time, with exit
-    code 1; audit follow --evidence writes files about it. Needs the service.
+    code 1; audit follow --evidence writes files about it. So is LOG_FORKED or LOG_BEHIND that the
+    service tells: a witness showed it another log than its own. Needs the service.
 
     \b
     Example:
@@ -78,18 +90,35 @@ def verify(
         with auditor.index() as index:
             findings = index.findings()
             index.mark(findings, TOLD)
-        witnesses = auditor.witnessed(report.checkpoint)
-        asked = auditor.trust.quorum.needed is not None
+        witnesses = _told_of_witnesses(auditor, report)
     if as_json:
-        beside = {"witnessed": _witnessed(witnesses), "timestamps": stamps_json(stamped)}
+        beside = {"timestamps": stamps_json(stamped), **_witnesses_json(witnesses)}
         print_json(_summary(report, findings) | beside)
     else:
         _print_report(report, findings)
-        _print_witnesses(witnesses, asked=asked)
+        if not isinstance(witnesses, DataLoss):
+            print_witnesses(witnesses)
         print_stamps(stamped)
         print_findings(findings)
+    if isinstance(witnesses, DataLoss):
+        print_error(witnesses, as_json=as_json)
+        raise typer.Exit(FAILED)
     if findings:
         raise typer.Exit(FAILED)
+
+
+def _told_of_witnesses(auditor: Auditor, report: AuditReport) -> WitnessLook | DataLoss:
+    """What the service says of itself is told beside what was verified, not instead of it."""
+    try:
+        return look_at_witnesses(auditor, report)
+    except DataLoss as fault:
+        return fault
+
+
+def _witnesses_json(found: WitnessLook | DataLoss) -> dict[str, Json]:
+    if isinstance(found, DataLoss):
+        return {**NO_WITNESSES, "reason": found.reason}
+    return witnesses_json(found)
 
 
 _RULES: Final = ", rules between entries"
@@ -158,20 +187,6 @@ def replay(
     out.print(f"Roots:       {report.roots}, each what the entries before it make")
     out.print(f"Directory:   {report.indexes} leaves, root {report.root.hex()}")
     out.print(f"Uncovered:   {report.uncovered} changes after the newest root")
-
-
-def _print_witnesses(
-    witnesses: tuple[VerifiedCheckpoint, Witnessed] | None, *, asked: bool
-) -> None:
-    if witnesses is None:
-        out.print(f"Not shown:   witnesses ({'pending' if asked else 'none'})")
-        return
-    size, told = witnesses[0].tree_size, witness_text(witnesses[1])
-    out.print(f"Witnessed:   {size} entries, by {told}", markup=False)
-
-
-def _witnessed(found: tuple[VerifiedCheckpoint, Witnessed] | None) -> dict[str, object] | None:
-    return None if found is None else {"size": found[0].tree_size, **witness_report(found[1])}
 
 
 def _summary(report: AuditReport, findings: Sequence[Finding]) -> dict[str, object]:

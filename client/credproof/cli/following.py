@@ -34,6 +34,13 @@ from credproof.cli.output import (
     system_error,
 )
 from credproof.cli.stamps import print_stamps, stamps_json
+from credproof.cli.witnesses import (
+    NO_WITNESSES,
+    WitnessLook,
+    look_at_witnesses,
+    print_witnesses,
+    witnesses_json,
+)
 from credproof.home import Home
 from credproof.log.audit import AuditReport
 from credproof.verification.log_rules import Finding
@@ -61,7 +68,8 @@ def follow(
     As audit verify, for cron; an interrupted run goes on where it was. Exit code 1 means a finding:
 
     \b
-      LOG_FORKED            the log has another past
+      LOG_FORKED            the log has another past; or a witness showed the service
+                            that it has (so LOG_BEHIND), and it writes nothing more
       LOG_SHRANK            it lost its tail
       SEQ_GAP               it leaves an entry out
       ENTRY_CHANGED         it gives out an entry that was not signed
@@ -160,6 +168,7 @@ class Told:
     stamps: StampReport = NO_STAMPS
     reread: int = 0
     roots: int | None = None
+    witnesses: WitnessLook | None = None
     findings: list[Finding] = field(default_factory=list)
     standing: int = 0
     shown: Sequence[Mapping[str, bytes]] = ()
@@ -234,6 +243,8 @@ def _lost(finding: Finding, evidence: Path) -> bool:
 def _look_on(told: Told, auditor: Auditor, report: AuditReport, *, replay: bool) -> None:
     """At all else once the newest entries were verified."""
     with told.gathering():
+        told.witnesses = look_at_witnesses(auditor, report)
+    with told.gathering():
         told.stamps = auditor.timestamps(report.checkpoint)
     with told.gathering(), auditor.index() as index:
         again = auditor.reread(index, report)
@@ -280,6 +291,8 @@ def _tell(told: Told, written: Sequence[tuple[Path, bool]], *, as_json: bool) ->
         out.print(f"Entries:   {size}, of which {read} are new; {told.reread} older ones compared")
         if told.roots is not None:
             out.print(f"Roots:     {told.roots}, each what the entries before it make")
+        if told.witnesses is not None:
+            print_witnesses(told.witnesses)
         print_stamps(told.stamps)
     print_findings(told.findings)
     if told.standing:
@@ -313,4 +326,5 @@ def _json(told: Told, written: Sequence[Path]) -> dict[str, Json]:
         "size": None if report is None else report.checkpoint.tree_size,
         "standing": told.standing,
         "timestamps": stamps_json(told.stamps),
+        **(witnesses_json(told.witnesses) if told.witnesses is not None else NO_WITNESSES),
     }

@@ -355,7 +355,8 @@ def watch(
     Reads all versions of the trust bundle and proves each to be the one that the log names. Whoever
     lists a key for you can sign attestations as you: run this daily. Your own key is in your
     home. Tells too whether your own signed key set is in force (credproof provider keys): while it
-    is, no key counts in your name that is not in it. Needs the service. Writes nothing.
+    is, whoever has seen it takes no key in your name that is not in it, unless two people said in
+    a root that you begin anew (RELEASED). Needs the service. Writes nothing.
 
     \b
     Example:
@@ -366,12 +367,13 @@ def watch(
         with progress_bar("versions", provider.trust.bundle.version, hidden=as_json) as advance:
             keys, checkpoint = provider.registered_keys(advance)
         versions, signed = provider.trust.bundle.version, provider.signed_keys()
+        released = provider.is_released()
         present = {key.public.kid for key in provider.trust.participants[provider.id].keys}
     strange = [item for item in keys if item.key.public.kid not in mine]
     if as_json:
         listed = [_listed_key(item, item not in strange, present) for item in keys]
         found = {"keys": listed, "log_size": checkpoint.tree_size, "versions": versions}
-        print_json({**found, "key_set": list(signed or ())})
+        print_json({**found, "key_set": list(signed or ()), "released": released})
     else:
         for item in keys:
             word = "STRANGE" if item in strange else "yours  "
@@ -381,6 +383,8 @@ def watch(
         out.print(f"Versions:  {versions}, each proved to be in the log")
         told = "none: the root key decides alone (credproof provider keys sign)"
         out.print(f"Key set:   {told if signed is None else ', '.join(signed)}")
+        if released:
+            out.print("RELEASED   two people said in a root that you begin anew: sign it once more")
     if strange and not as_json:
         lists = "lists" if any(item.key.public.kid in present for item in strange) else "listed"
         message = f"the registry {lists} a key in your name that you do not know"

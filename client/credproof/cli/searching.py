@@ -119,33 +119,29 @@ def find(
     """Find log entries: by time, kind, actor, policy, outcome, reference, object or person.
 
     Looks at what audit verify or audit follow verified, in audit.db, without the service. A
-    lender's references are salted: it gives you text and salt, which credproof lender export prints
-    of its *.answer file. Ids and salts are taken as commands print them: hexadecimal or base64.
-    In CSV an apostrophe stands before what a spreadsheet would take for a formula.
+    lender's references are salted: it gives you text and salt, as lender export prints them of its
+    *.answer file. Ids and salts are taken as commands print them: hexadecimal or base64.
     Times are UTC: in a table and in CSV written out (ISO 8601), in JSON whole seconds, as in the
-    signed entries. Where there is more than is shown, the last line says how to go on (of JSON and
-    CSV on stderr).
+    signed entries. In CSV an apostrophe keeps what begins like a formula a text. Where there is
+    more than is shown, the last line says how to go on (of JSON and CSV on stderr).
 
     --person finds one person's consents and their changes, answers, anomalies about the person, and
     what was unsealed: the newest 10,000. It finds no refusals (--consent finds those under each
-    consent), no attestations, no earlier searches. It needs the service, and --why: the id is never
-    sent, the search itself is logged for other auditors, and its reason is kept here, in
-    searches.jsonl.
+    consent), no attestations, no earlier searches. Needs the service, and --why: the id is never
+    sent, the search is logged for other auditors, its reason is kept here, in searches.jsonl.
 
     \b
     Example:
       credproof audit search --kind answer.refused --since 2026-11-01 --actor lend --home audit
       echo ref:alice | credproof audit search --person --why "complaint 17" --home audit
     """
+    begin, end = _period(since, until)
     _require_fitting(
         (staff is not None and case is not None, "give --staff or --case: each has its own salt"),
         (as_json and shown_as == "csv", "give --json or --format csv"),
         (salt is not None and staff is case is None, "--salt belongs to --staff or --case"),
         (why is not None and not person, "--why belongs to --person"),
     )
-    begin, end = _seconds(since), _seconds(until, whole_day=True)
-    in_order = begin is None or end is None or begin < end
-    _require_fitting((not in_order, "--until is not after --since"))
     shown_as = "json" if as_json else shown_as
     most = _TABLE_ROWS if limit is None and shown_as == "table" else limit
     query = Query(
@@ -166,7 +162,7 @@ def find(
     )
     if person:
         query = _of_person(query, home, why)
-    with _index(home) as index:
+    with open_index(home) as index:
         _tell(index, query, most, shown_as)
 
 
@@ -181,6 +177,8 @@ def _tell(index: Index, query: Query, most: int | None, shown_as: Format) -> Non
     _show(found, shown_as)
     if found.rest:
         (out if shown_as == "table" else err).print(f"More:  --after {found.last}")
+    if query.kind == ENTRY_CHANGED and shown_as == "table":
+        out.print("What each of them changed:  credproof audit registry")
 
 
 class _Page:
@@ -245,11 +243,23 @@ def _one_line() -> str:
     return line
 
 
-def _index(home: Path) -> Index:
+def open_index(home: Path) -> Index:
+    """What was verified in a home.
+
+    Raises:
+        Conflict: `NOTHING_VERIFIED`.
+    """
     if not (home / INDEX_NAME).exists():
         message = f"there is no {INDEX_NAME} in this home yet, or it was deleted"
         raise Conflict("NOTHING_VERIFIED", message)
     return Index(home / INDEX_NAME)
+
+
+def _period(since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    begin, end = _seconds(since), _seconds(until, whole_day=True)
+    in_order = begin is None or end is None or begin < end
+    _require_fitting((not in_order, "--until is not after --since"))
+    return begin, end
 
 
 def _seconds(text: str | None, *, whole_day: bool = False) -> int | None:
@@ -364,7 +374,7 @@ def monthly(
     Example:
       credproof audit report --month 2026-11 --home audit
     """
-    with _index(home) as index:
+    with open_index(home) as index:
         found = report(index, parse_month(month), int(time.time()))
     if as_json:
         print_json(_json(found))

@@ -28,7 +28,7 @@ def sign(
     ],
     known: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY", help="Fingerprint of a listed key that is yours; repeat it."),
+        typer.Option(metavar="KEY", help="Fingerprint of a key that is yours too; repeat it."),
     ] = None,
     add: Annotated[
         list[Path] | None,
@@ -41,12 +41,16 @@ def sign(
     home: HomeOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Sign which keys are yours: your own, those signed before, and those that you name.
+    """Sign which keys are yours: your own, those that it signed before, and those that you name.
 
-    Once it is published, nobody takes a trust bundle that lists another key in your name. A new key
-    is signed first (--add), listed by the operator then. One that was lost before it was listed is
-    taken out (--remove); as long as it is listed, it must stay. Needs no network; it goes on from
-    the key set that your home saw last (provider watch).
+    Once it is published, nobody who has seen it takes a trust bundle that lists another key in your
+    name, nor a key set that no key of this one has signed: keep the private keys of all of them. A
+    new key is signed first (--add), listed by the operator then. One that was lost before it was
+    listed is taken out (--remove); as long as it is listed, it must stay.
+
+    A key in your name that your own key has not signed is refused (KEY_NOT_KNOWN) unless you name
+    it (--known): see by credproof provider watch when it was listed. Needs no network; goes on from
+    the key set that your home accepted last. Prints every key that it signs.
 
     \b
     Example:
@@ -56,9 +60,10 @@ def sign(
     found = Home(home)
     data = sign_keys(found, keys, known or (), remove or (), now=int(time.time()))
     write_file(output, data)
+    listed, own = keys_in(data, found.settings.id), found.signer.public.kid
+    lines = [f"Key:        {kid}{' (your home signs with it)' * (kid == own)}" for kid in listed]
     told = f"Signed:     {output} (publish it: credproof provider keys publish {output})"
-    listed = keys_in(data, found.settings.id)
-    tell({"file": str(output), "key_set": list(listed)}, told, as_json=as_json)
+    tell({"file": str(output), "key_set": list(listed)}, *lines, told, as_json=as_json)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -69,7 +74,9 @@ def publish(
 ) -> None:
     """Put your signed key set in force, in place of the one before.
 
-    It must hold every key that the trust bundle lists for you. When the service was restored, and
+    It must hold every key that the trust bundle lists for you, and be signed by a key of the one in
+    force; if all of those are lost, two people let you begin anew (credproof root draft
+    --begin-anew). When the service was restored, and
     participants are told that your metadata is left out, publish the file once more. Needs the
     service.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from credproof.base.limits import WITNESS_LAG_S
 from credproof.log.cosignature import cosigned
 from credproof.log.quorum import Quorum
 
@@ -49,3 +50,26 @@ def witnessed(note: bytes, quorum: Quorum) -> Witnessed:
         if quorum.is_reached([key for key, time in times.items() if time <= at])
     )
     return Witnessed("reached", named, since, reached_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Entries `first` to `last` wait for witnesses, since this time in whole seconds."""
+
+    first: int
+    last: int
+    since: int
+
+
+def lag(
+    witnessed_size: int, size: int, time_of: Callable[[int], int | None], begun: int, now: int
+) -> Lag | None:
+    """Which entries of a log of this size have waited longer than they should.
+
+    `time_of` gives the time of an entry, `begun` is when the quorum began to be asked for, at the
+    earliest.
+    """
+    if size <= witnessed_size or (logged := time_of(witnessed_size)) is None:
+        return None
+    since = max(logged, begun)
+    return Lag(witnessed_size, size - 1, since) if now - since > WITNESS_LAG_S else None

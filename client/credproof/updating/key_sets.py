@@ -5,6 +5,8 @@ Who has signed once is held to it from then on: TUF's snapshot never names fewer
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tuf.api.metadata import Snapshot, Targets
 from tuf.ngclient import Updater
 
@@ -40,11 +42,19 @@ def require_plain(targets: Targets) -> None:
         raise Malformed("BAD_METADATA", "the targets name what no service of ours names")
 
 
-def require_key_sets(updater: Updater, targets: Targets, snapshot: Snapshot, trust: Trust) -> None:
+def require_key_sets(
+    updater: Updater,
+    targets: Targets,
+    snapshot: Snapshot,
+    trust: Trust,
+    accept: Callable[[Participant], None],
+) -> None:
     """Each provider that has signed a key set must have signed every key that the bundle lists.
 
+    `accept` holds each key set against the one before.
+
     Raises:
-        VerificationFailed: `DELEGATION_DROPPED`, `OTHER_DELEGATEE`, `KEY_NOT_SIGNED`.
+        VerificationFailed: `DELEGATION_DROPPED`, `OTHER_DELEGATEE`, `KEY_NOT_SIGNED`; as `accept`.
     """
     for name in snapshot.meta:
         provider = provider_of(name.removesuffix(".json"))
@@ -55,6 +65,7 @@ def require_key_sets(updater: Updater, targets: Targets, snapshot: Snapshot, tru
                 found = updater.get_targetinfo(key_path(participant.id, key.public))
                 if found != key_file(participant.id, key.public):
                     raise not_signed(participant)
+            accept(participant)
 
 
 def require_delegated(targets: Targets, participant: Participant) -> None:

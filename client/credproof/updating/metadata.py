@@ -6,7 +6,7 @@ python-tuf does the format, the signatures and their thresholds; this says what 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from securesystemslib.signer import Key, Signature, SSlibKey
@@ -52,6 +52,11 @@ ROOT_LIFE_S: Final = 365 * DAY_S
 """How long a root is good: a year, as the bundle that it stands over."""
 ROOT_LIFE_MAX_S: Final = 400 * DAY_S
 """Longest life of a root, as of a trust bundle: by then somebody must have looked at the keys."""
+_ANEW: Final = "key_sets_anew"
+"""The member of a root that says which providers begin anew, and since when."""
+_BEFORE: Final = "before"
+"""The member of a key set that names the version of the one before."""
+
 KEY_SET_LIFE_S: Final = 3650 * DAY_S
 """How long a provider's key set is good: its silence must stop nobody, a newer one replaces it."""
 
@@ -207,6 +212,18 @@ def signers(root: Metadata[Root]) -> frozenset[str]:
     return frozenset(result.signed)
 
 
+def is_signed_by(metadata: Metadata[Any], key: PublicKey) -> bool:
+    """Whether this very key has signed metadata, whoever may."""
+    found = metadata.signatures.get(key.kid)
+    if found is None:
+        return False
+    try:
+        key.verify(metadata.signed_bytes, bytes.fromhex(found.signature))
+    except (VerificationFailed, ValueError):
+        return False
+    return True
+
+
 def is_signed(by: Root | Targets, role: str, metadata: Metadata[Any]) -> bool:
     """Whether metadata bears the signatures that its role needs."""
     try:
@@ -241,6 +258,7 @@ def require_sound(root: Root, now: int) -> None:
     one = [keys_of(root, role) for role in (TARGETS, SNAPSHOT, TIMESTAMP)]
     if not root.consistent_snapshot or any(len(keys) != 1 for keys in one) or one[1] != one[2]:
         raise _bad("is a root with more than one key for trust bundles, or online")
+    providers_anew(root)
     keys_of(root, ROOT)
 
 
@@ -302,6 +320,28 @@ def set_bundle_key(root: Root, fresh: PublicKey) -> None:
     for role in (ROOT, TARGETS):
         exchange(root, role, old, fresh)
     root.unrecognized_fields[BUNDLE_KEYS] = [*bundle_key_list(root), fresh.data.hex()]
+
+
+def providers_anew(root: Root) -> Mapping[str, int]:
+    """Providers that begin anew, and since when, in whole seconds: key sets of then bind nobody.
+
+    Raises:
+        Malformed: `BAD_METADATA`.
+    """
+    found = root.unrecognized_fields.get(_ANEW, {})
+    if not isinstance(found, dict) or not all(type(since) is int for since in found.values()):
+        raise _bad("is a root that does not say since when providers begin anew")
+    return found
+
+
+def anew_since(root: Root, provider: str) -> int:
+    """Up to which time, in whole seconds, a provider's key sets bind nobody; 0 for never."""
+    return providers_anew(root).get(provider, 0)
+
+
+def begin_anew(root: Root, provider: str, now: int) -> None:
+    """Let a provider that lost all its keys begin anew: what it signed until now binds nobody."""
+    root.unrecognized_fields[_ANEW] = {**providers_anew(root), provider: now}
 
 
 def exchange(root: Root, role: str, old: PublicKey, fresh: PublicKey) -> None:
@@ -375,7 +415,15 @@ def make_key_set(
         expires=date(now + KEY_SET_LIFE_S),
         targets={**(before.targets if before else {}), **files},
     )
+    if before:
+        content.unrecognized_fields[_BEFORE] = before.version
     return signed(content, [signer])
+
+
+def version_before(key_set: Targets) -> int:
+    """The version of the key set that this one goes on from; 0 for the first."""
+    found = key_set.unrecognized_fields.get(_BEFORE, 0)
+    return found if type(found) is int else 0
 
 
 def key_file(provider: str, key: PublicKey) -> TargetFile:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple, Protocol, TypeVar
@@ -25,15 +26,26 @@ from credproof.base.limits import (
     ROOT_METADATA_BYTES_MAX,
     TIMESTAMP_METADATA_BYTES_MAX,
 )
-from credproof.home import replace_file
 from credproof.roots import HISTORY, chain, roots_of, state_folder
+from credproof.updating.continued import AcceptedKeySets
 from credproof.updating.key_sets import require_key_sets, require_plain
-from credproof.updating.metadata import BUNDLE, ROOT, SNAPSHOT, TARGETS, is_role, keys_of, parse
+from credproof.updating.metadata import (
+    BUNDLE,
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    is_role,
+    is_signed_by,
+    keys_of,
+    parse,
+    provider_role,
+)
+from credproof.updating.seen import SeenBundle, require_whole
+from credproof.verification.participant import Participant
 from credproof.verification.trust import Trust
 from credproof.wire.trust import TrustPackage
 
-T = TypeVar("T", Targets, Snapshot)
-SEEN: Final = "bundle-version"
+T = TypeVar("T", Root, Targets, Snapshot)
 _URL: Final = "credproof://service/"
 _CONFIG: Final = UpdaterConfig(
     max_root_rotations=ROOT_CHAIN_MAX,
@@ -76,13 +88,16 @@ class State:
 
         Raises:
             Conflict: `NO_TUF`.
-            Malformed: `BAD_METADATA`.
+            DataLoss: `METADATA_DAMAGED`, naming a file that is kept here.
             VerificationFailed: `TUF_NOT_BOUND`, `TUF_EXPIRED`, `TUF_ROLLBACK`, `TUF_NOT_SIGNED`,
-                `TUF_MIXED`, `TUF_TOO_LONG`, `TUF_WITHHELD`; as `require_key_sets`, `verify_trust`.
+                `TUF_MIXED`, `TUF_TOO_LONG`, `TUF_WITHHELD`, `BAD_METADATA`, `TRUST_FORKED`; as
+                `require_key_sets`, `verify_trust`.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _alone(self.folder):
-            anchor = self._anchor(source)
+            require_whole(self.folder)
+            with _given():
+                anchor = self._anchor(source)
             try:
                 return self._update(anchor, source, kept, now)
             except VerificationFailed:
@@ -103,8 +118,8 @@ class State:
         raise VerificationFailed("TUF_NOT_BOUND", "no root was signed by the key that is pinned")
 
     def _update(self, anchor: bytes, source: Source, kept: TrustPackage | None, now: int) -> Found:
-        fetcher = _Fetcher(source)
-        try:
+        fetcher, seen = _Fetcher(source), SeenBundle(self.folder)
+        with _given(fetcher):
             updater = Updater(
                 str(self.folder), _URL, fetcher=fetcher, config=_CONFIG, bootstrap=anchor
             )
@@ -114,18 +129,18 @@ class State:
             require_plain(targets)
             package = _named_package(named, source, kept)
             roots = roots_of(self._home, self._pinned)
-            trust = package.verify(roots, at=now, version_min=self._seen())
-            require_key_sets(updater, targets, self.kept(SNAPSHOT, Snapshot), trust)
-        except (exceptions.RepositoryError, exceptions.DownloadError) as error:
-            raise _told(error, fetcher.role) from error
-        if trust.bundle.version > self._seen():
-            replace_file(self.folder / SEEN, str(trust.bundle.version).encode("ascii"))
+            trust = package.verify(roots, at=now, version_min=seen.version)
+            seen.require_same(trust, package)
+            snapshot, accept = self.kept(SNAPSHOT, Snapshot), partial(self._accept, source)
+            require_key_sets(updater, targets, snapshot, trust, accept)
+        seen.keep(trust)
         return Found(trust, package)
 
-    def _seen(self) -> int:
-        """The highest version of the bundle that was accepted here."""
-        path = self.folder / SEEN
-        return int(path.read_bytes()) if path.exists() else 0
+    def _accept(self, source: Source, provider: Participant) -> None:
+        """Hold the key set that was just verified against the one that was accepted before."""
+        data = (self.folder / f"{provider_role(provider.id)}.json").read_bytes()
+        root = self.kept(ROOT, Root)
+        AcceptedKeySets(self.folder).accept(provider, data, root, source.metadata)
 
     def kept(self, role: str, kind: type[T]) -> T:
         """The newest metadata of a role that was verified here."""
@@ -139,14 +154,20 @@ def is_bound(data: bytes, pinned: PublicKey) -> bool:
         Malformed: `BAD_METADATA`.
     """
     metadata = parse(data, Root, ROOT)
-    found = metadata.signatures.get(pinned.kid)
-    if found is None or pinned not in keys_of(metadata.signed, ROOT):
-        return False
+    return pinned in keys_of(metadata.signed, ROOT) and is_signed_by(metadata, pinned)
+
+
+@contextmanager
+def _given(fetcher: _Fetcher | None = None) -> Iterator[None]:
+    """What is found wrong is what the service gave: files that are kept here were looked at."""
     try:
-        pinned.verify(metadata.signed_bytes, bytes.fromhex(found.signature))
-    except (VerificationFailed, ValueError):
-        return False
-    return True
+        yield
+    except (exceptions.RepositoryError, exceptions.DownloadError) as error:
+        raise _told(error, fetcher.role if fetcher else ROOT) from error
+    except Malformed as error:
+        if error.reason != "BAD_METADATA":
+            raise
+        raise VerificationFailed(error.reason, error.message) from error
 
 
 @contextmanager
@@ -220,7 +241,7 @@ def _told(error: Exception, role: str) -> CredproofError:
             return VerificationFailed("TUF_WITHHELD", f"{what} must be there, and is not given")
     if role == SNAPSHOT and type(error) is exceptions.RepositoryError:
         return VerificationFailed("TUF_ROLLBACK", f"{meant} was named before, and is left out")
-    return Malformed("BAD_METADATA", f"{what} is no TUF metadata")
+    return VerificationFailed("BAD_METADATA", f"{what} is no TUF metadata")
 
 
 def _meant(error: Exception, asked: str) -> str:

@@ -4,24 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tuf.api.metadata import Snapshot, Targets
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets
 
-from credproof.base.errors import Conflict, Malformed
+from credproof.base.errors import Conflict, Malformed, VerificationFailed
 from credproof.base.keys import PublicKey
 from credproof.home import Home
 from credproof.roots import state_folder
-from credproof.updating.metadata import SNAPSHOT, make_key_set, parse, provider_role
+from credproof.updating.continued import AcceptedKeySets, binds
+from credproof.updating.metadata import (
+    ROOT,
+    SNAPSHOT,
+    is_signed_by,
+    make_key_set,
+    parse,
+    provider_role,
+)
 
 
 def key_set(home: Home) -> Targets | None:
-    """The key set that this home's provider signed, as it was seen last; None if none.
+    """The key set of this home's provider that was accepted here last; None if none.
 
     Raises:
         Malformed: `BAD_METADATA`.
     """
-    role = provider_role(home.settings.id)
-    path = state_folder(home.folder, home.settings.root) / f"{role}.json"
-    return parse(path.read_bytes(), Targets, role).signed if path.exists() else None
+    found = _accepted(home)
+    return found.signed if found else None
+
+
+def keep_key_set(home: Home, data: bytes) -> None:
+    """Go on from this key set, which the service has taken; from an older one only if it must."""
+    before, role = key_set(home), provider_role(home.settings.id)
+    if before is None or parse(data, Targets, role).signed.version > before.version:
+        _kept(home).keep(home.settings.id, data)
+
+
+def _accepted(home: Home) -> Metadata[Targets] | None:
+    return _kept(home).get(home.settings.id)
+
+
+def _kept(home: Home) -> AcceptedKeySets:
+    return AcceptedKeySets(state_folder(home.folder, home.settings.root))
 
 
 def key_set_in_force(home: Home) -> Targets | None:
@@ -33,6 +55,18 @@ def key_set_in_force(home: Home) -> Targets | None:
     path = state_folder(home.folder, home.settings.root) / f"{SNAPSHOT}.json"
     named = parse(path.read_bytes(), Snapshot, SNAPSHOT).signed.meta
     return key_set(home) if f"{provider_role(home.settings.id)}.json" in named else None
+
+
+def is_released(home: Home) -> bool:
+    """Whether a root lets this provider begin anew after its key set, which then binds nobody.
+
+    Raises:
+        Malformed: `BAD_METADATA`.
+    """
+    found = key_set(home)
+    path = state_folder(home.folder, home.settings.root) / f"{ROOT}.json"
+    root = parse(path.read_bytes(), Root, ROOT).signed
+    return found is not None and not binds(found, root, home.settings.id)
 
 
 def key_ids(found: Targets) -> tuple[str, ...]:
@@ -57,27 +91,45 @@ def sign_keys(
     *,
     now: int,
 ) -> bytes:
-    """The next key set: the keys of the one before, the home's own, these, and `known` ones.
+    """The next key set: the home's own key, those that it signed before, these, and `known` ones.
 
-    `known` are fingerprints of keys that the bundle lists for this provider; `removed` of keys of
-    the set before, which it does not list.
+    `known` are fingerprints of the provider's other keys that the bundle lists or the set before
+    holds; `removed` of keys of the set before, which the bundle does not list. Any other key there
+    is not signed: somebody else may have listed it, and let it sign.
 
     Raises:
         Malformed: `NO_SUCH_KEY`, `NOT_A_PROVIDER`.
         Conflict: `KEY_LISTED`.
+        VerificationFailed: `KEY_NOT_KNOWN`.
     """
     own = home.trust(at=0).participants.get(home.settings.id)
     if own is None or own.role != "provider":
         raise Malformed("NOT_A_PROVIDER", "only providers sign key sets")
     listed = {key.public.kid: key.public for key in own.keys}
-    if unknown := set(known) - set(listed):
-        raise Malformed("NO_SUCH_KEY", f"the bundle lists no key {min(unknown)} for you")
-    before = key_set(home)
+    accepted = _accepted(home)
+    before = accepted.signed if accepted else None
+    held = set(key_ids(before)) if before else set()
+    is_own = accepted is not None and is_signed_by(accepted, home.signer.public)
     for kid in removed:
-        if kid in listed:
-            message = "the trust bundle lists this key for you: your key set must hold it"
-            raise Conflict("KEY_LISTED", message)
-        if before is None or not before.targets.pop(f"{provider_role(own.id)}/{kid}", None):
-            raise Malformed("NO_SUCH_KEY", "your key set holds no key of this fingerprint")
-    found = [home.signer.public, *keys, *(listed[kid] for kid in known)]
+        _remove(before, provider_role(own.id), kid, set(listed))
+    mine = {home.signer.public.kid, *known, *(key.kid for key in keys)}
+    if unknown := set(known) - set(listed) - held:
+        raise Malformed("NO_SUCH_KEY", f"the bundle lists no key {min(unknown)} for you")
+    _require_known(({*listed, *held} - set(removed)) - mine - (held if is_own else set()))
+    found = [home.signer.public, *keys, *(listed[kid] for kid in known if kid in listed)]
     return make_key_set(own.id, found, before, now=now, signer=home.signer)
+
+
+def _remove(before: Targets | None, role: str, kid: str, listed: set[str]) -> None:
+    if kid in listed:
+        message = "the trust bundle lists this key for you: your key set must hold it"
+        raise Conflict("KEY_LISTED", message)
+    if before is None or not before.targets.pop(f"{role}/{kid}", None):
+        raise Malformed("NO_SUCH_KEY", "your key set holds no key of this fingerprint")
+
+
+def _require_known(strange: set[str]) -> None:
+    if strange:
+        told = ", ".join(sorted(strange))
+        message = f"a key is in your name that your own key has not signed: {told}"
+        raise VerificationFailed("KEY_NOT_KNOWN", message)

@@ -11,17 +11,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from credproof.base.errors import CredproofError, DataLoss, Malformed, Unreachable
+from credproof.base.errors import CredproofError, Malformed, Unreachable
 from credproof.log.cosignature import cosigned, with_lines
 from credproof.log.merkle import Tree
 from credproof.log.note import VerifierKey
 from credproof.log.quorum import Quorum, Witness
 from credproof.log.witness import AddCheckpoint
 
+from credproof_server.log.disproof import Disproof, require_covers
 from credproof_server.log.outside import Patience
 from credproof_server.log.said import Said
 from credproof_server.log.state import Clock
-from credproof_server.log.witnesses import asked, call_witness, newest, record, require_covers
+from credproof_server.log.witnesses import asked, call_witness, newest, record
 
 PAUSE_MAX_S: Final = 60.0
 """How long a witness that fails is left alone at the most, in seconds."""
@@ -66,8 +67,7 @@ class Cosigning:
         self._monotonic = monotonic
         self._states: dict[Witness, _State] = {}
         self._lock = threading.Lock()
-        self.disproof: DataLoss | None = None
-        """Set once a witness has shown another log than ours under our own signature."""
+        self._disproofs: list[Disproof] = []
 
     def cosign(self, note: bytes, tree_size: int, quorum: Quorum) -> bytes:
         """The note with the cosignatures that could be had; all that lack are asked for at once.
@@ -86,6 +86,11 @@ class Cosigning:
             asked_now = {pool.submit(self._try, w, note, tree_size) for w in witnesses}
             pool.shutdown(wait=False)
             return _collected(note, asked_now, quorum)
+
+    @property
+    def disproof(self) -> Disproof | None:
+        """The gravest, once a witness has shown another log than ours under our own signature."""
+        return max(self._disproofs, key=lambda found: found.weight, default=None)
 
     def said(self) -> Mapping[str, Said]:
         """What each witness said last, by vkey."""
@@ -117,8 +122,8 @@ class Cosigning:
         return lines
 
     def _failed(self, witness: Witness, state: _State, error: CredproofError) -> None:
-        if isinstance(error, DataLoss):
-            self.disproof = error
+        if isinstance(error, Disproof):
+            self._disproofs.append(error)
         state.size = 0
         state.patience.failed(self._monotonic())
         tree_size = 0 if state.said is None else state.said.tree_size
@@ -149,7 +154,7 @@ class Cosigning:
         """A witness's word against the log is not believed: our signature under another log is.
 
         Raises:
-            DataLoss: `LOG_BEHIND`, `LOG_FORKED`.
+            Disproof: `LOG_BEHIND`, `LOG_FORKED`.
         """
         with suppress(Unreachable):
             seen = newest(witness, self._key)

@@ -14,6 +14,11 @@ from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.note import VerifierKey
 
 
+def damaged_mark(path: Path) -> DataLoss:
+    message = f"{path.name} is not a checkpoint that this log signed"
+    return DataLoss("HIGH_WATER_DAMAGED", message)
+
+
 class HighWater:
     """One small file, replaced atomically; on disk when `write` returns."""
 
@@ -39,8 +44,7 @@ class HighWater:
         try:
             return verify_checkpoint(note, key.name, [key])
         except (Malformed, VerificationFailed) as error:
-            message = f"{self._path.name} is not a checkpoint that this log signed"
-            raise DataLoss("HIGH_WATER_DAMAGED", message) from error
+            raise damaged_mark(self._path) from error
 
     def write(self, note: bytes) -> None:
         """Replace the note."""
@@ -51,6 +55,11 @@ class HighWater:
             file.flush()
             os.fsync(descriptor)
         fresh.replace(self._path)
+        self._sync_folder()
+
+    def forget(self) -> None:
+        """Take the note away, if there is one."""
+        self._path.unlink(missing_ok=True)
         self._sync_folder()
 
     def _sync_folder(self) -> None:

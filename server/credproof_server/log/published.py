@@ -17,11 +17,11 @@ from credproof.log.note import VerifierKey, parse_note
 from credproof.log.quorum import NOBODY, Quorum
 
 from credproof_server.log.cosigning import Cosigning
+from credproof_server.log.disproof import DisproofFile, require_covers
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.said import SaidFile
 from credproof_server.log.sequencer import Sequencer, SignedHead
 from credproof_server.log.state import Clock, LogState
-from credproof_server.log.witnesses import require_covers
 
 _log = logging.getLogger("credproof.published")
 
@@ -36,6 +36,7 @@ class Published:
         self,
         file: HighWater,
         said: SaidFile,
+        disproof: DisproofFile,
         sequencer: Sequencer,
         key: VerifierKey,
         cosigner: Cosigner | None,
@@ -49,6 +50,7 @@ class Published:
         self._file = file
         self._said_file = said
         self._said = said.read()
+        self._disproof = disproof
         self._sequencer = sequencer
         self._key = key
         self._cosigner = cosigner
@@ -66,7 +68,7 @@ class Published:
         """One round over the newest checkpoint; lasts as long as the slowest witness needed.
 
         Raises:
-            OSError: what reached the quorum could not be kept; the next round tries again.
+            OSError: what was found could not be kept; the next round tries again.
         """
         try:
             self._ask()
@@ -105,8 +107,10 @@ class Published:
 
     def _heed(self) -> None:
         """Keep what witnesses said, those too who were late in the round before."""
-        if self._cosigning.disproof is not None:  # as at the start: nothing more is signed on it
-            self._sequencer.refuse(self._cosigning.disproof)
+        if (disproof := self._cosigning.disproof) is not None:  # nothing more is signed on it
+            self._sequencer.refuse(disproof)
+            if self._disproof.read() is None:  # nor after another start, whoever is silent then
+                self._disproof.write(disproof.seen.note)
         known, count = self._cosigning.said(), {str(key) for key in self._quorum.keys}
         said = {vkey: item for vkey, item in known.items() if vkey in count}
         if said != self._said:

@@ -148,6 +148,15 @@ class Sequencer:
         """
         self._disproof = disproof
 
+    def require_undisputed(self) -> None:
+        """Tell a caller whom it concerns, though reads go on.
+
+        Raises:
+            DataLoss: as `refuse` was given, without figures.
+        """
+        if self._disproof is not None:
+            raise _refused(self._disproof)
+
     # -- start and recovery
 
     def _load(self, *checks: Callable[[LogState], None]) -> tuple[LogState, SignedHead]:

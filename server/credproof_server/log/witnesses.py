@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from credproof.base.errors import CredproofError, DataLoss, Unreachable
+from credproof.base.errors import CredproofError, Unreachable
 from credproof.base.limits import NOTE_BYTES_MAX
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.cosignature import cosigned
@@ -16,6 +16,7 @@ from credproof.log.merkle import Tree
 from credproof.log.note import VerifierKey
 from credproof.log.quorum import Quorum, Witness
 
+from credproof_server.log.disproof import Disproof, DisproofFile, require_covers
 from credproof_server.log.outside import call
 from credproof_server.log.state import LogState
 
@@ -63,11 +64,21 @@ def compare(tree: Tree, key: VerifierKey, quorum: Quorum) -> list[str]:
         return []
     with ThreadPoolExecutor(len(witnesses)) as pool:
         found = list(pool.map(lambda witness: _told(witness, key), witnesses))
-    for seen in found:
-        if isinstance(seen, VerifiedCheckpoint):
-            require_covers(tree, seen)
+    _require_all(tree, [seen for seen in found if isinstance(seen, VerifiedCheckpoint)])
     pairs = zip(witnesses, found, strict=True)
     return [witness.name for witness, seen in pairs if isinstance(seen, Unreachable)]
+
+
+def _require_all(tree: Tree, found: Sequence[VerifiedCheckpoint]) -> None:
+    """Of several that the log does not cover, the gravest is told."""
+    disproofs = []
+    for seen in found:
+        try:
+            require_covers(tree, seen)
+        except Disproof as disproof:
+            disproofs.append(disproof)
+    if disproofs:
+        raise max(disproofs, key=lambda disproof: disproof.weight)
 
 
 def _told(witness: Witness, key: VerifierKey) -> VerifiedCheckpoint | Unreachable | None:
@@ -77,28 +88,25 @@ def _told(witness: Witness, key: VerifierKey) -> VerifiedCheckpoint | Unreachabl
         return error
 
 
-def refuse_behind(state: LogState, key: VerifierKey) -> None:
+def refuse_behind(state: LogState, key: VerifierKey, kept: DisproofFile) -> None:
     """As `compare`, for a log that is about to be signed; who is silent is logged.
 
-    Raises:
-        DataLoss: `LOG_BEHIND`, `LOG_FORKED`.
-    """
-    if state.has_trust:
-        for name in compare(state.tree, key, state.trust.quorum):
-            record({"witness": name, "reason": "WITNESS_UNREACHABLE"})
-
-
-def require_covers(tree: Tree, seen: VerifiedCheckpoint) -> None:
-    """Accept that our log has all that a checkpoint covers, and the same.
+    What was found before comes first, whoever is silent now; what is found now is kept.
 
     Raises:
-        DataLoss: `LOG_BEHIND`, `LOG_FORKED`.
+        DataLoss: `LOG_BEHIND`, `LOG_FORKED`, `DISPROOF_DAMAGED`.
     """
-    if seen.tree_size > tree.size:
-        message = f"a witness saw {seen.tree_size} entries, the log has {tree.size}: refill them"
-        raise DataLoss("LOG_BEHIND", message)
-    if tree.root(seen.tree_size) != seen.root_hash:
-        raise DataLoss("LOG_FORKED", "a witness saw another log than this: restore that one")
+    if (seen := kept.newest(key)) is not None:
+        require_covers(state.tree, seen)
+    if not state.has_trust:
+        return
+    try:
+        silent = compare(state.tree, key, state.trust.quorum)
+    except Disproof as disproof:
+        kept.write(disproof.seen.note)
+        raise
+    for name in silent:
+        record({"witness": name, "reason": "WITNESS_UNREACHABLE"})
 
 
 def asked(quorum: Quorum) -> list[Witness]:

@@ -24,7 +24,16 @@ class Audit:
         return self._core.sequencer.head.note
 
     def witnessed(self) -> bytes:
-        """The newest checkpoint that reached the quorum; empty when there is none."""
+        """The newest checkpoint that reached the quorum; empty when there is none.
+
+        Raises:
+            DataLoss: `LOG_FORKED`, `LOG_BEHIND`: a witness showed another log than this one. Who
+                waited for witnesses would wait for ever.
+        """
+        self._core.sequencer.require_undisputed()
+        return self._published()
+
+    def _published(self) -> bytes:
         head = self._core.published.head
         return b"" if head is None else head.note
 
@@ -37,8 +46,8 @@ class Audit:
         if self._core.trust.quorum.needed is None:
             newest, published = self._core.sequencer.head, self._core.published.head
             is_same = published is not None and published.tree_size == newest.tree_size
-            return self.witnessed() if is_same else newest.note
-        if not (note := self.witnessed()):
+            return self._published() if is_same else newest.note
+        if not (note := self._published()):
             raise Unreachable("NOT_WITNESSED_YET", "witnesses have not cosigned a checkpoint yet")
         return note
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from credproof.base.errors import DataLoss
 
-NEXT: Final = "credproof check names what is damaged"
+NEXT: Final = "credproof check names what is damaged, and what a witness showed against the log"
 _log = logging.getLogger("credproof.damage")
 
 

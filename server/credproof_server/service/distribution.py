@@ -14,9 +14,11 @@ from credproof.base.errors import Conflict, DataLoss, Malformed, VerificationFai
 from credproof.base.keys import Ed25519Signer, PublicKey
 from credproof.roots import bundle_keys
 from credproof.updating import metadata as tuf
+from credproof.updating.continued import binds, continues, not_continued
 from credproof.updating.key_sets import not_signed
 from credproof.updating.metadata import PREFIX, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, T
 from credproof.updating.newest import is_bound
+from credproof.verification.participant import Participant
 from credproof.verification.trust import Trust
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 
@@ -138,7 +140,7 @@ class Distribution:
             targets = self._accepted_targets(root, items.get(TARGETS), trust)
             sets = {role: items[role] for role in items if role not in (ROOT, TARGETS)}
             for role in {*sets, *self.files.roles(PREFIX)}:
-                self.require_key_set(role, sets.get(role), targets, trust)
+                self.require_key_set(role, sets.get(role), targets, trust, root)
             for role in sorted(items, key=lambda role: role == ROOT):  # last: then all else counts
                 self.files.write(role, _version_in(items[role], role), items[role])
 
@@ -181,9 +183,12 @@ class Distribution:
         return found.signed
 
     def require_key_set(
-        self, role: str, data: bytes | None, targets: Targets, trust: Trust
+        self, role: str, data: bytes | None, targets: Targets, trust: Trust, root: Root
     ) -> None:
-        """A provider's key set, new or kept: it is signed, and holds all that the bundle lists."""
+        """A provider's key set, new or kept: it is signed, and holds all that the bundle lists.
+
+        A new one continues the one in force, unless the root lets the provider begin anew.
+        """
         participant = trust.participants.get(tuf.provider_of(role) or "")
         if participant is None or participant.role != "provider":
             raise Malformed("BAD_ROLE", "only a provider of the trust bundle has a key set")
@@ -196,6 +201,23 @@ class Distribution:
             raise Malformed("BAD_METADATA", "a key set names keys of its provider, nothing else")
         if tuf.lacking(found.signed, participant):
             raise not_signed(participant)
+        if data is not None:
+            self._require_continued(role, found, participant, root)
+
+    def _require_continued(
+        self, role: str, found: Metadata[Targets], owner: Participant, root: Root
+    ) -> None:
+        """Else whoever saw the one in force would refuse it, now or once it missed one between."""
+        data = self.files.read(role, self.version(role))
+        before = tuf.parse(data, Targets, role).signed if data else None
+        if before is None or before.version == found.signed.version:
+            return  # the first one, or the same once more
+        if not binds(before, root, owner.id):
+            return
+        if tuf.version_before(found.signed) < before.version:
+            raise Conflict("TUF_VERSION", f"{role} goes on from another key set than is in force")
+        if not continues(found, before, owner.id, [key.public for key in owner.keys]):
+            raise not_continued(owner.id)
 
     def _require_next(self, role: str, data: bytes, current: int) -> None:
         """The version must be higher; the same bytes may come again, when a reply was lost."""

@@ -132,11 +132,11 @@ def evidence_command(
     """Show what a log signed and this witness did not cosign, or write it to files.
 
     A fork shows by itself that the log signed two roots of one size. An unproved one is longer than
-    what was cosigned and came with a wrong proof, which anybody may have sent: whoever holds the
-    log can tell whether it holds both. With --output two files for each: N.request, the checkpoint
-    as it came, signed by the log, and N.cosigned, the newest of that log that this witness
-    cosigned. Kept are 1000 forks of each log, the first, and 1000 unproved, the last; none that was
-    proved later. Needs no network.
+    what was cosigned and came with a wrong proof, which anybody may have sent: an auditor of the
+    log can tell, by audit compare. With --output two files for each: N.request, the checkpoint as
+    it came, signed by the log, and N.cosigned, the newest of that log that this witness had
+    cosigned by then. Kept are 1000 forks of each log, the first, and 1000 unproved, the last; none
+    that was proved later. Needs no network.
 
     \b
     Example:
@@ -148,9 +148,9 @@ def evidence_command(
             output.mkdir(parents=True, exist_ok=True)
             for item in found:
                 replace_file(output / f"{item.id}.request", item.body)
-                replace_file(output / f"{item.id}.cosigned", witness.newest(item.origin) or b"")
+                replace_file(output / f"{item.id}.cosigned", item.cosigned)
     rows = [
-        {"id": i.id, "origin": i.origin, "time": i.time, "size": i.size, "fork": i.fork}
+        {"id": i.id, "origin": i.origin, "time": i.time, "size": i.size, "fork": bool(i.fork)}
         for i in found
     ]
     if as_json:

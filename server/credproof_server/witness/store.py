@@ -34,7 +34,8 @@ CREATE TABLE seen (
 );
 CREATE TABLE evidence (
     id INTEGER PRIMARY KEY, origin TEXT NOT NULL, time INTEGER NOT NULL, body BLOB NOT NULL,
-    size INTEGER NOT NULL, root BLOB NOT NULL, fork INTEGER NOT NULL, UNIQUE (origin, size, root)
+    size INTEGER NOT NULL, root BLOB NOT NULL, fork INTEGER NOT NULL, cosigned BLOB NOT NULL,
+    UNIQUE (origin, size, root)
 );
 """
 
@@ -76,7 +77,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         database = _connect(path, mode="rw")
         if database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise _damaged()
-        database.execute("SELECT fork FROM logs, seen, evidence LIMIT 1")  # each is there
+        database.execute("SELECT cosigned FROM logs, seen, evidence LIMIT 1")  # each is there
     return database
 
 
@@ -118,6 +119,7 @@ class Evidence:
 
     A `fork` has another root at a size that was cosigned. Of what is longer, a wrong proof may be
     somebody else's: whoever reads the log can post one. `time` and `size` are in seconds, entries.
+    `cosigned` is the newest checkpoint of that log that was cosigned at the time: empty before any.
     """
 
     id: int
@@ -126,6 +128,7 @@ class Evidence:
     body: bytes
     size: int
     fork: bool
+    cosigned: bytes
 
 
 class Witness:
@@ -181,8 +184,8 @@ class Witness:
 
     def evidence(self, origin: str | None = None) -> list[Evidence]:
         """What is kept against a log, or against all of them, the oldest first."""
-        query = "SELECT id, origin, time, body, size, fork FROM evidence ORDER BY id"
-        found = [Evidence(*row[:-1], bool(row[-1])) for row in self._rows(query)]
+        query = "SELECT id, origin, time, body, size, fork = 1, cosigned FROM evidence ORDER BY id"
+        found = [Evidence(*row) for row in self._rows(query)]
         return [item for item in found if origin in (None, item.origin)]
 
     def _rows(self, query: str, *arguments: str) -> list[tuple[Any, ...]]:
@@ -228,9 +231,10 @@ class Witness:
         fork = new.tree_size == seen.tree_size
         if fork and sum(item.fork for item in self.evidence(new.origin)) >= EVIDENCE_MAX:
             return
-        row = (new.origin, now, request.to_bytes(), new.tree_size, new.root_hash, fork)
-        query = "INSERT OR IGNORE INTO evidence (origin, time, body, size, root, fork)"
-        self._database.execute(f"{query} VALUES (?, ?, ?, ?, ?, ?)", row)
+        cosigned = self.newest(new.origin) or b""
+        row = (new.origin, now, request.to_bytes(), new.tree_size, new.root_hash, fork, cosigned)
+        query = "INSERT OR IGNORE INTO evidence (origin, time, body, size, root, fork, cosigned)"
+        self._database.execute(f"{query} VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         self._database.execute(_THIN, (new.origin, new.origin, EVIDENCE_MAX))
 
 

@@ -1,0 +1,109 @@
+"""`credproof audit compare`: what others were shown, held against what this auditor verified."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from credproof.auditing.comparing import Comparing, note_in
+from credproof.auditing.evidence import LogFault, write
+from credproof.auditing.following import Seen
+from credproof.auditing.index import Index
+from credproof.auditor import CHECKPOINT_NAME, INDEX_NAME
+from credproof.base.errors import Conflict, CredproofError
+from credproof.cli.following import evidence_text
+from credproof.cli.output import (
+    HomeOption,
+    JsonOption,
+    err,
+    exit_code,
+    out,
+    print_error,
+    read_file,
+)
+from credproof.home import Home
+from credproof.log.checkpoint import VerifiedCheckpoint, parse_checkpoint
+from credproof.log.note import parse_note
+
+
+def compare(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="Of others: newest.checkpoint, a kept answer, N.request or N.cosigned.",
+        ),
+    ],
+    home: HomeOption = Path(),
+    evidence: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write what shows a fork into a directory there."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare what others were shown of the log with what you verified: is it one past?
+
+    Takes checkpoints of other auditors, kept answers of lenders, and what a witness kept (witness
+    evidence). Each must be signed by the log. It is the same past, or LOG_FORKED (exit code 1):
+    the log told two stories, and --evidence writes files by which others see it; or NOT_COMPARED
+    (exit code 2): it covers entries that you have not verified yet, or that were lost. Reads
+    audit.db, newest.checkpoint and the trust that your home keeps; needs no network. With --json
+    one object per file, each in its own line.
+
+    \b
+    Example:
+      credproof audit compare other/newest.checkpoint --evidence findings --home audit
+    """
+    codes, seen, vkeys = {0}, *_verified(Home(home))
+    with Index(home / INDEX_NAME) as index:
+        comparing = Comparing(index, seen, vkeys)
+        for file in files:
+            try:
+                found = comparing.require_same_past(note_in(read_file(file)))
+            except CredproofError as error:
+                codes.add(exit_code(error))
+                _tell_error(file, error, evidence, as_json=as_json)
+            else:
+                _tell(file, found, as_json=as_json)
+    raise typer.Exit(min(codes - {0}, default=0))
+
+
+def _verified(home: Home) -> tuple[Seen, list[str]]:
+    """The checkpoint of the last audit, and the log's vkeys."""
+    bundle = home.trust(at=0).bundle
+    try:
+        note = (home.folder / CHECKPOINT_NAME).read_bytes()
+    except FileNotFoundError as error:
+        message = "nothing was verified in this home"
+        raise Conflict("NOTHING_VERIFIED", message) from error
+    seen = Seen(parse_checkpoint(parse_note(note).text), note)
+    return seen, [bundle.log_vkey, *bundle.old_logs]
+
+
+def _tell(file: Path, found: VerifiedCheckpoint, *, as_json: bool) -> None:
+    if as_json:
+        _print({"file": str(file), "same": True, "size": found.tree_size})
+    else:
+        out.print(f"{file}: {found.tree_size} entries, the same past", markup=False)
+
+
+def _tell_error(file: Path, error: CredproofError, evidence: Path | None, *, as_json: bool) -> None:
+    written = None
+    if isinstance(error, LogFault) and evidence is not None:
+        written = write(evidence, error.reason, error.files)
+    if as_json:
+        where = None if written is None else str(written[0])
+        told = {"reason": error.reason, "message": error.message, "evidence": where}
+        _print({"file": str(file), "same": False, **told})
+        return
+    print_error(error, file)
+    if written is not None:
+        err.print(f"evidence: {evidence_text(written)}", markup=False)
+
+
+def _print(value: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

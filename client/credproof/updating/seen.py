@@ -1,0 +1,81 @@
+"""What a home has seen of a chain: whole files, and the newest bundle that it accepted."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from credproof.base.encoding import Json, canonical_json, parse_json
+from credproof.base.errors import CredproofError, Malformed, VerificationFailed
+from credproof.base.members import Members
+from credproof.home import replace_file
+from credproof.roots import damaged
+from credproof.updating.metadata import parse_any
+from credproof.verification.trust import Trust
+from credproof.wire.trust import TrustPackage
+
+SEEN: Final = "bundle-version"
+OTHER: Final = "other-bundle"
+"""Where another bundle of a version that was seen is kept: both show that the root signed two."""
+
+
+def require_whole(folder: Path) -> None:
+    """Each file of metadata must be readable: python-tuf takes one that is not for one that is not
+    there, and forgets what it saw.
+
+    Raises:
+        DataLoss: `METADATA_DAMAGED`.
+    """
+    for path in (*folder.glob("*/*.json"), *folder.glob("*.json")):
+        if path.is_symlink():
+            continue  # root.json, which leads to one of the others, and is made anew
+        try:
+            parse_any(path.read_bytes(), path.stem.rpartition(".")[2])
+        except CredproofError as error:
+            raise damaged(path) from error
+
+
+class SeenBundle:
+    """The newest bundle that was accepted in a folder: its version, and its text's SHA-256.
+
+    Raises:
+        DataLoss: `METADATA_DAMAGED`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.version, self._digest = _read(folder / SEEN)
+
+    def require_same(self, trust: Trust, package: TrustPackage) -> None:
+        """A bundle of this version must be the one that was seen; another one is kept.
+
+        Raises:
+            VerificationFailed: `TRUST_FORKED`.
+        """
+        if trust.bundle.version == self.version and _digest(trust) != self._digest:
+            replace_file(self._folder / OTHER, package.to_bytes())
+            message = f"another trust bundle of version {self.version} was given before"
+            raise VerificationFailed("TRUST_FORKED", message)
+
+    def keep(self, trust: Trust) -> None:
+        """It is the newest from now on, if it is newer."""
+        if trust.bundle.version > self.version:
+            said: dict[str, Json] = {"digest": _digest(trust), "version": trust.bundle.version}
+            replace_file(self._folder / SEEN, canonical_json(said))
+
+
+def _digest(trust: Trust) -> str:
+    return sha256(trust.token.encode("ascii")).hexdigest()
+
+
+def _read(path: Path) -> tuple[int, str]:
+    if not path.exists():
+        return 0, ""
+    try:
+        members = Members(parse_json(path.read_bytes()), SEEN)
+        found = members.take("version", int), members.take("digest", str)
+        members.finish()
+    except Malformed as error:
+        raise damaged(path) from error
+    return found
