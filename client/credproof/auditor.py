@@ -17,7 +17,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from credproof.auditing.following import Following, Seen
+from credproof.auditing.following import Following, Seen, verified
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
 from credproof.auditing.rereading import Reread, reread
@@ -173,10 +173,10 @@ class Auditor(Session):
         between entries is no error: `findings` has it.
 
         Raises:
-            LogFault: `LOG_SHRANK`, `LOG_FORKED`, `SEQ_GAP`, `ENTRY_CHANGED`, `TREE_MISMATCH`, with
-                files that show it.
-            Malformed, VerificationFailed: `LOG_REPLACED`, `REGISTRY_WITHHELD`, or what is wrong
-                with which entry under the log's own signature; as `History.require_given`.
+            LogFault: `LOG_SHRANK`, `LOG_FORKED`, `SEQ_GAP`, `ENTRY_CHANGED`, `TREE_MISMATCH`,
+                `REGISTRY_WITHHELD`, with files that show it.
+            Malformed, VerificationFailed: `LOG_REPLACED`, or what is wrong with which entry under
+                the log's own signature; as `History.require_given`.
             Conflict: `AUDIT_BUSY`.
         """
         with self._locked():
@@ -265,17 +265,17 @@ class Auditor(Session):
         trusted = AuditState() if moved else self.trusted()
         with Index(fresh) as index, self.index() as old:
             report = self._following(index, checkpoint, moved).run(trusted, progress)
-            if moved is None:
-                index.mark_as(old)
-            else:
+            if moved is not None:
                 self._require_survived(report, moved, index, old)
+            index.take_over(old)
         fresh.replace(self._home.folder / INDEX_NAME)
         return report
 
     def _following(
         self, index: Index, checkpoint: VerifiedCheckpoint, seen: Seen | None
     ) -> Following:
-        return Following(self, index, self.history(), checkpoint, self._vkeys, seen)
+        now, vkeys = int(time.time()), self._vkeys
+        return Following(self, index, self.history(), checkpoint, vkeys, seen, now=now)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -350,15 +350,17 @@ class Auditor(Session):
         return [self.trust.bundle.log_vkey, *self.trust.bundle.old_logs]
 
     def replay(
-        self, audited: VerifiedCheckpoint, progress: Progress = lambda _count: None
+        self, audited: VerifiedCheckpoint | None = None, progress: Progress = lambda _count: None
     ) -> ReplayReport:
-        """Compute every root of the directory anew from the log that `verify` has just audited.
+        """Compute every root of the directory anew from the log that `verify` has just audited, or
+        else from what the last audit verified: the service is not asked then.
 
         Raises:
+            Conflict: `NOTHING_VERIFIED`.
             LogFault: `ROOT_DIFFERS`, `NOT_A_MEMBER` naming the entry, with files that show it.
             Malformed, VerificationFailed: an entry that changes the directory and cannot be read.
         """
-        replay = Replay()
+        replay, audited = Replay(), audited or verified(self._seen(), self._vkeys)
         with self.index() as index:
             for log_index, line in enumerate(islice(index.lines(), audited.tree_size)):
                 try:
@@ -375,6 +377,7 @@ class Auditor(Session):
         reads them verifies who signed them.
 
         Raises:
+            Conflict: `NOT_EMPTY` when the folder holds something else.
             DataLoss: `MIRROR_DAMAGED`, naming the file, when the copy there is not whole.
             LogFault: as `require_continued`.
             VerificationFailed: `BAD_CONSISTENCY_PROOF`, `TREE_MISMATCH`, `ENTRIES_MISSING`,

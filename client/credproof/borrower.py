@@ -23,6 +23,7 @@ from credproof.attestation.schema import Schema
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
 from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
+from credproof.base.limits import HELD_PAGE_MAX
 from credproof.base.members import Members
 from credproof.channel import SignedCaller, connect_borrower
 from credproof.home import Home, replace_file, write_private
@@ -368,23 +369,42 @@ class Borrower:
         Raises:
             Refused: `NOT_PERMITTED` when no provider binds the key that signs calls.
             VerificationFailed: `HELD_NOT_SHOWN` when the service has lost some of it, or says so,
-                or says again and again to ask again; as `verify_held`.
+                or says again and again to ask again, or other things on each page; as
+                `verify_held`.
         """
         trust = self.trust()
         schemas = sorted(trust.schemas.values(), key=lambda schema: schema.id)
         return tuple(self._held(schema, trust) for schema in schemas)
 
     def _held(self, schema: Schema, trust: Trust) -> Held:
-        reply = self._show_held(schema)
-        shown = ShownHeld(
+        for _ in range(ATTEMPTS_MAX):
+            pages = self._pages(schema)
+            if len({_members(page) for page in pages}) == 1:
+                return verify_held(pages, schema, trust, sub=self._pass.sub, now=int(time.time()))
+        raise _not_shown(schema)  # it changed between pages, again and again
+
+    def _pages(self, schema: Schema) -> list[ShownHeld]:
+        """All pages. Each that is full must name so many members: so they come to an end."""
+        pages, shown = [self._page(schema, 0)], 0
+        while len(pages[-1].tokens) == HELD_PAGE_MAX:
+            shown += HELD_PAGE_MAX
+            if shown >= len(_members(pages[-1])):
+                break
+            pages.append(self._page(schema, pages[-1].tokens[-1].logged.log_index + 1))
+        return pages
+
+    def _page(self, schema: Schema, start: int) -> ShownHeld:
+        reply = self._show_held(schema, start)
+        return ShownHeld(
             directory=answer_wire.directory(reply.directory),
             tokens=tuple(answer_wire.token(item) for item in reply.tokens),
             checkpoint=reply.checkpoint,
         )
-        return verify_held(shown, schema, trust, sub=self._pass.sub, now=int(time.time()))
 
-    def _show_held(self, schema: Schema) -> pb.ShowHeldResponse:
-        request = pb.ShowHeldRequest(sub=self._pass.sub, schema_digest=schema.digest)
+    def _show_held(self, schema: Schema, start: int) -> pb.ShowHeldResponse:
+        request = pb.ShowHeldRequest(
+            sub=self._pass.sub, schema_digest=schema.digest, start_index=start
+        )
         for _ in range(ATTEMPTS_MAX):
             try:
                 return self._caller.call(_SHOW_HELD, request, pb.ShowHeldResponse)
@@ -401,6 +421,11 @@ class Borrower:
 
     def _id(self, consent: str) -> bytes:
         return verify_consent(consent, self.trust().bundle.relying_parties).id
+
+
+def _members(page: ShownHeld) -> tuple[bytes, ...]:
+    """The ids of all that is current, as the page has them."""
+    return tuple(member for lookup in page.directory.lookups for member in lookup.members)
 
 
 def _not_shown(schema: Schema) -> NotShown:

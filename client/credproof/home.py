@@ -165,6 +165,24 @@ def signing_key(folder: Path) -> Ed25519Signer:
     return Ed25519Signer(parse_b64url(_read_text(folder / "signing.key"), size=32))
 
 
+def read_public(path: Path) -> PublicKey:
+    """A public key in a file, as `credproof root key` writes it beside the private one.
+
+    Raises:
+        Malformed: `BAD_JWK`.
+    """
+    try:
+        key = parse_jwk(parse_json(path.read_bytes()))
+    except OSError as error:
+        raise Malformed("BAD_JWK", f"cannot read {path}: {error.strerror}") from error
+    except Malformed as error:
+        message = f"{path} holds no public key: name the file that ends in .pub"
+        raise Malformed("BAD_JWK", message) from error
+    if key.alg != "EdDSA":
+        raise Malformed("BAD_JWK", f"{path} holds another key than Ed25519: it signs no metadata")
+    return key
+
+
 def _load_settings(path: Path) -> Settings:
     if not path.exists():
         message = (

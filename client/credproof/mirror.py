@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from credproof.base.errors import DataLoss, Malformed, VerificationFailed
+from credproof.base.errors import Conflict, DataLoss, Malformed, VerificationFailed
 from credproof.log.checkpoint import VerifiedCheckpoint, parse_checkpoint, verify_checkpoint
 from credproof.log.merkle import Tree, leaf_hash
 from credproof.log.note import VerifierKey, parse_note
@@ -22,6 +22,7 @@ from credproof.log.tiles import (
     format_bundle,
     hash_tile,
     parse_bundle,
+    parse_path,
     tiles,
 )
 from credproof.log.timestamp import is_authority_name, require_of, stamped_text
@@ -37,6 +38,7 @@ class Mirror:
         """Open a copy, or begin one; every file there must be what its checkpoint says.
 
         Raises:
+            Conflict: `NOT_EMPTY` when other files than a copy's are there.
             DataLoss: `MIRROR_DAMAGED`, naming a file that is missing or altered.
             VerificationFailed: as `verify_checkpoint`, when it is another log's.
         """
@@ -47,6 +49,16 @@ class Mirror:
         if (folder / CHECKPOINT).exists():
             self.checkpoint = self._signed(key)
             self._load(self.checkpoint)
+        elif not self._is_ours():
+            message = "there are other files here: export into a folder of its own"
+            raise Conflict("NOT_EMPTY", message)
+
+    def _is_ours(self) -> bool:
+        """Whether nothing is here, or what an export left that did not come to its checkpoint."""
+        if not self._folder.exists():
+            return True
+        ours = {"tile", f".{CHECKPOINT}.new"}
+        return self._folder.is_dir() and {path.name for path in self._folder.iterdir()} <= ours
 
     @property
     def size(self) -> int:
@@ -75,6 +87,25 @@ class Mirror:
         for tile in tiles(size):
             if tile.level is not None and self._read(tile) != hash_tile(self._tree, tile):
                 raise _damaged(tile.path, "is not what the entries make")
+        for path in self._folder.glob("tile/**/*.p/*"):
+            self._require_older(path.relative_to(self._folder).as_posix(), size)
+
+    def _require_older(self, path: str, size: int) -> None:
+        """Partial tiles of smaller sizes are given out too."""
+        try:
+            tile = parse_path(path)
+        except Malformed:
+            return  # no tile: nobody is led there
+        if not tile.is_of(size):
+            return  # of an export that did not come to its checkpoint
+        if tile.level is not None:
+            made = hash_tile(self._tree, tile)
+        else:
+            full = Tile(None, tile.number)
+            lines = self._lines(full) if full.is_of(size) else self._last
+            made = format_bundle(lines[: tile.width])
+        if (self._folder / path).read_bytes() != made:
+            raise _damaged(path, "is not what the entries make")
 
     def _raise_altered(self, bundles: Sequence[Tile]) -> NoReturn:
         for bundle in bundles:

@@ -27,6 +27,7 @@ BODY_S: Final = 10.0
 """How long a body may take to arrive, in seconds."""
 HEADERS_BYTES_MAX: Final = 16_384
 _REASONS: Final = {404: "NO_SUCH_PATH", 405: "METHOD_NOT_ALLOWED"}
+_NOT_KEPT: Final = {"cache-control": "no-store"}
 Tls = tuple[str, str] | None
 """The files of certificate chain and key, PEM."""
 
@@ -115,8 +116,11 @@ def serve(
 
 
 def told(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
-    """An error as other tools get it: its reason, and nothing else."""
-    return PlainTextResponse(f"{reason}\n", status, headers)
+    """An error as other tools get it: its reason, and nothing else; no cache keeps it.
+
+    What is not there yet may be there a second later.
+    """
+    return PlainTextResponse(f"{reason}\n", status, {**_NOT_KEPT, **(headers or {})})
 
 
 def not_served(record: Callable[[int, str], None]) -> dict[Any, Any]:

@@ -99,6 +99,7 @@ async def _serve(directory: ServiceDirectory, core: Core, announce: Announce) ->
     participants, first = await _participants(directory, core, checks)
     borrowers, second = await _borrowers(directory, core, checks)
     epochs = Epochs(core)
+    await epochs.close()  # before anybody reads what no root has covered since it stopped
     await _tell_health(core, epochs, checks)
     await _renew_once(core, checks)
     await asyncio.gather(participants.start(), borrowers.start())

@@ -35,6 +35,7 @@ from credproof_server.directory import (
     HIGH_WATER,
     METADATA,
     OPERATOR,
+    SAID,
     WITNESSED,
     ServiceDirectory,
     locked,
@@ -373,7 +374,7 @@ def _replace_mark(folder: Path, mark: bytes) -> Path | None:
     if (former := file.read()) is not None:
         HighWater(aside / HIGH_WATER).write(former)
     file.write(mark)
-    for name in (WITNESSED, DISPROOF):  # what was witnessed may be of the fork too
+    for name in (WITNESSED, SAID, DISPROOF):  # what was witnessed may be of the fork too
         if (folder / name).exists():
             (folder / name).rename(aside / name)
     return aside

@@ -28,6 +28,7 @@ _WHY: Final[Mapping[tuple[str, int | None], str]] = {
     ("WITNESS_REFUSED", 404): "it does not know this log: credproof witness add-log",
     ("WITNESS_REFUSED", 403): "it knows this log by another key",
     ("WITNESS_REFUSED", 200): "it did not cosign by the key in the quorum file",
+    ("BAD_SIGNATURE", None): "what it sent as its cosignature is of something else: ask it why",
     ("WITNESS_UNREACHABLE", None): "no answer at its URL",
 }
 """What the operator makes of it, by reason and status."""

@@ -19,6 +19,7 @@ from credproof.cli.output import (
     tell,
     write_file,
 )
+from credproof.home import read_public
 from credproof.updating import metadata as tuf
 from credproof.updating.metadata import ROOT, TARGETS
 from tuf.api.metadata import Metadata, Root
@@ -174,10 +175,10 @@ def draft_command(
     require_writable(output)
     made = roots.draft(
         folder,
-        add=[roots.read_public(path) for path in add or ()],
+        add=[read_public(path) for path in add or ()],
         remove=remove or (),
         threshold=threshold,
-        bundle_key=None if bundle_key is None else roots.read_public(bundle_key),
+        bundle_key=None if bundle_key is None else read_public(bundle_key),
         online_key=online_key,
         begin_anew=begin_anew or (),
     )

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from credproof.base.encoding import b64url, canonical_json, parse_b64url, parse_json
+from credproof.base.encoding import b64url, canonical_json, parse_b64url
 from credproof.base.errors import Conflict, Malformed
-from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
+from credproof.base.keys import Ed25519Signer, PublicKey
 from credproof.home import write_private
 from credproof.updating import metadata as tuf
 from credproof.updating.metadata import ROOT, TARGETS, TIMESTAMP
@@ -29,8 +29,11 @@ def read_key(path: Path) -> Ed25519Signer:
     """
     try:
         return Ed25519Signer(parse_b64url(path.read_text("ascii").strip(), size=32))
-    except (OSError, UnicodeDecodeError, Malformed) as error:
-        raise Malformed("NO_ROOT_KEY", f"{path} holds no private key") from error
+    except OSError as error:
+        raise Malformed("NO_ROOT_KEY", f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, Malformed) as error:
+        message = f"{path} holds no private key: name one that root key made, or a signing.key"
+        raise Malformed("NO_ROOT_KEY", message) from error
 
 
 def new_key(path: Path) -> PublicKey:
@@ -47,18 +50,6 @@ def new_key(path: Path) -> PublicKey:
         raise Conflict("NOT_EMPTY", "there is a file of this name: name a new one") from error
     path.with_name(f"{path.name}.pub").write_bytes(canonical_json(public.jwk()))
     return public
-
-
-def read_public(path: Path) -> PublicKey:
-    """A public key that `new_key` wrote.
-
-    Raises:
-        Malformed: `BAD_JWK`.
-    """
-    key = parse_jwk(parse_json(path.read_bytes()))
-    if key.alg != "EdDSA":
-        raise Malformed("BAD_JWK", "only Ed25519 keys sign roots")
-    return key
 
 
 # -- the first root ------------------------------------------------------------------

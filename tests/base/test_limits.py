@@ -101,6 +101,8 @@ ELSEWHERE = {
     "CERTIFICATES_BYTES_MAX": "of a file: tests/timestamps/test_timestamp.py",
     "CERTIFICATES_MAX": "of a file: tests/timestamps/test_timestamp.py",
     "METER_DAYS": "of what was answered before: tests/service/test_metering.py",
+    "PROVIDER_ATTESTATIONS_MAX": "of what is stored: tests/service/test_too_many.py",
+    "HELD_PAGE_MAX": "the next page has the rest: tests/rpc/test_held.py",
     "ASK_REPLY_BYTES_MAX": "of a reply: tests/rpc/test_batch_ask.py",
 }
 
@@ -230,6 +232,12 @@ def many_tokens(count: int) -> None:
     WORLD.verify(replace(BUNDLE, tokens=BUNDLE.tokens * count))
 
 
+def offered_months(count: int) -> None:
+    first, *others = json.loads(POLICY.document)["tiers"]
+    offer = {**first["offer"], "months": list(range(1, count + 1))}
+    policy(tiers=[{**first, "offer": offer}, *others])
+
+
 def disclosures(count: int) -> None:
     open_disclosures({}, [make_disclosure(bytes(16), "name", 1)] * count)
 
@@ -298,6 +306,7 @@ TABLE: dict[str, tuple[Present, str]] = {
     "SCHEMA_FACTS_MAX": (facts, "LIMIT_EXCEEDED"),
     "POLICY_QUESTIONS_MAX": (questions, "LIMIT_EXCEEDED"),
     "POLICY_TIERS_MAX": (tiers, "LIMIT_EXCEEDED"),
+    "OFFER_MONTHS_MAX": (offered_months, "LIMIT_EXCEEDED"),
     "CONSENT_POLICIES_MAX": (consent_to, "LIMIT_EXCEEDED"),
     "APPROVALS_MAX": (approvals, "LIMIT_EXCEEDED"),
     "BINDERS_MAX": (binders, "LIMIT_EXCEEDED"),

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from unittest import mock
 
 import pytest
@@ -17,7 +18,7 @@ from credproof.auditor import Auditor
 from credproof.base.encoding import b64url
 from credproof.base.errors import Conflict, Refused, Unreachable, VerificationFailed
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint
-from credproof_server.demo.world import AUDITOR, World
+from credproof_server.demo.world import AUDITOR, PROVIDER, World
 from credproof_server.directory import ServiceDirectory
 from credproof_server.service.core import fresh_salt
 
@@ -70,6 +71,13 @@ def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
         told_as = run("audit", "follow", "--home", world.home(AUDITOR))
         assert "Nothing is wrong in the entries; --replay looks for" in told_as
     assert follow(world, code=3)["reason"] == "NO_ANSWER"
+    offline = json.loads(
+        run("audit", "replay", "--offline", "--json", "--home", world.home(AUDITOR))
+    )
+    assert offline["size"] == first["size"]
+    (world.home(AUDITOR) / "newest.checkpoint").rename(tmp_path / "newest.checkpoint")
+    run("audit", "replay", "--offline", home=world.home(AUDITOR), code=2)
+    (tmp_path / "newest.checkpoint").rename(world.home(AUDITOR) / "newest.checkpoint")
 
     core = ServiceDirectory(world.service).open_core()
     core.sequencer.submit(Whisper()).result()
@@ -91,6 +99,27 @@ def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
     assert "RULE_BROKEN" in (folder / "README.txt").read_text()
 
 
+class Attest:
+    """An attestation that is logged just before the service stops."""
+
+    def apply(self, tx) -> int:
+        fields = {"index": b64url(bytes(32))}
+        kind = "attestation.accepted"
+        return tx.append(kind, PROVIDER, bytes(32), salt=fresh_salt(), fields=fields)
+
+
+def test_a_service_that_stood_still_is_called_behind_at_no_moment(world, monkeypatch):
+    """It makes a root before anybody can read its log."""
+    core = ServiceDirectory(world.service).open_core()
+    core.sequencer.submit(Attest()).result()
+    core.close()
+    later = time.time() + 1000
+    with world.served():
+        monkeypatch.setattr(time, "time", lambda: later)
+        told = follow(world)
+    assert (told["reason"], told["faults"]) == ("", [])
+
+
 def test_a_finding_gets_its_files_whoever_told_of_it_first(world, tmp_path):
     """Somebody looks by hand, cron writes the files; what is broken is never `Verified`."""
     home, findings = world.home(AUDITOR), tmp_path / "findings"
@@ -100,7 +129,7 @@ def test_a_finding_gets_its_files_whoever_told_of_it_first(world, tmp_path):
     with world.served():
         for more in ([], [], ["--whole"]):
             told = run("audit", "verify", *more, "--home", home, code=1)
-            assert "Verified:    signature, hash chain, times, Merkle tree\n" in told
+            assert "Verified:    signature, hash chain, order of times, Merkle tree\n" in told
             assert "ANSWER_WITHOUT_CONSENT" in told
         assert follow(world)["findings"] == [], "it was told"
         (tmp_path / "file").touch()

@@ -47,7 +47,7 @@ def audited(log: Log, folder: Path) -> Path:
     entries = [parse_entry(line) for line in log.lines]
     with Index(folder / "audit.db") as index, index.transaction():
         state = AuditState(ChainPosition(size=log.tree.size), log.tree.frontier())
-        index.add(log.lines, entries, [], state, 1)
+        index.add(log.lines, entries, [], state, 1, log.now)
     return folder
 
 
@@ -114,6 +114,16 @@ def test_a_table_cuts_nothing_off_however_narrow_the_terminal(home, monkeypatch,
 def test_a_table_of_nothing_says_so(home):
     told = search(home, "--kind", "anomaly.raised")
     assert told == f"Nothing found in the {ENTRIES + 1} entries that were verified.\n"
+
+
+def test_a_kind_that_no_rule_knows_is_looked_for_where_the_log_has_it(home, tmp_path):
+    log = Log(NoteSigner("log.example", signer_of("log")))
+    log.append("answer.whispered", "lend", bytes(32), time=BEGAN)
+    whispers = audited(log, tmp_path)
+    assert "answer.whispered" in search(whispers, "--kind", "answer.whispered")
+    none = search(whispers, "--kind", "answer.whispered", "--actor", "nobody")
+    assert none == "Nothing found in the 1 entries that were verified.\n"
+    run("audit", "search", "--kind", "answer.whispered", home=home, code=2)
 
 
 def test_what_an_operator_logs_is_no_formula_and_no_command_to_a_terminal(tmp_path):

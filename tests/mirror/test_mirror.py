@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pymerkle
 import pytest
-from credproof.base.errors import CredproofError, DataLoss
+from credproof.base.errors import Conflict, CredproofError, DataLoss
 from credproof.base.keys import Ed25519Signer
 from credproof.cli.advice import next_step
 from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, sign_checkpoint
@@ -119,6 +119,31 @@ def test_a_damaged_file_is_named_and_the_copy_not_continued(tmp_path, damage):
             Mirror(copy, KEY)
         assert (error.value.reason, path in error.value.message) == ("MIRROR_DAMAGED", True), path
         assert next_step(error.value).startswith("export into another directory")
+
+
+def test_a_damaged_file_of_a_smaller_size_is_named_too(tmp_path):
+    """It is given out as long as it is there."""
+    copied(tmp_path / "whole", 3, 300, 310)
+    older = {path for path in files(tmp_path / "whole") if path.endswith(".p/44")}
+    assert len(older) == 2, "of entries and of their hashes"
+    for path in older:
+        copy = tmp_path / path.replace("/", "-")
+        shutil.copytree(tmp_path / "whole", copy)
+        (copy / path).write_bytes(b"")
+        with pytest.raises(DataLoss) as error:
+            Mirror(copy, KEY)
+        assert (error.value.reason, path in error.value.message) == ("MIRROR_DAMAGED", True)
+
+
+def test_a_folder_of_other_files_is_not_exported_into(tmp_path):
+    """A home with private keys, say: a web server is to offer the copy as it is."""
+    (tmp_path / "signing.key").write_bytes(b"secret")
+    for folder in (tmp_path, tmp_path / "signing.key"):
+        with pytest.raises(Conflict) as error:
+            Mirror(folder, KEY)
+        assert error.value.reason == "NOT_EMPTY"
+    (tmp_path / "new" / "tile").mkdir(parents=True)
+    assert copied(tmp_path / "new", 3).size == 3, "what an interrupted export left"
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"log.example/credit\n600\n", b"\xff"])

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import count
 
 import pytest
 from credproof.base.errors import (
@@ -17,6 +18,7 @@ from credproof.base.errors import (
     VerificationFailed,
 )
 from credproof.base.keys import Ed25519Signer
+from credproof.base.limits import HELD_PAGE_MAX
 from credproof.borrower import Borrower, make_pass
 from credproof.cli.app import app
 from credproof.log.entry import parse_entry
@@ -28,6 +30,7 @@ from tests.rpc.conftest import LENDER, PROVIDER
 from tests.world import GOOD
 
 SCHEMA = "consumer-revolving/1"
+METHOD = "/credproof.v1.ConsentService/ShowHeld"
 
 
 def seen(borrower: Borrower) -> dict[str, list[str]]:
@@ -55,6 +58,44 @@ def test_what_is_superseded_or_withdrawn_is_gone_at_once(running):
         assert seen(borrower)[SCHEMA] == [PROVIDER]
         provider.withdraw([record.account], schema_id=SCHEMA, reason="error")
         assert seen(borrower)[SCHEMA] == []
+
+
+def test_who_has_more_than_one_page_holds_sees_all_of_it(running):
+    """A service said LIMIT_EXCEEDED, and the borrower never saw what was held."""
+    record = running.record(GOOD)
+    more = [replace(record, account=f"{record.account}-{no}") for no in range(HELD_PAGE_MAX)]
+    borrower = running.bound(record.subject)
+    with running.world.provider() as provider:
+        assert provider.submit([record, *more], schema_id=SCHEMA).accepted == HELD_PAGE_MAX + 1
+    assert seen(borrower)[SCHEMA] == [PROVIDER] * (HELD_PAGE_MAX + 1)
+    told = run("borrower", "self-check", "-l", "en", home=running.world.home(record.subject[4:]))
+    assert f"Verified: {HELD_PAGE_MAX + 2} shown, 0 not shown; nothing else is current" in told
+
+
+def test_a_set_that_changes_between_pages_is_read_again(running, monkeypatch):
+    """One that changes for ever is a finding."""
+    subject_id, borrower = running.person()
+    monkeypatch.setattr("credproof.borrower.HELD_PAGE_MAX", 1)
+    calls = count()
+
+    def changing(method, *request):
+        reply = honest(method, *request)
+        if method == METHOD:
+            del reply.tokens[1:]
+            if next(calls) < changes and request[0].start_index:
+                reply.directory.lookups[0].members.append(bytes(32))
+        return reply
+
+    honest = borrower._caller.call
+    monkeypatch.setattr(borrower._caller, "call", changing)
+    with running.world.provider() as provider:
+        provider.submit([replace(running.record(GOOD), subject=subject_id)], schema_id=SCHEMA)
+    changes = 2
+    assert seen(borrower)[SCHEMA] == [PROVIDER] * 2
+    changes = 10**6
+    with pytest.raises(VerificationFailed) as caught:
+        borrower.self_check()
+    assert caught.value.reason == "HELD_NOT_SHOWN"
 
 
 @pytest.fixture(scope="module")
@@ -185,12 +226,19 @@ def test_a_key_that_nobody_bound_is_shown_nothing(running, known):
     assert caught.value.reason == "NOT_PERMITTED"
 
 
+def test_pages_are_not_counted_backwards(running):
+    _, borrower = running.person()
+    request = pb.ShowHeldRequest(sub=bytes(32), schema_digest=bytes(32), start_index=-1)
+    with pytest.raises(Malformed) as caught:
+        borrower._caller.call(METHOD, request, pb.ShowHeldResponse)
+    assert caught.value.reason == "BAD_RANGE"
+
+
 @pytest.mark.parametrize("field", ["sub", "schema_digest"])
 def test_a_field_of_another_length_is_refused(running, field):
     _, borrower = running.person()
     request = pb.ShowHeldRequest(sub=bytes(32), schema_digest=bytes(32))
     setattr(request, field, b"short")
-    method = "/credproof.v1.ConsentService/ShowHeld"
     with pytest.raises(CredproofError) as caught:
-        borrower._caller.call(method, request, pb.ShowHeldResponse)
+        borrower._caller.call(METHOD, request, pb.ShowHeldResponse)
     assert caught.value.reason == "WRONG_LENGTH"

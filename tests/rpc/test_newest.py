@@ -20,7 +20,7 @@ from credproof.base.keys import DatedKey, Ed25519Signer
 from credproof.base.limits import TIMESTAMP_METADATA_BYTES_MAX
 from credproof.borrower import Borrower, make_pass
 from credproof.channel import connect
-from credproof.home import Home
+from credproof.home import Home, read_public
 from credproof.session import Service
 from credproof.updating import metadata as tuf
 from credproof.v1 import registry_service_pb2 as pb
@@ -304,7 +304,7 @@ def test_a_provider_signs_its_keys_and_the_operator_can_list_no_other(running, t
     roots.new_key(tmp_path / "next.key")
     run("provider", "keys", "sign", "-o", file, "--add", f"{tmp_path}/next.key.pub", "--home", home)
     run("provider", "keys", "publish", file, "--home", home)
-    fresh = DatedKey(roots.read_public(tmp_path / "next.key.pub"), 0, NEVER)
+    fresh = DatedKey(read_public(tmp_path / "next.key.pub"), 0, NEVER)
     publish(running, participant(PROVIDER, keys=(*keys, fresh)))
     assert len(Home(home).trust(at=0).participants[PROVIDER].keys) == 1, "not asked yet"
     assert connected(home)
@@ -345,7 +345,7 @@ def test_a_key_that_was_signed_and_never_listed_is_taken_out_again(running, tmp_
         with running.world.provider() as provider:
             assert set(provider.signed_keys()) ^ set(before) >= {gone}
     listed = Home(home).trust(at=0).participants[PROVIDER].keys
-    lost = DatedKey(roots.read_public(tmp_path / "gone.key.pub"), 0, NEVER)
+    lost = DatedKey(read_public(tmp_path / "gone.key.pub"), 0, NEVER)
     with pytest.raises(CredproofError) as caught:
         publish(running, participant(PROVIDER, keys=(*listed, lost)))
     assert caught.value.reason == "KEY_NOT_SIGNED"

@@ -103,8 +103,9 @@ def test_a_path_that_leads_nowhere_is_told_by_a_reason(served, path):
     ],
 )
 def test_what_the_log_does_not_have_is_not_found(served, path):
-    status, _, told = served.get(path, served.token())
+    status, headers, told = served.get(path, served.token())
     assert (status, told) == (404, b"NO_SUCH_TILE\n")
+    assert headers["cache-control"] == "no-store", "it may be there soon"
 
 
 @pytest.mark.parametrize(

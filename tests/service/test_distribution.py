@@ -14,6 +14,7 @@ import pytest
 from credproof.base.errors import CredproofError
 from credproof.base.keys import Ed25519Signer
 from credproof.cli.advice import next_step
+from credproof.home import read_public
 from credproof.updating import metadata as tuf
 from credproof.updating.own_keys import sign_keys
 from credproof_server import admission, backups, directory, roots
@@ -247,7 +248,7 @@ def test_a_key_that_was_removed_signs_no_more(service):
 def test_a_key_that_was_added_counts(service):
     fresh = roots.new_key(service / "third.key")
     assert reason(roots.new_key, service / "third.key") == "NOT_EMPTY"
-    assert roots.read_public(service / "third.key.pub") == fresh
+    assert read_public(service / "third.key.pub") == fresh
     roots.publish(service, changed(service, *KEYS[:2], add=[fresh]))
     assert roots.publish(service, changed(service, "third.key", KEYS[2])).version == 3
 
@@ -320,7 +321,10 @@ def test_the_key_that_signs_bundles_must_have_signed_the_root_that_names_it(serv
     at_hand = {"root_key": service / "fresh.key"}
     assert reason(roots.publish, service, data, **at_hand) in ("TUF_NOT_SIGNED", "TUF_NOT_BOUND")
     data = changed(service, *KEYS[:2], KEYS[2], bundle_key=fresh)
-    assert reason(roots.publish, service, data, **at_hand) == "TUF_NOT_BOUND"
+    with pytest.raises(CredproofError, match="root sign") as caught:
+        roots.publish(service, data, **at_hand)
+    assert caught.value.reason == "TUF_NOT_BOUND"
+    assert next_step(caught.value) is None, "nobody lied to the operator"
     data = changed(service, *KEYS, "fresh.key", bundle_key=fresh)
     assert roots.publish(service, data, **at_hand).version == 2
     assert directory.ServiceDirectory(service).root() == fresh
@@ -341,6 +345,12 @@ def test_a_draft_that_makes_no_sense_is_refused(service, changes, why):
 def test_a_file_that_holds_no_key_is_told_so(service):
     assert reason(roots.read_key, service / "nothing") == "NO_ROOT_KEY"
     assert reason(roots.read_key, service / "root.json") == "NO_ROOT_KEY"
+    with pytest.raises(CredproofError, match="No such file"):
+        roots.read_key(service / "nothing")
+    for name in (KEYS[1], "nothing"):
+        with pytest.raises(CredproofError, match=name) as caught:
+            read_public(service / name)
+        assert caught.value.reason == "BAD_JWK", "a private key, not the .pub beside it"
 
 
 # -- what is kept

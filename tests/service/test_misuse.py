@@ -200,13 +200,14 @@ async def test_a_throttled_lender_learns_no_pseudonym_and_uses_up_no_quota(core)
 # -- what others caused
 
 
-async def test_a_batch_under_consents_that_are_all_paused_is_no_burst(core):
+@pytest.mark.parametrize("reason", ["CONSENT_PAUSED", "TOO_MANY_ATTESTATIONS"])
+async def test_a_batch_that_is_refused_for_what_providers_did_is_no_burst(core, reason):
     """As when a provider is suspended: twice the questions of a burst, none answered."""
-    told = await refused(core, "CONSENT_PAUSED", *map(guess, range(40)))
-    assert (set(told), rules_raised(core)) == ({"CONSENT_PAUSED"}, [])
+    told = await refused(core, reason, *map(guess, range(40)))
+    assert (set(told), rules_raised(core)) == ({reason}, [])
     later(core, 61)
-    told = await refused(core, "CONSENT_PAUSED", *map(guess, range(40)))
-    assert (set(told), rules_raised(core)) == ({"CONSENT_PAUSED"}, [])
+    told = await refused(core, reason, *map(guess, range(40)))
+    assert (set(told), rules_raised(core)) == ({reason}, [])
 
 
 @pytest.mark.parametrize("size", [1, 30])

@@ -189,6 +189,10 @@ def test_a_provider_that_lost_all_its_keys_begins_anew_when_two_people_say_so_in
     fresh = tuf.signed(data, [FRESH])
     assert reason(signed, {"root": anew(signed, signed.root)}) == "TUF_NOT_SIGNED"
     signed.accept({"root": anew(signed, *OPERATORS)})
+    forgetful = signed.next_root(
+        *OPERATORS, change=lambda root: root.unrecognized_fields.pop("key_sets_anew")
+    )
+    assert reason(signed, {"root": forgetful}) == "BAD_METADATA", "who comes later needs it too"
     signed.publish((BANK, fresh), **signed.listing(signed.world.bank, FRESH))
     assert len(client.update().trust.participants["bank"].keys) == 2
     third = signed.key_set(STRANGER.public, before=signed.newest(BANK), signer=STRANGER)

@@ -27,13 +27,15 @@ def shown(world: World, *held, schema=REVOLVING, **settings) -> ShownHeld:
     return ShownHeld(replace(evidence, root=root), tuple(places), world.log.checkpoint())
 
 
-def verified(world: World, found: ShownHeld, schema=REVOLVING):
-    return verify_held(found, schema, world.trust(), sub=world.sub, now=NOW)
+def verified(world: World, *pages: ShownHeld, schema=REVOLVING):
+    return verify_held(pages, schema, world.trust(), sub=world.sub, now=NOW)
 
 
-def refused(world: World, found: ShownHeld, reason: str) -> None:
+def refused(world: World, *pages: ShownHeld | str) -> None:
+    """That these pages are refused; the last one is the reason."""
+    *found, reason = pages
     with pytest.raises(CredproofError) as caught:
-        verified(world, found)
+        verified(world, *found)
     assert caught.value.reason == reason
 
 
@@ -63,7 +65,7 @@ def test_what_is_not_shown_is_counted(world):
 
 def test_that_there_is_nothing_is_proved(world):
     world.hold(world.statement(GOOD))
-    found = verified(world, shown(world, schema=IDENTITY), IDENTITY)
+    found = verified(world, shown(world, schema=IDENTITY), schema=IDENTITY)
     assert (found.attestations, found.others) == ((), 0)
 
 
@@ -116,3 +118,27 @@ def test_an_old_root_is_refused(world):
     held, oldest = world.hold(world.statement(GOOD)), NOW - DIRECTORY_AGE_MAX_S - CLOCK_SKEW_S
     assert verified(world, shown(world, held, time=oldest))
     refused(world, shown(world, held, time=oldest - 1), "STALE_ROOT")
+
+
+# -- more than one page
+
+
+def test_pages_under_different_roots_make_one_whole(world):
+    held = [world.hold(world.statement(GOOD)), second(world)]
+    found = verified(world, *(shown(world, item) for item in held))
+    assert [item.provider for item in found.attestations] == ["bank", "other-bank"]
+    assert found.others == 0
+
+
+def test_nothing_is_shown_on_two_pages(world):
+    """It would stand for one that is kept back."""
+    first, other = world.hold(world.statement(GOOD)), second(world)
+    refused(world, shown(world, first), shown(world, first), "SURPLUS")
+    refused(world, shown(world, other), shown(world, first), "SURPLUS")
+
+
+def test_pages_of_different_sets_make_no_whole(world):
+    """What one page has is not held against what another one counts."""
+    first = world.hold(world.statement(GOOD))
+    before = shown(world, first)
+    refused(world, before, shown(world, second(world)), "OTHER_MEMBERS")

@@ -6,6 +6,7 @@ import re
 from dataclasses import fields, replace
 
 import pytest
+from credproof.attestation.sealing import SECRET_BYTES, SealingKey
 from credproof.base.keys import DatedKey
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.verification.acceptance import sign_acceptance
@@ -14,7 +15,7 @@ from credproof.verification.participant import NEVER, FormerAcceptance, Licence,
 from credproof.verification.registry_diff import registry_changes
 from credproof.verification.trust import Trust, sign_trust
 
-from tests.world import NOW, World, signer_of
+from tests.world import NOW, World, seed_of, signer_of
 
 WORLD = World("keeper")
 OTHER = World("other-keeper")
@@ -46,7 +47,7 @@ OF_BUNDLE = {
     "domain": "other.example",
     "log_vkey": "another vkey",
     "answer_keys": (FRESH,),
-    "sealing_keys": (bytes(32),),
+    "sealing_keys": (SealingKey(seed_of("fresh", SECRET_BYTES)).public.data,),
     "oprf_keys": (*BUNDLE.oprf_keys, OTHER.oprf_key),
     "participants": BUNDLE.participants[1:],
     "schemas": BUNDLE.schemas[1:],

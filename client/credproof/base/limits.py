@@ -96,7 +96,14 @@ DOCUMENT_SIGNATURES_MAX: Final = 8
 OPRF_SHARES_MAX: Final = 8
 """Holders of one OPRF key: every pseudonym needs all of them."""
 EVIDENCE_TOKENS_MAX: Final = 64
-"""Attestations in one answer."""
+"""Attestations in one answer: whatever their schemas, it stays under one message."""
+PROVIDER_ATTESTATIONS_MAX: Final = 128
+"""Current attestations of one provider about one borrower under one schema: more than an answer
+has, so that where this keeps one out, no answer is given that could be called complete."""
+HELD_PAGE_MAX: Final = 64
+"""Attestations that a borrower is shown at once; the next page has the rest."""
+OFFER_MONTHS_MAX: Final = 64
+"""Durations that one tier offers: they stand in each answer, which is one token."""
 DISCLOSURES_MAX: Final = 64
 """Disclosures of one token."""
 OBSERVATIONS_MAX: Final = 4096

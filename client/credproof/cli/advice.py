@@ -113,6 +113,8 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ENTRY_CHANGED", "OTHER_TRUST", "REGISTRY_WITHHELD"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
+    "ROOT_BEHIND": "look again in a minute; if it stays, ask the operator why, and tell lenders"
+    " that answers may leave out what came since",
     **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER", "BAD_ENTRY"), _EVIDENCE),
     # Out of an answer these have the number of a check, and its advice.
     **dict.fromkeys(("OTHER_INDEX", "OTHER_LOOKUPS", "OTHER_MEMBERS", "OTHER_ENTRY"), _SHOWN_WRONG),
@@ -209,8 +211,14 @@ _OWN: Final[Mapping[str, str]] = {
 """What an operator does about the log and the files of one's own service."""
 
 
+_OWN_FILES: Final = ("METADATA_DAMAGED", "BAD_HOME")
+"""What is wrong with files of one's own home."""
+
+
 def next_step(error: CredproofError) -> str | None:
     """What a person does about it; None when the message says it already."""
+    if error.reason in _OWN_FILES:
+        return NEXT[error.reason]  # whatever was to be verified is not in doubt
     if error.step is not None and error.reason != "NOT_WITNESSED":
         return f"do not rely on it; docs/PROTOCOL.md says what check {error.step} looks at"
     if isinstance(error, DataLoss) and error.told and error.reason in ("LOG_FORKED", "LOG_BEHIND"):
@@ -224,6 +232,8 @@ def next_step(error: CredproofError) -> str | None:
     advice = NEXT.get(error.reason)
     if advice == _LIES and not isinstance(error, VerificationFailed):
         advice = _OTHER_FILE  # no service gave it
+    if advice == _LIES and ": " in error.message:
+        return None  # an operator's own root, and the message says what it lacks
     if advice == _REFRESH and ": " in error.message:
         return None  # no answer was kept that could be refreshed
     if advice == _EVIDENCE and not isinstance(error, VerificationFailed):

@@ -16,13 +16,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from credproof.base.errors import Conflict, CredproofError, Malformed, Refused
 from credproof.base.limits import ASK_ITEMS_MAX
-from credproof.cli.output import progress_bar
+from credproof.cli.output import err, progress_bar
 from credproof.home import replace_file
 from credproof.lender import Asked, KeptAnswer, Lender
 from credproof.records.asks import Ask, AskRow, read_asks
@@ -40,19 +41,23 @@ JOURNAL: Final = "asked.db"
 REFUSED: Final = (Refused, Conflict)
 """Errors after which no answer exists under the request id."""
 
+FAILED: Final = "failed"
+"""How rows are counted that have no answer; all others by the state of their completeness."""
+
 Told = VerifiedAnswer | CredproofError
 
 
 def ask_file(
     home: Path, file: Path, *, policy_id: str, folder: Path, quiet: bool, wait_s: float
 ) -> int:
-    """Ask about every row of `file`, print a line of JSON for each; gives how many failed.
+    """Ask about every row of `file`, print a line of JSON for each, and on stderr how many are in
+    part; gives how many failed.
 
     Raises:
         Malformed: `BAD_FILE`.
         Unreachable: the service does not answer; a rerun goes on.
     """
-    total, failed = count_rows(file), 0
+    total, states = count_rows(file), Counter[str]()
     folder.mkdir(parents=True, exist_ok=True)
     bar = progress_bar("asking", total, hidden=quiet)
     with Lender.open(home) as lender, Journal(home / JOURNAL) as journal, bar as advance:
@@ -60,9 +65,17 @@ def ask_file(
         for line in Run(lender, journal, folder).lines(read_asks(file, policy_id=policy_id)):
             sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
             sys.stdout.flush()
-            failed += "reason" in line
+            states[line.get("completeness", {}).get("state", FAILED)] += 1
             advance(1)
-    return failed
+    if states["partial"] and not quiet:
+        _print_partial(states)
+    return states[FAILED]
+
+
+def _print_partial(states: Counter[str]) -> None:
+    count = states.total() - states[FAILED]
+    says = "current attestations are left out, completeness says how many"
+    err.print(f"in part: {states['partial']} of {count} answers: {says}")
 
 
 def ask_once(home: Path, ask: Ask, output: Path, *, wait_s: float = WITNESS_WAIT_S) -> KeptAnswer:
@@ -207,5 +220,11 @@ def _line(row: AskRow | RejectedRow, told: Told, *, already: bool) -> dict[str, 
         reason = {"reason": told.reason, "message": told.message, "step": told.step}
         return {"line": row.line, **reason}
     assert isinstance(row, AskRow), "a bad row has a reason"
-    outcome, name = report(told)["outcome"], f"{row.name}.answer"
-    return {"line": row.line, "outcome": outcome, "file": name, "already": already}
+    found = report(told)
+    return {
+        "line": row.line,
+        "outcome": found["outcome"],
+        "completeness": found["completeness"],
+        "file": f"{row.name}.answer",
+        "already": already,
+    }

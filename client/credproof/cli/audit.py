@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,7 +13,7 @@ from credproof.auditing.evidence import LogFault, findings_json, write
 from credproof.auditing.index import TOLD
 from credproof.auditor import Auditor, RaisedAnomaly, audit_token
 from credproof.base.encoding import Json, parse_own_json, time_text
-from credproof.base.errors import DataLoss
+from credproof.base.errors import CredproofError, DataLoss
 from credproof.cli import searching, stamps, unsealing
 from credproof.cli.comparing import compare
 from credproof.cli.following import evidence_text, follow, print_findings
@@ -42,6 +43,7 @@ from credproof.home import Home
 from credproof.log.audit import AuditReport
 from credproof.log.entry import Entry
 from credproof.verification.log_rules import Finding
+from credproof.verification.root_rules import behind
 
 app = typer.Typer(help=GROUPS["audit"], no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
@@ -68,28 +70,30 @@ def verify(
 ) -> None:
     """Verify the audit log up to its newest checkpoint.
 
-    Checks the checkpoint's signature, every entry's place in the hash chain, that times never
-    go back, that the entries make the tree that was signed, and that what they say fits together
-    (no answer without a consent, and so on). Holds timestamps of authorities that you trust against
-    the times of entries, and tells where there was none for two hours; and which entries have
-    waited as long for the witnesses that a quorum asks for. Remembers how far it went in
-    audited.json and newest.checkpoint in your home, and keeps in witnessed.checkpoint what
-    witnesses cosigned last, in timestamps.db what was stamped; keep all four, and registry/. It
-    fills audit.db, which audit search reads. What entries say wrongly is told each time, with exit
-    code 1; audit follow --evidence writes files about it. So is LOG_FORKED or LOG_BEHIND that the
-    service tells: a witness showed it another log than its own. Needs the service.
+    Checks the checkpoint's signature, every entry's place in the hash chain, that times never go
+    back and are not in the future by your clock, that the entries make the tree that was signed,
+    and that what they say fits together (no answer without a consent, and so on). Holds timestamps
+    of authorities that you trust against the times of entries, and tells where there was none for
+    two hours; and which entries have waited as long for the witnesses that a quorum asks for.
+    Remembers how far it went in audited.json and newest.checkpoint in your home, and keeps in
+    witnessed.checkpoint what witnesses cosigned last, in timestamps.db what was stamped; keep all
+    four, and registry/. It fills audit.db, which audit search reads. What entries say wrongly is
+    told each time, with exit code 1; audit follow --evidence writes files about it. So is
+    LOG_FORKED or LOG_BEHIND that the service tells: a witness showed it another log than its own.
+    Needs the service.
 
     \b
     Example:
       credproof audit verify --home audit
     """
-    bar = progress_bar("verifying", None, hidden=as_json)
+    bar, at = progress_bar("verifying", None, hidden=as_json), int(time.time())
     with Auditor.open(home) as auditor, bar as advance:
         report = auditor.verify(whole=whole, progress=advance)
         stamped = auditor.timestamps(report.checkpoint)
         with auditor.index() as index:
             findings = index.findings()
             index.mark(findings, TOLD)
+            late = behind(index, at)
         witnesses = _told_of_witnesses(auditor, report)
     if as_json:
         beside = {"timestamps": stamps_json(stamped), **_witnesses_json(witnesses)}
@@ -100,10 +104,10 @@ def verify(
             print_witnesses(witnesses)
         print_stamps(stamped)
         print_findings(findings)
-    if isinstance(witnesses, DataLoss):
-        print_error(witnesses, as_json=as_json)
-        raise typer.Exit(FAILED)
-    if findings:
+    faults = [fault for fault in (late, witnesses) if isinstance(fault, CredproofError)]
+    for fault in faults:
+        print_error(fault, as_json=as_json)
+    if findings or faults:
         raise typer.Exit(FAILED)
 
 
@@ -134,9 +138,16 @@ def _print_report(report: AuditReport, findings: Sequence[Finding]) -> None:
     for found in report.continued:
         lost = f"entries {found.log_index} to {found.tree_size - 1} of it were lost"
         out.print(f"Continues:   {found.origin}: {lost}")
-    out.print(f"Verified:    signature, hash chain, times, Merkle tree{'' if findings else _RULES}")
+    checked = "signature, hash chain, order of times, Merkle tree"
+    out.print(f"Verified:    {checked}{'' if findings else _RULES}")
     if findings:
         out.print(f"Broken:      rules between entries, {len(findings)} times")
+
+
+def _kept(home: Path) -> Auditor:
+    """An auditor who goes by the trust bundle that is kept, and asks nobody."""
+    kept = Home(home)
+    return Auditor(kept, kept.trust(at=0))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -146,6 +157,9 @@ def replay(
         Path | None,
         typer.Option(metavar="DIR", help="Write what shows a wrong root into a directory there."),
     ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Replay what you verified last; ask nobody.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compute every root of the directory anew from the log: is anything left out of it?
@@ -154,16 +168,20 @@ def replay(
     entry on, with what the entries before it make. A root that differs is named with its entry
     (ROOT_DIFFERS): somebody was left out, or kept. With --evidence, that entry, its proof and a
     README.txt are written for others to check. Holds the directory in memory: about 1 KB for each
-    borrower and schema. Needs the service. Writes what audit verify writes.
+    borrower and schema. Needs the service, but for --offline: that reads what audit.db has of the
+    last audit, and is for a service that does not answer. Writes what audit verify writes.
 
     \b
     Example:
       credproof audit replay --evidence findings --home audit
     """
-    with Auditor.open(home) as auditor:
-        with progress_bar("verifying", None, hidden=as_json) as advance:
-            audited = auditor.verify(progress=advance).checkpoint
-        with progress_bar("replaying", audited.tree_size, hidden=as_json) as advance:
+    with _kept(home) if offline else Auditor.open(home) as auditor:
+        audited = None
+        if not offline:
+            with progress_bar("verifying", None, hidden=as_json) as advance:
+                audited = auditor.verify(progress=advance).checkpoint
+        size = audited.tree_size if audited else None
+        with progress_bar("replaying", size, hidden=as_json) as advance:
             try:
                 report = auditor.replay(audited, advance)
             except LogFault as error:
@@ -312,8 +330,9 @@ def export(
     tiles, entry bundles and timestamps; run it again for what is new. The entries must make the
     tree that was signed, and the log must be the one that you audited last (newest.checkpoint). All
     tiles and bundles of a copy that is there are verified first; a file that is damaged is named
-    (MIRROR_DAMAGED), and nothing is written. A web server can offer the folder as it is; whoever
-    reads its bundles reads the whole log. Needs the service.
+    (MIRROR_DAMAGED), and nothing is written. A folder that holds anything else is refused. A web
+    server can offer the folder as it is; whoever reads its bundles reads the whole log. Needs the
+    service.
 
     \b
     Example:

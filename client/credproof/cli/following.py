@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ from credproof.cli.witnesses import (
 from credproof.home import Home
 from credproof.log.audit import AuditReport
 from credproof.verification.log_rules import Finding
+from credproof.verification.root_rules import behind
 
 _NOT_REPLAYED = " in the entries; --replay looks for who was left out of the directory."
 
@@ -76,9 +78,15 @@ def follow(
       TREE_MISMATCH         it signed a root that its entries do not make
       BAD_ENTRY, CHAIN_BROKEN, TIME_WENT_BACK
                             it signed an entry that no log may sign
+      REGISTRY_WITHHELD     it names a trust bundle that nobody shows: what follows
+                            cannot be judged
+      OTHER_TRUST           it names another trust bundle than it gives
       TIMESTAMP_NOT_OF_LOG  it gives a timestamp of something else
+      ROOT_BEHIND           it makes no root of the directory, by your clock: answers
+                            leave out what came since
       RULE_BROKEN           entries do not fit together: no consent, revoked, beyond
-                            a cap, a time that contradicts a timestamp, and so on
+                            a cap, a time that contradicts a timestamp or is in
+                            the future by your clock, and so on
       ROOT_DIFFERS          with --replay: a root of the directory leaves somebody out
 
     A broken rule is told once and then counted (Standing: audit verify lists them); what is wrong
@@ -212,7 +220,7 @@ class Told:
 
 def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> Told:
     """Look once; `evidence` is where there must be files about each finding."""
-    told = Told()
+    told, at = Told(), int(time.time())
     try:
         opened = Auditor.open(home)
     except (VerificationFailed, DataLoss, Unreachable) as fault:
@@ -221,8 +229,11 @@ def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> To
     with opened as auditor:
         with told.gathering(), progress_bar("following", None, hidden=quiet) as advance:
             told.report = auditor.verify(progress=advance)
+        for found in told.faults:
+            if isinstance(found, LogFault) and found.before:
+                told.report = AuditReport(found.before, 0, {}, auditor.trusted())
         if told.report is not None:
-            _look_on(told, auditor, told.report, replay=replay)
+            _look_on(told, auditor, told.report, at, replay=replay)
         with auditor.index() as index:
             known = index.findings()
             told.findings = index.findings(without=[TOLD] if evidence is None else [TOLD, FILED])
@@ -240,13 +251,15 @@ def _lost(finding: Finding, evidence: Path) -> bool:
     return not any(evidence.glob(f"{RULE_BROKEN}-{last}-*"))
 
 
-def _look_on(told: Told, auditor: Auditor, report: AuditReport, *, replay: bool) -> None:
-    """At all else once the newest entries were verified."""
+def _look_on(told: Told, auditor: Auditor, report: AuditReport, at: int, *, replay: bool) -> None:
+    """At all else once the newest entries, read after the time `at`, were verified."""
     with told.gathering():
         told.witnesses = look_at_witnesses(auditor, report)
     with told.gathering():
         told.stamps = auditor.timestamps(report.checkpoint)
     with told.gathering(), auditor.index() as index:
+        if (fault := behind(index, at)) is not None:
+            told.faults.append(fault)
         again = auditor.reread(index, report)
         told.reread = len(again.page)
         told.faults += again.faults

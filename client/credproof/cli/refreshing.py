@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from credproof.base.errors import CredproofError, Unreachable
+from credproof.base.errors import CredproofError, Malformed, Unreachable
 from credproof.cli.asking import JOURNAL, asked_in
 from credproof.cli.output import (
     EXIT_CODES,
+    FAILED,
     HomeOption,
     JsonOption,
     exit_code,
@@ -58,32 +59,35 @@ def refresh_command(
     with Lender.open(home) as lender, Journal(home / JOURNAL) as journal:
         for file in found:
             try:
-                kept = _refreshed(file, lender, journal)
+                kept, is_new = _refreshed(file, lender, journal)
             except CredproofError as error:
-                codes.add(exit_code(error))
+                codes.add(FAILED if isinstance(error, Malformed) else exit_code(error))
                 _tell_error(file, error, as_json=as_json)
                 if isinstance(error, Unreachable) and error.reason != "NOT_WITNESSED_YET":
                     break
             else:
-                _tell(file, kept, as_json=as_json)
+                _tell(file, kept, is_new=is_new, as_json=as_json)
     raise typer.Exit(min(codes - {0}, default=0))
 
 
-def _refreshed(file: Path, lender: Lender, journal: Journal) -> KeptAnswer:
+def _refreshed(file: Path, lender: Lender, journal: Journal) -> tuple[KeptAnswer, bool]:
+    """The answer, and whether it was replaced; one that is no answer is damaged, as for verify."""
     data = read_file(file)
     bundle = answer_wire.parse(data)
     kept = lender.refresh(bundle)
-    if kept.to_bytes() != data:
+    is_new = kept.to_bytes() != data
+    if is_new:
         replace_file(file, kept.to_bytes())
     journal.drop([asked_in(kept.bundle, kept.verified).key])  # it may have been open until now
-    return kept
+    return kept, is_new
 
 
-def _tell(file: Path, kept: KeptAnswer, *, as_json: bool) -> None:
+def _tell(file: Path, kept: KeptAnswer, *, is_new: bool, as_json: bool) -> None:
     if as_json:
-        _print({"file": str(file), **report(kept.verified)})
+        _print({"file": str(file), "refreshed": is_new, **report(kept.verified)})
     else:
-        out.print(f"{file}: {witness_text(kept.verified.witnesses)}", markup=False)
+        before = "" if is_new else "was witnessed before: "
+        out.print(f"{file}: {before}{witness_text(kept.verified.witnesses)}", markup=False)
 
 
 def _tell_error(file: Path, error: CredproofError, *, as_json: bool) -> None:

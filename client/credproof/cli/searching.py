@@ -169,7 +169,7 @@ def find(
 def _tell(index: Index, query: Query, most: int | None, shown_as: Format) -> None:
     found = _Page(search(index, query), most)
     if found.is_empty:
-        _require_known(query)
+        _require_known(query, index)
     if found.is_empty and shown_as == "table":
         count = index.state.position.size
         out.print(f"Nothing found in the {count} entries that were verified.")
@@ -202,10 +202,10 @@ class _Page:
         return next(self._found, None) is not None
 
 
-def _require_known(query: Query) -> None:
+def _require_known(query: Query, index: Index) -> None:
     """Nothing found of a misspelled kind must not read as: there was none."""
     for name, text, known in (
-        ("kind", query.kind, RULES),
+        ("kind", query.kind, {*RULES, *index.kinds}),
         ("purpose", query.purpose, PURPOSES),
     ):
         if text is not None and text not in known:
@@ -224,9 +224,10 @@ def _of_person(query: Query, home: Path, why: str | None) -> Query:
     """The query about one person; what cannot be found is refused before the search is logged."""
     if not why or not why.strip():
         raise typer.BadParameter("looking for a person needs a reason: --why TEXT")
-    _require_known(query)
     subject_id = _one_line()
     with Auditor.open(home) as auditor:
+        with auditor.index() as index:
+            _require_known(query, index)
         indexes = auditor.search_person(subject_id, reason=why)
         auditor.verify()  # what was found is in the index then, and so is the search itself
     if len(indexes) >= PERSON_ENTRIES_MAX:

@@ -8,10 +8,8 @@ from typing import Annotated
 
 import typer
 
-from credproof.base.encoding import parse_json
-from credproof.base.keys import parse_jwk
 from credproof.cli.output import EXIT_CODES, HomeOption, JsonOption, read_file, tell, write_file
-from credproof.home import Home
+from credproof.home import Home, read_public
 from credproof.provider import publish_keys
 from credproof.updating.own_keys import keys_in, sign_keys
 
@@ -56,7 +54,7 @@ def sign(
     Example:
       credproof provider keys sign -o bank.keys.json --home bank
     """
-    keys = [parse_jwk(parse_json(read_file(path))) for path in add or ()]
+    keys = [read_public(path) for path in add or ()]
     found = Home(home)
     data = sign_keys(found, keys, known or (), remove or (), now=int(time.time()))
     write_file(output, data)

@@ -48,16 +48,18 @@ def verify_files(files: Sequence[Path], home: Home, *, jobs: int | None, as_json
     """
     _start(home)
     counts: Counter[str] = Counter()
+    in_part = 0
     for file, result in zip(files, _results(files, home, jobs or os.cpu_count() or 1), strict=True):
         outcome = result.get("outcome", {})
         counts[f"tier {outcome['tier']}" if outcome.get("tier") else outcome.get("kind", "")] += 1
+        in_part += result.get("completeness", {}).get("state") == "partial"
         if as_json:
             sys.stdout.write(json.dumps({"file": str(file), **result}, ensure_ascii=False) + "\n")
         elif not result["valid"]:
             _print_failure(file, result)
     failed = counts.pop("", 0)
     if not as_json:
-        _print_summary(counts, failed)
+        _print_summary(counts, in_part, failed)
     return failed == 0
 
 
@@ -117,8 +119,9 @@ def _print_failure(file: Path, result: dict[str, Any]) -> None:
     err.print(f"{file}: error{where}: {result['message']} ({result['reason']})", markup=False)
 
 
-def _print_summary(counts: Counter[str], failed: int) -> None:
+def _print_summary(counts: Counter[str], in_part: int, failed: int) -> None:
     out.print(f"verified    {counts.total():>8}")
     for name, count in sorted(counts.items()):
         out.print(f"  {name:<10}{count:>8}")
+    out.print(f"in part     {in_part:>8}")
     out.print(f"failed      {failed:>8}")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from credproof.v1 import answer_pb2 as credproof_dot_v1_dot_answer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"credproof/v1/consent_service.proto\x12\x0c\x63redproof.v1\x1a\x19\x63redproof/v1/answer.proto\"5\n\x0fShowHeldRequest\x12\x0b\n\x03sub\x18\x01 \x01(\x0c\x12\x15\n\rschema_digest\x18\x02 \x01(\x0c\"\x87\x01\n\x10ShowHeldResponse\x12\x32\n\tdirectory\x18\x01 \x01(\x0b\x32\x1f.credproof.v1.DirectoryEvidence\x12+\n\x06tokens\x18\x02 \x03(\x0b\x32\x1b.credproof.v1.TokenEvidence\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\"&\n\x13GrantConsentRequest\x12\x0f\n\x07\x63onsent\x18\x01 \x01(\t\"=\n\x14GrantConsentResponse\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\x11\n\tlog_index\x18\x02 \x01(\x03\"*\n\x14RevokeConsentRequest\x12\x12\n\nrevocation\x18\x01 \x01(\t\"*\n\x15RevokeConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"$\n\x13PauseConsentRequest\x12\r\n\x05pause\x18\x01 \x01(\t\")\n\x14PauseConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"*\n\x14ResumeConsentRequest\x12\x12\n\nresumption\x18\x01 \x01(\t\"*\n\x15ResumeConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"\"\n\x13ListUnsealedRequest\x12\x0b\n\x03sub\x18\x01 \x01(\x0c\"E\n\x14ListUnsealedResponse\x12-\n\x07\x64\x65tails\x18\x01 \x03(\x0b\x32\x1c.credproof.v1.UnsealedDetail\"g\n\x0eUnsealedDetail\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x12\x0c\n\x04time\x18\x02 \x01(\x03\x12\x0f\n\x07\x61uditor\x18\x03 \x01(\t\x12\x13\n\x0b\x65ntry_index\x18\x04 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t2\x94\x04\n\x0e\x43onsentService\x12U\n\x0cGrantConsent\x12!.credproof.v1.GrantConsentRequest\x1a\".credproof.v1.GrantConsentResponse\x12X\n\rRevokeConsent\x12\".credproof.v1.RevokeConsentRequest\x1a#.credproof.v1.RevokeConsentResponse\x12U\n\x0cPauseConsent\x12!.credproof.v1.PauseConsentRequest\x1a\".credproof.v1.PauseConsentResponse\x12X\n\rResumeConsent\x12\".credproof.v1.ResumeConsentRequest\x1a#.credproof.v1.ResumeConsentResponse\x12U\n\x0cListUnsealed\x12!.credproof.v1.ListUnsealedRequest\x1a\".credproof.v1.ListUnsealedResponse\x12I\n\x08ShowHeld\x12\x1d.credproof.v1.ShowHeldRequest\x1a\x1e.credproof.v1.ShowHeldResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"credproof/v1/consent_service.proto\x12\x0c\x63redproof.v1\x1a\x19\x63redproof/v1/answer.proto\"J\n\x0fShowHeldRequest\x12\x0b\n\x03sub\x18\x01 \x01(\x0c\x12\x15\n\rschema_digest\x18\x02 \x01(\x0c\x12\x13\n\x0bstart_index\x18\x03 \x01(\x03\"\x87\x01\n\x10ShowHeldResponse\x12\x32\n\tdirectory\x18\x01 \x01(\x0b\x32\x1f.credproof.v1.DirectoryEvidence\x12+\n\x06tokens\x18\x02 \x03(\x0b\x32\x1b.credproof.v1.TokenEvidence\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\"&\n\x13GrantConsentRequest\x12\x0f\n\x07\x63onsent\x18\x01 \x01(\t\"=\n\x14GrantConsentResponse\x12\x12\n\nconsent_id\x18\x01 \x01(\x0c\x12\x11\n\tlog_index\x18\x02 \x01(\x03\"*\n\x14RevokeConsentRequest\x12\x12\n\nrevocation\x18\x01 \x01(\t\"*\n\x15RevokeConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"$\n\x13PauseConsentRequest\x12\r\n\x05pause\x18\x01 \x01(\t\")\n\x14PauseConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"*\n\x14ResumeConsentRequest\x12\x12\n\nresumption\x18\x01 \x01(\t\"*\n\x15ResumeConsentResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"\"\n\x13ListUnsealedRequest\x12\x0b\n\x03sub\x18\x01 \x01(\x0c\"E\n\x14ListUnsealedResponse\x12-\n\x07\x64\x65tails\x18\x01 \x03(\x0b\x32\x1c.credproof.v1.UnsealedDetail\"g\n\x0eUnsealedDetail\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x12\x0c\n\x04time\x18\x02 \x01(\x03\x12\x0f\n\x07\x61uditor\x18\x03 \x01(\t\x12\x13\n\x0b\x65ntry_index\x18\x04 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t2\x94\x04\n\x0e\x43onsentService\x12U\n\x0cGrantConsent\x12!.credproof.v1.GrantConsentRequest\x1a\".credproof.v1.GrantConsentResponse\x12X\n\rRevokeConsent\x12\".credproof.v1.RevokeConsentRequest\x1a#.credproof.v1.RevokeConsentResponse\x12U\n\x0cPauseConsent\x12!.credproof.v1.PauseConsentRequest\x1a\".credproof.v1.PauseConsentResponse\x12X\n\rResumeConsent\x12\".credproof.v1.ResumeConsentRequest\x1a#.credproof.v1.ResumeConsentResponse\x12U\n\x0cListUnsealed\x12!.credproof.v1.ListUnsealedRequest\x1a\".credproof.v1.ListUnsealedResponse\x12I\n\x08ShowHeld\x12\x1d.credproof.v1.ShowHeldRequest\x1a\x1e.credproof.v1.ShowHeldResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,31 +33,31 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'credproof.v1.consent_servic
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SHOWHELDREQUEST']._serialized_start=79
-  _globals['_SHOWHELDREQUEST']._serialized_end=132
-  _globals['_SHOWHELDRESPONSE']._serialized_start=135
-  _globals['_SHOWHELDRESPONSE']._serialized_end=270
-  _globals['_GRANTCONSENTREQUEST']._serialized_start=272
-  _globals['_GRANTCONSENTREQUEST']._serialized_end=310
-  _globals['_GRANTCONSENTRESPONSE']._serialized_start=312
-  _globals['_GRANTCONSENTRESPONSE']._serialized_end=373
-  _globals['_REVOKECONSENTREQUEST']._serialized_start=375
-  _globals['_REVOKECONSENTREQUEST']._serialized_end=417
-  _globals['_REVOKECONSENTRESPONSE']._serialized_start=419
-  _globals['_REVOKECONSENTRESPONSE']._serialized_end=461
-  _globals['_PAUSECONSENTREQUEST']._serialized_start=463
-  _globals['_PAUSECONSENTREQUEST']._serialized_end=499
-  _globals['_PAUSECONSENTRESPONSE']._serialized_start=501
-  _globals['_PAUSECONSENTRESPONSE']._serialized_end=542
-  _globals['_RESUMECONSENTREQUEST']._serialized_start=544
-  _globals['_RESUMECONSENTREQUEST']._serialized_end=586
-  _globals['_RESUMECONSENTRESPONSE']._serialized_start=588
-  _globals['_RESUMECONSENTRESPONSE']._serialized_end=630
-  _globals['_LISTUNSEALEDREQUEST']._serialized_start=632
-  _globals['_LISTUNSEALEDREQUEST']._serialized_end=666
-  _globals['_LISTUNSEALEDRESPONSE']._serialized_start=668
-  _globals['_LISTUNSEALEDRESPONSE']._serialized_end=737
-  _globals['_UNSEALEDDETAIL']._serialized_start=739
-  _globals['_UNSEALEDDETAIL']._serialized_end=842
-  _globals['_CONSENTSERVICE']._serialized_start=845
-  _globals['_CONSENTSERVICE']._serialized_end=1377
+  _globals['_SHOWHELDREQUEST']._serialized_end=153
+  _globals['_SHOWHELDRESPONSE']._serialized_start=156
+  _globals['_SHOWHELDRESPONSE']._serialized_end=291
+  _globals['_GRANTCONSENTREQUEST']._serialized_start=293
+  _globals['_GRANTCONSENTREQUEST']._serialized_end=331
+  _globals['_GRANTCONSENTRESPONSE']._serialized_start=333
+  _globals['_GRANTCONSENTRESPONSE']._serialized_end=394
+  _globals['_REVOKECONSENTREQUEST']._serialized_start=396
+  _globals['_REVOKECONSENTREQUEST']._serialized_end=438
+  _globals['_REVOKECONSENTRESPONSE']._serialized_start=440
+  _globals['_REVOKECONSENTRESPONSE']._serialized_end=482
+  _globals['_PAUSECONSENTREQUEST']._serialized_start=484
+  _globals['_PAUSECONSENTREQUEST']._serialized_end=520
+  _globals['_PAUSECONSENTRESPONSE']._serialized_start=522
+  _globals['_PAUSECONSENTRESPONSE']._serialized_end=563
+  _globals['_RESUMECONSENTREQUEST']._serialized_start=565
+  _globals['_RESUMECONSENTREQUEST']._serialized_end=607
+  _globals['_RESUMECONSENTRESPONSE']._serialized_start=609
+  _globals['_RESUMECONSENTRESPONSE']._serialized_end=651
+  _globals['_LISTUNSEALEDREQUEST']._serialized_start=653
+  _globals['_LISTUNSEALEDREQUEST']._serialized_end=687
+  _globals['_LISTUNSEALEDRESPONSE']._serialized_start=689
+  _globals['_LISTUNSEALEDRESPONSE']._serialized_end=758
+  _globals['_UNSEALEDDETAIL']._serialized_start=760
+  _globals['_UNSEALEDDETAIL']._serialized_end=863
+  _globals['_CONSENTSERVICE']._serialized_start=866
+  _globals['_CONSENTSERVICE']._serialized_end=1398
 # @@protoc_insertion_point(module_scope)

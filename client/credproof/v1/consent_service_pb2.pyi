@@ -25,19 +25,23 @@ class ShowHeldRequest(_message.Message):
 
     SUB_FIELD_NUMBER: _builtins.int
     SCHEMA_DIGEST_FIELD_NUMBER: _builtins.int
+    START_INDEX_FIELD_NUMBER: _builtins.int
     sub: _builtins.bytes
     """The borrower's pseudonym. Exactly 32 bytes."""
     schema_digest: _builtins.bytes
     """Exactly 32 bytes."""
+    start_index: _builtins.int
+    """Only what the log has from this index on; 0 for all."""
     def __init__(
         self,
         *,
         sub: _builtins.bytes = ...,
         schema_digest: _builtins.bytes = ...,
+        start_index: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["schema_digest", b"schema_digest", "sub", b"sub"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["schema_digest", b"schema_digest", "start_index", b"start_index", "sub", b"sub"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -58,7 +62,7 @@ class ShowHeldResponse(_message.Message):
 
     @_builtins.property
     def tokens(self) -> _containers.RepeatedCompositeFieldContainer[_answer_pb2.TokenEvidence]:
-        """The attestations that are shown, in the order of the log; without proofs."""
+        """The attestations that are shown, in the order of the log, at most 64 at once; without proofs."""
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ AFTER_CONSENT: Final = frozenset(
         "PURPOSE_ANSWERS_PER_MONTH",
         "PURPOSE_CONSENT_DAYS",
         "PURPOSE_DATA_LIFE_DAYS",
+        "TOO_MANY_ATTESTATIONS",
         "TOO_NARROW",
     }
 )

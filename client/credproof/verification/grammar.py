@@ -13,7 +13,12 @@ from credproof.attestation.ladder import Condition
 from credproof.attestation.schema import Schema, parse_condition, parse_titles
 from credproof.base.encoding import canonical_json
 from credproof.base.errors import Malformed
-from credproof.base.limits import POLICY_QUESTIONS_MAX, POLICY_TIERS_MAX, at_most
+from credproof.base.limits import (
+    OFFER_MONTHS_MAX,
+    POLICY_QUESTIONS_MAX,
+    POLICY_TIERS_MAX,
+    at_most,
+)
 from credproof.base.members import Members
 from credproof.base.yaml import parse_document
 from credproof.verification.assurance import ASSURANCE
@@ -34,6 +39,7 @@ from credproof.verification.policy import (
 
 _ID = re.compile(r"[a-z][a-z0-9-]{2,62}\Z")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,30}\Z")
+_CURRENCY = re.compile(r"[A-Z]{3}\Z")
 _DAYS = re.compile(r"([1-9][0-9]{0,3})d\Z")
 _CAP = re.compile(r"([1-9][0-9]{0,5}) per (consent|day|month)\Z")
 
@@ -47,7 +53,7 @@ def parse_policy(data: bytes, schemas: Mapping[str, Schema]) -> Policy:
     Raises:
         Malformed: `BAD_POLICY`, `UNKNOWN_SCHEMA`, `UNPROVABLE`, `PROTECTED_FIELD`, `NOT_ON_LADDER`,
             `NO_LADDER`, `BELOW_NARROWEST`, `BAD_MEMBER`, or as `parse_document`.
-        LimitExceeded: too many questions or tiers.
+        LimitExceeded: too many questions, tiers or months.
     """
     value = parse_document(data)
     top = Members(value, "policy")
@@ -154,12 +160,15 @@ def _check_offer(offer: Members) -> None:
     months = offer.optional("months", list) or []
     repayment = offer.optional("repayment", list) or []
     offer.finish()
+    at_most(len(months), OFFER_MONTHS_MAX, "months of an offer")
     if (limit is None) != (currency is None) or (limit or 0) < 0:
         raise Malformed("BAD_POLICY", "an offered limit needs its currency")
+    if currency is not None and not _CURRENCY.match(currency):
+        raise Malformed("BAD_POLICY", "the currency of an offer is no ISO 4217 code")
     if not all(type(month) is int and month > 0 for month in months):
         raise Malformed("BAD_POLICY", "offered months are whole numbers above 0")
-    if not all(item in REPAYMENTS for item in repayment):
-        raise Malformed("BAD_POLICY", "an unknown way of repayment is offered")
+    if not all(item in REPAYMENTS for item in repayment) or len(set(repayment)) < len(repayment):
+        raise Malformed("BAD_POLICY", "an unknown way of repayment is offered, or one twice")
 
 
 def _parse_sources(members: Members) -> int:

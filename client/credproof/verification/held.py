@@ -7,6 +7,7 @@ signature, and was filed at this borrower's place.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from credproof.attestation.schema import Schema
@@ -37,7 +38,10 @@ class NotShown(VerificationFailed):
 
 @dataclass(frozen=True, slots=True)
 class ShownHeld:
-    """What the service shows of one schema: a lookup, tokens, and a signed checkpoint."""
+    """A page of what the service shows of one schema: a lookup of all, tokens, a signed checkpoint.
+
+    The tokens of one page come after those of the page before, in the order of the log.
+    """
 
     directory: DirectoryEvidence
     tokens: tuple[TokenEvidence, ...]
@@ -67,12 +71,35 @@ class Held:
     root: LoggedRoot
 
 
-def verify_held(shown: ShownHeld, schema: Schema, trust: Trust, *, sub: bytes, now: int) -> Held:
-    """Accept what a service shows of the borrower `sub` under one schema at time `now`.
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A verified page: the ids of all that is current, and what is shown of it."""
+
+    members: tuple[bytes, ...]
+    attestations: tuple[HeldAttestation, ...]
+    root: LoggedRoot
+
+
+def verify_held(
+    pages: Sequence[ShownHeld], schema: Schema, trust: Trust, *, sub: bytes, now: int
+) -> Held:
+    """Accept what a service shows of the borrower `sub` under one schema at time `now`, in one
+    page or more.
 
     Raises:
         Malformed, VerificationFailed: as `docs/PROTOCOL.md`, "Self-check of borrowers", lists.
     """
+    first, *others = (_verify_page(page, schema, trust, sub, now) for page in pages)
+    if any(page.members != first.members for page in others):
+        raise VerificationFailed("OTHER_MEMBERS", "pages are of different sets")
+    held = tuple(item for page in (first, *others) for item in page.attestations)
+    places = [item.log_index for item in held]
+    if places != sorted(set(places)):
+        raise VerificationFailed("SURPLUS", "a token is shown twice, or out of order")
+    return Held(schema, held, len(first.members) - len(held), first.root)
+
+
+def _verify_page(shown: ShownHeld, schema: Schema, trust: Trust, sub: bytes, now: int) -> _Page:
     checkpoint = verify_checkpoint(shown.checkpoint, trust.log_key.name, [trust.log_key])
     evidence = shown.directory
     if tuple(lookup.schema for lookup in evidence.lookups) != (schema.digest,):
@@ -88,7 +115,7 @@ def verify_held(shown: ShownHeld, schema: Schema, trust: Trust, *, sub: bytes, n
     (lookup,) = evidence.lookups
     check_lookup(lookup, index_of(evidence.output.element, schema.digest), places, root)
     held = tuple(_held(token, places[token.id]) for token in tokens)
-    return Held(schema, held, len(lookup.members) - len(held), root)
+    return _Page(lookup.members, held, root)
 
 
 def _verified(

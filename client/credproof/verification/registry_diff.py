@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from credproof.attestation.oprf_key import OprfKey
+from credproof.attestation.sealing import SealingPublicKey
 from credproof.base.encoding import b64url, time_text
 from credproof.base.jws import TRUST, parse
 from credproof.base.keys import DatedKey
@@ -45,7 +46,8 @@ class Changed:
         what, name = self.place.what, self.place.name
         named = f"{what} {name}".rstrip()
         if self.was is None:
-            word = _NEW[what].format(name=name) if what in _NEW else f"{named} listed"
+            word = f"{named} listed" if name else what
+            word = _NEW[what].format(name=name) if what in _NEW else word
             return f"{word}: {self.now}" if self.now else word
         if self.now is None:
             return f"{named} not listed any more" + (f" (was: {self.was})" if self.was else "")
@@ -54,7 +56,6 @@ class Changed:
 
 _NEW: Final = {
     "participant": "admitted",
-    "status": "status",
     "acceptance": "accepts bindings by",
     "certified for": "certified for {name}",
     "may attest": "may attest {name}",
@@ -173,7 +174,7 @@ def _keys(trust: Trust) -> Iterator[tuple[Place, str]]:
     for number, key in enumerate(bundle.answer_keys, 1):
         yield Place("", "answer key", str(number)), _answer_key(key)
     for number, sealing in enumerate(bundle.sealing_keys, 1):
-        yield Place("", "sealing key", str(number)), b64url(sealing)
+        yield Place("", "sealing key", str(number)), SealingPublicKey(sealing).kid
     for number, shared in enumerate(bundle.oprf_keys, 1):
         yield Place("", "pseudonym key", str(number)), _shares(shared)
 

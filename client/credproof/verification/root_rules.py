@@ -13,7 +13,7 @@ from credproof.base.limits import CLOCK_SKEW_S, DIRECTORY_AGE_MAX_S
 from credproof.log.entry import Entry
 from credproof.verification.answer_entry import GivenEntry
 from credproof.verification.filing import change_of, parse_root
-from credproof.verification.rule_state import BrokenRule, State
+from credproof.verification.rule_state import BrokenRule, Memory, State
 
 DIRECTORY: Final = "directory"
 """The name of what is known of the directory: its newest root, and changes that wait for one."""
@@ -57,6 +57,18 @@ def require_root(state: State, entry: Entry, given: GivenEntry) -> None:
     if given.outcome == "TIER" and known.get("time", 0) < oldest:
         places = [known["at"]] if "at" in known else []
         raise BrokenRule("ANSWER_WITHOUT_ROOT", "a tier, and no root that is new enough", *places)
+
+
+def behind(memory: Memory, now: int) -> VerificationFailed | None:
+    """That a change has waited for a root for too long at time `now` (whole seconds), by whoever's
+    clock that is: `ROOT_BEHIND`. No entry shows it yet, so it is no broken rule."""
+    known = memory.load([DIRECTORY]).get(DIRECTORY, {})
+    waiting = known.get("waiting", ())
+    if not waiting or waiting[0][0] >= now - DIRECTORY_AGE_MAX_S - CLOCK_SKEW_S:
+        return None
+    first = max(waiting[0][1], known.get("covered", 0))
+    message = f"no root covers entry {first}, which changed the directory long ago"
+    return VerificationFailed("ROOT_BEHIND", message)
 
 
 def _known(state: State) -> dict[str, Any]:

@@ -21,7 +21,7 @@ REFUSED_CONSENTS: Final = frozenset(
     {BEFORE_CONSENT, "CONSENT_USED_UP", "CONSENT_REVOKED", "CONSENT_EXPIRED"}
 )
 """What is told of a consent that permits nothing any more, or never did."""
-EXCUSED: Final = "CONSENT_PAUSED"
+EXCUSED: Final = frozenset({"CONSENT_PAUSED", "TOO_MANY_ATTESTATIONS"})
 """What is told when a provider or the borrower did something: no lender can foresee or cause it.
 That a consent is revoked is told for good; that it expired or is used up, its lender knows."""
 

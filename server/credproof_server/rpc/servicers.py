@@ -204,7 +204,9 @@ class ConsentServicer(consent_service_pb2_grpc.ConsentServiceServicer):
         key, sub = caller().key, _exactly(request.sub, 32, "sub")
         assert key is not None, "only borrowers are let in here"
         schema = _exactly(request.schema_digest, 32, "schema_digest")
-        shown = await self._showing.show(sub, schema, key)
+        if request.start_index < 0:
+            raise Malformed("BAD_RANGE", "start_index is negative")
+        shown = await self._showing.show(sub, schema, key, request.start_index)
         return consent_pb.ShowHeldResponse(
             directory=answer_wire.directory_to_proto(shown.directory),
             tokens=[answer_wire.token_to_proto(item) for item in shown.tokens],

@@ -9,7 +9,7 @@ from typing import Any
 from credproof.base.encoding import b64url, frame
 from credproof.base.errors import Conflict, CredproofError, Refused
 from credproof.base.keys import PublicKey
-from credproof.base.limits import DOCUMENT_SIGNATURES_MAX, at_most
+from credproof.base.limits import DOCUMENT_SIGNATURES_MAX, TOKEN_BYTES_MAX, at_most
 from credproof.verification.consent import (
     VerifiedConsent,
     verify_revocation,
@@ -54,6 +54,15 @@ def consent_revoked() -> Refused:
 def consent_paused() -> Refused:
     """The same whether the borrower wished it or lost the key: that is no lender's business."""
     return Refused("CONSENT_PAUSED", "this consent is paused: ask again later, or the borrower")
+
+
+def too_many() -> Refused:
+    """Nobody could read an answer that shows them, and it would use the consent up."""
+    return Refused(
+        "TOO_MANY_ATTESTATIONS",
+        "one answer cannot show all that is attested of this borrower: ask again once its"
+        " providers have withdrawn the accounts that are closed",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +177,7 @@ def _fresh(
 
     Raises:
         Refused: `NOT_PERMITTED` when one of them is by another key, or none of its keys counts.
-        LimitExceeded: too many signatures.
+        LimitExceeded: too many signatures, or too long to be read with them.
     """
     stored = stored_consent(connection, key, consent.id)
     known = verified_consent(stored, trust.bundle.relying_parties).keys if stored else ()
@@ -178,7 +187,9 @@ def _fresh(
     if not all_bound or not holdings.is_bound(consent.keys):
         raise not_permitted()
     at_most(len(known) + len(fresh), DOCUMENT_SIGNATURES_MAX, "signatures")
-    return SEPARATOR.join(item.text for item in fresh)
+    texts = [item.text for item in fresh]
+    at_most(len(SEPARATOR.join([stored or "", *texts])), TOKEN_BYTES_MAX, "consent")
+    return SEPARATOR.join(texts)
 
 
 def _is_acceptable(consent: VerifiedConsent, trust: Trust, now: int) -> bool:

@@ -159,8 +159,11 @@ class Distribution:
         listed = tuf.bundle_key_list(before)
         if tuf.bundle_key_list(fresh) not in (listed, [*listed, key.data.hex()]):
             raise Malformed("BAD_METADATA", "the root forgets a key that signed trust bundles")
+        anew = tuf.providers_anew(fresh)
+        if any(anew.get(name, 0) < at for name, at in tuf.providers_anew(before).items()):
+            raise Malformed("BAD_METADATA", "the root forgets a provider that begins anew")
         if (before is fresh or key not in tuf.keys_of(before, TARGETS)) and not is_bound(data, key):
-            message = "the key that signs trust bundles from now on has not signed this root"
+            message = "the new key for trust bundles must sign this root too: credproof root sign"
             raise VerificationFailed("TUF_NOT_BOUND", message)
         if not self._keys.has(key_name(tuf.keys_of(fresh, TIMESTAMP)[0])):
             raise Malformed("NO_ONLINE_KEY", "the service does not hold the root's online key")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from credproof.base.errors import CredproofError, DataLoss
+from credproof.base.limits import DIRECTORY_MEMBERS_MAX, EVIDENCE_TOKENS_MAX
 from credproof.verification.answer import (
     Answer,
     AnswerBundle,
@@ -32,6 +33,7 @@ from credproof_server.service.consents import (
     consent_revoked,
     not_permitted,
     open_consent,
+    too_many,
 )
 from credproof_server.service.core import Core
 from credproof_server.service.fair_use import require_fair, require_open
@@ -63,7 +65,7 @@ class Drafting:
         Raises:
             Refused: `NOT_PERMITTED` for every cause before a valid consent, but for what the
                 registry says of the lender: as `require_open`. After it: `CONSENT_EXPIRED`,
-                `CONSENT_REVOKED`, `CONSENT_PAUSED`, and as `require_fair`.
+                `CONSENT_REVOKED`, `CONSENT_PAUSED`, as `require_fair`, `TOO_MANY_ATTESTATIONS`.
             Conflict: `SNAPSHOT_CHANGED` until an epoch of the directory is closed.
             DataLoss: a stored row is damaged.
         """
@@ -81,6 +83,7 @@ class Drafting:
         current = _by_schema(self._rows[ask.sub])
         allowed = self._allowed(ask.sub, holdings, consent, current)
         require_fair(template, consent)
+        _require_room(policy, allowed, current)
         hidden = _incomplete(current, allowed)
         statements = [holding.statement for holding in allowed]
         evaluation = evaluate(policy, statements, now=now, incomplete=hidden)
@@ -186,6 +189,22 @@ def _under_consent(holdings: Holdings, consent: VerifiedConsent, trust: Trust) -
     issuers = {holding.statement.issuer for holding in holdings.attestations}
     opened = {name for name in issuers if holdings.binding(name, consent.keys, trust)}
     return [h for h in holdings.attestations if h.statement.issuer in opened]
+
+
+def _require_room(
+    policy: Policy, allowed: Sequence[Holding], current: Mapping[bytes, set[bytes]]
+) -> None:
+    """An answer must have room for all that the policy asks about, whatever will be shown of it:
+    the refusal would tell figures otherwise.
+
+    Raises:
+        Refused: `TOO_MANY_ATTESTATIONS`.
+    """
+    asked = {question.schema.digest for question in policy.questions.values()}
+    tokens = sum(holding.statement.schema.digest in asked for holding in allowed)
+    members = sum(len(current.get(schema, ())) for schema in asked)
+    if tokens > EVIDENCE_TOKENS_MAX or members > DIRECTORY_MEMBERS_MAX:
+        raise too_many()
 
 
 def _by_schema(rows: Sequence[Row[Any]]) -> Mapping[bytes, set[bytes]]:

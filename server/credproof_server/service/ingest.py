@@ -8,7 +8,7 @@
      4  issuer, schema, dates
      5  the values fit the schema and each other
      6  every digest and anchor recomputes
-     7  `seq` and `prev` continue the chain
+     7  `seq` and `prev` continue the chain; the provider has not too many of the borrower
      8  encrypt under the borrower's key
      9  store and log in one commit
     10  the receipt, only when durable
@@ -20,6 +20,7 @@ status of caller and key are decided by the sequencer inside the commit.
 from __future__ import annotations
 
 from asyncio import Task, create_task
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,7 @@ from credproof.attestation.package import (
 from credproof.attestation.sealing import Route
 from credproof.base.encoding import b64url, parse_b64url
 from credproof.base.errors import Conflict, CredproofError, Refused, VerificationFailed, step
+from credproof.base.limits import PROVIDER_ATTESTATIONS_MAX
 from credproof.verification.answer import ENTRY_ATTESTATION
 from credproof.verification.participant import Participant
 from credproof.verification.trust import Trust
@@ -278,6 +280,8 @@ class _Writing:
         self._known = {key: Receipt(key, row.sub, row.log_index) for key, row in rows.items()}
         chains = [item.chain_id for item in items]
         self._heads = dict(repository.chain_heads(tx.connection, chains))
+        opening = {item.package.token.sub for item in items if self._opens(item)}
+        self._held = repository.held_of(tx.connection, provider, opening) if opening else Counter()
         self._rows: dict[bytes, dict[str, object]] = {}
         self._superseded: list[bytes] = []
 
@@ -290,6 +294,7 @@ class _Writing:
             with step(7):
                 self._require_next(item)
                 self._require_replaced(item)
+                self._require_room(item)
         except CredproofError as error:
             return error
         return self._add(item)
@@ -331,6 +336,21 @@ class _Writing:
         if row is None or not own or row.withdrawn_index is None:
             raise Conflict("NOT_REPLACED", "the binding it replaces is not an ended one of yours")
 
+    def _opens(self, item: Prepared) -> bool:
+        """Whether one more attestation is current with it than before."""
+        head = self._heads.get(item.chain_id)
+        return head is None or head.withdrawn
+
+    def _require_room(self, item: Prepared) -> None:
+        token = item.package.token
+        held = self._held[token.sub, token.schema_digest]
+        if self._opens(item) and held >= PROVIDER_ATTESTATIONS_MAX:
+            raise Conflict(
+                "TOO_MANY_ACCOUNTS",
+                f"{PROVIDER_ATTESTATIONS_MAX} accounts of this borrower are current under this"
+                " schema: withdraw those that are closed, then attest this one anew",
+            )
+
     def _keep_conflict(self, item: Prepared) -> None:
         token, tx = item.package.token, self._tx
         if repository.conflict_known(tx.connection, token.id):
@@ -358,6 +378,7 @@ class _Writing:
         index = self._tx.append(
             ENTRY_ATTESTATION, self._provider, token.id, salt=fresh_salt(), fields=fields
         )
+        self._held[token.sub, token.schema_digest] += self._opens(item)
         self._supersede(item.chain_id)
         self._heads[item.chain_id] = Head(item.package.seq, token.id, token.sub)
         self._rows[token.id] = {

@@ -60,7 +60,7 @@ class Watch:
         """A question was refused by the entry at `log_index`; by a throttle, it is nothing new."""
         if reason == "THROTTLED":
             return
-        excused = reason == detector.EXCUSED and self._excused.add(question)
+        excused = reason in detector.EXCUSED and self._excused.add(question)
         self._count(question, log_index, questions=0 if excused else 1)
         self._keep(question, reason, log_index)
         if not self._look_at_burst(question.lender):

@@ -10,7 +10,7 @@ from typing import Any
 
 from credproof.base.errors import Conflict
 from credproof.base.keys import PublicKey
-from credproof.base.limits import EVIDENCE_TOKENS_MAX, at_most
+from credproof.base.limits import HELD_PAGE_MAX
 from credproof.verification.answer import DirectoryEvidence, Logged, TokenEvidence
 from sqlalchemy import Connection, Row
 
@@ -40,17 +40,17 @@ class Showing:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def show(self, sub: bytes, schema: bytes, caller: PublicKey) -> Shown:
-        """What is current of one schema about a borrower whose key this is.
+    async def show(self, sub: bytes, schema: bytes, caller: PublicKey, start: int = 0) -> Shown:
+        """What is current of one schema about a borrower whose key this is: a page of it, logged
+        at `start` or later.
 
         Raises:
             Refused: `NOT_PERMITTED` when no provider binds the key for this borrower, whatever
                 is known of it.
-            LimitExceeded: more tokens than one answer has.
             Conflict: `SNAPSHOT_CHANGED` when attestations change all the time.
             DataLoss: what is stored is damaged, or lost.
         """
-        work = partial(self._show, sub, schema, caller)
+        work = partial(self._show, sub, schema, caller, start)
         async with padded():
             for _ in range(EPOCHS_MAX):
                 with suppress(Conflict):
@@ -58,7 +58,7 @@ class Showing:
                 await self._core.commit(CloseEpoch())
             return await self._core.in_thread(work)
 
-    def _show(self, sub: bytes, schema: bytes, caller: PublicKey) -> Shown:
+    def _show(self, sub: bytes, schema: bytes, caller: PublicKey, start: int) -> Shown:
         core, now = self._core, self._core.clock()
         key = core.vault.existing([sub]).get(sub)
         if key is None:
@@ -70,8 +70,8 @@ class Showing:
             asked = [row for row in rows if row.schema_digest == schema]
             current = {schema: {row.token_id for row in asked}}
             evidence = Lookups(core, connection).evidence(sub, current, now)
-            mine = [row for row in asked if row.provider in opened]
-            at_most(len(mine), EVIDENCE_TOKENS_MAX, "attestations of one schema")
+            mine = [r for r in asked if r.provider in opened and r.log_index >= start]
+            mine = mine[:HELD_PAGE_MAX]
             lines = repository.lines_at(connection, [row.log_index for row in mine])
         tokens = tuple(self._token(row, key, lines[row.log_index], head) for row in mine)
         root = self._logged(evidence.root.line, evidence.root.log_index, head)

@@ -138,19 +138,25 @@ def refusals_of(
 
 
 def refused_under(
-    connection: Connection, lender: str, reason: str, since: int, consents: Collection[bytes]
+    connection: Connection,
+    lender: str,
+    reasons: Collection[str],
+    since: int,
+    consents: Collection[bytes],
 ) -> set[bytes]:
-    """Those of these consents under which a lender was refused for a reason since a time."""
+    """Those of these consents under which a lender was refused for these reasons since a time."""
     r = refusals.c
-    query = select(r.consent_id).where(r.lender == lender, r.time >= since, r.reason == reason)
+    query = select(r.consent_id).where(r.lender == lender, r.time >= since, r.reason.in_(reasons))
     return set(connection.execute(query.where(r.consent_id.in_(consents))).scalars())
 
 
-def count_consents(connection: Connection, lender: str, reason: str, since: int) -> int:
-    """Under how many consents a lender was refused for a reason since a time."""
+def count_consents(
+    connection: Connection, lender: str, reasons: Collection[str], since: int
+) -> int:
+    """Under how many consents a lender was refused for these reasons since a time."""
     r = refusals.c
     query = select(func.count(r.consent_id.distinct()))
-    query = query.where(r.lender == lender, r.time >= since, r.reason == reason)
+    query = query.where(r.lender == lender, r.time >= since, r.reason.in_(reasons))
     return connection.execute(query).scalar_one()
 
 

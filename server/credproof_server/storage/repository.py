@@ -167,6 +167,22 @@ def chain_heads(connection: Connection, chain_ids: Sequence[bytes]) -> Mapping[b
     return {r.chain_id: Head(r.seq, r.token_id, r.sub, r.withdrawn_index is not None) for r in rows}
 
 
+_HELD_OF = (
+    select(_a.sub, _a.schema_digest, func.count().label("held"))
+    .where(_a.sub.in_(_each("subs")), _a.current.is_(True), _a.withdrawn_index.is_(None))
+    .where(_a.provider == bindparam("provider"))
+    .group_by(_a.sub, _a.schema_digest)
+)
+
+
+def held_of(
+    connection: Connection, provider: str, subs: Collection[bytes]
+) -> Counter[tuple[bytes, bytes]]:
+    """How many attestations of a provider count, by borrower and schema digest."""
+    rows = connection.execute(_HELD_OF, {"provider": provider, "subs": list(subs)})
+    return Counter({(row.sub, row.schema_digest): row.held for row in rows})
+
+
 def token_with_seq(connection: Connection, chain_id: bytes, seq: int) -> bytes | None:
     """The accepted token that has this place in a chain."""
     query = select(_a.token_id).where(_a.chain_id == chain_id, _a.seq == seq)
