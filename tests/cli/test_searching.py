@@ -139,6 +139,11 @@ def test_what_an_operator_logs_is_no_formula_and_no_command_to_a_terminal(tmp_pa
     ]
 
 
+def test_a_table_says_which_consent_an_entry_is_about_as_consent_takes_it(home):
+    told = search(home, "--kind", "consent.revoked", "--limit", "2")
+    assert told.splitlines()[2].endswith((1).to_bytes(32, "big").hex())
+
+
 def test_a_table_says_which_detail_was_seen_of_which_entry(tmp_path):
     log = Log(NoteSigner("log.example", signer_of("log")))
     seen = {"detail": "verdicts", "entry": 17, "tag": None}

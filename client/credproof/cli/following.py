@@ -47,6 +47,8 @@ from credproof.log.audit import AuditReport
 from credproof.verification.log_rules import Finding
 from credproof.verification.root_rules import behind
 
+_NOT_REPLAYED = " in the entries; --replay looks for who was left out of the directory."
+
 
 def follow(
     home: HomeOption = Path(),
@@ -308,6 +310,8 @@ def _tell(told: Told, written: Sequence[tuple[Path, bool]], *, as_json: bool) ->
     print_findings(told.findings)
     if told.standing:
         out.print(f"Standing:  {told.standing} told before: credproof audit verify lists them")
+    if told.code == OK and not told.standing:
+        out.print("Nothing is wrong" + ("." if told.roots is not None else _NOT_REPLAYED))
     for one in written:
         out.print(f"Evidence:  {evidence_text(one)}", markup=False)
 

@@ -331,8 +331,11 @@ def _cell(value: object) -> str:
 
 
 def _beside(kind: str, line: bytes) -> list[str]:
-    """What an entry says that has no column: a version, or a detail of which entry."""
-    fields = parse_entry(line).fields
+    """What an entry says that has no column: a version, a detail of which entry, a consent."""
+    entry = parse_entry(line)
+    if kind.startswith("consent."):
+        return [entry.object.hex()]
+    fields = entry.fields
     return [f"{name} {fields[name]}" for name in _BESIDE.get(kind, ()) if name in fields]
 
 
