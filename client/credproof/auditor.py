@@ -17,7 +17,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from credproof.auditing.following import Following, Seen, require_own
+from credproof.auditing.following import Following, Seen, require_own, verified
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
 from credproof.auditing.rereading import Reread, reread
@@ -173,10 +173,10 @@ class Auditor(Session):
         between entries is no error: `findings` has it.
 
         Raises:
-            LogFault: `LOG_SHRANK`, `LOG_FORKED`, `SEQ_GAP`, `ENTRY_CHANGED`, `TREE_MISMATCH`, with
-                files that show it.
-            Malformed, VerificationFailed: `LOG_REPLACED`, `REGISTRY_WITHHELD`, or what is wrong
-                with which entry under the log's own signature; as `History.require_given`.
+            LogFault: `LOG_SHRANK`, `LOG_FORKED`, `SEQ_GAP`, `ENTRY_CHANGED`, `TREE_MISMATCH`,
+                `REGISTRY_WITHHELD`, with files that show it.
+            Malformed, VerificationFailed: `LOG_REPLACED`, or what is wrong with which entry under
+                the log's own signature; as `History.require_given`.
             DataLoss: `INDEX_DAMAGED`, `AUDITED_DAMAGED`: it is not the log that is wrong.
             Conflict: `AUDIT_BUSY`.
         """
@@ -269,12 +269,11 @@ class Auditor(Session):
         trusted = AuditState() if moved else self.trusted()
         with Index(fresh) as index, self.index() as own:
             report = self._following(index, checkpoint, moved).run(trusted, progress)
-            if moved is None:
-                index.mark_as(own)
-            else:
+            if moved is not None:
                 args = (self._kept, moved, checkpoint, self._vkeys)
                 surviving = Surviving(own, index, *args)
                 report = replace(report, uncompared=surviving.require_same(report))
+            index.take_over(own)
         if moved is not None and surviving.is_cut(report):
             self._kept.keep_lost(moved, self._home.folder / INDEX_NAME)
         fresh.replace(self._home.folder / INDEX_NAME)
@@ -283,7 +282,8 @@ class Auditor(Session):
     def _following(
         self, index: Index, checkpoint: VerifiedCheckpoint, seen: Seen | None
     ) -> Following:
-        return Following(self, index, self.history(), checkpoint, self._vkeys, seen)
+        now, vkeys = int(time.time()), self._vkeys
+        return Following(self, index, self.history(), checkpoint, vkeys, seen, now=now)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -363,16 +363,18 @@ class Auditor(Session):
         return Trusted(self._home, self.trust)
 
     def replay(
-        self, audited: VerifiedCheckpoint, progress: Progress = lambda _count: None
+        self, audited: VerifiedCheckpoint | None = None, progress: Progress = lambda _count: None
     ) -> ReplayReport:
-        """Compute every root of the directory anew from the log that `verify` has just audited.
+        """Compute every root of the directory anew from the log that `verify` has just audited, or
+        else from what the last audit verified: the service is not asked then.
 
         Raises:
+            Conflict: `NOTHING_VERIFIED`.
             LogFault: `ROOT_DIFFERS`, `NOT_A_MEMBER` naming the entry, with files that show it.
             DataLoss: `INDEX_DAMAGED`: the index is not what was verified.
             Malformed, VerificationFailed: an entry that changes the directory and cannot be read.
         """
-        replay = Replay()
+        replay, audited = Replay(), audited or verified(self._kept.seen(), self._vkeys)
         with self.index() as index:
             require_own(index, audited.tree_size, audited.root_hash)
             index.require_columns()

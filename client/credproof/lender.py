@@ -372,10 +372,10 @@ class Lender(Session):
             VerificationFailed: the answer does not verify, or `LOG_FORKED`: keep it as it is.
         """
         verified = self.verify(bundle, may_wait=True)
-        if verified.witnesses.state == "none":
-            raise Conflict("NO_QUORUM", "the trust bundle names no witnesses: nothing to wait for")
         if verified.witnesses.state == "reached":
             return KeptAnswer(bundle, verified)
+        if self.trust.quorum.needed is None:
+            raise Conflict("NO_QUORUM", "the trust bundle names no witnesses: nothing to wait for")
         found = self._moved(bundle, received_now=False)
         if found is None:
             raise Unreachable("NOT_WITNESSED_YET", "witnesses have not cosigned that far yet")

@@ -58,7 +58,7 @@ class Shown:
 def set_quorum(folder: Path, data: bytes, *, root_key: Path | None = None) -> None:
     """Put a quorum file in force, in place of the one before; empty takes it away.
 
-    The one before stays listed: answers of its time stay witnessed by it.
+    The one before stays listed: answers of its time stay witnessed by it, or lack nobody.
 
     Raises:
         Malformed: `BAD_QUORUM`, `BAD_VKEY`; `BAD_TRUST` when it names another log.
@@ -90,9 +90,12 @@ def _is_http(url: str) -> bool:
 
 
 def _replaced(bundle: TrustBundle, text: str, at: int) -> TrustBundle:
-    """The bundle with another quorum; the one before stays listed as one that ended now."""
+    """The bundle with another quorum; the one before stays listed as one that ended now.
+
+    Also where nobody was asked for: an answer of then lacks nobody.
+    """
     former = bundle.former_quorums
-    if bundle.quorum not in ("", text):
+    if bundle.quorum != text:
         last = max([at, *(item.valid_until for item in former)])
         former = (*former, FormerQuorum(bundle.quorum, last))
     return replace(bundle, quorum=text, former_quorums=former)

@@ -67,7 +67,7 @@ def test_a_month_counts_what_happened_in_it_and_says_whether_that_is_all(tmp_pat
     beyond = [Finding("ANSWER_BEYOND_CAP", at, "too many") for at in (1, 3)]
     with Index(tmp_path / "audit.db") as index:
         with index.transaction():
-            index.add(log.lines, entries, beyond, AuditState(), 1)
+            index.add(log.lines, entries, beyond, AuditState(), 1, NOVEMBER + 31 * 86_400)
         now = NOVEMBER + 31 * 86_400
         found = report(index, parse_month("2026-11"), now)
         december = report(index, parse_month("2026-12"), now)
@@ -81,3 +81,17 @@ def test_a_month_counts_what_happened_in_it_and_says_whether_that_is_all(tmp_pat
     assert outside == ["BEFORE_LOG", None, "FUTURE"]
     assert unread.outside == "NOT_VERIFIED"
     assert b64url(bytes(32)) not in str(found)
+
+
+def test_a_month_is_not_whole_by_an_entry_that_was_in_the_future_when_it_was_read(tmp_path):
+    log, read = Log(NoteSigner("log.example", signer_of("log"))), NOVEMBER + 20 * 86_400
+    for time in (NOVEMBER, read, NOVEMBER + 400 * 86_400):
+        log.append("consent.revoked", "borrower", bytes(32), time=time)
+    entries = [parse_entry(line) for line in log.lines]
+    with Index(tmp_path / "audit.db") as index:
+        with index.transaction():
+            index.add(log.lines, entries, [], AuditState(), 1, read)
+        found = report(index, parse_month("2026-11"), NOVEMBER + 60 * 86_400)
+        december = report(index, parse_month("2026-12"), NOVEMBER + 60 * 86_400)
+    assert (found.entries, found.until, found.is_whole) == (2, read, False)
+    assert december.outside == "NOT_VERIFIED"

@@ -193,6 +193,20 @@ def test_a_check_that_fails_is_told_with_its_reason_and_what_was_not_done(world,
     text = made(world, bundle)
     assert fails(world, text, bundle).step == step
     assert checks(text)[:step] == ["passed"] * step
+    for language in ("en", "zh"):
+        require_told_as_proved(made(world, bundle, language=language), language, step)
+
+
+def require_told_as_proved(text: str, language: str, failed: int) -> None:
+    """Whoever reads the middle of the page alone takes nothing for proved that is not."""
+    say = words_in(language).say
+    told, answered = rows(text, "summary"), list(rows(text, "questions").values())
+    proved = [t for t in answered if {"en": "proved to hold", "zh": "已证明"}[language] in t]
+    claimed = [t for t in answered if {"en": "YES is claimed", "zh": "仅为声称"}[language] in t]
+    assert not (proved if failed <= 5 else claimed)
+    assert proved or claimed or failed == 5, "the answer of which 5 fails shows none"
+    for name in ("outcome", "offer"):
+        assert told[say(name)].endswith(say("claimed_only")) == (failed <= 6)
 
 
 def test_a_failure_under_an_older_bundle_says_that_it_may_be_of_that_alone(world):

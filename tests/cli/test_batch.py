@@ -27,6 +27,7 @@ from credproof.records.journal import Journal
 
 from tests.cli.command import run, run_both
 from tests.rpc.conftest import LENDER, PROVIDER
+from tests.world import POOR
 
 POLICY = "revolving-standing"
 Pairs = list[tuple[str, str]]
@@ -361,3 +362,17 @@ def test_a_file_that_cannot_be_read_among_many_fails_alone(running, kept, tmp_pa
     (tmp_path / "sound.answer").symlink_to(next(kept.iterdir()))
     told = run("lender", "verify", tmp_path, home=running.world.home(LENDER), code=1)
     assert "CANNOT_READ" in told
+
+
+def test_beside_a_silent_refer_stands_who_bound_the_key_and_nobody_who_signed_a_figure(
+    running, tmp_path
+):
+    with running.world.lender() as lender:
+        subject_id, consent, _ = running.consented(lender, POOR)
+        about = lender.subject(subject_id)
+        kept = lender.ask(about, policy_id=POLICY, consent=consent)
+    (tmp_path / "x.answer").write_bytes(kept.to_bytes())
+    told = run("lender", "verify", tmp_path / "x.answer", home=running.world.home(LENDER))
+    assert "Outcome:    REFER" in told
+    assert f"Bound by:   {PROVIDER} (" in told
+    assert "Signed by" not in told

@@ -57,7 +57,7 @@ def test_a_kept_answer_is_compared_by_its_checkpoint(auditor, running, tmp_path)
 
 @pytest.mark.parametrize("less", [0, 4])
 def test_another_past_is_told_with_files_that_show_it(auditor, story, tmp_path, less):
-    at = len(story.lines) - 6
+    at = len(story.lines) - 5
     other = shorter(story.rewritten(at, actor="somebody"), len(story.lines) - less).checkpoint()
     evidence = tmp_path / "findings"
     found = compared(auditor, tmp_path / "file", other.note, 1, "--evidence", str(evidence))

@@ -67,7 +67,17 @@ def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
         assert isinstance(follow(world, "--replay")["roots"], int)
         told_as = run("audit", "follow", "--replay", "--home", world.home(AUDITOR))
         assert re.search(r"^Roots: +[0-9]+, each what the entries before", told_as, re.MULTILINE)
+        assert told_as.endswith("Nothing is wrong.\n")
+        told_as = run("audit", "follow", "--home", world.home(AUDITOR))
+        assert "Nothing is wrong in the entries; --replay looks for" in told_as
     assert follow(world, code=3)["reason"] == "NO_ANSWER"
+    offline = json.loads(
+        run("audit", "replay", "--offline", "--json", "--home", world.home(AUDITOR))
+    )
+    assert offline["size"] == first["size"]
+    (world.home(AUDITOR) / "newest.checkpoint").rename(tmp_path / "newest.checkpoint")
+    run("audit", "replay", "--offline", home=world.home(AUDITOR), code=2)
+    (tmp_path / "newest.checkpoint").rename(world.home(AUDITOR) / "newest.checkpoint")
 
     core = ServiceDirectory(world.service).open_core()
     core.sequencer.submit(Whisper()).result()
@@ -79,7 +89,9 @@ def test_cron_is_told_by_exit_codes_and_a_finding_once(world, tmp_path):
         assert [f["rule"] for f in told["findings"]] == ["ANSWER_WITHOUT_CONSENT"]
         again = follow(world, "--evidence", findings)
         assert (again["findings"], again["standing"]) == ([], 1), "it was told"
-        assert "Standing:  1 told" in run("audit", "follow", "--home", world.home(AUDITOR))
+        told_as = run("audit", "follow", "--home", world.home(AUDITOR))
+        assert "Standing:  1 told" in told_as
+        assert "Nothing is wrong" not in told_as
     (folder,) = findings.iterdir()
     names = {path.name for path in folder.iterdir()}
     index = told["findings"][0]["log_index"]
@@ -117,7 +129,7 @@ def test_a_finding_gets_its_files_whoever_told_of_it_first(world, tmp_path):
     with world.served():
         for more in ([], [], ["--whole"]):
             told = run("audit", "verify", *more, "--home", home, code=1)
-            assert "Verified:    signature, hash chain, times, Merkle tree\n" in told
+            assert "Verified:    signature, hash chain, order of times, Merkle tree\n" in told
             assert "ANSWER_WITHOUT_CONSENT" in told
         assert follow(world)["findings"] == [], "it was told"
         (tmp_path / "file").touch()

@@ -43,8 +43,8 @@ def test_the_intervals_of_all_answers_are_told_for_each_borrower(running, kept):
     told = run("lender", "known", folder, home=running.world.home(LENDER))
     first, second = told.split("Borrower:")[1:]
     assert people[0][0] in first
-    assert f"{SHARE}: at least 40 %, below 70 %: 3 of 14 bands left, of 3 at least" in first
-    assert f"{SHARE}: below 70 %: 7 of 14 bands left, of 7 at least" in second
+    assert f"{SHARE}: at least 40 %, below 70 %: 3 of 14 bands left, never fewer than 3" in first
+    assert f"{SHARE}: below 70 %: 7 of 14 bands left, never fewer than 7" in second
 
 
 def test_what_failed_is_of_the_one_account_when_another_answer_shows_all_of_them(running, tmp_path):
@@ -60,7 +60,7 @@ def test_what_failed_is_of_the_one_account_when_another_answer_shows_all_of_them
     told = run("lender", "known", tmp_path / "1.answer", home=home)
     assert f"{SHARE}: anything (on one account at least 50 %): 14 of 14 bands left" in told
     told = run("lender", "known", tmp_path, home=home)
-    assert f"{SHARE}: at least 50 %: 9 of 14 bands left, of 1 at least" in told
+    assert f"{SHARE}: at least 50 %: 9 of 14 bands left, never fewer than 1" in told
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def audited(log: Log, folder: Path) -> Path:
     entries = [parse_entry(line) for line in log.lines]
     with Index(folder / "audit.db") as index, index.transaction():
         state = AuditState(ChainPosition(size=log.tree.size), log.tree.frontier())
-        index.add(log.lines, entries, [], state, 1)
+        index.add(log.lines, entries, [], state, 1, log.now)
     return folder
 
 
@@ -116,6 +116,16 @@ def test_a_table_of_nothing_says_so(home):
     assert told == f"Nothing found in the {ENTRIES + 1} entries that were verified.\n"
 
 
+def test_a_kind_that_no_rule_knows_is_looked_for_where_the_log_has_it(home, tmp_path):
+    log = Log(NoteSigner("log.example", signer_of("log")))
+    log.append("answer.whispered", "lend", bytes(32), time=BEGAN)
+    whispers = audited(log, tmp_path)
+    assert "answer.whispered" in search(whispers, "--kind", "answer.whispered")
+    none = search(whispers, "--kind", "answer.whispered", "--actor", "nobody")
+    assert none == "Nothing found in the 1 entries that were verified.\n"
+    run("audit", "search", "--kind", "answer.whispered", home=home, code=2)
+
+
 def test_what_an_operator_logs_is_no_formula_and_no_command_to_a_terminal(tmp_path):
     """An audited operator writes what the auditor's spreadsheet opens."""
     log = Log(NoteSigner("log.example", signer_of("log")))
@@ -127,6 +137,11 @@ def test_what_an_operator_logs_is_no_formula_and_no_command_to_a_terminal(tmp_pa
         "'@SUM(1)?[31m",
         "'-lend",
     ]
+
+
+def test_a_table_says_which_consent_an_entry_is_about_as_consent_takes_it(home):
+    told = search(home, "--kind", "consent.revoked", "--limit", "2")
+    assert told.splitlines()[2].endswith((1).to_bytes(32, "big").hex())
 
 
 def test_a_table_says_which_detail_was_seen_of_which_entry(tmp_path):

@@ -7,12 +7,13 @@ import re
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from credproof.auditing.evidence import LogFault, write
 from credproof.auditing.index import TOLD
 from credproof.auditor import Auditor
-from credproof.base.encoding import b64url
+from credproof.base.encoding import DAY_S, b64url
 from credproof.base.errors import Conflict, Unreachable, VerificationFailed
 from credproof.base.limits import CLOCK_SKEW_S, DIRECTORY_AGE_MAX_S
 from credproof.cli.app import app
@@ -174,6 +175,27 @@ def test_an_entry_that_no_log_may_sign_is_told_also_where_its_proof_is_held_back
     assert b"without a proof" in files["README.txt"]
 
 
+def test_an_entry_of_the_future_stays_a_finding_also_when_all_is_read_again_later(
+    auditor, story, monkeypatch
+):
+    index, now = len(story.lines), int(time.time())
+    story.add("consent.granted", "borrower", bytes(32), tag=b64url(bytes(32)))
+    story.rewritten(index, time=now + 400 * DAY_S)
+    with told(auditor, story):
+        for later in (0, 500 * DAY_S):
+            clock = SimpleNamespace(time=lambda at=now + later: at)
+            monkeypatch.setattr("credproof.auditor.time", clock)
+            auditor.verify(whole=True)
+            with auditor.index() as kept:
+                (found,) = kept.findings()
+            assert (found.rule, found.log_index) == ("TIME_IN_FUTURE", index)
+        (files,) = auditor.finding_evidence([found])
+    start_again(auditor)
+    key, name = story.signer.verifier_key, f"entry-{index}.logged"
+    verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
+    assert b"is our word alone, by our own clock" in b" ".join(files["README.txt"].split())
+
+
 def findings(auditor: Auditor) -> list[tuple[str, tuple[int, ...]]]:
     with auditor.index() as index:
         found = index.findings(without=[TOLD])
@@ -192,6 +214,29 @@ def test_a_finding_that_stands_is_written_once_however_far_the_log_grows(auditor
     with told(auditor, story.rewritten(len(story.lines) - 8, actor="somebody-else")):
         other = fault(auditor, "LOG_FORKED")
     assert write(tmp_path, "LOG_FORKED", other)[1], "another past is another finding"
+
+
+def test_a_log_that_shrank_further_is_another_finding_and_one_that_grows_on_is_not(
+    auditor, story, tmp_path
+):
+    lines = list(story.lines)
+    sizes = [len(lines) - gone for gone in (3, 2, 6, 5, 6)]
+    written = []
+    for size in sizes:
+        story.lines = lines[:size]
+        with told(auditor, story):
+            files = fault(auditor, "LOG_SHRANK")
+        where, is_new = write(tmp_path, "LOG_SHRANK", files)
+        assert f"\n{size}\n".encode() in files["now.checkpoint"]
+        written.append((where.name.split("-")[1], is_new))
+    first, second = str(sizes[0]), str(sizes[2])
+    assert written == [
+        (first, True),
+        (first, False),
+        (second, True),
+        (second, False),
+        (second, False),
+    ]
 
 
 CONSENT = bytes(31) + b"\x07"
@@ -385,6 +430,35 @@ def test_a_version_of_the_registry_that_is_held_back_is_told(auditor, monkeypatc
     assert caught.value.reason == "REGISTRY_WITHHELD"
     monkeypatch.undo()
     auditor.verify()
+
+
+def test_a_version_that_nobody_shows_is_told_with_its_entry_and_all_else_is_looked_at(
+    running, auditor, story, tmp_path, monkeypatch
+):
+    index = len(story.lines)
+    story.add("registry.changed", "operator-1", bytes(32), version=99)
+    monkeypatch.setattr(Auditor, "open", lambda _home: nullcontext(auditor))
+    words = ["--replay", "--evidence", tmp_path, "--json", "--home", running.world.home(AUDITOR)]
+    with told(auditor, story):
+        for _ in range(2):
+            looked = json.loads(run("audit", "follow", *words, code=1))
+    assert (looked["reason"], looked["size"], looked["read"]) == ("REGISTRY_WITHHELD", index, 0)
+    assert looked["reread"] == index
+    assert looked["roots"] is not None
+    (folder,) = tmp_path.iterdir()
+    assert re.fullmatch(rf"REGISTRY_WITHHELD-{index}-[0-9a-f]{{8}}", folder.name)
+    key, name = story.signer.verifier_key, f"entry-{index}.logged"
+    line, proof = ((folder / f"{name}.{end}").read_bytes() for end in ("json", "tlog-proof"))
+    verify_proof(line, proof, key.name, [key])
+    assert "The operator must produce it" in (folder / "README.txt").read_text()
+
+
+def test_another_version_than_the_log_names_is_told_with_its_entry(auditor, story):
+    newest = auditor.trust.bundle.version
+    story.add("registry.changed", "operator-1", bytes(32), version=newest)
+    with told(auditor, story):
+        files = fault(auditor, "OTHER_TRUST")
+    assert f"entry-{len(story.lines) - 1}.logged.tlog-proof" in files
 
 
 def test_two_audits_in_one_home_do_not_get_into_each_others_way(running, auditor):

@@ -9,12 +9,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from credproof.attestation.token import parse_token
 from credproof.attestation.withdrawal import KEY_LOST, sign_withdrawal
 from credproof.base import jws
-from credproof.base.errors import CredproofError, LimitExceeded, Malformed, Refused
-from credproof.verification.acceptance import sign_acceptance
-from credproof.verification.answer import parse_answer
+from credproof.base.errors import CredproofError, Malformed, Refused
 from credproof.verification.bundle import RelyingParty
 from credproof.verification.consent import sign_revocation, verify_consent
 from credproof.verification.document import (
@@ -28,16 +25,14 @@ from credproof.verification.pausing import sign_pause
 from credproof_server import standing
 from credproof_server.checking import check
 from credproof_server.demo.authenticator import SoftwareAuthenticator
-from credproof_server.service import consents
 from credproof_server.service.consents import Consents
-from credproof_server.service.ingest import Ingest
 from credproof_server.service.pausing import Pausing
 from credproof_server.service.requests import Requests
 from credproof_server.service.withdrawals import Withdrawals, Withdrawn
 
-from tests.deployment import DOMAIN, package, seal, statement
+from tests.deployment import DOMAIN
 from tests.service.asking import Asking
-from tests.world import KEY_BINDING, POLICY, complete, signer_of
+from tests.world import POLICY, signer_of
 
 NEW = signer_of("new phone")
 PAGE = RelyingParty("pages.example", ("https://pages.example",))
@@ -149,23 +144,6 @@ async def test_a_document_signed_by_two_keys_is_one_consent(asking):
 
     assert bundle.consent == both
     assert check(asking.core_directory).rows["signature"] == 1
-
-
-async def test_signatures_that_make_a_consent_too_long_to_be_read_are_refused(asking, monkeypatch):
-    """Kept with them, it could be neither asked under nor revoked."""
-    await asking.bind(NEW)
-    policy = asking.policy("2 per day")
-    consent_id = await asking.consent(policy)
-    both = cosigned(asking.document, NEW)
-    monkeypatch.setattr(consents, "TOKEN_BYTES_MAX", len(both) - 1)
-    with pytest.raises(LimitExceeded) as caught:
-        await asking.grant(both, NEW)
-    assert caught.value.reason == "LIMIT_EXCEEDED"
-    assert (await asking.ask(asking.question(policy, consent_id))).consent == asking.document
-
-    monkeypatch.setattr(consents, "TOKEN_BYTES_MAX", len(both))
-    await asking.grant(both, NEW)
-    assert (await asking.ask(asking.question(policy, consent_id))).consent == both
 
 
 async def test_any_key_that_signed_a_consent_revokes_it(asking):
@@ -467,48 +445,3 @@ async def test_a_jws_of_another_kind_is_no_signature(asking):
     claims = verify_document(asking.signed_consent(POLICY), CONSENT, []).claims
     wrong = jws.sign(asking.borrower, jws.REQUEST, claims, carry_key=True)
     await refused("WRONG_TYPE", asking.grant(wrong))
-
-
-# -- whose bindings count
-
-
-@pytest.fixture
-async def with_telco(deployment) -> AsyncIterator[Asking]:
-    """The borrower's figures are the bank's; only the telco has bound the new key."""
-    deployment.admit("provider", "telco")
-    core = deployment.directory.open_core()
-    made = Asking(deployment, core)
-    await made.attest()
-    key = complete(KEY_BINDING, {"jwk": NEW.public.jwk(), "method": "SOFTWARE"})
-    binding = statement(key, schema=KEY_BINDING, account="key", issuer="telco")
-    sealed = seal(core.trust, [package(binding, deployment.home("telco").signer)], provider="telco")
-    (result,) = (await Ingest(core).submit("telco", sealed)).results
-    assert hasattr(result, "log_index")
-    yield made
-    core.close()
-
-
-async def test_a_provider_that_binds_a_key_of_its_own_opens_only_its_own_attestations(with_telco):
-    consent_id = await with_telco.consent(POLICY, signer=NEW)
-    bundle = await with_telco.ask(with_telco.question(POLICY, consent_id))
-    outcome = parse_answer(bundle.answer)[1].outcome
-    assert (bundle.tokens, outcome.kind, outcome.reasons) == ((), "INCOMPLETE", ("ABSENT",))
-
-
-async def test_a_binder_that_the_provider_accepts_opens_its_attestations(with_telco):
-    state, bank = with_telco.core.sequencer.state, with_telco.bank
-    text = sign_acceptance(
-        bank, provider="bank", domain=DOMAIN, binders=["telco"], now=int(time.time())
-    )
-    participants = tuple(
-        replace(item, acceptance=text) if item.id == "bank" else item
-        for item in state.trust.bundle.participants
-    )
-    state.trust = replace(
-        state.trust, bundle=replace(state.trust.bundle, participants=participants)
-    )
-    consent_id = await with_telco.consent(POLICY, signer=NEW)
-    bundle = await with_telco.ask(with_telco.question(POLICY, consent_id))
-
-    assert [parse_token(item.token).issuer for item in bundle.tokens] == ["bank"]
-    assert [parse_token(item.token).issuer for item in bundle.bindings] == ["telco"]

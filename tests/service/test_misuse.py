@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
@@ -211,8 +212,10 @@ async def test_a_batch_that_is_refused_for_what_providers_did_is_no_burst(core, 
 
 
 @pytest.mark.parametrize("size", [1, 30])
-async def test_a_paused_consent_excuses_one_question_in_a_minute(core, size):
+async def test_a_paused_consent_excuses_one_question_in_a_minute(core, size, monkeypatch):
     """Alone or in batches: the twentieth that is not excused is a burst."""
+    now = int(time.time())
+    monkeypatch.setattr(core.sequencer, "_clock", lambda: now)  # no minute ends meanwhile
     for _ in range(30 // size):
         await refused(core, "CONSENT_PAUSED", *[guess(1)] * size)
     logged = [entry.fields["reason"] for entry in entries(core, "answer.refused")]

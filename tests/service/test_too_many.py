@@ -1,4 +1,4 @@
-"""A borrower with more attestations than one answer carries: refused by name, with nothing lost."""
+"""More than an answer, a directory or a consent carries: refused by name, with nothing lost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 from credproof.attestation.withdrawal import sign_withdrawal
-from credproof.base.errors import Conflict, Refused
+from credproof.base.errors import Conflict, LimitExceeded, Refused
 from credproof.base.limits import (
     BATCH_ITEMS_MAX,
     EVIDENCE_TOKENS_MAX,
@@ -14,9 +14,15 @@ from credproof.base.limits import (
 )
 from credproof.log.entry import parse_entry
 from credproof.verification.answer_entry import parse_refused
+from credproof.verification.document import (
+    CONSENT,
+    join_signatures,
+    sign_document,
+    verify_document,
+)
 from credproof.wire import answer as wire
 from credproof_server.checking import check
-from credproof_server.service import drafting
+from credproof_server.service import consents, drafting
 from credproof_server.service.withdrawals import Withdrawals
 from credproof_server.storage import repository
 from credproof_server.storage.tables import answers
@@ -24,7 +30,7 @@ from sqlalchemy import func, select
 
 from tests.deployment import DOMAIN, package, statement
 from tests.service.asking import Asking
-from tests.world import FAIR, POLICY, POOR
+from tests.world import FAIR, POLICY, POOR, signer_of
 
 REASON = "TOO_MANY_ATTESTATIONS"
 
@@ -147,3 +153,22 @@ async def test_an_account_that_was_closed_and_is_attested_again_counts_again(man
     with pytest.raises(Conflict) as caught:
         await many.attest(seq=2)
     assert caught.value.reason == "TOO_MANY_ACCOUNTS"
+
+
+async def test_signatures_that_make_a_consent_too_long_to_be_read_are_refused(many, monkeypatch):
+    """Kept with them, it could be neither asked under nor revoked."""
+    phone = signer_of("new phone")
+    await many.bind(phone)
+    policy = many.policy("2 per day")
+    consent = await many.consent(policy)
+    claims = verify_document(many.document, CONSENT, []).claims
+    both = join_signatures([many.document, sign_document(phone, CONSENT, claims)])
+    monkeypatch.setattr(consents, "TOKEN_BYTES_MAX", len(both) - 1)
+    with pytest.raises(LimitExceeded) as caught:
+        await many.grant(both, phone)
+    assert caught.value.reason == "LIMIT_EXCEEDED"
+    assert (await many.ask(many.question(policy, consent))).consent == many.document
+
+    monkeypatch.setattr(consents, "TOKEN_BYTES_MAX", len(both))
+    await many.grant(both, phone)
+    assert (await many.ask(many.question(policy, consent))).consent == both

@@ -255,6 +255,25 @@ def test_entries_that_were_dated_back_are_a_finding_with_the_timestamp_that_show
     start_again(trusting.home)
 
 
+def test_an_entry_of_the_future_is_shown_to_others_by_a_timestamp_that_covers_it(trusting):
+    trusting.verify()
+    start_again(trusting.home)
+    with trusting.auditor() as auditor:
+        story = Story(trusting.running, auditor.lines(0, auditor.checkpoint().tree_size))
+        at = len(story.lines) - 1
+        story.rewritten(at, time=parse_entry(story.lines[at]).time + 86_400)
+        note = story.checkpoint().note
+        stamp = KeptStamp(at + 1, "stamper", note, trusting.certificates.stamp_note(note))
+        with told(auditor, story), stamped_as(auditor, [stamp]):
+            auditor.timestamps(auditor.verify().checkpoint)
+            with auditor.index() as index:
+                found = [f for f in index.findings() if f.rule == "TIME_IN_FUTURE"]
+            (files,) = auditor.finding_evidence(found)
+    assert [f.log_index for f in found] == [at]
+    assert files[f"timestamp-{at + 1}.stamper.tsr"] == stamp.response
+    start_again(trusting.home)
+
+
 def test_entries_without_a_timestamp_for_too_long_are_told(trusting, monkeypatch):
     monkeypatch.setattr(stamped, "TIMESTAMP_GAP_S", -1)
     assert "no timestamp between" in trusting.run("audit", "verify", "--home", trusting.home)

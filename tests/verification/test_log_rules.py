@@ -23,6 +23,7 @@ from tests.world import DOMAIN, NOW, POLICY, World, seed_of, signer_of
 
 CONSENT, OTHER, TOKEN = seed_of("consent"), seed_of("other consent"), seed_of("token")
 DAY_S = 86_400
+LATER = NOW + 400 * DAY_S
 
 
 class Memory:
@@ -108,22 +109,23 @@ class Script:
         version = entry.fields["version"]
         return self.world.trust(version=version)
 
-    def found(self, page: int = 1000) -> list[tuple[str, int, tuple[int, ...]]]:
+    def found(
+        self, page: int = 1000, *, now: int = LATER
+    ) -> list[tuple[str, int, tuple[int, ...]]]:
         """The findings, when the log is read in such pages, each by rules made anew."""
         memory, trust, found = Memory(), None, []
         entries = [parse_entry(line) for line in self.world.log.lines]
         for start in range(0, len(entries), page):
             rules = LogRules(memory, self.trust, trust)
-            found += rules.feed_page(entries[start : start + page])
+            found += rules.feed_page(entries[start : start + page], now)
             trust = rules.trust
+        self.memory = memory
         return [(f.rule, f.log_index, f.shown_by) for f in found]
 
     def behind(self, at: int) -> str | None:
         """What is told by a clock that long after the beginning, when all of the log was read."""
-        memory = Memory()
-        rules = LogRules(memory, self.trust)
-        rules.feed_page([parse_entry(line) for line in self.world.log.lines])
-        found = behind(memory, NOW + at)
+        self.found()
+        found = behind(self.memory, NOW + at)
         return found and f"{found.reason}: {found.message}"
 
 
@@ -388,7 +390,8 @@ def test_what_waits_for_a_root_that_never_comes_takes_bounded_room(script):
     for second in range(300):
         script.accepted(seed_of(f"token {second}"), time=second)
     memory = Memory()
-    LogRules(memory, script.trust).feed_page([parse_entry(line) for line in script.world.log.lines])
+    entries = [parse_entry(line) for line in script.world.log.lines]
+    LogRules(memory, script.trust).feed_page(entries, NOW + DAY_S)
     waiting = parse_json(memory.kept[DIRECTORY])["waiting"]
     assert (len(waiting), waiting[0][:2], waiting[-1][2]) == (WAITING_MAX, [NOW, 1], 300)
 
@@ -399,14 +402,46 @@ def test_a_version_that_nobody_can_show_ends_the_audit(script):
 
     entries = [parse_entry(line) for line in script.world.log.lines]
     with pytest.raises(VerificationFailed) as caught:
-        LogRules(Memory(), withheld).feed_page(entries)
+        LogRules(Memory(), withheld).feed_page(entries, NOW)
     assert caught.value.reason == "REGISTRY_WITHHELD"
+
+
+def test_an_answer_under_a_policy_that_is_not_there_is_told_in_a_sentence(script):
+    script.consent("granted").answer(ref=PolicyRef("made-up", 1, bytes(32)))
+    entries = [parse_entry(line) for line in script.world.log.lines]
+    (found,) = LogRules(Memory(), script.trust).feed_page(entries, LATER)
+    assert found.message == "an answer though the trust bundle pins no such policy"
+
+
+@pytest.mark.parametrize("page", [1, 1000])
+def test_an_entry_that_is_in_the_future_when_it_is_read_is_found_and_again_if_far_beyond(
+    script, page
+):
+    """One that follows bears no earlier time: it is told only when it is twice as far."""
+    late = [CLOCK_SKEW_S, CLOCK_SKEW_S + 1, CLOCK_SKEW_S + 9, 3 * CLOCK_SKEW_S, 400 * DAY_S]
+    first = len(script.world.log.lines)
+    for time in late:
+        script.accepted(seed_of(f"token {time}"), time=time)
+    at = [first + late.index(time) for time in (CLOCK_SKEW_S + 1, 3 * CLOCK_SKEW_S, 400 * DAY_S)]
+    found = [item for item in script.found(page, now=NOW) if item[0] == "TIME_IN_FUTURE"]
+    assert found == [("TIME_IN_FUTURE", index, ()) for index in at]
+    assert script.found(page) == []
+
+
+def test_an_entry_is_in_the_future_again_once_the_time_of_the_one_before_has_come(script):
+    memory, entries = Memory(), []
+    for time in (1000, 3000):
+        script.accepted(seed_of(f"token {time}"), time=time)
+        entries = [parse_entry(line) for line in script.world.log.lines][len(entries) :]
+        found = LogRules(memory, script.trust).feed_page(entries, NOW + time - 500)
+        assert [item.rule for item in found if item.rule == "TIME_IN_FUTURE"] == ["TIME_IN_FUTURE"]
 
 
 def test_what_is_remembered_holds_no_tag_and_no_line(script):
     memory = Memory()
     script.consent("granted").answer()
-    LogRules(memory, script.trust).feed_page([parse_entry(line) for line in script.world.log.lines])
+    entries = [parse_entry(line) for line in script.world.log.lines]
+    LogRules(memory, script.trust).feed_page(entries, NOW + DAY_S)
     assert all(len(thing) < 300 for thing in memory.kept.values())
 
 

@@ -41,7 +41,16 @@ def test_thresholds_are_told_with_their_units():
 
     assert words["sizeable"].startswith("Credit limit: at least 50,000.00 TWD")
     assert words["room"].startswith("Share of the limit in use: less than 80 %")
-    assert words["good"].startswith("Nothing overdue now (on every account")
+    assert words["good"] == "Nothing overdue now (on every account that is known)"
+
+
+def test_questions_are_told_in_words_for_whoever_reads_them():
+    """A borrower reads them in a notice, a lender in an answer, a regulator in evidence."""
+    questions = [item for policy in standard.policies() for item in policy.questions.values()]
+    told = {language: [question_text(q, TEXTS[language]) for q in questions] for language in TEXTS}
+    assert [said for said in told["en"] if "your" in said.lower()] == []
+    assert [said for said in told["zh"] if "您" in said or "(" in said] == []
+    assert "当前无逾期（每一个已知账户）" in told["zh"]
 
 
 def test_what_no_question_looks_at_is_told_as_not_touched():

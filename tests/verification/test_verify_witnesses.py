@@ -144,6 +144,28 @@ def test_what_no_quorum_reached_is_told_by_the_one_in_force(world):
     assert told(world, bundle, later(world, "", (QUORUM, NOW)))[0]["state"] == "none"
 
 
+def test_an_answer_of_before_any_quorum_is_told_as_that_and_may_be_refreshed(world):
+    bare = answer(world)
+    for former, state in (
+        ([("", NOW)], "none"),
+        ([("", NOW - 1)], "pending"),
+        ([("", NOW), (OTHER_QUORUM, NOW + 60)], "none"),
+        ([(QUORUM, NOW + 1), ("", NOW + 60)], "pending"),
+    ):
+        assert told(world, bare, later(world, QUORUM, *former))[0]["state"] == state
+    first = later(world, QUORUM, ("", NOW))
+    assert told(world, cosigned(bare, *WITNESSES[:2]), first)[0]["state"] == "reached"
+
+
+def test_8_a_policy_that_requires_witnesses_asks_for_them_of_an_answer_of_before_any_quorum(world):
+    """An operator who lists a time without witnesses gets no answer of then accepted."""
+    bare, trust = answer(world, witness="required"), later(world, QUORUM, ("", NOW))
+    refused(world, bare, "NOT_WITNESSED", trust=trust)
+    assert world.verify(bare, trust=trust, may_wait=True).witnesses.state == "pending"
+    assert world.verify(cosigned(bare, *WITNESSES[:2]), trust=trust).outcome.tier == "A"
+    refused(world, bare, "NOT_WITNESSED", trust=later(world, "", ("", NOW)))
+
+
 def test_a_bundle_with_bad_former_quorums_is_refused_by_every_reader(world):
     own = f"witness own {OTHER.key}\nquorum own\n"
     for former, reason in (
@@ -152,7 +174,7 @@ def test_a_bundle_with_bad_former_quorums_is_refused_by_every_reader(world):
         ([(QUORUM, NOW + 121)], "BAD_TRUST"),
         ([(own, NOW)], "BAD_TRUST"),
         ([("quorum nobody\n", NOW)], "BAD_QUORUM"),
-        ([("", NOW)], "BAD_QUORUM"),
+        ([("\n", NOW)], "BAD_QUORUM"),
     ):
         with pytest.raises(Malformed) as caught:
             later(world, "", *former)

@@ -18,6 +18,7 @@ from credproof.log.merkle import Tree, leaf_hash
 from credproof.log.note import NoteSigner, parse_note
 from credproof.log.quorum import NOBODY, Quorum, parse_quorum
 from credproof.log.witness import parse_add_checkpoint
+from credproof_server import quorum_cli
 from credproof_server.log.cosigning import Cosigning
 from credproof_server.log.said import Said, SaidFile
 from credproof_server.log.witnesses import compare, newest
@@ -231,10 +232,13 @@ def test_a_cosignature_by_another_key_or_of_another_checkpoint_is_not_taken(scen
     def of_another(_):
         return 200, true.cosign(parse_note(scene.note(9)).text, 1_795_000_000).encode()
 
-    for answer in (by_another_key, of_another):
-        liar = Liar(answer)
-        found = scene.cosign(scene.cosigning(), 10, scene.quorum(liar.line))
-        assert found == set(scene.keys)
+    for answer, told in (
+        (by_another_key, "it did not cosign by the key in the quorum file"),
+        (of_another, "is of something else: ask it why"),
+    ):
+        liar, cosigning = Liar(answer), scene.cosigning()
+        assert scene.cosign(cosigning, 10, scene.quorum(liar.line)) == set(scene.keys)
+        assert told in quorum_cli._text(cosigning.said()[str(liar.key)])
         liar.close()
 
 

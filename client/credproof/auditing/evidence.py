@@ -10,12 +10,14 @@ from typing import Final
 
 from credproof.base.encoding import Json, canonical_json
 from credproof.base.errors import VerificationFailed
-from credproof.log.checkpoint import Checkpoint
+from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, parse_checkpoint
+from credproof.log.note import parse_note
 from credproof.log.proof import TlogProof, format_proof
 from credproof.log.witness import AddCheckpoint
 from credproof.verification.log_rules import Finding
 
 README: Final = "README.txt"
+_SHRANK: Final = "LOG_SHRANK"
 SEEN: Final = "seen.checkpoint"
 NOW: Final = "now.checkpoint"
 RULE_BROKEN: Final = "RULE_BROKEN"
@@ -30,11 +32,21 @@ NOW_PAST_PROOF: Final = "now-past.request"
 
 
 class LogFault(VerificationFailed):
-    """The log is not what it was, or not what was signed. `files` show it, by name."""
+    """The log is not what it was, or not what was signed. `files` show it, by name.
 
-    def __init__(self, reason: str, message: str, files: Mapping[str, bytes]) -> None:
+    `before` is what was audited earlier, where all of that stands: the fault is in what comes next.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        files: Mapping[str, bytes],
+        before: VerifiedCheckpoint | None = None,
+    ) -> None:
         super().__init__(reason, message)
         self.files = files
+        self.before = before
 
 
 @dataclass
@@ -198,6 +210,15 @@ SIGNED: Final = (
     " time is less than that of the entry before. An entry without a proof here is our word alone:"
     " the service refused the proof."
 )
+WITHHELD: Final = (
+    f"Verify {NOW} under log.vkey, and the entry by its proof: the log signed it. Its object is"
+    " the id of the trust bundle that it puts in force (docs/PROTOCOL.md, Trust bundle): whoever"
+    " signed it says that there is one. The operator must produce it: this version, with this"
+    " id, signed by the operator's root, and the documents that it pins. By it all that follows"
+    " is judged. That it was not given to us, or another one in its place, is our word alone:"
+    " ask the service for the version (GetTrustVersion; credproof audit follow) as another"
+    " auditor."
+)
 REREAD: Final = (
     f"Verify {NOW} under log.vkey, and the entry as it was seen by its proof: that is the one which"
     " was signed. As it was served lately, if at all, it is another line, and has no proof at this"
@@ -212,6 +233,13 @@ RULES: Final = (
     " before an entry, as a consent that was never granted, no few entries show: fetch all of them"
     " under the same checkpoint (credproof audit export), and look for it."
 )
+IN_FUTURE: Final = (
+    " TIME_IN_FUTURE: that the entry was there before the time in it is our word alone, by our own"
+    " clock. A timestamp of an authority, or the time of a witness's cosignature, shows it to"
+    " others where it is of a tree that has the entry, and earlier than that time: ask for one."
+    " Entries after it bear no earlier time, so they are wrong too until that time has come."
+)
+"""Added to `RULES`."""
 
 DIRECTORY: Final = (
     "Verify the entry by its proof: the log signed it. There the directory is not what the entries"
@@ -239,13 +267,33 @@ def name_of(reason: str, files: Mapping[str, bytes]) -> str:
     """What a finding's directory is called: its reason, its last entry, a digest of what it is.
 
     A log that grows gives other proofs of the same finding every minute: they are not in the name.
+    One that shrank has no entry to show: how many are left stands there.
     """
     told = [name for name in files if name.startswith("entry-") and name.endswith(".json")]
     first = (OTHER,) if OTHER in files else (SEEN, FINDINGS)
     what = [*told, *(name for name in first if name in files)] or [NOW]
     digest = hashlib.sha256(canonical_json([reason, *(files[name].hex() for name in sorted(what))]))
     entries = [name.removeprefix("entry-").partition(".")[0] for name in told]
-    return "-".join([reason, *sorted(entries, key=int)[-1:], digest.hexdigest()[:8]])
+    last = [str(_size(files))] if reason == _SHRANK else sorted(entries, key=int)[-1:]
+    return "-".join([reason, *last, digest.hexdigest()[:8]])
+
+
+def _size(files: Mapping[str, bytes]) -> int:
+    return parse_checkpoint(parse_note(files[NOW]).text).tree_size
+
+
+def _written(folder: Path, name: str) -> Path:
+    """Where a finding of this name is, or would be.
+
+    A log that shrank is another finding only where it became shorter still.
+    """
+    reason, _, rest = name.partition("-")
+    size, _, digest = rest.partition("-")
+    if reason != _SHRANK:
+        return folder / name
+    before = {int(path.name.split("-")[1]): path for path in folder.glob(f"{_SHRANK}-*-{digest}")}
+    shortest = min(before, default=None)
+    return before[shortest] if shortest is not None and shortest <= int(size) else folder / name
 
 
 def write(folder: Path, reason: str, files: Mapping[str, bytes]) -> tuple[Path, bool]:
@@ -256,7 +304,7 @@ def write(folder: Path, reason: str, files: Mapping[str, bytes]) -> tuple[Path, 
     Raises:
         OSError: it cannot be written.
     """
-    where = folder / name_of(reason, files)
+    where = _written(folder, name_of(reason, files))
     if where.exists():
         return where, False
     fresh = where.with_name(f".{where.name}.new")

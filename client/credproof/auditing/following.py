@@ -18,12 +18,14 @@ from credproof.auditing.evidence import (
     SERVED,
     SHRANK,
     SIGNED,
+    WITHHELD,
     Evidence,
     LogFault,
 )
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
 from credproof.base.errors import (
+    Conflict,
     CredproofError,
     DataLoss,
     Malformed,
@@ -31,8 +33,8 @@ from credproof.base.errors import (
     VerificationFailed,
 )
 from credproof.log.audit import AuditReport, AuditState, LogAudit
-from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint
-from credproof.log.entry import entry_hash, parse_entry
+from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
+from credproof.log.entry import Entry, entry_hash, parse_entry
 from credproof.log.merkle import (
     EMPTY_ROOT,
     Frontier,
@@ -41,14 +43,18 @@ from credproof.log.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from credproof.log.note import VerifierKey
 from credproof.log.proof import TlogProof
 from credproof.verification.log_rules import LogRules
+from credproof.verification.trust import Trust
 
 Progress = Callable[[int], None]
 _NEVER_SIGNED: Final = ("BAD_ENTRY", "CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK")
 """What is wrong with an entry whoever signed it."""
 _SHORTER: Final = "the log is shorter than when last audited"
 _FORKED: Final = "the log is not the one that was audited before: it has another past"
+_NOT_GIVEN: Final = ("REGISTRY_WITHHELD", "OTHER_TRUST")
+"""What becomes of a version of the registry that a log names."""
 
 
 class Source(Protocol):
@@ -75,6 +81,22 @@ class Seen:
     note: bytes | None
 
 
+def verified(seen: Seen | None, vkeys: Sequence[str]) -> VerifiedCheckpoint:
+    """The checkpoint that was trusted before, verified anew under the log's keys.
+
+    Raises:
+        Conflict: `NOTHING_VERIFIED`: there was none.
+        DataLoss: `CHECKPOINT_DAMAGED`: its note is no more.
+        Malformed, VerificationFailed: as `verify_checkpoint`.
+    """
+    if seen is None:
+        raise Conflict("NOTHING_VERIFIED", "nothing was verified in this home yet")
+    if seen.note is None:
+        raise DataLoss("CHECKPOINT_DAMAGED", "newest.checkpoint in this home is damaged or gone")
+    keys = [VerifierKey.parse(vkey) for vkey in vkeys]
+    return verify_checkpoint(seen.note, seen.checkpoint.origin, keys)
+
+
 def own_tree(index: Index, size: int, root: bytes) -> Tree | None:
     """A tree made of the lines that are kept; None where they do not make this root."""
     tree = Tree()
@@ -95,7 +117,7 @@ def require_own(index: Index, size: int, root: bytes, last_hash: bytes | None = 
 
 
 class Following:
-    """Brings an index up to one checkpoint."""
+    """Brings an index up to one checkpoint, which was read at `now` (whole seconds)."""
 
     def __init__(
         self,
@@ -105,6 +127,8 @@ class Following:
         checkpoint: VerifiedCheckpoint,
         vkeys: Sequence[str],
         seen: Seen | None = None,
+        *,
+        now: int,
     ) -> None:
         self._source = source
         self._index = index
@@ -112,13 +136,15 @@ class Following:
         self._checkpoint = checkpoint
         self._vkeys = vkeys
         self._seen = seen
+        self._now = now
 
     def run(self, trusted: AuditState, progress: Progress) -> AuditReport:
         """Read what is new; must pass `trusted`, where an audit before ended.
 
         Raises:
             LogFault: what is wrong, with the files that show it; a line that the log signed and
-                that is no entry is `BAD_ENTRY`.
+                that is no entry is `BAD_ENTRY`, a version of the registry that it names and that
+                is not given `REGISTRY_WITHHELD` or `OTHER_TRUST`.
             VerificationFailed: `LOG_FORKED` where `trusted` is not of the checkpoint seen.
             DataLoss: `INDEX_DAMAGED`.
         """
@@ -128,7 +154,7 @@ class Following:
         self._require_start(start)
         audit = LogAudit(start, trusted=trusted)
         trust = self._history.kept(self._index.trust_version)
-        rules = LogRules(self._index, self._history.in_force, trust)
+        rules = LogRules(self._index, self._in_force, trust)
         for page in self._source.pages(audit.size, size):
             self._take(audit, rules, page)
             progress(len(page))
@@ -146,9 +172,32 @@ class Following:
             raise error from None
         entries = [parse_entry(line) for line in page]
         with self._index.transaction():
-            findings = rules.feed_page(entries)
+            findings = rules.feed_page(entries, self._now)
             version = self._history.version or self._index.trust_version
-            self._index.add(page, entries, findings, audit.state, version)
+            self._index.add(page, entries, findings, audit.state, version, self._now)
+
+    def _in_force(self, change: Entry) -> Trust:
+        """The bundle that an entry puts in force.
+
+        Raises:
+            LogFault: `REGISTRY_WITHHELD`, `OTHER_TRUST`, with the entry that the log signed.
+        """
+        try:
+            return self._history.in_force(change)
+        except VerificationFailed as error:
+            if error.reason not in _NOT_GIVEN:
+                raise
+            evidence, line = self._evidence(), change.to_line()
+            evidence.add_entry(change.seq, "logged", line, self._proof(change.seq, line))
+            files = evidence.finish(error.reason, error.message, WITHHELD)
+            raise LogFault(error.reason, error.message, files, self._before()) from error
+
+    def _before(self) -> VerifiedCheckpoint | None:
+        """Where the last audit of this log ended."""
+        seen, now = self._seen, self._checkpoint
+        if seen is None or seen.note is None or seen.checkpoint.origin != now.origin:
+            return None
+        return verified(seen, self._vkeys)
 
     # -- is what is kept here sound, and of this log?
 

@@ -18,10 +18,11 @@ from typing import Any, Final
 from credproof.base.closing import Closing
 from credproof.base.encoding import canonical_json, parse_own_json
 from credproof.base.errors import DataLoss
+from credproof.base.limits import CLOCK_SKEW_S
 from credproof.base.sqlite import is_damage
 from credproof.log.audit import AuditState, parse_state
 from credproof.log.entry import Entry, parse_entry
-from credproof.verification.log_rules import Finding
+from credproof.verification.log_rules import TIME_IN_FUTURE, Finding
 from credproof.verification.rule_state import Thing
 
 _TABLES: Final = """
@@ -141,6 +142,12 @@ class Index(Closing):
         return int(self._value("trust") or b"0")
 
     @property
+    def until(self) -> int | None:
+        """The latest time of an entry that was not in the future when it was read."""
+        found = self._value("until")
+        return None if found is None else int(found)
+
+    @property
     def reread(self) -> int:
         """The entry from which on the service is compared with it the next time."""
         return int(self._value("reread") or b"0")
@@ -170,8 +177,9 @@ class Index(Closing):
         findings: Sequence[Finding],
         state: AuditState,
         trust_version: int,
+        now: int,
     ) -> None:
-        """Take in a page, what is wrong with it, and where the log stands after it."""
+        """Take in a page read at `now`, what is wrong with it, and where the log is after it."""
         rows = [_row(line, entry) for line, entry in zip(lines, entries, strict=True)]
         self._database.executemany(_ADD, rows)
         self._database.executemany(
@@ -180,6 +188,9 @@ class Index(Closing):
         )
         self._put("audit", state.to_bytes())
         self._put("trust", b"%d" % trust_version)
+        past = [entry.time for entry in entries if entry.time <= now + CLOCK_SKEW_S]
+        if past:
+            self._put("until", b"%d" % max(past))
 
     # -- what the rules remember
 
@@ -227,10 +238,19 @@ class Index(Closing):
         rows = [(found.log_index, found.rule, mark) for found in findings]
         self._database.executemany("INSERT OR IGNORE INTO marks VALUES (?, ?, ?)", rows)
 
-    def mark_as(self, other: Index) -> None:
-        """All that is marked in another index of the same log is marked here too."""
+    def take_over(self, other: Index) -> None:
+        """What reading again does not tell of the same entries, out of an index that read before.
+
+        That is what was marked, and which entries were in the future when they were read.
+        """
+        found = [f for f in other.findings() if f.rule == TIME_IN_FUTURE]
+        self.note(f for f in found if self._has_of(other, f.log_index))
         rows = other.select("SELECT log_index, rule, mark FROM marks", {})
-        self._database.executemany("INSERT OR IGNORE INTO marks VALUES (?, ?, ?)", rows)
+        same = [row for row in rows if self._has_of(other, row[0])]
+        self._database.executemany("INSERT OR IGNORE INTO marks VALUES (?, ?, ?)", same)
+
+    def _has_of(self, other: Index, log_index: int) -> bool:
+        return self.line(log_index) == other.line(log_index)
 
     def require_columns(self) -> None:
         """What is searched in says the same as the lines, which were verified.
@@ -250,6 +270,11 @@ class Index(Closing):
         query = "SELECT line FROM entries WHERE log_index = ?"
         row = self._database.execute(query, (log_index,)).fetchone()
         return None if row is None else bytes(row[0])
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """The kinds of entries that there are."""
+        return [kind for (kind,) in self._database.execute("SELECT DISTINCT kind FROM entries")]
 
     def time(self, log_index: int) -> int | None:
         """An entry's time, in whole seconds."""

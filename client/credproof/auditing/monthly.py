@@ -29,7 +29,7 @@ class Month:
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a month came to. `began` and `until` are the times of the first and the last entry that
-    the index has.
+    the index has; an entry that was in the future when it was read does not count.
 
     `outside` says why nothing is known of the month: BEFORE_LOG, FUTURE, or NOT_VERIFIED, where the
     log was not read so far; None when something is.
@@ -84,7 +84,7 @@ def parse_month(text: str) -> Month:
 def report(index: Index, month: Month, now: int) -> Report:
     """The figures of a month. `now` is in whole seconds."""
     counting = _Counting(index, month)
-    first, last = index.select("SELECT min(time), max(time) FROM entries", {})[0]
+    first, last = index.time(0), index.until
     return Report(
         month=month,
         began=first,

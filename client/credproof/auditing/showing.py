@@ -12,6 +12,7 @@ from functools import cached_property
 from credproof.auditing.evidence import (
     DIRECTORY,
     FINDINGS,
+    IN_FUTURE,
     RULE_BROKEN,
     RULES,
     Evidence,
@@ -29,7 +30,7 @@ from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.entry import parse_entry
 from credproof.log.merkle import Tree, leaf_hash, verify_inclusion
 from credproof.log.proof import TlogProof
-from credproof.verification.log_rules import Finding
+from credproof.verification.log_rules import TIME_IN_FUTURE, Finding
 from credproof.verification.registry import ENTRY_CHANGED, parse_changed
 
 
@@ -72,7 +73,8 @@ class Showing:
         self._add_logged(evidence, {finding.log_index, *finding.shown_by, *changes})
         add_evidence(evidence, stamps, self._index, [finding])
         says = f"{finding.message} ({finding.rule})"
-        return dict(evidence.finish(RULE_BROKEN, says, RULES))
+        how = RULES + (IN_FUTURE if finding.rule == TIME_IN_FUTURE else "")
+        return dict(evidence.finish(RULE_BROKEN, says, how))
 
     def directory(self, error: VerificationFailed, log_index: int) -> LogFault:
         """A root of the directory that is wrong, or another entry about it, with its files."""

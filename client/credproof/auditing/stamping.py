@@ -18,7 +18,7 @@ from credproof.log.note import VerifierKey
 from credproof.log.proof import TlogProof
 from credproof.log.stamped import AHEAD, BACKDATED, Gap, Stamped, contradictions, gaps
 from credproof.log.timestamp import is_authority_name, require_of
-from credproof.verification.log_rules import Finding
+from credproof.verification.log_rules import TIME_IN_FUTURE, Finding
 
 
 class StampSource(Protocol):
@@ -121,11 +121,20 @@ def add_evidence(
     evidence: Evidence, stamps: Stamps, index: Index, findings: Sequence[Finding]
 ) -> None:
     """The timestamps that findings rest on, as files."""
-    after = {BACKDATED: 0, AHEAD: 1}
+    after, verified = {BACKDATED: 0, AHEAD: 1}, stamps.verified(_lost(index))
     sizes = {f.log_index + after[f.rule] for f in findings if f.rule in after}
-    for stamped in stamps.verified(_lost(index)):
+    for finding in findings:
+        if finding.rule == TIME_IN_FUTURE:
+            sizes |= _covering(verified, finding.log_index, index.time(finding.log_index) or 0)
+    for stamped in verified:
         if stamped.tree_size in sizes:
             _add_stamp(evidence, stamped, stamps.kept(stamped))
+
+
+def _covering(verified: Sequence[Stamped], log_index: int, before: int) -> set[int]:
+    """The size of the first timestamp that covers an entry and is earlier than a time, if any."""
+    found = (s.tree_size for s in verified if s.tree_size > log_index and s.time < before)
+    return set(islice(found, 1))
 
 
 def _add_stamp(evidence: Evidence, stamped: Stamped, kept: KeptStamp) -> None:

@@ -71,16 +71,17 @@ def verify(
 ) -> None:
     """Verify the audit log up to its newest checkpoint.
 
-    Checks the checkpoint's signature, every entry's place in the hash chain, that times never
-    go back, that the entries make the tree that was signed, and that what they say fits together
-    (no answer without a consent, and so on). Holds timestamps of authorities that you trust against
-    the times of entries, and tells where there was none for two hours; and which entries have
-    waited as long for the witnesses that a quorum asks for. Remembers how far it went in
-    audited.json and newest.checkpoint in your home, and keeps in witnessed.checkpoint what
-    witnesses cosigned last, in timestamps.db what was stamped; keep all four, and registry/. One
-    that is damaged is told, with exit code 1, and moved aside (.damaged); the others are gone by.
-    It fills audit.db, which audit search reads. Under a new origin all but the tail that was lost
-    must be what you verified; your lines of that stay in lost-SIZE.db. What entries say wrongly is
+    Checks the checkpoint's signature, every entry's place in the hash chain, that times never go
+    back and are not in the future by your clock, that the entries make the tree that was signed,
+    and that what they say fits together (no answer without a consent, and so on). Holds timestamps
+    of authorities that you trust against the times of entries, and tells where there was none for
+    two hours; and which entries have waited as long for the witnesses that a quorum asks for.
+    Remembers how far it went in audited.json and newest.checkpoint in your home, and keeps in
+    witnessed.checkpoint what witnesses cosigned last, in timestamps.db what was stamped; keep all
+    four, and registry/. One that is damaged is told, with exit code 1, and moved aside (.damaged);
+    the others are gone by. It fills audit.db, which audit search reads. Under a new origin all but
+    the tail that was lost must be what you verified (LOG_FORKED); what you verified of that tail
+    stays in lost-SIZE.db. What entries say wrongly is
     told each time, with exit code 1; audit follow --evidence writes files about it. So is
     LOG_FORKED or LOG_BEHIND that the service tells: a witness showed it another log than its own.
     Needs the service.
@@ -151,9 +152,16 @@ def _print_report(report: AuditReport, findings: Sequence[Finding]) -> None:
     for found in report.continued:
         lost = f"entries {found.log_index} to {found.tree_size - 1} of it were lost"
         out.print(f"Continues:   {found.origin}: {lost}")
-    out.print(f"Verified:    signature, hash chain, times, Merkle tree{'' if findings else _RULES}")
+    checked = "signature, hash chain, order of times, Merkle tree"
+    out.print(f"Verified:    {checked}{'' if findings else _RULES}")
     if findings:
         out.print(f"Broken:      rules between entries, {len(findings)} times")
+
+
+def _kept(home: Path) -> Auditor:
+    """An auditor who goes by the trust bundle that is kept, and asks nobody."""
+    kept = Home(home)
+    return Auditor(kept, kept.trust(at=0))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -163,6 +171,9 @@ def replay(
         Path | None,
         typer.Option(metavar="DIR", help="Write what shows a wrong root into a directory there."),
     ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Replay what you verified last; ask nobody.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compute every root of the directory anew from the log: is anything left out of it?
@@ -171,18 +182,21 @@ def replay(
     entry on, with what the entries before it make. A root that differs is named with its entry
     (ROOT_DIFFERS): somebody was left out, or kept. With --evidence, that entry, its proof and a
     README.txt are written for others to check. An audit.db that is not what you verified is
-    INDEX_DAMAGED, and names nobody. Holds the directory in memory: about 1 KB for each
-    borrower and schema. Needs the service. Writes what audit verify writes.
+    INDEX_DAMAGED, and names nobody. Holds the directory in memory: about 1 KB for each borrower
+    and schema. Needs the service, but for --offline: that reads what audit.db has of the last
+    audit, and is for a service that does not answer. Writes what audit verify writes.
 
     \b
     Example:
       credproof audit replay --evidence findings --home audit
     """
-    with Auditor.open(home) as auditor:
-        damage = _tell_damage(auditor, as_json=as_json)
-        with progress_bar("verifying", None, hidden=as_json) as advance:
-            audited = auditor.verify(progress=advance).checkpoint
-        with progress_bar("replaying", audited.tree_size, hidden=as_json) as advance:
+    with _kept(home) if offline else Auditor.open(home) as auditor:
+        damage, audited = _tell_damage(auditor, as_json=as_json), None
+        if not offline:
+            with progress_bar("verifying", None, hidden=as_json) as advance:
+                audited = auditor.verify(progress=advance).checkpoint
+        size = audited.tree_size if audited else None
+        with progress_bar("replaying", size, hidden=as_json) as advance:
             try:
                 report = auditor.replay(audited, advance)
             except LogFault as error:

@@ -47,6 +47,8 @@ from credproof.log.audit import AuditReport
 from credproof.verification.log_rules import Finding
 from credproof.verification.root_rules import behind
 
+_NOT_REPLAYED = " in the entries; --replay looks for who was left out of the directory."
+
 
 def follow(
     home: HomeOption = Path(),
@@ -76,11 +78,15 @@ def follow(
       TREE_MISMATCH         it signed a root that its entries do not make
       BAD_ENTRY, CHAIN_BROKEN, TIME_WENT_BACK
                             it signed an entry that no log may sign
+      REGISTRY_WITHHELD     it names a trust bundle that nobody shows: what follows
+                            cannot be judged
+      OTHER_TRUST           it names another trust bundle than it gives
       TIMESTAMP_NOT_OF_LOG  it gives a timestamp of something else
       ROOT_BEHIND           it makes no root of the directory, by your clock: answers
                             leave out what came since
       RULE_BROKEN           entries do not fit together: no consent, revoked, beyond
-                            a cap, a time that contradicts a timestamp, and so on
+                            a cap, a time that contradicts a timestamp or is in
+                            the future by your clock, and so on
       ROOT_DIFFERS          with --replay: a root of the directory leaves somebody out
       CHECKPOINT_DAMAGED, AUDITED_DAMAGED, INDEX_DAMAGED
                             a file of your own is damaged; the log is not in doubt
@@ -226,6 +232,9 @@ def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> To
         told.faults += auditor.damage()
         with told.gathering(), progress_bar("following", None, hidden=quiet) as advance:
             told.report = auditor.verify(progress=advance)
+        for found in told.faults:
+            if isinstance(found, LogFault) and found.before:
+                told.report = AuditReport(found.before, 0, {}, auditor.trusted())
         if told.report is not None:
             told.faults += uncompared(told.report)
             _look_on(told, auditor, told.report, at, replay=replay)
@@ -315,6 +324,8 @@ def _tell(told: Told, written: Sequence[tuple[Path, bool]], *, as_json: bool) ->
     print_findings(told.findings)
     if told.standing:
         out.print(f"Standing:  {told.standing} told before: credproof audit verify lists them")
+    if told.code == OK and not told.standing:
+        out.print("Nothing is wrong" + ("." if told.roots is not None else _NOT_REPLAYED))
     for one in written:
         out.print(f"Evidence:  {evidence_text(one)}", markup=False)
 

@@ -203,9 +203,10 @@ def _print_verified(verified: VerifiedAnswer) -> None:
         question = verified.policy.questions[result.question]
         said = result_text(question, result.verdict, standard.text("en"))
         out.print(f"Proved:     {said}, data of {result.as_of}", markup=False)
+    word = "Signed by:" if answer.results else "Bound by: "  # without figures, the key alone
     for source in verified.sources:
         how = "key pinned by you" if source.pinned else "key known from the trust bundle only"
-        out.print(f"Signed by:  {source.provider} ({how})")
+        out.print(f"{word}  {source.provider} ({how})")
     place = f"entry {verified.log_index} of {verified.checkpoint.tree_size}"
     out.print(f"Logged:     {verified.checkpoint.origin}, {place}")
     found = verified.completeness

@@ -50,9 +50,12 @@ def known_command(
     Verifies them first, offline. Counts what is proved, and why no better tier was granted, as if
     all figures were known, recent and unchanged; where answers contradict one another, only the
     newer ones. An interval is of every account, and where more is known of one, that is said.
-    With --json numbers are as on the ladder: money in minor units, shares in basis points. Bands
-    are the parts between neighbouring rungs: how many are left, and how many are at least, whatever
-    was answered. Exit code 1 when an answer does not verify. Needs no network. Writes nothing.
+    With --json numbers are as on the ladder: money in minor units, shares in basis points.
+
+    Bands are the parts of a claim's ladder between neighbouring rungs. "8 of 17 bands left, never
+    fewer than 5" says: of 17 the figure is in one of 8; whatever these policies had answered, 5
+    would be left at least. A policy promises such a number by narrowest. Exit code 1 when an answer
+    does not verify. Needs no network. Writes nothing.
 
     \b
     Example:
@@ -102,7 +105,7 @@ def _print_known(rows: Sequence[Known], currencies: Mapping[Named, str]) -> None
         words = partial(_words, row.cells, kind=row.schema.claims[row.claim].type, money=currency)
         some = "" if row.some == row.every else f" (on one account {words(row.some)})"
         left = f"{row.cells.bands(row.every)} of {len(row.cells.edges) - 1} bands left"
-        said = f"{words(row.every)}{some}: {left}, of {row.cells.narrowest} at least"
+        said = f"{words(row.every)}{some}: {left}, never fewer than {row.cells.narrowest}"
         out.print(f"  {row.schema.id}: {row.claim}: {said}", markup=False)
 
 

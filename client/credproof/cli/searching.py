@@ -170,7 +170,7 @@ def find(
 def _tell(index: Index, query: Query, most: int | None, shown_as: Format) -> None:
     found = _Page(search(index, query), most)
     if found.is_empty:
-        _require_known(query)
+        _require_known(query, index)
     if found.is_empty and shown_as == "table":
         count = index.state.position.size
         out.print(f"Nothing found in the {count} entries that were verified.")
@@ -203,10 +203,10 @@ class _Page:
         return next(self._found, None) is not None
 
 
-def _require_known(query: Query) -> None:
+def _require_known(query: Query, index: Index) -> None:
     """Nothing found of a misspelled kind must not read as: there was none."""
     for name, text, known in (
-        ("kind", query.kind, RULES),
+        ("kind", query.kind, {*RULES, *index.kinds}),
         ("purpose", query.purpose, PURPOSES),
     ):
         if text is not None and text not in known:
@@ -225,9 +225,10 @@ def _of_person(query: Query, home: Path, why: str | None) -> Query:
     """The query about one person; what cannot be found is refused before the search is logged."""
     if not why or not why.strip():
         raise typer.BadParameter("looking for a person needs a reason: --why TEXT")
-    _require_known(query)
     subject_id = _one_line()
     with Auditor.open(home) as auditor:
+        with auditor.index() as index:
+            _require_known(query, index)
         indexes = auditor.search_person(subject_id, reason=why)
         for fault in auditor.damage():
             print_error(fault)
@@ -333,8 +334,11 @@ def _cell(value: object) -> str:
 
 
 def _beside(kind: str, line: bytes) -> list[str]:
-    """What an entry says that has no column: a version, or a detail of which entry."""
-    fields = parse_entry(line).fields
+    """What an entry says that has no column: a version, a detail of which entry, a consent."""
+    entry = parse_entry(line)
+    if kind.startswith("consent."):
+        return [entry.object.hex()]
+    fields = entry.fields
     return [f"{name} {fields[name]}" for name in _BESIDE.get(kind, ()) if name in fields]
 
 

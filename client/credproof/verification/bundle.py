@@ -82,7 +82,7 @@ class RelyingParty:
 
 @dataclass(frozen=True, slots=True)
 class FormerQuorum:
-    """A quorum file that was in force until a time, in whole seconds.
+    """A quorum file that was in force until a time, in whole seconds; empty if there was none.
 
     It was so since the one before it ended. It stays listed: answers of then rest on it.
     """

@@ -249,7 +249,7 @@ def _policy_then(state: State, given: GivenEntry, time: int) -> Policy:
     try:
         return state.trust.policy_in_force(given.policy, time - CLOCK_SKEW_S)
     except VerificationFailed as error:
-        raise BrokenRule("ANSWER_POLICY", f"an answer though its {error.message}") from error
+        raise BrokenRule("ANSWER_POLICY", f"an answer though {error.message}") from error
 
 
 def _require_free(state: State, entry: Entry) -> None:

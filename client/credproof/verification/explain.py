@@ -78,7 +78,11 @@ def question_text(question: Question, text: Text) -> str:
     else:
         threshold = _threshold(question, question.condition, text)
         said = text.say(question.condition.direction, claim=title, threshold=threshold)
-    return f"{said} ({text.words[question.over]})"
+    return _BESIDE[text.language].format(said, text.words[question.over])
+
+
+_BESIDE: Final[Mapping[str, str]] = {"en": "{} ({})", "zh": "{}（{}）"}
+"""Something, and in brackets what is said beside it."""
 
 
 def result_text(question: Question, verdict: Verdict, text: Text) -> str:

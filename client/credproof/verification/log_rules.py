@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from credproof.base.errors import Malformed
+from credproof.base.limits import CLOCK_SKEW_S
 from credproof.log.entry import Entry
 from credproof.verification.entry_rules import ENTRY_KEY_ENDED, RULES, ends_a_key
 from credproof.verification.root_rules import DIRECTORY
@@ -24,6 +25,9 @@ from credproof.verification.rule_state import (
     throttle_of,
 )
 from credproof.verification.trust import Trust
+
+TIME_IN_FUTURE: Final = "TIME_IN_FUTURE"
+"""The rule that only the clock of whoever reads an entry shows, while it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,8 @@ class LogRules:
         """The bundle in force after what was fed."""
         return self._state.in_force
 
-    def feed_page(self, entries: Sequence[Entry]) -> list[Finding]:
-        """What is wrong with the next entries.
+    def feed_page(self, entries: Sequence[Entry], now: int) -> list[Finding]:
+        """What is wrong with the next entries, read at `now` (whole seconds).
 
         Raises:
             CredproofError: as the registry, when it cannot show a version.
@@ -61,19 +65,25 @@ class LogRules:
         state = self._state
         names = {name for entry in entries for name in _names(entry)}
         state.things = {name: dict(thing) for name, thing in self._memory.load(names).items()}
-        found = [finding for entry in entries for finding in self._look(entry)]
+        found = [finding for entry in entries for finding in self._look(entry, now)]
         self._memory.keep(state.things | {LAST: state.last})
         return found
 
-    def _look(self, entry: Entry) -> Iterator[Finding]:
+    def _look(self, entry: Entry, now: int) -> Iterator[Finding]:
         state = self._state
+        ahead = state.last.get("ahead", 0)
+        if entry.time - now > max(CLOCK_SKEW_S, 2 * (ahead - now)):
+            ahead = entry.time
+            message = "an entry was in the future when it was read, by the auditor's clock"
+            yield Finding(TIME_IN_FUTURE, entry.seq, message)
         if state.last.get("lost") and entry.kind != ENTRY_KEY_ENDED:
             message = "a key was withdrawn as lost, and did not end"
             yield Finding("KEY_NOT_ENDED", entry.seq, message, (state.last["at"],))
         finding = _broken(state, entry)
         if finding is not None:
             yield finding
-        state.last = {"actor": entry.actor, "at": entry.seq, "lost": ends_a_key(entry)}
+        lost = ends_a_key(entry)
+        state.last = {"actor": entry.actor, "ahead": ahead, "at": entry.seq, "lost": lost}
 
 
 def _broken(state: State, entry: Entry) -> Finding | None:

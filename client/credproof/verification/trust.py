@@ -125,13 +125,12 @@ class Trust:
     @cached_property
     def quorum(self) -> Quorum:
         """Which witnesses count, and how many must have cosigned; nobody if nothing is said."""
-        text = self.bundle.quorum
-        return parse_quorum(text.encode()) if text else NOBODY
+        return _quorum(self.bundle.quorum)
 
     @cached_property
     def former_quorums(self) -> Sequence[tuple[FormerQuorum, Quorum]]:
         """Those of before, the oldest first."""
-        return [(item, parse_quorum(item.text.encode())) for item in self.bundle.former_quorums]
+        return [(item, _quorum(item.text)) for item in self.bundle.former_quorums]
 
     def quorums(self, at: int) -> Sequence[Quorum]:
         """Those that an answer of time `at` may have reached: in force then, or at any time since.
@@ -140,6 +139,15 @@ class Trust:
         """
         former = [quorum for item, quorum in self.former_quorums if item.may_count(at)]
         return [*former, self.quorum]
+
+    def asked_nobody(self, at: int) -> bool:
+        """Whether no quorum was in force at time `at`, or for a part of that second."""
+        begun, listed = 0, [(item.valid_until, quorum) for item, quorum in self.former_quorums]
+        for until, quorum in (*listed, (at, self.quorum)):
+            if begun <= at <= until and quorum.needed is None:
+                return True
+            begun = until
+        return False
 
     @property
     def oprf_key(self) -> OprfKey:
@@ -172,7 +180,7 @@ class Trust:
         if not pins:
             raise VerificationFailed("UNKNOWN_POLICY", "the trust bundle pins no such policy")
         if not any(pin.is_in_force(at) for pin in pins):
-            raise VerificationFailed("POLICY_NOT_IN_FORCE", "policy was not in force then")
+            raise VerificationFailed("POLICY_NOT_IN_FORCE", "the policy was not in force then")
         return self.policies[ref]
 
     def newest_policy(self, policy_id: str, at: int) -> Policy:
@@ -306,6 +314,10 @@ def require_successor(trust: Trust, before: Trust) -> None:
         raise VerificationFailed(
             "CUSTODIAN_LEFT_OUT", "the new trust bundle makes pseudonyms without a custodian"
         )
+
+
+def _quorum(text: str) -> Quorum:
+    return parse_quorum(text.encode()) if text else NOBODY
 
 
 def _require_own_log(trust: Trust) -> None:

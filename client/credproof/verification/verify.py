@@ -373,14 +373,19 @@ def _check_witnesses(
     """A cosignature by a known key must be good, also where nobody asks for it.
 
     A quorum that was in force at the answer's time, or since, counts if it is reached; where none
-    is, the present one says what is missing.
+    is, the present one says what is missing. Of an answer of before any quorum nothing is missing,
+    unless its policy requires witnesses.
     """
     cosigned(note, [trust.log_cosigner] if trust.log_cosigner else [])
     asked = [witnessed(note, quorum) for quorum in trust.quorums(answer.issued_at)]
-    found = next((item for item in asked if item.state == "reached"), asked[-1])
-    if policy.witness == "required" and found.state != "reached" and not expected.may_wait:
+    reached = next((item for item in asked if item.state == "reached"), None)
+    if reached is not None:
+        return reached
+    if policy.witness == "required" and not expected.may_wait:
         raise VerificationFailed("NOT_WITNESSED", "the policy requires witnesses, who are missing")
-    return found
+    if policy.witness == "reported" and trust.asked_nobody(answer.issued_at):
+        return Witnessed()
+    return asked[-1]
 
 
 def _check_entry(line: bytes, answer: Answer, policy: Policy) -> None:

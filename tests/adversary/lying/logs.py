@@ -80,6 +80,19 @@ def _(stage: Stage) -> Alarms:
     return signed_on(stage, time=stage.server.world.now - 1)
 
 
+@lie("an entry that is dated ahead", ("auditor", "TIME_IN_FUTURE"))
+def _(stage: Stage) -> Alarms:
+    """All that is logged until then would have to bear a later time."""
+    log, ahead = stage.server.log, CLOCK_SKEW_S + 1
+    tag = {"tag": b64url(bytes(32))}
+    digest, time = stage.server.fresh(), stage.server.world.now + ahead
+    index = log.append("consent.granted", "borrower", digest, time=time, fields=tag)
+    stage.broken[index] = "TIME_IN_FUTURE"
+    assert stage.parties.audit() == set()
+    stage.server.pass_time(ahead)
+    return set()
+
+
 @lie("an entry that does not continue the chain", ("auditor", "CHAIN_BROKEN"))
 def _(stage: Stage) -> Alarms:
     audited(stage)

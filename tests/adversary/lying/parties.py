@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+from credproof.auditing.following import Following
 from credproof.auditor import Auditor
 from credproof.base.encoding import date_of
 from credproof.base.errors import CredproofError, Malformed
@@ -122,6 +123,11 @@ class Office(Auditor):
         self._home, self._channel = home, channel
         self._stub = AuditServiceStub(channel)
         self.trust = home.hear(channel.versions[-1].package, channel.server.world.now)
+
+    def _following(self, *of_what: object) -> Following:
+        following = super()._following(*of_what)
+        following._now = self._channel.server.world.now
+        return following
 
 
 class Parties:

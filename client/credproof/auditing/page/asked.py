@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from credproof.auditing.page import markup
-from credproof.auditing.page.judged import Judged, completeness_text, witness_text
+from credproof.auditing.page.judged import (
+    OUTCOME,
+    QUESTIONS,
+    Judged,
+    completeness_text,
+    witness_text,
+)
 from credproof.auditing.page.words import Words
 from credproof.base.encoding import canonical_json, time_text
 from credproof.base.money import money_text
@@ -19,7 +25,7 @@ from credproof.verification.trust import Trust
 def summary(answer: Answer, judged: Judged, trust: Trust, words: Words, now: int) -> str:
     """The answer in a few lines, and whether it verifies."""
     rows = [*_judgement(judged, words), *_perhaps_old(answer, judged, trust, words)]
-    rows += [*_answer(answer, trust, words)]
+    rows += [*_answer(answer, judged, trust, words)]
     rows.append((words.say("made"), time_text(now)))
     title = f"<h1>{markup.escaped(words.say('title'))}</h1>"
     return title + markup.table(rows, "summary") + markup.paragraph(words.say("personal"))
@@ -47,7 +53,9 @@ def _perhaps_old(
         yield words.say("note"), words.say("perhaps_old", version=bundle.version, at=at)
 
 
-def _answer(answer: Answer, trust: Trust, words: Words) -> Iterator[tuple[str, str]]:
+def _answer(
+    answer: Answer, judged: Judged, trust: Trust, words: Words
+) -> Iterator[tuple[str, str]]:
     known = trust.participants.get(answer.lender)
     lender = f"{known.title} ({answer.lender})" if known else answer.lender
     ref = answer.policy
@@ -57,9 +65,11 @@ def _answer(answer: Answer, trust: Trust, words: Words) -> Iterator[tuple[str, s
     yield words.say("policy"), f"{ref.id} {ref.version}, {ref.digest.hex()}"
     yield words.say("consent"), answer.consent.hex()
     yield words.say("pseudonym"), answer.sub.hex()
-    yield words.say("outcome"), outcome_text(answer, words)
+    claimed = () if OUTCOME in judged.passed else (words.say("claimed_only"),)
+    yield words.say("outcome"), words.say("stop").join((outcome_text(answer, words), *claimed))
     if answer.offer:
-        yield words.say("offer"), _offer_text(answer, trust.policies.get(ref), words)
+        told = _offer_text(answer, trust.policies.get(ref), words)
+        yield words.say("offer"), words.say("stop").join((told, *claimed))
 
 
 def outcome_text(answer: Answer, words: Words) -> str:
@@ -89,10 +99,10 @@ def _offer_text(answer: Answer, policy: Policy | None, words: Words) -> str:
     return words.text.words["separator"].join(told)
 
 
-def questions(answer: Answer, policy: Policy | None, words: Words) -> str:
+def questions(answer: Answer, judged: Judged, policy: Policy | None, words: Words) -> str:
     """The policy in words, and each of its questions with what its answer means."""
     title = markup.heading(words.say("asked"))
-    rows = markup.table(_results(answer, policy, words), "questions")
+    rows = markup.table(_results(answer, judged, policy, words), "questions")
     if policy is None:
         return title + markup.paragraph(words.say("policy_unknown")) + rows
     told = (policy_text(policy, words.text), demands_text(policy, words.language))
@@ -100,16 +110,19 @@ def questions(answer: Answer, policy: Policy | None, words: Words) -> str:
     return title + markup.paragraph(words.say("unanswered")) + rule + rows
 
 
-def _results(answer: Answer, policy: Policy | None, words: Words) -> Iterator[tuple[str, str]]:
+def _results(
+    answer: Answer, judged: Judged, policy: Policy | None, words: Words
+) -> Iterator[tuple[str, str]]:
+    how = "answered" if QUESTIONS in judged.passed else "claimed"
     results = {result.question: result for result in answer.results}
     asked = policy.questions if policy else {}
     for name in dict.fromkeys((*asked, *results)):
         question = asked.get(name)
         meaning = question_text(question, words.text) if question else words.say("no_such_question")
-        yield name, words.say("stop").join((meaning, _answered(results.get(name), words)))
+        yield name, words.say("stop").join((meaning, _answered(results.get(name), how, words)))
 
 
-def _answered(result: QuestionResult | None, words: Words) -> str:
+def _answered(result: QuestionResult | None, how: str, words: Words) -> str:
     if result is None:
         return words.say("not_answered")
-    return words.say(f"answered_{result.verdict}", as_of=result.as_of)
+    return words.say(f"{how}_{result.verdict}", as_of=result.as_of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 from credproof.auditing.page.words import Words
 from credproof.base.encoding import time_text
@@ -23,6 +23,10 @@ from credproof.verification.verify import (
 )
 
 State = Literal["passed", "failed", "not_reached"]
+QUESTIONS: Final = 5
+"""The check without which an answer to a question is a claim."""
+OUTCOME: Final = 6
+"""The check without which outcome and offer are claims."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def page(bundle: AnswerBundle, known: Known, words: Words, *, now: int) -> bytes
     signed = list(files.signed_parts(bundle, trust, known.roots))
     parts = (
         asked.summary(answer, judged, trust, words, now),
-        asked.questions(answer, policy, words),
+        asked.questions(answer, judged, policy, words),
         checks(judged, trust, words),
         checks(earlier, then, words, "checks-then") if earlier and then else "",
         keys.section(bundle, trust, known.history, known.roots, named, words),
