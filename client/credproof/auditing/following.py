@@ -85,14 +85,11 @@ def verified(seen: Seen | None, vkeys: Sequence[str]) -> VerifiedCheckpoint:
     """The checkpoint that was trusted before, verified anew under the log's keys.
 
     Raises:
-        Conflict: `NOTHING_VERIFIED`: there was none.
-        DataLoss: `CHECKPOINT_DAMAGED`: its note is no more.
+        Conflict: `NOTHING_VERIFIED`: there was none, or its note is no more.
         Malformed, VerificationFailed: as `verify_checkpoint`.
     """
-    if seen is None:
-        raise Conflict("NOTHING_VERIFIED", "nothing was verified in this home yet")
-    if seen.note is None:
-        raise DataLoss("CHECKPOINT_DAMAGED", "newest.checkpoint in this home is damaged or gone")
+    if seen is None or seen.note is None:
+        raise Conflict("NOTHING_VERIFIED", "no checkpoint that was verified is kept in this home")
     keys = [VerifierKey.parse(vkey) for vkey in vkeys]
     return verify_checkpoint(seen.note, seen.checkpoint.origin, keys)
 
