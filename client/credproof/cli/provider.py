@@ -374,8 +374,8 @@ def watch(
     if as_json:
         listed = [_listed_key(item, item not in strange, present) for item in keys]
         found = {"keys": listed, "log_size": checkpoint.tree_size, "versions": versions}
-        told = {"key_set": list(signed or ()), "released": released, "forked": forked}
-        print_json({**found, **told})
+        found |= {"key_set": list(signed or ()), "released": released, "forked": forked}
+        print_json(found)
     else:
         for item in keys:
             word = "STRANGE" if item in strange else "yours  "
