@@ -127,8 +127,8 @@ NEXT: Final[Mapping[str, str]] = {
     "HELD_NOT_SHOWN": "keep this, ask the operator why, and tell your provider: what it attested"
     " was logged, and an auditor can read it",
     "TRUST_FORKED": "do not go on: keep seen-bundle-… and other-bundle-… under tuf/: they show"
-    " that the root key signed two, ask the operator why, and tell an auditor; after a new origin of"
-    " the log the operator runs credproof root extend once more",
+    " that the root key signed two, ask the operator why, and tell an auditor; after a new origin"
+    " of the log the operator runs credproof root extend once more",
     "METADATA_DAMAGED": "in your home: copy it back from a backup; without one delete the folder"
     " tuf/: it begins by the root that it pins, and forgets what it saw; of a service: credproof"
     " restore",
