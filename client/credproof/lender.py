@@ -369,7 +369,8 @@ class Lender(Session):
         Raises:
             Conflict: `NO_QUORUM` when the trust bundle names no witnesses.
             Unreachable: `NOT_WITNESSED_YET`.
-            VerificationFailed: the answer does not verify, or `LOG_FORKED`: keep it as it is.
+            VerificationFailed: the answer does not verify, or `LOG_FORKED`, `ENTRIES_LOST`: keep it
+                as it is.
         """
         verified = self.verify(bundle, may_wait=True)
         if verified.witnesses.state == "reached":

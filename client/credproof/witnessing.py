@@ -15,7 +15,7 @@ from credproof.log.checkpoint import (
     parse_checkpoint,
     verify_checkpoint,
 )
-from credproof.log.merkle import verify_consistency
+from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from credproof.log.note import parse_note
 from credproof.log.witnessed import Witnessed, witnessed
 from credproof.v1 import audit_service_pb2 as pb
@@ -105,13 +105,15 @@ class Witnessing:
         What comes out is not verified, but that `to` continues what the answer showed.
 
         Raises:
-            VerificationFailed: as `require_continued`.
+            VerificationFailed: as `require_continued`; `ENTRIES_LOST`.
         """
         before = parse_checkpoint(parse_note(bundle.checkpoint).text)
         if origin_of(bundle.checkpoint) == to.origin:
             if to.tree_size < before.tree_size:
                 return None
             self.require_continued(bundle.checkpoint, to)
+        else:
+            self._require_survived(bundle.logged, to)
         directory = bundle.directory
         return replace(
             bundle,
@@ -121,6 +123,20 @@ class Witnessing:
             bindings=tuple(replace(i, logged=self._proved(i.logged, to)) for i in bundle.bindings),
             checkpoint=to.note,
         )
+
+    def _require_survived(self, answer: Logged, to: VerifiedCheckpoint) -> None:
+        """Accept that an answer's own entry is in the log of a newer origin: so are all before it.
+
+        Raises:
+            VerificationFailed: `ENTRIES_LOST`.
+        """
+        at, size = answer.log_index, to.tree_size
+        try:
+            hashes = self._proved(answer, to).hashes if at < size else ()
+            verify_inclusion(leaf_hash(answer.line), at, size, hashes, to.root_hash)
+        except VerificationFailed as error:
+            message = "the log goes on under a new origin without the entry of this answer"
+            raise VerificationFailed("ENTRIES_LOST", message) from error
 
     def _proved(self, place: Logged, to: VerifiedCheckpoint) -> Logged:
         request = pb.GetInclusionProofRequest(log_index=place.log_index, tree_size=to.tree_size)

@@ -439,14 +439,14 @@ def restore_command(
 
     If signed entries are lost for good, --new-origin NAME ends the old log and begins a new one
     with what is left; its first entry names the old log's last checkpoint, so that all can see what
-    is lost.
+    is lost. Witnesses know a log by its key, which has the new name in it: give it to them
+    (credproof witness add-log), or they refuse, and nothing is witnessed any more.
     """
     if new_origin is not None and (source or keys or exported or checkpoint):
         raise typer.BadParameter("restore first, then name --new-origin by itself")
     if new_origin is not None:
-        new_origins.begin_anew(folder, new_origin, root_key=root_key)
-        told = f"Origin:     {new_origin} (tell auditors: what was lost stands in the log)"
-        tell({"origin": new_origin}, told, as_json=as_json)
+        vkey = new_origins.begin_anew(folder, new_origin, root_key=root_key)
+        _tell_new_origin(folder, new_origin, vkey, as_json=as_json)
         return
     if checkpoint is not None and source is None and keys is None:
         reached = backups.set_mark(folder, checkpoint)
@@ -457,6 +457,17 @@ def restore_command(
     if exported is not None:
         reached = backups.refill(ServiceDirectory(folder), exported)
     _tell_restored(folder, reached, as_json=as_json)
+
+
+def _tell_new_origin(folder: Path, origin: str, vkey: str, *, as_json: bool) -> None:
+    tell(
+        {"origin": origin, "log": vkey},
+        f"Origin:     {origin} (tell auditors: what was lost stands in the log)",
+        f"Log key:    {vkey}",
+        f"Next:       credproof serve {folder}; where there are witnesses, each must be given the",
+        "            new log key: credproof witness add-log WITNESS LOG-KEY",
+        as_json=as_json,
+    )
 
 
 def _tell_restored(folder: Path, reached: backups.Restored, *, as_json: bool) -> None:

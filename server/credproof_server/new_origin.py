@@ -25,6 +25,8 @@ from credproof_server.directory import (
     HIGH_WATER,
     OPERATOR,
     ORIGIN_MARK,
+    SAID,
+    WITNESSED,
     ServiceDirectory,
 )
 from credproof_server.log.high_water import HighWater
@@ -46,8 +48,10 @@ class ContinueLog:
         return tx.append(ENTRY_CONTINUED, OPERATOR, digest, salt=fresh_salt(), fields=fields)
 
 
-def begin_anew(folder: Path, origin: str, *, root_key: Path | None = None) -> None:
+def begin_anew(folder: Path, origin: str, *, root_key: Path | None = None) -> str:
     """Give a log whose signed entries are lost a new origin; may be repeated until it succeeds.
+
+    Gives the log's new vkey: witnesses know the log by it from now on.
 
     Raises:
         Malformed: `BAD_ORIGIN`, `NO_ROOT_KEY`.
@@ -72,6 +76,7 @@ def begin_anew(folder: Path, origin: str, *, root_key: Path | None = None) -> No
         finally:
             core.close()
         (folder / ORIGIN_MARK).unlink()
+    return str(directory.log_signer().verifier_key)
 
 
 def _mark(directory: ServiceDirectory, origin: str) -> None:
@@ -97,12 +102,13 @@ def _marked(folder: Path) -> tuple[VerifiedCheckpoint, VerifierKey, int]:
 
 
 def _rename(folder: Path, origin: str) -> None:
-    """Set the new origin, and the old high-water mark aside, with what stood against it."""
+    """Set the new origin, and aside what was signed, witnessed and shown under the old one."""
     path = folder / FILE_NAME
     text = _SETTING.sub(f"log_origin = {json.dumps(origin)}", path.read_text("utf-8"))
     replace_file(path, text.encode())
-    if (folder / DISPROOF).exists():
-        (folder / DISPROOF).replace(folder / f"{DISPROOF}.old")
+    for name in (DISPROOF, WITNESSED, SAID):
+        if (folder / name).exists():
+            (folder / name).replace(folder / f"{name}.old")
     high_water = folder / HIGH_WATER
     note = HighWater(high_water).read()
     if note is not None and not note.startswith(origin.encode() + b"\n"):

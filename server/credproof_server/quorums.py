@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from credproof.base.errors import Conflict, Malformed
-from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from credproof.log.checkpoint import VerifiedCheckpoint, origin_of, verify_checkpoint
 from credproof.log.quorum import Quorum, parse_quorum
 from credproof.log.witnessed import Witnessed, witnessed
 from credproof.verification.bundle import FormerQuorum, TrustBundle
@@ -142,6 +142,8 @@ def shown(folder: Path) -> Shown:
 
 def _kept(folder: Path, trust: Trust) -> Cosigned | None:
     note, key = HighWater(folder / WITNESSED).read(), trust.log_key
-    if note is None or (found := witnessed(note, trust.quorum)).state == "none":
+    if note is None or origin_of(note) in {old.name for old in trust.old_log_keys}:
+        return None
+    if (found := witnessed(note, trust.quorum)).state == "none":
         return None
     return verify_checkpoint(note, key.name, [key]), found

@@ -16,6 +16,7 @@ from credproof.auditing.trusted import CHECKPOINT_NAME, WITNESSED_NAME
 from credproof.auditor import INDEX_NAME, Auditor
 from credproof.base.encoding import b64url, canonical_json
 from credproof.base.errors import CredproofError, VerificationFailed
+from credproof.cli.advice import next_step
 from credproof.home import Home
 from credproof.lender import KeptAnswer, OfflineVerifier
 from credproof.log.checkpoint import (
@@ -51,6 +52,7 @@ class Loss:
             with self.world.auditor() as auditor:
                 auditor.verify()
             self.running.person()
+            self.lost_answer = self.ask()
             with self.world.auditor() as auditor:
                 auditor.verify()
         self.lost = self._newest()  # an epoch may have been closed after the auditor looked
@@ -119,6 +121,24 @@ def test_an_answer_under_an_old_origin_is_not_taken_as_a_new_one(loss):
     loss.begin_anew()
     with loss.world.served(), loss.world.lender() as lender:
         refused("NO_KNOWN_SIGNATURE", lambda: lender.verify(loss.answer.bundle, received_now=True))
+
+
+def test_an_answer_whose_entry_was_lost_is_told_as_that_when_it_is_refreshed(loss):
+    """Not as a wrong argument, nor as a proof that fails: the lender asked for nothing wrong."""
+    loss.begin_anew()
+    with loss.world.served(), loss.world.lender() as lender, loss.world.auditor() as auditor:
+        lost, witnessing = loss.lost_answer.bundle, lender._witnessing
+        checkpoint = auditor.checkpoint()
+        assert lost.logged.log_index >= checkpoint.tree_size, "not even the index is there"
+        refused("ENTRIES_LOST", lambda: witnessing.moved(lost, checkpoint))
+        while checkpoint.tree_size <= lost.logged.log_index:
+            loss.running.person()
+            checkpoint = auditor.checkpoint()
+        refused("ENTRIES_LOST", lambda: witnessing.moved(lost, checkpoint))
+        moved = witnessing.moved(loss.answer.bundle, checkpoint)
+        assert lender.verify(moved).checkpoint.origin == ORIGIN
+        advice = str(next_step(VerificationFailed("ENTRIES_LOST", "")))
+        assert "credproof audit compare" in advice
 
 
 def test_an_auditor_is_told_what_was_lost_and_goes_on_and_compares_what_is_left(loss, tmp_path):

@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 from credproof.auditing.trusted import CHECKPOINT_NAME, STATE_NAME, WITNESSED_NAME
 from credproof.auditor import Auditor
+from credproof.base.encoding import b64url
 from credproof.base.errors import CredproofError, VerificationFailed
 from credproof.log.checkpoint import (
     Checkpoint,
     VerifiedCheckpoint,
     parse_checkpoint,
     sign_checkpoint,
+    verify_checkpoint,
 )
 from credproof.log.entry import parse_entry
 from credproof.log.merkle import verify_consistency
@@ -159,6 +161,48 @@ def test_a_new_origin_that_names_another_root_than_was_signed_is_a_fork(auditor,
     at = old.tree_size - LOST
     assert require_signed(files, at, "logged", story) == files["now.checkpoint"]
     assert parse_entry(files[f"entry-{at}.logged.json"]).fields["tree_size"] == old.tree_size
+
+
+def ended(story: Story, origin: str, size: int, root: bytes) -> VerifiedCheckpoint:
+    """A checkpoint of the old log, as a new origin names it."""
+    key = story.signer.verifier_key
+    note = sign_checkpoint(Checkpoint(origin, size, root), [story.signer])
+    return verify_checkpoint(note, key.name, [key])
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_who_followed_a_fork_sees_it_by_what_the_new_origin_names(auditor, story, lines):
+    """The fork went further than the log that witnesses saw, whose end the new origin names."""
+    while not lines and len(story.lines) % 2 == 0:  # peaks tell the root of one entry less
+        with told(auditor, story.add("answer.whispered", "lend", bytes(32))):
+            auditor.verify()
+    old, before = seen(auditor, story), kept(auditor)
+    if not lines:
+        (auditor._home.folder / "audit.db").unlink()
+    size = old.tree_size - 1
+    end = size - LOST
+    story.continued(ended(story, old.origin, size, bytes(32)), lost=LOST)
+    with told(auditor, story):
+        files = fault(auditor, "LOG_FORKED")
+    assert require_signed(files, end, "logged", story) == files["now.checkpoint"]
+    named = parse_entry(files[f"entry-{end}.logged.json"]).fields
+    past = parse_checkpoint(files["past.checkpoint"].decode())
+    proof = parse_add_checkpoint(files["past.request"]).proof
+    verify_consistency(past.tree_size, past.root_hash, old.tree_size, old.root_hash, proof)
+    assert files["seen.checkpoint"] == old.note
+    assert past.tree_size == named["tree_size"] == size
+    assert b64url(past.root_hash) != named["root"]
+    assert not lines or kept(auditor) == before
+
+
+def test_a_new_origin_that_names_fewer_entries_than_were_signed_is_shown_by_files(auditor, story):
+    old, size = seen(auditor, story), len(story.lines) - 1
+    story.continued(ended(story, old.origin, size, story.tree.root(size)), lost=LOST)
+    with told(auditor, story):
+        files = fault(auditor, "LOG_REPLACED")
+    require_signed(files, size - LOST, "logged", story)
+    assert files["seen.checkpoint"] == old.note
+    assert b"does not say" in files["README.txt"]
 
 
 def test_a_new_origin_must_name_what_witnesses_saw_too(auditor, story):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from credproof.auditing.trusted import WITNESSED_NAME
@@ -21,7 +22,13 @@ from credproof.wire import answer as answer_wire
 from credproof.witnessing import Pending
 from credproof_server import new_origin, quorums
 from credproof_server.demo.world import AUDITOR, LENDER
-from credproof_server.directory import DISPROOF, HIGH_WATER, SAID, ServiceDirectory
+from credproof_server.directory import (
+    DISPROOF,
+    HIGH_WATER,
+    SAID,
+    WITNESSED,
+    ServiceDirectory,
+)
 from credproof_server.log.disproof import DisproofFile
 from credproof_server.log.said import SaidFile
 from credproof_server.storage import repository
@@ -309,8 +316,25 @@ def test_a_fork_is_restored_to_what_witnesses_saw_and_what_is_behind_goes_on_ane
     behind = copies.behind
     key = ServiceDirectory(behind).log_signer().verifier_key
     seen = DisproofFile(behind / DISPROOF).newest(key)
-    new_origin.begin_anew(behind, "demo.example/log2")
+    assert "Witnessed:  nothing yet" not in run("quorum", "show", str(behind))
+    told = run("restore", str(behind), "--new-origin", "demo.example/log2")
+    require_unwitnessed(behind, told)
     with closing(ServiceDirectory(behind).open_core()) as core, core.engine.connect() as rows:
         lines = list(repository.all_lines(rows))
     told = [parse_continued(line) for line in lines if b'"kind":"log.continued"' in line]
     assert [(item.origin, item.tree_size) for item in told] == [(key.name, seen.tree_size)]
+
+
+def require_unwitnessed(service: Path, told: str) -> None:
+    """Nobody has witnessed the new origin, and witnesses must be given its key to do so."""
+    shown = run("quorum", "show", str(service))
+    key = str(ServiceDirectory(service).log_signer().verifier_key)
+    assert f"Log:        {key}" in shown
+    assert "Witnessed:  nothing yet" in shown
+    assert "one: not asked yet" in shown
+    assert f"Log key:    {key}" in told
+    assert "credproof witness add-log" in told
+    for name in (WITNESSED, SAID):
+        assert not (service / name).exists()
+        (service / f"{name}.old").rename(service / name)
+    assert "Witnessed:  nothing yet" in run("quorum", "show", str(service))

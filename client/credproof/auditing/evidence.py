@@ -172,6 +172,16 @@ MOVED_WORD: Final = (
     f"{_MOVED} It also names the last checkpoint of the old origin: one of the size of {SEEN}, with"
     " another root. A log that signed both told two stories."
 )
+MOVED_NAMED: Final = (
+    f"{_MOVED} It also names the last checkpoint of the old origin. By the consistency proof (RFC"
+    f" 9162) in {PAST_PROOF}, {SEEN} continues {PAST}, which nobody signed and nobody need sign:"
+    " one of the size that log.continued names, with another root. A log that signed both told two"
+    " stories."
+)
+MOVED_LONGER: Final = (
+    f"{_MOVED} It also names the last checkpoint of the old origin: one that covers fewer entries"
+    f" than {SEEN}, which the old log signed too. What became of the others it does not say."
+)
 _COMPARED: Final = (
     f"Verify {SEEN} and {OTHER} under log.vkey. Where they are of two origins, log.continued,"
     " proved like the other entries, says that the new log keeps all old entries before it."

@@ -13,6 +13,8 @@ from typing import NoReturn
 
 from credproof.auditing.evidence import (
     MOVED_ENTRIES,
+    MOVED_LONGER,
+    MOVED_NAMED,
     MOVED_ROOTS,
     MOVED_WORD,
     Evidence,
@@ -70,12 +72,12 @@ class Surviving:
         """Accept that only entries differ that were lost; gives those that nothing here tells of.
 
         Raises:
-            VerificationFailed: `LOG_REPLACED`: it does not say what became of all that was seen.
-            LogFault: `LOG_FORKED`: what it says to have kept is not what was there.
+            VerificationFailed: `LOG_REPLACED`: it does not say what became of the old log.
+            LogFault: `LOG_FORKED`: what it says to have kept, or the old log that it names, is not
+                what was there. `LOG_REPLACED`: it names less than the old log had signed.
         """
         end = self._end(report)
-        known = max(seen.checkpoint.tree_size for seen in self._signed)
-        if end is None or end.tree_size < known:
+        if end is None:
             raise VerificationFailed(
                 "LOG_REPLACED", "the log has a new origin and does not say what became of the old"
             )
@@ -85,6 +87,7 @@ class Surviving:
             if self._tree.root(past.size) != past.root:
                 self._raise_forked(end, past)
             compared = max(compared, past.size)
+        self._require_all(end)
         return range(compared, min(end.log_index, self._seen.checkpoint.tree_size))
 
     def is_cut(self, report: AuditReport) -> bool:
@@ -102,10 +105,30 @@ class Surviving:
         for seen in self._signed:
             old = seen.checkpoint
             if old.tree_size == end.tree_size and old.root_hash != end.root_hash:
-                self._raise(end, seen, self._evidence(seen, end), MOVED_WORD)
+                self._raise(_named(end), seen, self._evidence(seen, end), MOVED_WORD)
+        for past in self._own_pasts(end.tree_size):
+            if past.size == end.tree_size and past.root != end.root_hash:
+                evidence = self._evidence(past.seen, end)
+                _add_past(evidence, past)
+                self._raise(_named(end), past.seen, evidence, MOVED_NAMED)
+
+    def _require_all(self, end: Continued) -> None:
+        """The last checkpoint of the old origin covers all that was seen."""
+        seen = max(self._signed, key=lambda seen: seen.checkpoint.tree_size)
+        if seen.checkpoint.tree_size > end.tree_size:
+            says = "the log signed more under its old origin than its new one says"
+            self._raise(says, seen, self._evidence(seen, end), MOVED_LONGER, "LOG_REPLACED")
 
     def _pasts(self, end: int) -> Iterator[_Past]:
         """What is known here of the first `end` entries of the old log, the most telling first."""
+        yield from self._own_pasts(end)
+        for signed in self._signed:
+            old = signed.checkpoint
+            if old.tree_size <= end:
+                yield _Past(old.tree_size, old.root_hash, (), signed)
+
+    def _own_pasts(self, end: int) -> Iterator[_Past]:
+        """The same by own lines, or without them by peaks, as far as those go."""
         seen, size = self._seen, self._seen.checkpoint.tree_size
         if self._own_tree is not None:
             tree, count = self._own_tree, min(end, size)
@@ -113,22 +136,17 @@ class Surviving:
         elif self._state.position.size == size:
             past, proof = Frontier(size, self._state.peaks).past(end)
             yield _Past(past.size, past.root(), proof, seen)
-        for signed in self._signed:
-            old = signed.checkpoint
-            if old.tree_size <= end:
-                yield _Past(old.tree_size, old.root_hash, (), signed)
 
     def _raise_forked(self, end: Continued, past: _Past) -> NoReturn:
         evidence = self._evidence(past.seen, end)
+        says = f"the log under its new origin has another past before entry {end.log_index}"
         if past.seen.note is not None and self._add_entries(evidence, past):
-            self._raise(end, past.seen, evidence, MOVED_ENTRIES)
-        if past.seen.note is not None:
-            then = Checkpoint(past.seen.checkpoint.origin, past.size, past.root)
-            evidence.add_past(then, past.proof, past.seen.note)
+            self._raise(says, past.seen, evidence, MOVED_ENTRIES)
+        _add_past(evidence, past)
         new, size = self._checkpoint, past.size
         now = Checkpoint(new.origin, size, self._tree.root(size))
         evidence.add_now_past(now, self._tree.consistency_proof(size, new.tree_size), new.note)
-        self._raise(end, past.seen, evidence, MOVED_ROOTS)
+        self._raise(says, past.seen, evidence, MOVED_ROOTS)
 
     def _add_entries(self, evidence: Evidence, past: _Past) -> bool:
         """The first entry that differs, as it was and as it is; whether its old line is known."""
@@ -157,8 +175,20 @@ class Surviving:
         hashes = self._tree.inclusion_proof(at, self._tree.size)
         evidence.add_entry(at, word, line, TlogProof(at, hashes, self._checkpoint.note))
 
-    def _raise(self, end: Continued, seen: Seen, evidence: Evidence, how: str) -> NoReturn:
-        says = f"the log under its new origin has another past before entry {end.log_index}"
+    def _raise(
+        self, says: str, seen: Seen, evidence: Evidence, how: str, reason: str = "LOG_FORKED"
+    ) -> NoReturn:
         if seen.note is None:
-            raise VerificationFailed("LOG_FORKED", f"{says}, by audited.json alone")
-        raise LogFault("LOG_FORKED", says, evidence.finish("LOG_FORKED", says, how))
+            raise VerificationFailed(reason, f"{says}, by audited.json alone")
+        raise LogFault(reason, says, evidence.finish(reason, says, how))
+
+
+def _named(end: Continued) -> str:
+    return f"the old log that the new origin names in entry {end.log_index} is not the one verified"
+
+
+def _add_past(evidence: Evidence, past: _Past) -> None:
+    seen = past.seen
+    if seen.note is not None:
+        then = Checkpoint(seen.checkpoint.origin, past.size, past.root)
+        evidence.add_past(then, past.proof, seen.note)

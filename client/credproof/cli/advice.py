@@ -117,6 +117,8 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ENTRY_CHANGED", "OTHER_TRUST", "REGISTRY_WITHHELD"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
+    "ENTRIES_LOST": "keep the file as it is: no witness can cosign it any more; an auditor tells by"
+    " credproof audit compare FILE whether its entry was lost, or of a fork; then ask anew",
     "ROOT_BEHIND": "look again in a minute; if it stays, ask the operator why, and tell lenders"
     " that answers may leave out what came since",
     **dict.fromkeys(("ROOT_DIFFERS", "NOT_A_MEMBER", "BAD_ENTRY"), _EVIDENCE),

@@ -47,7 +47,8 @@ def refresh_command(
     Proofs of place in the log are fetched anew; the log must continue what the answer showed, and
     all of it verifies before the file is replaced. One that is witnessed already stays as it is.
     LOG_FORKED says that the log of an answer is not the one that witnesses saw, or that the service
-    was shown so by a witness (LOG_BEHIND too): keep that file.
+    was shown so by a witness (LOG_BEHIND too), ENTRIES_LOST that the log goes on under a new origin
+    without the answer's entry: keep that file.
     Exit code 3 when witnesses have not come so far: run it again later. Needs the service. With
     --json one object per file, each in its own line.
 
