@@ -82,6 +82,7 @@ SERVER_ROOMS = {
     "tile_listener": Room("service", f"{GRPC} {SQL} {USERS}"),
     "app": Room("log service rpc directory tile_listener", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
+    "renewal": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "quorums": Room("log service directory admission", f"{SQL} {USERS}"),
     "standing": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "policies": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
@@ -103,7 +104,7 @@ SERVER_ROOMS = {
     "demo": Room(
         "custodian directory admission standing setup checking"
     ),  # lies: writes to databases by hand
-    "registry_cli": Room("directory admission standing"),
+    "registry_cli": Room("directory admission renewal standing"),
     "root_cli": Room("service directory roots registry_cli"),
     "rules_cli": Room("conduct directory"),
     "quorum_cli": Room("quorums"),

@@ -132,7 +132,7 @@ class State:
             trust = package.verify(roots, at=now, version_min=seen.version)
             seen.require_same(package, trust.bundle.version, kept)
             snapshot, accept = self.kept(SNAPSHOT, Snapshot), partial(self._accept, source)
-            require_key_sets(updater, targets, snapshot, trust, accept)
+            require_key_sets(updater, targets, snapshot, trust, self.kept(ROOT, Root), accept)
         seen.keep(trust)
         return Found(trust, package)
 
