@@ -59,12 +59,13 @@ CLIENT_ROOMS = {
     "witnessing": Room(f"{CORE} v1 wire channel"),
     "filed": Room(f"{CORE} records"),
     "submission": Room(f"{KIT} pseudonyms filed"),
+    "asking": Room(f"{CORE} v1 wire records"),
     "provider": Room(f"{KIT} pseudonyms submission filed"),
-    "lender": Room(f"{KIT} pseudonyms witnessing"),
+    "lender": Room(f"{KIT} pseudonyms witnessing asking"),
     "borrower": Room(KIT),
     "auditing": Room(KIT),
     "auditor": Room(f"{KIT} pseudonyms witnessing auditing"),
-    "cli": Room(f"{KIT} pseudonyms witnessing filed submission auditing {SDK}"),
+    "cli": Room(f"{KIT} pseudonyms witnessing asking filed submission auditing {SDK}"),
     "page": Room(f"{KIT} borrower cli web"),
 }
 """From the ground up: a row names only rows above it."""
