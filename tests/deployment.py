@@ -23,6 +23,7 @@ from credproof_server import admission, setup, standing
 from credproof_server.config import FILE_NAME
 from credproof_server.demo.world import licensed
 from credproof_server.directory import ServiceDirectory, shipped_rules
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.world import GOOD, REVOLVING, complete
 
@@ -84,6 +85,16 @@ class Deployment:
     def enrol_borrower(self, name: str) -> Ed25519Signer:
         borrowers.create(self.folder / name)
         return borrowers.load_signer(self.folder / name)
+
+
+def certify(service: Path, home: Path, kid: str) -> None:
+    """Give a home a certificate as it comes with another signing key, whose fingerprint this is."""
+    found, directory = Home(home).settings, ServiceDirectory(service)
+    key = load_pem_private_key((home / "tls.key").read_bytes(), None).public_key()
+    certificate = directory.authority().participant(
+        key, domain=found.domain, role=found.role, name=found.id, kid=kid, now=int(time.time())
+    )
+    (home / "tls.crt").write_bytes(certificate)
 
 
 def watch(service: Path, rules: str) -> None:

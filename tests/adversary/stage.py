@@ -36,10 +36,11 @@ from google.protobuf.message import Message
 
 from tests.adversary.attack import Attack, Outcome, carry_out
 from tests.adversary.forge import claims_of
-from tests.deployment import package, seal, statement
-from tests.world import GOOD
+from tests.deployment import certify, package, seal, statement
+from tests.world import GOOD, signer_of
 
 OPERATOR = "operator"
+FRESH = signer_of("fresh key of late-bank").public
 POLICY = "revolving-standing"
 FIGURE = 98_765_400
 """A credit limit that would stand out wherever it leaked."""
@@ -74,6 +75,7 @@ class Stage:
         self._make_people()
         self._make_consents()
         self._spoil_participants()
+        certify(self.world.service, self.world.home("late-bank"), FRESH.kid)
 
     def _admit(self, name: str, role: Any, schemas: tuple[str, ...]) -> None:
         folder = self.world.home(name)
@@ -307,7 +309,8 @@ def _spoiled(participant: Any, now: int) -> Any:
         return replace(participant, status="suspended")
     if participant.id == "late-bank":
         key = participant.keys[0]
-        return replace(participant, keys=(DatedKey(key.public, 0, now - 100),))
+        fresh = DatedKey(FRESH, 0, key.not_after)
+        return replace(participant, keys=(DatedKey(key.public, 0, now - 100), fresh))
     if participant.id == PROVIDER:
         key = participant.keys[0]
         return replace(participant, keys=(DatedKey(key.public, 0, key.not_after),))

@@ -15,21 +15,30 @@ from credproof.base.keys import DatedKey
 from credproof.lender import OfflineVerifier
 from credproof.v1 import attestation_service_pb2 as pb
 from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
+from credproof.verification.participant import NEVER
 from credproof.wire.errors import from_call
 from credproof_server.directory import now
 
-from tests.deployment import seal, statement
+from tests.deployment import certify, seal, statement
 from tests.rpc.conftest import LENDER, PROVIDER
 from tests.rpc.registry import changed, participant
 from tests.rpc.test_standing import ask, suspended
+from tests.world import signer_of
 
 
 @contextmanager
 def ended(running, at: int):
-    """The key counts until `at`; what it signed before was honest."""
-    key = running.home(PROVIDER).signer.public
-    with changed(running, participant(PROVIDER, keys=(DatedKey(key, 0, at),))):
-        yield
+    """The key counts until `at`; what it signed before was honest. The provider has another one,
+    and the thief the certificate that came with it."""
+    home, fresh = running.home(PROVIDER), signer_of("fresh").public
+    before = (home.folder / "tls.crt").read_bytes()
+    keys = (DatedKey(home.signer.public, 0, at), DatedKey(fresh, 0, NEVER))
+    certify(running.world.service, home.folder, fresh.kid)
+    try:
+        with changed(running, participant(PROVIDER, keys=keys)):
+            yield
+    finally:
+        (home.folder / "tls.crt").write_bytes(before)
 
 
 def by_the_thief(running, **changes) -> pb.SubmitResult:
