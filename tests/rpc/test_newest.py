@@ -125,7 +125,7 @@ def test_mix_and_match_a_snapshot_of_another_moment(running, given, tmp_path):
     before = next(data for name, data in given.before.items() if ".snapshot." in name)
     (given.folder / given.newest("snapshot")).write_bytes(before)
     home = copied(running, tmp_path)
-    shutil.rmtree(home / "tuf")
+    shutil.rmtree(home / "tuf", ignore_errors=True)  # whoever connects first has none
     assert reason(home) == "TUF_MIXED"
 
 

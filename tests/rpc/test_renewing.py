@@ -97,6 +97,7 @@ def test_a_provider_that_lost_all_its_keys_comes_back_by_a_root_of_two_people(ru
     assert "STRANGE" in run("provider", "watch", "--home", home, code=1)
     told = run("provider", "watch", "--known", old, "--home", home)
     assert "RELEASED" not in told
+    assert [", ended" in line for line in told.splitlines()[:2]] == [True, False]
     assert Home(home).signer.public.kid in told
     with world.lender() as lender:
         assert OfflineVerifier(running.home(LENDER)).verify(kept).outcome.tier == "A"

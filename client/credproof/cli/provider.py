@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from typing import Annotated
 import typer
 
 from credproof.base.errors import VerificationFailed
+from credproof.base.keys import DatedKey
 from credproof.borrower import make_pass
 from credproof.cli import signed_keys
 from credproof.cli.output import (
@@ -369,7 +371,8 @@ def watch(
             keys, checkpoint = provider.registered_keys(advance)
         versions, signed = provider.trust.bundle.version, provider.signed_keys()
         released, forked = provider.is_released(), provider.forked_versions()
-        present = {key.public.kid for key in provider.trust.participants[provider.id].keys}
+        now_listed = provider.trust.participants[provider.id].keys
+    present = {key.public.kid: key for key in now_listed}
     strange = [item for item in keys if item.key.public.kid not in mine]
     if as_json:
         listed = [_listed_key(item, item not in strange, present) for item in keys]
@@ -380,8 +383,7 @@ def watch(
         for item in keys:
             word = "STRANGE" if item in strange else "yours  "
             since = f"since version {item.version}, log entry {item.log_index}"
-            ended = "" if item.key.public.kid in present else ", not listed any more"
-            out.print(f"{word}   {item.key.public.kid}  {since}{ended}")
+            out.print(f"{word}   {item.key.public.kid}  {since}{_ended(item, present)}")
         out.print(f"Versions:  {versions}, each proved to be in the log")
         told = "none: the root key decides alone (credproof provider keys sign)"
         out.print(f"Key set:   {told if signed is None else ', '.join(signed)}")
@@ -398,7 +400,16 @@ def watch(
         raise typer.Exit(FAILED)
 
 
-def _listed_key(item: ListedKey, is_yours: bool, present: set[str]) -> dict[str, object]:
+def _ended(item: ListedKey, present: Mapping[str, DatedKey]) -> str:
+    key = present.get(item.key.public.kid)
+    if key is None:
+        return ", not listed any more"
+    return ", ended" if key.not_after <= time.time() else ""
+
+
+def _listed_key(
+    item: ListedKey, is_yours: bool, present: Mapping[str, DatedKey]
+) -> dict[str, object]:
     """A key as JSON; times are whole seconds. `present` are those that are listed now."""
     return {
         "fingerprint": item.key.public.kid,
@@ -406,7 +417,7 @@ def _listed_key(item: ListedKey, is_yours: bool, present: set[str]) -> dict[str,
         "listed": item.key.public.kid in present,
         "log_index": item.log_index,
         "time": item.time,
-        "until": item.key.not_after,
+        "until": present.get(item.key.public.kid, item.key).not_after,
         "version": item.version,
         "yours": is_yours,
     }
