@@ -244,6 +244,8 @@ def enrol(
     try:
         write_private(folder / "signing.key", b64url(secrets.token_bytes(32)).encode())
         write_private(folder / "tls.key", pem)
+        public = canonical_json(signing_key(folder).public.jwk())
+        write_private(folder / "signing.key.pub", public)
     except FileExistsError as error:
         raise Malformed(
             "ALREADY_ENROLLED", "this directory has keys already: enrol in another one"

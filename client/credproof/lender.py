@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
-from credproof.attestation.pseudonym import Transcript
+from credproof.asking import Asked, ask_request, new_kept, policy_ref
 from credproof.base.errors import (
     Conflict,
     CredproofError,
@@ -39,14 +39,8 @@ from credproof.session import Session
 from credproof.v1 import verification_service_pb2 as pb
 from credproof.v1.verification_service_pb2_grpc import VerificationServiceStub
 from credproof.verification.answer import (
-    NONCE_BYTES,
-    REQUEST_ID_BYTES,
-    SALT_BYTES,
     AnswerBundle,
-    Kept,
-    Reference,
 )
-from credproof.verification.bundle import RelyingParty
 from credproof.verification.consent import (
     JTI_BYTES,
     Mode,
@@ -57,7 +51,7 @@ from credproof.verification.consent import (
     verify_consent,
 )
 from credproof.verification.notice import notice_digests
-from credproof.verification.policy import Policy, PolicyRef
+from credproof.verification.policy import Policy
 from credproof.verification.standing import require_standing, require_terms
 from credproof.verification.verify import Expectations, VerifiedAnswer, verify_answer
 from credproof.wire import answer as answer_wire
@@ -96,18 +90,6 @@ class Consented:
 
     consent: str
     state: str
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question as it is put: with its nonce, request id and transcript.
-
-    `again`: it may have been answered before, so its answer is judged as of the time it was given.
-    """
-
-    ask: Ask
-    kept: Kept
-    again: bool = False
 
 
 class Lender(Session):
@@ -254,13 +236,13 @@ class Lender(Session):
         """
         verified = verify_consent(consent, self.trust.bundle.relying_parties)
         ref = self._policy(policy_id, verified).ref
-        kept = _kept(subject.transcript, case, staff)
+        kept = new_kept(subject.transcript, case, staff)
         request = ask_wire.request(kept, subject.sub, ref, verified.id)
         bundle = replace(self._put(request), kept=kept)
         return self._settled(bundle, received_now=True, deadline=self._deadline())
 
     def _policy(self, policy_id: str, consent: VerifiedConsent) -> Policy:
-        return self.trust.policy_in_force(_ref(consent, policy_id), _now())
+        return self.trust.policy_in_force(policy_ref(consent, policy_id), _now())
 
     def _put(self, request: pb.AskRequest) -> AnswerBundle:
         for attempt in range(ATTEMPTS_MAX):
@@ -310,7 +292,7 @@ class Lender(Session):
             subject = self.subject(ask.subject)
             if subject.sub != consent.terms.sub:
                 raise VerificationFailed("CONSENT_OTHER_SUBJECT", "consent is of somebody else")
-            return Asked(ask, _kept(subject.transcript, ask.case, ask.staff))
+            return Asked(ask, new_kept(subject.transcript, ask.case, ask.staff))
         except CredproofError as error:
             return error
 
@@ -339,7 +321,7 @@ class Lender(Session):
         return [results[place] for place in range(len(asked))]
 
     def _put_batch(self, asked: Sequence[Asked]) -> list[KeptAnswer | CredproofError]:
-        requests = [_ask_request(item, self.trust.bundle.relying_parties) for item in asked]
+        requests = [ask_request(item, self.trust.bundle.relying_parties) for item in asked]
         reply = call(self._verification.BatchAsk, pb.BatchAskRequest(requests=requests))
         if len(reply.results) != len(asked):
             raise DataLoss("BAD_REPLY", "the service gave another number of results than items")
@@ -461,32 +443,6 @@ def _still(found: Consented | None) -> CredproofError:
     if found is None:
         return Unreachable("NO_CONSENT_YET", "the borrower has not consented yet")
     return Refused("CONSENT_PAUSED", "this consent is paused: ask again later, or the borrower")
-
-
-def _kept(transcript: Transcript, case: str, staff: str) -> Kept:
-    """A new question's own values; `case` and `staff` are salted."""
-    return Kept(
-        nonce=secrets.token_bytes(NONCE_BYTES),
-        request_id=secrets.token_bytes(REQUEST_ID_BYTES),
-        case=Reference(case, secrets.token_bytes(SALT_BYTES)),
-        staff=Reference(staff, secrets.token_bytes(SALT_BYTES)),
-        transcript=transcript,
-    )
-
-
-def _ask_request(asked: Asked, parties: Sequence[RelyingParty] = ()) -> pb.AskRequest:
-    consent = verify_consent(asked.ask.consent, parties)
-    return ask_wire.request(
-        asked.kept, consent.terms.sub, _ref(consent, asked.ask.policy_id), consent.id
-    )
-
-
-def _ref(consent: VerifiedConsent, policy_id: str) -> PolicyRef:
-    """The policy of this id that the consent names, by exactly its digest."""
-    for ref in consent.terms.policies:
-        if ref.id == policy_id:
-            return ref
-    raise VerificationFailed("CONSENT_OTHER_POLICY", "the consent does not name this policy")
 
 
 def _is_again(result: KeptAnswer | CredproofError) -> bool:

@@ -31,12 +31,14 @@ from credproof.pseudonyms import Pseudonyms
 from credproof.records.mapping import Record
 from credproof.records.outbox import Item, Outbox
 from credproof.records.reader import RejectedRow
+from credproof.roots import state_folder
 from credproof.session import Session
 from credproof.submission.attester import Attester, Head, Here, Processes, Workers, batches
 from credproof.submission.run import Run
 from credproof.submission.sender import Sender
 from credproof.updating.metadata import provider_role
 from credproof.updating.own_keys import is_released, keep_key_set, key_ids, key_set_in_force
+from credproof.updating.seen import forked
 from credproof.v1 import attestation_service_pb2 as pb
 from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
@@ -169,6 +171,10 @@ class Provider(Session):
         """Whether two people said in a root that this provider begins anew: its key set of before
         binds nobody any more."""
         return is_released(self._home)
+
+    def forked_versions(self) -> list[int]:
+        """The versions of which this home was given two trust bundles, and keeps both."""
+        return forked(state_folder(self._home.folder, self._home.settings.root))
 
     def pseudonyms(self, subjects: Sequence[SubjectId]) -> list[bytes]:
         """The pseudonyms of these ids, in order. Holders of the key see blinded elements only.

@@ -91,7 +91,7 @@ def admit(
     with trust_channel(directory) as channel:
         current = channel.current()
     known = current.participants.get(applicant.id)
-    if known is not None and known.role == applicant.role and known.key(applicant.key.kid):
+    if known is not None and is_listed(known, applicant):
         return admission_for(directory, applicant, _moved(directory, current, applicant, root_key))
 
     if applicant.role != "lender" and (licence or certified):
@@ -105,6 +105,12 @@ def admit(
         return replace(bundle, participants=(*bundle.participants, fresh), oprf_keys=keys)
 
     return admission_for(directory, applicant, change_bundle(directory, extended, root_key))
+
+
+def is_listed(known: Participant, applicant: Enrolment) -> bool:
+    """Whether an applicant is this participant, by a key that has not ended."""
+    key = known.key(applicant.key.kid) if known.role == applicant.role else None
+    return key is not None and now() < key.not_after
 
 
 def _shared(current: Trust, share: Share) -> tuple[OprfKey, ...]:
@@ -151,7 +157,9 @@ def set_status(
     directory = ServiceDirectory(folder)
 
     def changed(current: Trust) -> TrustBundle:
-        _require_changeable(current.participants.get(participant_id), status)
+        if require_changeable(current.participants.get(participant_id)).status == status:
+            message = f"the participant is {status} already: nothing was changed"
+            raise Conflict("NO_CHANGE", message)
         return with_participant(current, participant_id, status=status, since=now())
 
     change_bundle(directory, changed, root_key)
@@ -168,7 +176,12 @@ def lift_throttle(folder: Path, participant_id: str) -> None:
         channel.lift_throttle(participant_id)
 
 
-def _require_changeable(participant: Participant | None, status: str) -> None:
+def require_changeable(participant: Participant | None) -> Participant:
+    """A participant that the service can do without for a while.
+
+    Raises:
+        Conflict: `NO_SUCH_PARTICIPANT`, `OPERATOR_STAYS`, `CUSTODIAN_STAYS`.
+    """
     if participant is None:
         raise Conflict(
             "NO_SUCH_PARTICIPANT", "nobody of this id was admitted: see credproof participant list"
@@ -177,8 +190,7 @@ def _require_changeable(participant: Participant | None, status: str) -> None:
         raise Conflict("OPERATOR_STAYS", "without its operator nobody could change the registry")
     if participant.role == "custodian":
         raise Conflict("CUSTODIAN_STAYS", "without its share nobody could make a pseudonym")
-    if participant.status == status:
-        raise Conflict("NO_CHANGE", f"the participant is {status} already: nothing was changed")
+    return participant
 
 
 def with_participant(current: Trust, participant_id: str, **changes: Any) -> TrustBundle:
@@ -232,7 +244,7 @@ def _participant(current: Trust, applicant: Enrolment, schemas: tuple[str, ...])
     if applicant.id in current.participants:
         raise Conflict(
             "ALREADY_ADMITTED",
-            "a participant of this id is admitted already: enrol under another id",
+            "a participant of this id is admitted already, with another key",
         )
     allowed = [current.schema(name).digest for name in schemas] or current.bundle.schemas
     return participant_of(applicant, tuple(allowed))
@@ -258,7 +270,12 @@ def admission_for(directory: ServiceDirectory, applicant: Enrolment, trust: Trus
     assert isinstance(key, ec.EllipticCurvePublicKey), "verify_enrolment takes no other"
     authority, domain = directory.authority(), directory.config.trust_domain
     certificate = authority.participant(
-        key, domain=domain, role=applicant.role, name=applicant.id, now=now()
+        key,
+        domain=domain,
+        role=applicant.role,
+        name=applicant.id,
+        kid=applicant.key.kid,
+        now=now(),
     )
     participants, borrowers = directory.addresses()
     settings = Settings(

@@ -57,9 +57,18 @@ class Authority:
         return self._leaf(_load(key).public_key(), "server", alternatives, usages, now, SERVER_DAYS)
 
     def participant(
-        self, key: ec.EllipticCurvePublicKey, *, domain: str, role: str, name: str, now: int
+        self,
+        key: ec.EllipticCurvePublicKey,
+        *,
+        domain: str,
+        role: str,
+        name: str,
+        kid: str,
+        now: int,
     ) -> bytes:
         """A participant's certificate: its SPIFFE id, and no other name.
+
+        Its common name is the fingerprint of the signing key with which it ends.
 
         A custodian is connected to as well: it has a host name that only custodians get.
         """
@@ -69,7 +78,7 @@ class Authority:
         if role == "custodian":
             alternatives.append(x509.DNSName(custodian_host(name, domain)))
             usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
-        return self._leaf(key, name, alternatives, usages, now, PARTICIPANT_DAYS)
+        return self._leaf(key, kid, alternatives, usages, now, PARTICIPANT_DAYS)
 
     def _leaf(
         self,

@@ -1,4 +1,4 @@
-"""The operator's commands about what lenders may ask: licences, purposes, the bureau."""
+"""The operator's commands about who is known by which key, and what lenders may ask."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ from typing import Annotated
 
 import typer
 from credproof.base.errors import Malformed
-from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, read_text, tell
+from credproof.cli.output import (
+    EXIT_CODES,
+    JsonOption,
+    out,
+    print_json,
+    read_file,
+    read_text,
+    require_writable,
+    tell,
+    write_file,
+)
 from credproof.verification.bundle import RelyingParty, relying_party_json
 from credproof.verification.participant import NEVER, Licence, Participant, licence_json
 from credproof.verification.policy import PURPOSES
 from credproof.verification.purpose import ANY, Template
 
-from credproof_server import standing
+from credproof_server import renewal, standing
 from credproof_server.directory import now
 
 DAY_S = 86_400
@@ -52,10 +62,51 @@ def register(root: typer.Typer, participants: typer.Typer) -> None:
     """Add the commands to `credproof` and to `credproof participant`."""
     root.command("bureau", epilog=EXIT_CODES)(bureau_command)
     root.add_typer(purposes, name="purpose")
+    participants.command("renew", epilog=EXIT_CODES)(renew_command)
     participants.command("licence", epilog=EXIT_CODES)(licence_command)
     participants.command("certify", epilog=EXIT_CODES)(certify_command)
     participants.command("accept", epilog=EXIT_CODES)(accept_command)
     root.command("passkeys", epilog=EXIT_CODES)(passkeys_command)
+
+
+def renew_command(
+    folder: ServiceArgument,
+    enrolment: Annotated[
+        Path, typer.Argument(help="The new enrolment.json, of the id and role that are admitted.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The admission, a file to be written and sent back."),
+    ],
+    root_key: RootKeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List a participant's new key, in place of those that it had: they end now.
+
+    It enrols in a new home, under its id and role, and joins there by what this writes. What its
+    keys of before signed until now stays valid; what they sign later is refused, and so is every
+    call with the certificates of then. All else stays: licence, purposes, schemas, acceptance,
+    title, suspension. That it is who it says, you check.
+
+    A provider with a key set of its own puts the new key in first (credproof provider keys sign
+    --add, then publish); if it has lost all its keys, two people say in a root that it begins anew
+    (credproof root draft --begin-anew). Needs the root key. The service may run meanwhile. Not for
+    custodians, nor for the service's own operator.
+
+    \b
+    Example:
+      credproof participant renew service bank2/enrolment.json -o bank2.admission.json
+    """
+    require_writable(output)
+    admitted = renewal.renew(folder, read_file(enrolment), root_key=root_key)
+    write_file(output, admitted.to_bytes())
+    settings = admitted.settings
+    tell(
+        {"role": settings.role, "id": settings.id, "admission": str(output)},
+        f"Renewed:    {settings.role} {settings.id}",
+        f"Admission:  {output} (send it back)",
+        as_json=as_json,
+    )
 
 
 def licence_command(

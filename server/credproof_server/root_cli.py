@@ -159,8 +159,8 @@ def draft_command(
 
     Who has seen a provider's key set takes no other than one of its keys has signed. One that lost
     all of them goes on by --begin-anew: what it signed until now binds nobody any more. Publish
-    this root, list the provider's new key, and let it sign and publish its keys. The root says it
-    for ever, to everybody; root sign shows it.
+    this root, list the provider's new key (credproof participant renew), and let it sign and
+    publish its keys. The root says it for ever, to everybody; root sign shows it.
 
     \b
     Examples:
@@ -168,6 +168,7 @@ def draft_command(
       credproof root draft service -o next.root.json --add third.key.pub --threshold 3
       credproof root draft service -o next.root.json --add third.key.pub --remove FINGERPRINT
       credproof root draft service -o next.root.json --bundle-key fresh.key.pub
+      credproof root draft service -o next.root.json --begin-anew bank
     """
     if output.exists():
         message = "there is a file of this name, which others may have signed: name a new one"

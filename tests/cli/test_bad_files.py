@@ -103,6 +103,7 @@ def test_nobody_is_admitted_twice_under_one_name(deployment, tmp_path):
     enrolment = tmp_path / "twin" / "enrolment.json"
     told = run("participant", "add", deployment.service, enrolment, "-o", tmp_path / "out", code=2)
     assert "ALREADY_ADMITTED" in told
+    assert "credproof participant renew" in told, "what to do if it is the same one"
 
 
 def test_an_admission_that_was_lost_is_made_again_and_changes_nothing(deployment, tmp_path):

@@ -94,3 +94,12 @@ def test_what_the_log_did_not_sign_or_a_spoilt_index_tells_nothing(auditor, stor
     home = auditor._home.folder
     assert "(NOTHING_VERIFIED)" in run("audit", "compare", file, "--home", home, code=2)
     (tmp_path / "kept").rename(home / "newest.checkpoint")
+
+
+def test_what_cannot_be_read_keeps_nothing_behind_it_from_being_compared(auditor, story, tmp_path):
+    home, good = auditor._home.folder, tmp_path / "good"
+    good.write_bytes(shorter(story, len(story.lines) - 4).checkpoint().note)
+    words = ("audit", "compare", tmp_path, tmp_path / "none", good, "--home", home, "--json")
+    told = [json.loads(line) for line in run(*words, code=2).splitlines()]
+    assert [item.get("reason") for item in told] == ["NOT_READ", "NOT_READ", None]
+    assert told[2]["same"]

@@ -69,6 +69,16 @@ def test_of_a_new_participant_and_of_what_it_may_do(made):
     assert (joined["id"], joined["custodians"]) == ("office", [])
     assert told("participant", "suspend", service, "office")["status"] == "suspended"
     assert told("participant", "resume", service, "office")["status"] == "active"
+    run("enrol", made.folder / "next", "--role", "auditor", "--id", "office", "--title", "Office")
+    renew = (
+        "participant",
+        "renew",
+        service,
+        made.folder / "next" / "enrolment.json",
+        "-o",
+        admitted,
+    )
+    assert told(*renew) == {"role": "auditor", "id": "office", "admission": str(admitted)}
     licence = told("participant", "licence", service, "lend", "L-9", "--until", "2099-12-31")
     assert licence["licence"]["number"] == "L-9"
     certified = told("participant", "certify", service, "lend", "REVIEW")

@@ -59,12 +59,13 @@ CLIENT_ROOMS = {
     "witnessing": Room(f"{CORE} v1 wire channel"),
     "filed": Room(f"{CORE} records"),
     "submission": Room(f"{KIT} pseudonyms filed"),
+    "asking": Room(f"{CORE} v1 wire records"),
     "provider": Room(f"{KIT} pseudonyms submission filed"),
-    "lender": Room(f"{KIT} pseudonyms witnessing"),
+    "lender": Room(f"{KIT} pseudonyms witnessing asking"),
     "borrower": Room(KIT),
     "auditing": Room(KIT),
     "auditor": Room(f"{KIT} pseudonyms witnessing auditing"),
-    "cli": Room(f"{KIT} pseudonyms witnessing filed submission auditing {SDK}"),
+    "cli": Room(f"{KIT} pseudonyms witnessing asking filed submission auditing {SDK}"),
     "page": Room(f"{KIT} borrower cli web"),
 }
 """From the ground up: a row names only rows above it."""
@@ -82,6 +83,7 @@ SERVER_ROOMS = {
     "tile_listener": Room("service", f"{GRPC} {SQL} {USERS}"),
     "app": Room("log service rpc directory tile_listener", f"{SQL} {USERS}"),
     "admission": Room("service directory", f"{SQL} {USERS}"),
+    "renewal": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "quorums": Room("log service directory admission", f"{SQL} {USERS}"),
     "standing": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
     "policies": Room("directory admission", f"{GRPC} {SQL} {USERS}"),
@@ -103,7 +105,7 @@ SERVER_ROOMS = {
     "demo": Room(
         "custodian directory admission standing setup checking"
     ),  # lies: writes to databases by hand
-    "registry_cli": Room("directory admission standing"),
+    "registry_cli": Room("directory admission renewal standing"),
     "root_cli": Room("service directory roots registry_cli"),
     "rules_cli": Room("conduct directory"),
     "quorum_cli": Room("quorums"),

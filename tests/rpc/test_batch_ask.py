@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from credproof.asking import Asked, ask_request
 from credproof.base.errors import (
     CredproofError,
     Malformed,
@@ -16,7 +17,7 @@ from credproof.base.errors import (
 )
 from credproof.base.limits import ASK_ITEMS_MAX, ASK_REPLY_BYTES_MAX, MESSAGE_BYTES_MAX
 from credproof.channel import call
-from credproof.lender import Asked, KeptAnswer, Lender, OfflineVerifier, _ask_request
+from credproof.lender import KeptAnswer, Lender, OfflineVerifier
 from credproof.log.entry import parse_entry
 from credproof.records.asks import Ask
 from credproof.v1 import verification_service_pb2 as pb
@@ -80,7 +81,7 @@ def test_a_refused_question_leaves_its_neighbours_unhurt_and_is_logged(running, 
 
 
 def test_a_batch_is_one_commit(running, lender):
-    requests = [_ask_request(item) for item in asked_about(running, lender, 3)]
+    requests = [ask_request(item) for item in asked_about(running, lender, 3)]
     notes = {result.bundle.checkpoint for result in batch_ask(running, requests)}
     assert len(notes) == 1
 
@@ -93,7 +94,7 @@ def test_two_questions_of_a_batch_under_one_consent_get_one_answer(running, lend
 
 
 def test_the_same_batch_gives_the_same_bytes_and_uses_no_cap(running, lender):
-    requests = [_ask_request(item) for item in asked_about(running, lender, 2)]
+    requests = [ask_request(item) for item in asked_about(running, lender, 2)]
     first, again = batch_ask(running, requests), batch_ask(running, requests[::-1])
     stub = VerificationServiceStub(running.channel(LENDER))
 
@@ -102,19 +103,19 @@ def test_the_same_batch_gives_the_same_bytes_and_uses_no_cap(running, lender):
 
 
 def test_the_same_request_twice_in_a_batch_gets_the_same_answer_twice(running, lender):
-    request = _ask_request(asked_about(running, lender, 1)[0])
+    request = ask_request(asked_about(running, lender, 1)[0])
     first, second = batch_ask(running, [request, request])
     assert first.bundle.answer == second.bundle.answer != ""
 
 
 def test_a_request_id_is_not_used_for_another_question_of_a_batch(running, lender):
-    first, second = (_ask_request(item) for item in asked_about(running, lender, 2))
+    first, second = (ask_request(item) for item in asked_about(running, lender, 2))
     second.request_id = first.request_id
     assert reasons(batch_ask(running, [first, second])) == ["", "REQUEST_ID_REUSED"]
 
 
 def test_a_question_of_a_wrong_length_fails_by_itself(running, lender):
-    good = _ask_request(asked_about(running, lender, 1)[0])
+    good = ask_request(asked_about(running, lender, 1)[0])
     bad = pb.AskRequest()
     bad.CopyFrom(good)
     bad.nonce = b"short"
@@ -154,7 +155,7 @@ def test_refusals_before_consent_are_all_the_same_and_leave_when_their_bucket_is
     running, lender
 ):
     """One is refused after a look-up, another after a decryption: neither message nor time tell."""
-    request = _ask_request(asked_about(running, lender, 1)[0])
+    request = ask_request(asked_about(running, lender, 1)[0])
     batch_ask(running, [request])
     for field in ("consent_id", "sub", "policy"):
         started = time.monotonic()
@@ -170,7 +171,7 @@ def test_refusals_before_consent_are_all_the_same_and_leave_when_their_bucket_is
 def test_one_refusal_holds_its_whole_batch_back(running, lender):
     """Otherwise a batch of known cost would time the one item that is a guess."""
     prepared = asked_about(running, lender, 3)
-    requests = [_ask_request(item) for item in prepared]
+    requests = [ask_request(item) for item in prepared]
     requests[1] = unknown(requests[1], "consent_id")
     started = time.monotonic()
     results = batch_ask(running, requests)

@@ -7,9 +7,9 @@ import sqlite3
 import time
 from contextlib import closing
 
+from credproof.asking import ask_request
 from credproof.channel import call
 from credproof.cli.advice import next_step
-from credproof.lender import _ask_request
 from credproof.wire import ask as ask_wire
 from credproof_server.app import DATA_HEALTH, HEALTH_S
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -33,7 +33,7 @@ def damage_told(running) -> list[dict[str, object]]:
 
 def test_damage_that_one_question_of_a_batch_meets_is_logged_and_told_by_health(running, lender):
     """The call itself succeeds: nobody would look at its line."""
-    requests = [_ask_request(item) for item in asked_about(running, lender, 3)]
+    requests = [ask_request(item) for item in asked_about(running, lender, 3)]
     before = damage_told(running)
     with closing(sqlite3.connect(running.world.service / "vault.db")) as vault, vault:
         subs = [(request.sub,) for request in requests[1:]]

@@ -52,7 +52,12 @@ def test_a_certificate_of_another_authority_is_not_let_in(running):
 
     public = load_pem_private_key(key, None).public_key()
     certificate = foreign.participant(
-        public, domain=home.settings.domain, role="lender", name=LENDER, now=int(time.time())
+        public,
+        domain=home.settings.domain,
+        role="lender",
+        name=LENDER,
+        kid=home.signer.public.kid,
+        now=int(time.time()),
     )
     credentials = grpc.ssl_channel_credentials(home.tls()[0], key, certificate)
     stub = registry_service_pb2_grpc.RegistryServiceStub(
@@ -73,7 +78,12 @@ def test_a_certificate_for_an_unknown_participant_or_role_is_refused(running, ro
     public = load_pem_private_key(key, None).public_key()
     directory = ServiceDirectory(running.world.service)
     certificate = directory.authority().participant(
-        public, domain=home.settings.domain, role=role, name=name, now=int(time.time())
+        public,
+        domain=home.settings.domain,
+        role=role,
+        name=name,
+        kid=home.signer.public.kid,
+        now=int(time.time()),
     )
     credentials = grpc.ssl_channel_credentials(home.tls()[0], key, certificate)
     stub = registry_service_pb2_grpc.RegistryServiceStub(

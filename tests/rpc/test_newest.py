@@ -21,6 +21,7 @@ from credproof.base.limits import TIMESTAMP_METADATA_BYTES_MAX
 from credproof.borrower import Borrower, make_pass
 from credproof.channel import connect
 from credproof.home import Home, read_public
+from credproof.roots import state_folder
 from credproof.session import Service
 from credproof.updating import metadata as tuf
 from credproof.v1 import registry_service_pb2 as pb
@@ -289,6 +290,10 @@ def test_a_provider_signs_its_keys_and_the_operator_can_list_no_other(running, t
     own = Home(home).signer.public.kid
     assert told == {"key_set": [own]}
     assert json.loads(run("provider", "watch", "--home", home, "--json"))["key_set"] == [own]
+    two = state_folder(home, Home(home).settings.root) / "other-bundle-3"
+    two.write_bytes(b"another one of a version that was seen")
+    assert "as version 3 (TRUST_FORKED)" in run("provider", "watch", "--home", home, code=1)
+    two.unlink()
 
     keys = Home(home).trust(at=0).participants[PROVIDER].keys
     strange = participant(PROVIDER, keys=(*keys, DatedKey(STRANGER.public, 0, NEVER)))

@@ -12,6 +12,8 @@ from credproof.cli.output import FAILED, exit_code
 from credproof.home import Home
 from credproof.roots import HISTORY, roots_of
 from credproof.updating.metadata import parse
+from credproof.updating.seen import forked
+from credproof.wire.trust import parse as parse_package
 from tuf.api.metadata import Root
 
 from tests.deployment import Deployment
@@ -98,7 +100,7 @@ def test_another_bundle_of_a_version_that_was_seen_is_refused_and_kept(chain, cl
     """The root has signed two: after a fork, or after a new origin until its number has passed."""
     chain.publish()
     client.update()
-    seen = chain.trust.bundle
+    seen, first = chain.trust.bundle, chain.trust.token
     title = {"participants": tuple(chain.listing(chain.world.bank)["participants"])[1:]}
     chain.trust = chain.bundle(chain.world.bundle(version=seen.version, **title))
     chain.accept({"targets": chain.targets()})
@@ -106,7 +108,10 @@ def test_another_bundle_of_a_version_that_was_seen_is_refused_and_kept(chain, cl
         with pytest.raises(VerificationFailed) as caught:
             client.update()
         assert caught.value.reason == "TRUST_FORKED"
-    assert chain.trust.token.encode() in (client.state.folder / "other-bundle").read_bytes()
+    both = [client.state.folder / f"{who}-bundle-{seen.version}" for who in ("seen", "other")]
+    assert [parse_package(path.read_bytes()).token for path in both] == [first, chain.trust.token]
     assert "root extend" in (next_step(caught.value) or "")
     chain.publish()
     assert client.update().trust.bundle.version == seen.version + 1
+    assert all(path.exists() for path in both)
+    assert forked(client.state.folder) == [seen.version]

@@ -49,7 +49,9 @@ _LIES: Final = (
 )
 _PROVIDER: Final = (
     "do not go on: ask the provider which keys are its; as the provider, sign and publish your key"
-    " set first (credproof provider keys)"
+    " set first (credproof provider keys), then the operator lists the key (credproof participant"
+    " renew); if all your keys are lost, two people let you begin anew (credproof root draft"
+    " --begin-anew)"
 )
 _LOST: Final = "credproof restore DIR --from BACKUP --keys-from KEYS; none is made in its place"
 _OPERATOR: Final = "tell the operator, who finds it by credproof check; to ask again does not help"
@@ -114,6 +116,10 @@ NEXT: Final[Mapping[str, str]] = {
     " consent is of this borrower, for this lender and policy, and not expired; of a borrower's"
     " key, ask your provider whether it is still bound: provider self-check tells what was lost",
     "NOT_AUTHENTICATED": "use the home that you joined with; if it is lost, enrol anew",
+    "KEY_ENDED": "go on in the home with your newest keys; if you asked for no others, ask the"
+    " operator who did",
+    "ALREADY_ADMITTED": "for new keys of that participant: credproof participant renew; of another"
+    " one: enrol under another id",
     "UNKNOWN_PARTICIPANT": "do not agree; ask the operator who this is",
     "UNKNOWN_RELYING_PARTY": "the operator names the page: credproof passkeys DIR RP-ID ORIGIN",
     # The log is not what it was.
@@ -133,9 +139,9 @@ NEXT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("NOT_COVERED", "NOT_CURRENT"), _SHOWN_WRONG),
     "HELD_NOT_SHOWN": "keep this, ask the operator why, and tell your provider: what it attested"
     " was logged, and an auditor can read it",
-    "TRUST_FORKED": "do not go on: keep trust.json and other-bundle under tuf/, which show that the"
-    " root key signed two, ask the operator why, and tell an auditor; after a new origin of the log"
-    " the operator runs credproof root extend once more",
+    "TRUST_FORKED": "do not go on: keep seen-bundle-… and other-bundle-… under tuf/: they show"
+    " that the root key signed two, ask the operator why, and tell an auditor; after a new origin"
+    " of the log the operator runs credproof root extend once more",
     "METADATA_DAMAGED": "in your home: copy it back from a backup; without one delete the folder"
     " tuf/: it begins by the root that it pins, and forgets what it saw; of a service: credproof"
     " restore",

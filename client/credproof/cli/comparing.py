@@ -11,7 +11,7 @@ import typer
 
 from credproof.auditing.comparing import Comparing
 from credproof.auditing.evidence import LogFault, write
-from credproof.base.errors import CredproofError
+from credproof.base.errors import CredproofError, Malformed
 from credproof.cli.following import evidence_text
 from credproof.cli.output import (
     HomeOption,
@@ -20,7 +20,6 @@ from credproof.cli.output import (
     exit_code,
     out,
     print_error,
-    read_file,
 )
 from credproof.cli.searching import open_index
 from credproof.home import Home
@@ -63,20 +62,33 @@ def compare(
     Example:
       credproof audit compare other/newest.checkpoint --evidence findings --home audit
     """
-    given, codes = [(file, read_file(file)) for file in files], {0}
-    found_home = Home(home)
+    found_home, codes = Home(home), {0}
     _ = found_home.settings  # nothing is made in a home that is none
     with open_index(home) as index:
         comparing = Comparing(found_home, index)
-        for file, data in given:
+        for file in files:
             try:
-                found = comparing.require_same_past(data)
+                found = comparing.require_same_past(_content(file))
             except CredproofError as error:
                 codes.add(exit_code(error))
                 _tell_error(file, error, evidence, as_json=as_json)
             else:
                 _tell(file, found, as_json=as_json)
     raise typer.Exit(min(codes - {0}, default=0))
+
+
+def _content(file: Path) -> bytes:
+    """One that cannot be read keeps none of the others from being compared.
+
+    Raises:
+        Malformed: `NOT_READ`.
+    """
+    if not file.is_file():
+        raise Malformed("NOT_READ", "there is no such file")
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Malformed("NOT_READ", f"it cannot be read: {error.strerror}") from error
 
 
 def _tell(file: Path, found: VerifiedCheckpoint, *, as_json: bool) -> None:

@@ -37,8 +37,9 @@ def enrol(
 ) -> None:
     """Make your keys, and the enrolment that you send to the operator.
 
-    Writes signing.key and tls.key, which never leave HOME, and enrolment.json: a certificate
-    request, and a proof that you hold the signing key. The operator can admit it for seven days.
+    Writes signing.key and tls.key, which never leave HOME, signing.key.pub, and enrolment.json: a
+    certificate request, and a proof that you hold the signing key. The operator can admit it for
+    seven days. For new keys enrol in a new HOME under your id, and the operator renews you.
     Keys that are there are not overwritten. Needs no network.
 
     \b

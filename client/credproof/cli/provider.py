@@ -356,7 +356,8 @@ def watch(
     lists a key for you can sign attestations as you: run this daily. Your own key is in your
     home. Tells too whether your own signed key set is in force (credproof provider keys): while it
     is, whoever has seen it takes no key in your name that is not in it, unless two people said in
-    a root that you begin anew (RELEASED). Needs the service. Writes nothing.
+    a root that you begin anew (RELEASED). Two trust bundles of one version that your home was given
+    are told until you move them away (TRUST_FORKED). Needs the service. Writes nothing.
 
     \b
     Example:
@@ -367,13 +368,14 @@ def watch(
         with progress_bar("versions", provider.trust.bundle.version, hidden=as_json) as advance:
             keys, checkpoint = provider.registered_keys(advance)
         versions, signed = provider.trust.bundle.version, provider.signed_keys()
-        released = provider.is_released()
+        released, forked = provider.is_released(), provider.forked_versions()
         present = {key.public.kid for key in provider.trust.participants[provider.id].keys}
     strange = [item for item in keys if item.key.public.kid not in mine]
     if as_json:
         listed = [_listed_key(item, item not in strange, present) for item in keys]
         found = {"keys": listed, "log_size": checkpoint.tree_size, "versions": versions}
-        print_json({**found, "key_set": list(signed or ()), "released": released})
+        found |= {"key_set": list(signed or ()), "released": released, "forked": forked}
+        print_json(found)
     else:
         for item in keys:
             word = "STRANGE" if item in strange else "yours  "
@@ -389,7 +391,10 @@ def watch(
         lists = "lists" if any(item.key.public.kid in present for item in strange) else "listed"
         message = f"the registry {lists} a key in your name that you do not know"
         print_error(VerificationFailed("STRANGE_KEY", message))
-    if strange:
+    if forked and not as_json:
+        message = f"two trust bundles were given as version {', '.join(map(str, forked))}"
+        print_error(VerificationFailed("TRUST_FORKED", message))
+    if strange or forked:
         raise typer.Exit(FAILED)
 
 

@@ -58,7 +58,7 @@ class AcceptedKeySets:
             Malformed: `BAD_METADATA`.
         """
         before = self.get(owner.id)
-        if before is not None and binds(before.signed, root, owner.id):
+        if before is not None and binds(before.signed.version, root, owner.id):
             found = parse(data, Targets, provider_role(owner.id))
             _require_continued(found, before.signed, owner, fetch)
         self.keep(owner.id, data)
@@ -74,9 +74,12 @@ class AcceptedKeySets:
         return self._folder / f"{provider_role(provider)}.json"
 
 
-def binds(before: Targets, root: Root, provider: str) -> bool:
-    """Whether the next key set needs a signature by a key of this one."""
-    return before.version > anew_since(root, provider)
+def binds(version: int, root: Root, provider: str) -> bool:
+    """Whether the key set of this version counts: no root has let the provider begin anew since.
+
+    Then it holds all that a bundle lists, and a key of it signs the next one.
+    """
+    return version > anew_since(root, provider)
 
 
 def continues(

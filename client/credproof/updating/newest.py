@@ -130,9 +130,9 @@ class State:
             package = _named_package(named, source, kept)
             roots = roots_of(self._home, self._pinned)
             trust = package.verify(roots, at=now, version_min=seen.version)
-            seen.require_same(trust, package)
+            seen.require_same(package, trust.bundle.version, kept)
             snapshot, accept = self.kept(SNAPSHOT, Snapshot), partial(self._accept, source)
-            require_key_sets(updater, targets, snapshot, trust, accept)
+            require_key_sets(updater, targets, snapshot, trust, self.kept(ROOT, Root), accept)
         seen.keep(trust)
         return Found(trust, package)
 

@@ -66,7 +66,7 @@ def is_released(home: Home) -> bool:
     found = key_set(home)
     path = state_folder(home.folder, home.settings.root) / f"{ROOT}.json"
     root = parse(path.read_bytes(), Root, ROOT).signed
-    return found is not None and not binds(found, root, home.settings.id)
+    return found is not None and not binds(found.version, root, home.settings.id)
 
 
 def key_ids(found: Targets) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from credproof.verification.trust import Trust
 from credproof.wire.trust import TrustPackage
 
 SEEN: Final = "bundle-version"
-OTHER: Final = "other-bundle"
-"""Where another bundle of a version that was seen is kept: both show that the root signed two."""
+_TWO: Final = ("seen-bundle-{0}", "other-bundle-{0}")
+"""Where both bundles of one version are kept: they show that the root signed two."""
 
 
 def require_whole(folder: Path) -> None:
@@ -47,26 +47,40 @@ class SeenBundle:
         self._folder = folder
         self.version, self._digest = _read(folder / SEEN)
 
-    def require_same(self, trust: Trust, package: TrustPackage) -> None:
-        """A bundle of this version must be the one that was seen; another one is kept.
+    def require_same(self, package: TrustPackage, version: int, kept: TrustPackage | None) -> None:
+        """A bundle of this version must be the one that was seen; else both are kept for good.
+
+        `kept` is what the home has, which is that one unless it was lost.
 
         Raises:
             VerificationFailed: `TRUST_FORKED`.
         """
-        if trust.bundle.version == self.version and _digest(trust) != self._digest:
-            replace_file(self._folder / OTHER, package.to_bytes())
+        if version == self.version and _digest(package.token) != self._digest:
+            seen, other = (self._folder / name.format(version) for name in _TWO)
+            replace_file(other, package.to_bytes())
+            if kept is not None and _digest(kept.token) == self._digest:
+                replace_file(seen, kept.to_bytes())
             message = f"another trust bundle of version {self.version} was given before"
             raise VerificationFailed("TRUST_FORKED", message)
 
     def keep(self, trust: Trust) -> None:
         """It is the newest from now on, if it is newer."""
         if trust.bundle.version > self.version:
-            said: dict[str, Json] = {"digest": _digest(trust), "version": trust.bundle.version}
+            said: dict[str, Json] = {
+                "digest": _digest(trust.token),
+                "version": trust.bundle.version,
+            }
             replace_file(self._folder / SEEN, canonical_json(said))
 
 
-def _digest(trust: Trust) -> str:
-    return sha256(trust.token.encode("ascii")).hexdigest()
+def forked(folder: Path) -> list[int]:
+    """The versions of which two bundles are kept in a folder, in order."""
+    names = (path.name.rpartition("-")[2] for path in folder.glob(_TWO[1].format("*")))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _digest(token: str) -> str:
+    return sha256(token.encode("ascii")).hexdigest()
 
 
 def _read(path: Path) -> tuple[int, str]:

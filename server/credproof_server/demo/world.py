@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +40,8 @@ _TITLES: Final = {
     CUSTODIAN: "Notary Office 公证处",
 }
 YEAR_S: Final = 365 * 86_400
+_LISTENED: Final = range(10_000, 32_000)
+"""Ports below those that a kernel takes for callers by itself, which may be gone a moment later."""
 START_S: Final = 30.0
 STOP_S: Final = 30.0
 
@@ -169,7 +172,15 @@ def _await_start(process: subprocess.Popen[bytes], name: str) -> None:
 
 
 def _free_ports() -> tuple[int, int, int]:
-    with socket.socket() as first, socket.socket() as second, socket.socket() as third:
-        for each in (first, second, third):
-            each.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1], third.getsockname()[1]
+    """Three ports that nobody listens on, none of those that the kernel gives to callers."""
+    with ExitStack() as held:
+        free: list[int] = []
+        for port in random.sample(_LISTENED, len(_LISTENED)):
+            each = held.enter_context(socket.socket())
+            with suppress(OSError):
+                each.bind(("127.0.0.1", port))
+                free.append(port)
+            if len(free) == 3:
+                break
+        first, second, third = free
+        return first, second, third

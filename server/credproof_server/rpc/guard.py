@@ -120,14 +120,15 @@ class Guard(grpc.aio.ServerInterceptor):
         """What may end while a connection or a stream is open: seen again for every message."""
         if self._listener == "borrowers":
             return
-        participant = identity.require_active(caller, self._core.trust)
+        at = self._core.clock()
+        participant = identity.require_active(caller, self._core.trust, at)
         if participant.role == "lender" and method not in UNLICENSED:
-            require_licensed(participant, self._core.clock())
+            require_licensed(participant, at)
 
     def _identify(self, details: grpc.HandlerCallDetails, body: bytes, context: Context) -> Caller:
         trust = self._core.trust
         if self._listener != "borrowers":
-            return identity.participant(context.auth_context(), trust)
+            return identity.participant(context.auth_context(), trust, self._core.clock())
         return self._borrowers.identify(
             context.invocation_metadata() or (),
             service=trust.bundle.domain,

@@ -20,11 +20,15 @@ NONCES_MAX: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A participant (`id`) or a borrower (`key`)."""
+    """A participant (`id`) or a borrower (`key`).
+
+    `kid` is the fingerprint of the signing key that a participant's certificate was given with.
+    """
 
     role: Role | Literal["borrower"]
     id: str = ""
     key: PublicKey | None = None
+    kid: str = ""
 
 
 _CALLER: ContextVar[Caller] = ContextVar("caller")
@@ -43,29 +47,37 @@ def not_authenticated() -> Refused:
     return Refused("NOT_AUTHENTICATED", "the caller did not show who it is")
 
 
-def participant(auth_context: Mapping[str, Iterable[bytes]], trust: Trust) -> Caller:
+def participant(auth_context: Mapping[str, Iterable[bytes]], trust: Trust, at: int) -> Caller:
     """The active participant whose certificate carries exactly one SPIFFE id of this domain.
 
     Raises:
-        Refused: `NOT_AUTHENTICATED`, `NOT_PERMITTED`.
+        Refused: `NOT_AUTHENTICATED`, `NOT_PERMITTED`, `KEY_ENDED`.
     """
-    names = [bytes(name).decode() for name in auth_context.get("x509_subject_alternative_name", ())]
+    names = _texts(auth_context, "x509_subject_alternative_name")
     uris = [name for name in names if name.startswith("spiffe://")]
     prefix = f"spiffe://{trust.bundle.domain}/"
     if len(uris) != 1 or not uris[0].startswith(prefix):
         raise not_authenticated()
     role, _, participant_id = uris[0].removeprefix(prefix).partition("/")
     known = _active(participant_id, role, trust)
-    return Caller(known.role, known.id)
+    kid = "".join(_texts(auth_context, "x509_common_name"))
+    _require_listed(known, kid, at)
+    return Caller(known.role, known.id, kid=kid)
 
 
-def require_active(caller: Caller, trust: Trust) -> Participant:
-    """The participant who called, still active under the bundle in force.
+def require_active(caller: Caller, trust: Trust, at: int) -> Participant:
+    """The participant who called, still active under the bundle in force at time `at`.
 
     Raises:
-        Refused: `NOT_PERMITTED`.
+        Refused: `NOT_PERMITTED`, `KEY_ENDED`.
     """
-    return _active(caller.id, caller.role, trust)
+    known = _active(caller.id, caller.role, trust)
+    _require_listed(known, caller.kid, at)
+    return known
+
+
+def _texts(auth_context: Mapping[str, Iterable[bytes]], name: str) -> list[str]:
+    return [bytes(text).decode() for text in auth_context.get(name, ())]
 
 
 def _active(participant_id: str, role: str, trust: Trust) -> Participant:
@@ -73,6 +85,13 @@ def _active(participant_id: str, role: str, trust: Trust) -> Participant:
     if known is None or known.role != role or known.status != "active":
         raise Refused("NOT_PERMITTED", NOT_ACTIVE)
     return known
+
+
+def _require_listed(known: Participant, kid: str, at: int) -> None:
+    """A certificate ends with the signing key that it was given with: it may be stolen, too."""
+    key = known.key(kid)
+    if key is None or key.not_after <= at:
+        raise Refused("KEY_ENDED", "the certificate was given with a key that counts no more")
 
 
 class Borrowers:

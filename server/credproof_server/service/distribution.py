@@ -190,7 +190,8 @@ class Distribution:
     ) -> None:
         """A provider's key set, new or kept: it is signed, and holds all that the bundle lists.
 
-        A new one continues the one in force, unless the root lets the provider begin anew.
+        A new one continues the one in force. After a root that lets the provider begin anew it need
+        not, and what is kept of before need not hold the provider's new key.
         """
         participant = trust.participants.get(tuf.provider_of(role) or "")
         if participant is None or participant.role != "provider":
@@ -202,7 +203,8 @@ class Distribution:
         tuf.require_signed(targets, role, found, keys=_PROVIDERS_KEYS)
         if any(not path.startswith(f"{role}/") for path in found.signed.targets):
             raise Malformed("BAD_METADATA", "a key set names keys of its provider, nothing else")
-        if tuf.lacking(found.signed, participant):
+        counts = data is not None or binds(found.signed.version, root, participant.id)
+        if counts and tuf.lacking(found.signed, participant):
             raise not_signed(participant)
         if data is not None:
             self._require_continued(role, found, participant, root)
@@ -215,7 +217,7 @@ class Distribution:
         before = tuf.parse(data, Targets, role).signed if data else None
         if before is None or before.version == found.signed.version:
             return  # the first one, or the same once more
-        if not binds(before, root, owner.id):
+        if not binds(before.version, root, owner.id):
             return
         if tuf.version_before(found.signed) < before.version:
             raise Conflict("TUF_VERSION", f"{role} goes on from another key set than is in force")

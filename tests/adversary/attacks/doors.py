@@ -105,7 +105,12 @@ def _certified(stage: Stage, *, domain: str, role: str, name: str) -> bytes:
     public: Any = load_pem_private_key(key, None).public_key()
     issuer = ServiceDirectory(stage.world.service).authority()
     certificate = issuer.participant(
-        public, domain=domain, role=role, name=name, now=int(time.time())
+        public,
+        domain=domain,
+        role=role,
+        name=name,
+        kid=home.signer.public.kid,
+        now=int(time.time()),
     )
     credentials = grpc.ssl_channel_credentials(authority, key, certificate)
     with grpc.secure_channel(home.settings.address, credentials) as channel:

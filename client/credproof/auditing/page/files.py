@@ -32,24 +32,28 @@ ANSWER_FILE: Final = "kept.answer"
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """Bytes and an Ed25519 signature over them, which `key` verifies if it is genuine."""
+    """Bytes and an Ed25519 signature over them, which `key` verifies if it is genuine.
+
+    `issuer` is the provider that a token names; empty where no provider signs.
+    """
 
     name: str
     message: bytes
     signature: bytes
     key: PublicKey
+    issuer: str = ""
 
 
 def signed_parts(
     bundle: AnswerBundle, trust: Trust, roots: Sequence[PublicKey]
 ) -> Iterator[Signed]:
     """What is signed and by a known Ed25519 key said to be; nothing is verified."""
-    found: list[tuple[str, Jws, PublicKey | None]] = []
+    found: list[tuple[str, Jws, PublicKey | None, str]] = []
     package = jws.parse(trust.token, jws.TRUST, limit=TRUST_BYTES_MAX)
-    found.append(("trust", package, _of(roots, package.kid)))
+    found.append(("trust", package, _of(roots, package.kid), ""))
     answer = parse_answer(bundle.answer)[0]
     keys = [key.public for key in trust.bundle.answer_keys]
-    found.append(("answer", answer, _of(keys, answer.kid)))
+    found.append(("answer", answer, _of(keys, answer.kid), ""))
     named = [(f"token-{i}", item.token) for i, item in enumerate(bundle.tokens, 1)]
     named += [(f"binding-{i}", item.token) for i, item in enumerate(bundle.bindings, 1)]
     for name, text in named:
@@ -57,10 +61,10 @@ def signed_parts(
             token = parse_token(text)
             provider = trust.participants.get(token.issuer)
             keys = [key.public for key in provider.keys] if provider else []
-            found.append((name, token.jws, _of(keys, token.jws.kid)))
-    for name, parsed, key in found:
+            found.append((name, token.jws, _of(keys, token.jws.kid), token.issuer))
+    for name, parsed, key, issuer in found:
         if key is not None and key.alg == "EdDSA":
-            yield Signed(name, parsed.signing_input, parsed.signature, key)
+            yield Signed(name, parsed.signing_input, parsed.signature, key, issuer)
     yield from _checkpoint(bundle.checkpoint, trust)
 
 
@@ -126,68 +130,3 @@ def _stamp_files(
     if authority is not None:
         pem = b"".join(c.public_bytes(Encoding.PEM) for c in authority.certificates)
         yield "authority.pem", pem
-
-
-def steps(
-    signed: Sequence[Signed],
-    stamp: StampProof | None,
-    authority: TimestampAuthority | None,
-    words: Words,
-) -> str:
-    """How to check the page: commands that work in the directory of its files."""
-    names = [part.name for part in signed]
-    parts = [markup.heading(words.say("how")), markup.paragraph(words.say("how_root"))]
-    parts += [markup.block(_FINGERPRINT) if "trust" in names else ""]
-    parts += [markup.paragraph(words.say("how_signed")), markup.block(_openssl(signed))]
-    parts += [markup.paragraph(words.say("how_keys")), markup.block(_keys(names))]
-    objects = [name for name in names if name not in ("trust", "checkpoint")]
-    lines = "\n".join(f"openssl dgst -sha256 -binary {name}.signed{_B64URL}" for name in objects)
-    parts += [markup.paragraph(words.say("how_object")), markup.block(lines)]
-    leaf = "(printf '\\0'; cat entry-1.json) | openssl dgst -sha256"
-    parts += [markup.paragraph(words.say("how_entry")), markup.block(leaf)]
-    if stamp is not None and authority is not None:
-        told = (
-            "openssl ts -verify -in stamped.tsr -data stamped.text -CAfile authority.pem"
-            f" -attime {stamp.stamped.time}"
-        )
-        parts += [markup.paragraph(words.say("how_stamp")), markup.block(told)]
-    parts += [markup.paragraph(words.say("how_rest")), markup.paragraph(words.say("how_all"))]
-    again = f"credproof lender verify {ANSWER_FILE} --home lend"
-    again += f"\ncredproof audit evidence {ANSWER_FILE} --language {words.language} --home audit"
-    return "".join((*parts, markup.block(again)))
-
-
-_RAW: Final = "openssl pkey -pubin -in {0}.pem -outform DER | tail -c 32"
-"""The 32 bytes of an Ed25519 key; before them is what says so (RFC 8410)."""
-_B64URL: Final = " | base64 | tr '/+' '_-' | tr -d '='"
-_FINGERPRINT: Final = (
-    "(printf '\\0\\0\\0\\20credproof/v1/key\\0\\0\\0\\5EdDSA\\0\\0\\0\\40'; "
-    f"{_RAW.format('trust')}) | openssl dgst -sha256"
-)
-"""H("key", "EdDSA", key), of which the fingerprint is the first half."""
-_BUNDLE: Final = (
-    "(cut -d. -f2 trust.signed | tr '_-' '/+' | tr -d '\\n'; printf ==) | base64 -d 2>/dev/null"
-    " > trust.text"
-)
-"""What the trust bundle says; `==` is more padding than some lengths need, and is ignored."""
-
-
-_IN_JWK: Final = f'\\"x\\":\\"$({_RAW}{_B64URL})\\"'
-_IN_VKEY: Final = f"+$({{{{ printf '\\1'; {_RAW}; }}}} | base64)"
-"""How the bundle writes a key, and the log's; what stands before keeps nothing from being found."""
-
-
-def _keys(names: Sequence[str]) -> str:
-    """Whether each key is in the bundle: a line for each that is."""
-    lines = [_BUNDLE]
-    for name in names:
-        if name != "trust":
-            shown = (_IN_VKEY if name == "checkpoint" else _IN_JWK).format(name)
-            told = f'grep -qF "{shown}" trust.text && echo {name}.pem: in the trust bundle'
-            lines.append(told)
-    return "\n".join(lines)
-
-
-def _openssl(signed: Sequence[Signed]) -> str:
-    command = "openssl pkeyutl -verify -pubin -inkey {0}.pem -rawin -in {0}.signed -sigfile {0}.sig"
-    return "\n".join(command.format(part.name) for part in signed)

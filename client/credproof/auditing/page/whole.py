@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from credproof.auditing.page import asked, files, keys, logged, markup, proofs
 from credproof.auditing.page.judged import Judged, judge, result_text
+from credproof.auditing.page.steps import steps
 from credproof.auditing.page.words import Words
 from credproof.auditing.stamping import StampProof
 from credproof.base.keys import PublicKey
@@ -68,7 +69,7 @@ def page(bundle: AnswerBundle, known: Known, words: Words, *, now: int) -> bytes
         logged.stamp(known.stamp, words),
         logged.documents(bundle, words),
         files.section(bundle, trust, then, signed, known.stamp, known.authority, words),
-        files.steps(signed, known.stamp, known.authority, words),
+        steps(bundle, signed, known.stamp, known.authority, words),
     )
     head = markup.HEAD.format(language=words.language, title=markup.escaped(words.say("title")))
     return (head + "\n".join(parts) + "</body></html>\n").encode()
