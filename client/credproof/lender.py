@@ -351,8 +351,7 @@ class Lender(Session):
         Raises:
             Conflict: `NO_QUORUM` when the trust bundle names no witnesses.
             Unreachable: `NOT_WITNESSED_YET`.
-            VerificationFailed: the answer does not verify, or `LOG_FORKED`, `ENTRIES_LOST`: keep it
-                as it is.
+            VerificationFailed: it does not verify; `LOG_FORKED`, `ENTRIES_LOST`: keep it as it is.
         """
         verified = self.verify(bundle, may_wait=True)
         if verified.witnesses.state == "reached":

@@ -24,8 +24,6 @@ from credproof.home import replace_file
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.note import NoteSigner, VerifierKey
-from credproof.verification.anomaly import ENTRY_LIFTED
-from credproof.verification.filing import ENTRY_WITHDRAWN
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
@@ -41,12 +39,12 @@ from credproof_server.directory import (
     locked,
 )
 from credproof_server.log.directory_state import changes_from, load_top
+from credproof_server.log.disproof import require_branch
 from credproof_server.log.epochs import write_changes
 from credproof_server.log.high_water import HighWater, damaged_mark
-from credproof_server.row_checks import ROWS
-from credproof_server.service.consents import ENTRY_REVOKED
+from credproof_server.row_checks import require_rows
 from credproof_server.storage import engine as engines
-from credproof_server.storage import leaves, observations, repository, transfer
+from credproof_server.storage import leaves, repository, transfer
 from credproof_server.storage.keystore import KEK_VARIABLE, KeyStore, load_key_encryption
 
 LOG_FILE: Final = "log.db"
@@ -173,7 +171,7 @@ def restore(folder: Path, main: Path, keys: Path, checkpoint: Path | None) -> Re
         Malformed: `NO_BACKUP`, `NO_KEK`, `NO_CHECKPOINT`, or as `verify_checkpoint`.
         Conflict: `IN_USE`, `STORAGE_ELSEWHERE`.
         DataLoss: `KEY_NOT_OPENED` under another key-encryption key, `KEYS_UNREADABLE`,
-            `HIGH_WATER_DAMAGED`.
+            `HIGH_WATER_DAMAGED`; `LOG_FORKED` when the backup is of another log than was signed.
     """
     for path in (main / LOG_FILE, main / FILE_NAME, keys / VAULT_FILE):
         if not path.is_file():
@@ -214,7 +212,8 @@ def refill(directory: ServiceDirectory, file: Path) -> Restored:
 
     Raises:
         Malformed: `NO_BACKUP`, `GAP` when the export begins after the log's end.
-        DataLoss: `EXPORT_DIFFERS` when it is not of this log, or not what was signed.
+        DataLoss: `EXPORT_DIFFERS` when it is not of this log, or lacks rows; `LOG_FORKED` when the
+            log with it is not what was signed.
         Conflict: `IN_USE`.
     """
     if not file.is_file():
@@ -232,6 +231,7 @@ def refill(directory: ServiceDirectory, file: Path) -> Restored:
             before = leaves.newest_root(target)
             transfer.import_rows(rows, target, size)
             _refile(target, before.covered if before else 0)
+            require_branch(target, directory.marks())
             _require_sound(directory, target)
             _add_metadata(directory.folder, transfer.exported_files(rows))
     finally:
@@ -284,18 +284,7 @@ def _require_sound(directory: ServiceDirectory, target: Connection) -> None:
     size, root = transfer.size_and_root(target)
     if (audit.size, audit.root()) != (size, root):
         raise DataLoss("EXPORT_DIFFERS", "the export is not of this log")
-    _require_rows(target, indexes)
-
-
-def _require_rows(target: Connection, indexes: Mapping[str, set[int]]) -> None:
-    """Every entry has its row, and what the log ended has ended in the rows too."""
-    revoked, withdrawn = repository.ended(target)
-    found = {ENTRY_REVOKED: revoked, ENTRY_WITHDRAWN: withdrawn}
-    found[ENTRY_LIFTED] = observations.lifted(target)
-    pairs = [(kind, repository.logged_rows(target, what)) for what, (kind, _) in ROWS.items()]
-    for kind, rows in (*pairs, *found.items()):
-        if not indexes.get(kind, set()) <= rows:
-            raise DataLoss("EXPORT_DIFFERS", "the export lacks rows of its entries")
+    require_rows(target, indexes)
 
 
 # -- files -----------------------------------------------------------------------
@@ -475,6 +464,12 @@ def _newest_mark(folder: Path, main: Path, checkpoint: Path | None) -> bytes:
             "the high-water mark is lost: name the newest checkpoint that an auditor has"
             " with --checkpoint, or the log could fork",
         )
+    backup = engines.connect(engines.sqlite_url(main / LOG_FILE))
+    try:
+        with engines.readable(), backup.connect() as connection:
+            require_branch(connection, seen)
+    finally:
+        backup.dispose()
     return max(seen, key=lambda one: one.tree_size).note
 
 

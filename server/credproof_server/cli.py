@@ -431,7 +431,8 @@ def restore_command(
     A borrower who was erased there stays erased. If entries that were signed are still missing,
     the service refuses to start, so that the log cannot fork: refill them from exports, one after
     the other. Exit code 1 when entries are missing. Of a log that forked, restore what witnesses
-    saw: what they showed (DIR/disproof) takes the place of the high-water mark.
+    saw: what they showed (DIR/disproof) takes the place of the high-water mark. A backup or an
+    export of the fork itself is LOG_FORKED, and nothing is changed.
 
     Metadata of the trust bundle that was published after the backup, and after the export, is lost:
     participants who saw it refuse what is older (TUF_ROLLBACK), and say whose it is, until a

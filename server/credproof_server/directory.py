@@ -150,15 +150,18 @@ class ServiceDirectory:
         return size, root or b""
 
     def signed(self) -> VerifiedCheckpoint | None:
-        """The newest checkpoint that was signed, as high-water mark and disproof tell it.
+        """The newest of `marks`, if there is one."""
+        return max(self.marks(), key=lambda seen: seen.tree_size, default=None)
+
+    def marks(self) -> list[VerifiedCheckpoint]:
+        """What was signed, as high-water mark and disproof tell it.
 
         Raises:
             DataLoss: `HIGH_WATER_DAMAGED`, `DISPROOF_DAMAGED`.
         """
         key = self.log_signer().verifier_key
         files = (HighWater(self.folder / HIGH_WATER), DisproofFile(self.folder / DISPROOF))
-        found = [seen for seen in (file.newest(key) for file in files) if seen is not None]
-        return max(found, key=lambda seen: seen.tree_size, default=None)
+        return [seen for seen in (file.newest(key) for file in files) if seen is not None]
 
     def stored_trust(self) -> Trust:
         """The newest trust bundle as it is stored, also of a service that does not start.

@@ -38,7 +38,7 @@ from credproof.verification.unsealing import (
     parse_unseal_request,
 )
 from credproof.wire import answer as answer_wire
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from credproof_server.service import (
     answering,
@@ -51,6 +51,7 @@ from credproof_server.service.core import chain_id
 from credproof_server.service.holdings import open_package
 from credproof_server.service.opening import open_detail
 from credproof_server.service.unsealing import reason_of
+from credproof_server.storage import observations, repository
 from credproof_server.storage.leaves import leaf_row
 from credproof_server.storage.vault import DataKey
 
@@ -349,3 +350,20 @@ ROWS: Final[Mapping[str, tuple[str, RowCheck]]] = {
     "directory root": (ENTRY_ROOT, directory_root),
 }
 """What is stored: the kind of log entry that each row belongs to, and how it is checked."""
+
+
+def require_rows(connection: Connection, indexes: Mapping[str, set[int]]) -> None:
+    """Every entry has its row, and what the log ended has ended in the rows too.
+
+    `indexes` are those of the log's entries, by kind.
+
+    Raises:
+        DataLoss: `EXPORT_DIFFERS`.
+    """
+    revoked, withdrawn = repository.ended(connection)
+    found = {consents.ENTRY_REVOKED: revoked, ENTRY_WITHDRAWN: withdrawn}
+    found[ENTRY_LIFTED] = observations.lifted(connection)
+    pairs = [(kind, repository.logged_rows(connection, what)) for what, (kind, _) in ROWS.items()]
+    for kind, rows in (*pairs, *found.items()):
+        if not indexes.get(kind, set()) <= rows:
+            raise DataLoss("EXPORT_DIFFERS", "the export lacks rows of its entries")

@@ -193,6 +193,10 @@ def test_who_followed_a_fork_sees_it_by_what_the_new_origin_names(auditor, story
     assert past.tree_size == named["tree_size"] == size
     assert b64url(past.root_hash) != named["root"]
     assert not lines or kept(auditor) == before
+    for name in (*KEPT, WITNESSED_NAME):
+        (auditor._home.folder / name).unlink(missing_ok=True)
+    with told(auditor, story):
+        assert auditor.verify().continued, "whoever moves these aside begins anew"
 
 
 def test_a_new_origin_that_names_fewer_entries_than_were_signed_is_shown_by_files(auditor, story):

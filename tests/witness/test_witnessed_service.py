@@ -304,6 +304,8 @@ def test_a_fork_is_restored_to_what_witnesses_saw_and_what_is_behind_goes_on_ane
         new_origin.begin_anew(forked, "demo.example/log2")
     assert caught.value.reason == "LOG_FORKED"
     folder = copies.folder
+    require_no_fork_restored(forked, folder)
+    assert (forked / HIGH_WATER).read_bytes() == mark
     words = ["restore", forked, "--from", folder / "backup", "--keys-from", folder / "keys"]
     told = run(*map(str, words))
     aside = next(path.parent for path in forked.glob("replaced-*/high-water"))
@@ -323,6 +325,20 @@ def test_a_fork_is_restored_to_what_witnesses_saw_and_what_is_behind_goes_on_ane
         lines = list(repository.all_lines(rows))
     told = [parse_continued(line) for line in lines if b'"kind":"log.continued"' in line]
     assert [(item.origin, item.tree_size) for item in told] == [(key.name, seen.tree_size)]
+
+
+def require_no_fork_restored(forked: Path, folder: Path) -> None:
+    """Neither by a backup of the fork itself, nor by an export of it; all stays as it was."""
+    run("backup", forked, "--to", folder / "own", "--keys-to", folder / "own-keys")
+    run("export", forked, folder / "own.db", "--since", "0", "--keys-to", folder / "own-keys-2")
+    before = sorted(path.name for path in forked.iterdir())
+    for words in (
+        ("--from", folder / "own", "--keys-from", folder / "own-keys"),
+        ("--from-export", folder / "own.db"),
+    ):
+        assert "(LOG_FORKED)" in run("restore", forked, *words, code=1), words
+        assert sorted(path.name for path in forked.iterdir()) == before
+    assert (forked / DISPROOF).exists()
 
 
 def require_unwitnessed(service: Path, told: str) -> None:

@@ -30,6 +30,10 @@ _EVIDENCE: Final = (
     "keep your files as they are (a lender the answer, as an auditor keep audited.json and"
     " newest.checkpoint too), ask the operator why, and auditors what they see"
 )
+_FORKED: Final = (
+    f"{_EVIDENCE}; once that is settled, credproof audit verify --help says how an auditor begins"
+    " anew"
+)
 _SHOWN_WRONG: Final = (
     "do not rely on it: keep this, ask the operator why, and tell an auditor; as a borrower, tell"
     " your provider too"
@@ -119,7 +123,8 @@ NEXT: Final[Mapping[str, str]] = {
     "UNKNOWN_PARTICIPANT": "do not agree; ask the operator who this is",
     "UNKNOWN_RELYING_PARTY": "the operator names the page: credproof passkeys DIR RP-ID ORIGIN",
     # The log is not what it was.
-    **dict.fromkeys(("LOG_FORKED", "LOG_SHRANK", "LOG_REPLACED", "TREE_MISMATCH"), _EVIDENCE),
+    "LOG_FORKED": _FORKED,
+    **dict.fromkeys(("LOG_SHRANK", "LOG_REPLACED", "TREE_MISMATCH"), _EVIDENCE),
     **dict.fromkeys(("ENTRY_CHANGED", "OTHER_TRUST", "REGISTRY_WITHHELD"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
@@ -249,7 +254,7 @@ def next_step(error: CredproofError) -> str | None:
         return None  # an operator's own root, and the message says what it lacks
     if advice == _REFRESH and ": " in error.message:
         return None  # no answer was kept that could be refreshed
-    if advice == _EVIDENCE and not isinstance(error, VerificationFailed):
+    if advice in (_EVIDENCE, _FORKED) and not isinstance(error, VerificationFailed):
         advice = None  # not an auditor's finding: an account's chain, or the service's own log
     return advice or _of_class(error)
 

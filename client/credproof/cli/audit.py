@@ -86,6 +86,10 @@ def verify(
     LOG_FORKED or LOG_BEHIND that the service tells: a witness showed it another log than its own.
     Needs the service.
 
+    A home that followed a fork is told LOG_FORKED for ever. To begin anew with the log that others
+    have (audit compare), move audited.json, newest.checkpoint, witnessed.checkpoint, timestamps.db
+    and audit.db into another directory, and keep them: they show the fork.
+
     \b
     Example:
       credproof audit verify --home audit

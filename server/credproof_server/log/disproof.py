@@ -7,12 +7,16 @@ mark, until the log covers it, or a restore has taken it as the mark.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from credproof.base.errors import DataLoss
 from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.merkle import Tree
 from credproof.log.note import VerifierKey
+from sqlalchemy import Connection
 
 from credproof_server.log.high_water import HighWater
+from credproof_server.storage import repository
 
 
 class Disproof(DataLoss):
@@ -56,3 +60,17 @@ def require_covers(tree: Tree, seen: VerifiedCheckpoint) -> None:
     if tree.root(seen.tree_size) != seen.root_hash:
         message = "a witness saw another log than this: restore that one"
         raise Disproof("LOG_FORKED", message, seen)
+
+
+def require_branch(connection: Connection, signed: Sequence[VerifiedCheckpoint]) -> None:
+    """Accept a stored log that has no other past than what was signed; it may be behind.
+
+    Raises:
+        DataLoss: `LOG_FORKED`.
+    """
+    tree = Tree()
+    tree.extend([leaf for _, leaf in repository.leaves(connection)])
+    for seen in signed:
+        if seen.tree_size <= tree.size and tree.root(seen.tree_size) != seen.root_hash:
+            message = "this is another log than was signed, or than witnesses saw"
+            raise DataLoss("LOG_FORKED", message)
