@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -269,41 +270,44 @@ def test_the_auditor_verifies_the_whole_log_and_goes_on_from_there(running):
     assert more.kinds["attestation.accepted"] == 2, "figures and a key binding"
 
 
+@contextmanager
+def audited_alone(folder, **changes: object):
+    """An auditor's home where `audited.json` says something else, and nothing else speaks of it."""
+    names = ("audited.json", "newest.checkpoint", "audit.db")
+    kept = {name: (folder / name).read_bytes() for name in names}
+    state = json.loads(kept["audited.json"]) | changes
+    text = json.dumps(state, sort_keys=True, separators=(",", ":")).encode()
+    for name in names:
+        (folder / name).unlink()
+    (folder / "audited.json").write_bytes(text)
+    try:
+        yield
+        assert (folder / "audited.json").read_bytes() == text, "what was found stays"
+    finally:
+        for name, data in kept.items():
+            (folder / name).write_bytes(data)
+
+
 def test_the_auditor_refuses_a_log_that_shrank(running):
-    home = running.home(AUDITOR)
     with running.world.auditor() as auditor:
-        state = json.loads(auditor.verify(whole=True).state.to_bytes())
-        state["tree_size"] += 1000
-        peaks = state["tree_size"].bit_count()
-        state["peaks"] = (state["peaks"] * 64)[:peaks]
-        text = json.dumps(state, sort_keys=True, separators=(",", ":"))
-        kept = (home.folder / "audited.json").read_bytes()
-        (home.folder / "audited.json").write_text(text)
-        try:
+        size = auditor.verify(whole=True).checkpoint.tree_size + 1000
+        peaks = ["A" * 43] * size.bit_count()
+        with audited_alone(running.home(AUDITOR).folder, tree_size=size, peaks=peaks):
             with pytest.raises(VerificationFailed) as caught:
                 auditor.verify()
-        finally:
-            (home.folder / "audited.json").write_bytes(kept)
-    assert caught.value.reason == "LOG_SHRANK"
+            assert caught.value.reason == "LOG_SHRANK"
 
 
 def test_a_whole_audit_refuses_a_log_that_is_not_the_one_audited_before(running):
     """A rewritten log is sound in itself: only what the auditor kept tells them apart."""
-    path = running.home(AUDITOR).folder / "audited.json"
+    folder = running.home(AUDITOR).folder
     with running.world.auditor() as auditor:
         auditor.verify(whole=True)
-        kept = path.read_bytes()
-        state = json.loads(kept)
-        state["peaks"][0] = "A" * 43
-        forked = json.dumps(state, sort_keys=True, separators=(",", ":")).encode()
-        path.write_bytes(forked)
-        try:
+        peaks = json.loads((folder / "audited.json").read_bytes())["peaks"]
+        with audited_alone(folder, peaks=["A" * 43, *peaks[1:]]):
             with pytest.raises(VerificationFailed) as caught:
                 auditor.verify(whole=True)
-            assert forked == path.read_bytes()
-        finally:
-            path.write_bytes(kept)
-    assert caught.value.reason == "LOG_FORKED"
+            assert caught.value.reason == "LOG_FORKED"
 
 
 def test_inclusion_and_consistency_proofs_of_the_service_verify(running):

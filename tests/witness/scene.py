@@ -37,7 +37,8 @@ from tests.witness.test_asking import Liar
 from tests.witness.test_witness import Served
 
 REQUIRED = variant("witnessed-standing", witness="required")
-WAIT_S = 30.0
+WAIT_S = 100.0
+"""Longer than a service leaves a witness alone that was down."""
 
 
 class Scene:
