@@ -23,7 +23,6 @@ from credproof.cli.output import (
     read_file,
     require_writable,
     tell,
-    write_file,
 )
 from credproof.verification.participant import Participant, licence_json
 
@@ -44,7 +43,12 @@ from credproof_server import new_origin as new_origins
 from credproof_server.checking import WITNESSES, CheckReport, check
 from credproof_server.demo.cli import demo
 from credproof_server.directory import ServiceDirectory
-from credproof_server.registry_cli import certified_for_a_year, licence_of, standing_text
+from credproof_server.registry_cli import (
+    certified_for_a_year,
+    licence_of,
+    standing_text,
+    write_admission,
+)
 from credproof_server.witness import cli as witness_cli
 
 ServiceArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The service's directory.")]
@@ -211,14 +215,7 @@ def add_command(
         licence=None if licence is None else licence_of(licence, None, None),
         certified=certified_for_a_year(purposes),
     )
-    write_file(output, admitted.to_bytes())
-    settings = admitted.settings
-    tell(
-        {"role": settings.role, "id": settings.id, "admission": str(output)},
-        f"Admitted:   {settings.role} {settings.id}",
-        f"Admission:  {output} (send it back)",
-        as_json=as_json,
-    )
+    write_admission(output, admitted, "Admitted", as_json=as_json)
 
 
 @participants.command("suspend", epilog=EXIT_CODES)

@@ -21,6 +21,7 @@ from credproof.cli.output import (
     tell,
     write_file,
 )
+from credproof.home import Admission
 from credproof.verification.bundle import RelyingParty, relying_party_json
 from credproof.verification.participant import NEVER, Licence, Participant, licence_json
 from credproof.verification.policy import PURPOSES
@@ -99,11 +100,16 @@ def renew_command(
     """
     require_writable(output)
     admitted = renewal.renew(folder, read_file(enrolment), root_key=root_key)
+    write_admission(output, admitted, "Renewed", as_json=as_json)
+
+
+def write_admission(output: Path, admitted: Admission, word: str, *, as_json: bool) -> None:
+    """Write an admission, and tell for whom; `word` says what was done."""
     write_file(output, admitted.to_bytes())
     settings = admitted.settings
     tell(
         {"role": settings.role, "id": settings.id, "admission": str(output)},
-        f"Renewed:    {settings.role} {settings.id}",
+        f"{word + ':':<12}{settings.role} {settings.id}",
         f"Admission:  {output} (send it back)",
         as_json=as_json,
     )

@@ -90,7 +90,10 @@ def fault(auditor: Auditor, reason: str, *, whole: bool = False) -> dict[str, by
     return dict(caught.value.files)
 
 
-def start_again(auditor: Auditor) -> None:
-    """Forget a story that went on where the real log does not."""
+def start_again(auditor: Auditor, *left: str) -> None:
+    """Forget a story that went on where the real log does not, and files `left` by it."""
+    folder = auditor._home.folder
     for name in ("audit.db", "audited.json", "newest.checkpoint"):
-        (auditor._home.folder / name).unlink(missing_ok=True)
+        (folder / name).unlink(missing_ok=True)
+    for path in (path for pattern in left for path in folder.glob(pattern)):
+        path.unlink()

@@ -33,9 +33,7 @@ KEPT = (CHECKPOINT_NAME, STATE_NAME, "audit.db")
 @pytest.fixture(autouse=True)
 def afresh(auditor):
     yield
-    start_again(auditor)
-    for path in auditor._home.folder.glob("lost-*"):
-        path.unlink()
+    start_again(auditor, "lost-*")
 
 
 def kept(auditor: Auditor) -> dict[str, bytes]:

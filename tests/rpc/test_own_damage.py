@@ -18,9 +18,7 @@ from tests.rpc.stories import start_again, told
 @pytest.fixture(autouse=True)
 def afresh(auditor):
     yield
-    start_again(auditor)
-    for path in auditor._home.folder.glob("*.damaged"):
-        path.unlink()
+    start_again(auditor, "*.damaged")
 
 
 def bent(note: bytes) -> bytes:

@@ -131,8 +131,7 @@ class Comparing:
     def _add_own(self, evidence: Evidence, at: int, word: str) -> None:
         line = self._index.line(at)
         assert line is not None, "the tree is made of it"
-        hashes = self._tree.inclusion_proof(at, self._tree.size)
-        evidence.add_entry(at, word, line, TlogProof(at, hashes, self._note))
+        evidence.add_proved(at, word, line, self._tree, self._note)
 
 
 def _parts(data: bytes) -> tuple[bytes, Sequence[Logged]]:

@@ -11,6 +11,7 @@ from typing import Final
 from credproof.base.encoding import Json, canonical_json
 from credproof.base.errors import VerificationFailed
 from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, parse_checkpoint
+from credproof.log.merkle import Tree
 from credproof.log.note import parse_note
 from credproof.log.proof import TlogProof, format_proof
 from credproof.log.witness import AddCheckpoint
@@ -85,6 +86,11 @@ class Evidence:
         if proof is not None:
             what = f"The proof (C2SP tlog-proof) that a signed tree has this line at {index}."
             self.add(f"{name}.tlog-proof", format_proof(proof), what)
+
+    def add_proved(self, index: int, word: str, line: bytes, tree: Tree, note: bytes) -> None:
+        """An entry of a tree, with its proof under the note that signs that tree."""
+        hashes = tree.inclusion_proof(index, tree.size)
+        self.add_entry(index, word, line, TlogProof(index, hashes, note))
 
     def add_request(self, old_size: int, proof: Sequence[bytes], now: bytes) -> None:
         """The consistency proof that the service gave, in the form that witnesses take."""

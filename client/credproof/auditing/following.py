@@ -284,8 +284,7 @@ class Following:
         ours, theirs = self._index.line(index), self._served(index)
         if ours is None or index == tree.size or seen.note is None:
             return False  # what was read is there: it was never what the old checkpoint covers
-        hashes = tree.inclusion_proof(index, tree.size)
-        evidence.add_entry(index, "seen", ours, TlogProof(index, hashes, seen.note))
+        evidence.add_proved(index, "seen", ours, tree, seen.note)
         if theirs is None or theirs == ours:
             return False
         proof = self._proof(index, theirs)

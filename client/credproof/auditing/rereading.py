@@ -19,7 +19,6 @@ from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_FINDINGS_MAX
 from credproof.log.audit import AuditReport
 from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.merkle import Tree
-from credproof.log.proof import TlogProof
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +89,9 @@ def _fault(
     line = index.line(log_index)
     if line is None:
         raise _damaged(index)
-    hashes = tree.inclusion_proof(log_index, tree.size)
     evidence = Evidence()
     evidence.add_checkpoints(None, audited.note, vkeys)
-    evidence.add_entry(log_index, "seen", line, TlogProof(log_index, hashes, audited.note))
+    evidence.add_proved(log_index, "seen", line, tree, audited.note)
     if served is not None:
         evidence.add_entry(log_index, "served", served, None)
     reason, says = _what_is_it(log_index, served)

@@ -28,7 +28,6 @@ from credproof.log.audit import AuditReport
 from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint
 from credproof.log.continued import Continued
 from credproof.log.merkle import Frontier, Tree, leaf_hash
-from credproof.log.proof import TlogProof
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +156,7 @@ class Surviving:
         line = self._own.line(at)
         if line is None:
             return False
-        hashes = tree.inclusion_proof(at, tree.size)
-        evidence.add_entry(at, "seen", line, TlogProof(at, hashes, past.seen.note))
+        evidence.add_proved(at, "seen", line, tree, past.seen.note)
         self._add_logged(evidence, at, "now")
         return True
 
@@ -172,8 +170,7 @@ class Surviving:
     def _add_logged(self, evidence: Evidence, at: int, word: str) -> None:
         line = self._fresh.line(at)
         assert line is not None, "the log was read to its end"
-        hashes = self._tree.inclusion_proof(at, self._tree.size)
-        evidence.add_entry(at, word, line, TlogProof(at, hashes, self._checkpoint.note))
+        evidence.add_proved(at, word, line, self._tree, self._checkpoint.note)
 
     def _raise(
         self, says: str, seen: Seen, evidence: Evidence, how: str, reason: str = "LOG_FORKED"

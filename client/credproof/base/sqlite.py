@@ -9,7 +9,12 @@ _PRIMARY: Final = 0xFF
 """The part of an extended code that the primary one is in (sqlite.org, "Result Codes")."""
 
 
+def primary_code(error: BaseException | None) -> int:
+    """The primary result code of an error of sqlite3; 0 for any other."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & _PRIMARY
+
+
 def is_damage(error: BaseException | None) -> bool:
     """Whether an error of sqlite3 says that a file does not hold what SQLite wrote."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    return code & _PRIMARY in (_CORRUPT, _NOT_A_DATABASE)
+    return primary_code(error) in (_CORRUPT, _NOT_A_DATABASE)

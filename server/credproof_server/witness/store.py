@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from credproof.base.encoding import b64url, parse_b64url
 from credproof.base.errors import Conflict, DataLoss, Malformed, VerificationFailed
+from credproof.base.sqlite import primary_code
 from credproof.home import write_private
 from credproof.log.checkpoint import origin_of, parse_checkpoint
 from credproof.log.cosignature import Cosigner, Ed25519Cosigner, MlDsaCosigner, with_lines
@@ -87,7 +88,7 @@ def _damage_told() -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+        if primary_code(error) in _DAMAGE:
             raise _damaged() from error
         raise
 
