@@ -131,15 +131,15 @@ class State:
             roots = roots_of(self._home, self._pinned)
             trust = package.verify(roots, at=now, version_min=seen.version)
             seen.require_same(package, trust.bundle.version, kept)
-            snapshot, accept = self.kept(SNAPSHOT, Snapshot), partial(self._accept, source)
-            require_key_sets(updater, targets, snapshot, trust, self.kept(ROOT, Root), accept)
+            snapshot, root = self.kept(SNAPSHOT, Snapshot), self.kept(ROOT, Root)
+            accept = partial(self._accept, source, root)
+            require_key_sets(updater, targets, snapshot, trust, root, accept)
         seen.keep(trust)
         return Found(trust, package)
 
-    def _accept(self, source: Source, provider: Participant) -> None:
+    def _accept(self, source: Source, root: Root, provider: Participant) -> None:
         """Hold the key set that was just verified against the one that was accepted before."""
         data = (self.folder / f"{provider_role(provider.id)}.json").read_bytes()
-        root = self.kept(ROOT, Root)
         AcceptedKeySets(self.folder).accept(provider, data, root, source.metadata)
 
     def kept(self, role: str, kind: type[T]) -> T:
