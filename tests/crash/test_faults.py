@@ -18,6 +18,5 @@ def test_no_failing_call_on_its_files_makes_the_service_lose_or_fork_anything(tm
     seed = int(os.environ.get("CREDPROOF_SEED", random.SystemRandom().randrange(2**32)))
     print(f"seed {seed}")  # shown when it fails
     found = break_calls(tmp_path, injections=INJECTIONS, seed=seed)
-    assert len(found.faults) > 2, "only some of its files were tried"
-    assert found.ledger.broken > 0, "no call was ever hit"
+    assert found.felt, "only some of its files were tried, or no call was ever hit"
     assert len(found.ledger.tokens) > INJECTIONS, "the service was idle"
