@@ -26,7 +26,8 @@ from credproof.log.checkpoint import (
     sign_checkpoint,
 )
 from credproof.log.merkle import Tree, leaf_hash
-from credproof_server import backups, new_origin
+from credproof_server import new_origin
+from credproof_server.backups import making, restoring
 from credproof_server.checking import check
 from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, World
 from credproof_server.directory import HIGH_WATER, ServiceDirectory
@@ -59,7 +60,7 @@ class Loss:
         (self.world.service / "log.db").unlink()
         (self.world.service / "log.db-wal").unlink(missing_ok=True)
         folder = self.world.folder
-        backups.restore(self.world.service, folder / "backup", folder / "keys", None)
+        restoring.restore(self.world.service, folder / "backup", folder / "keys", None)
 
     @property
     def directory(self) -> ServiceDirectory:
@@ -79,7 +80,7 @@ class Loss:
 
     def back_up(self) -> int:
         folder = self.world.folder
-        return backups.back_up(self.directory, folder / "backup", folder / "keys").tree_size
+        return making.back_up(self.directory, folder / "backup", folder / "keys")
 
     def begin_anew(self) -> None:
         new_origin.begin_anew(self.world.service, ORIGIN)
