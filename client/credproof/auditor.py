@@ -10,20 +10,23 @@ from __future__ import annotations
 import fcntl
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from credproof.auditing.following import Following, Seen, require_own, verified
+from credproof.auditing import misuse
+from credproof.auditing.following import Following, Progress, Seen, require_own, verified
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
+from credproof.auditing.misuse import RaisedAnomaly
+from credproof.auditing.reading import LogReader
 from credproof.auditing.rereading import Reread, reread
 from credproof.auditing.showing import Showing
 from credproof.auditing.stamping import StampReport, fetch, judge
-from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
+from credproof.auditing.stamps import Authorities, Stamps
 from credproof.auditing.surviving import Surviving
 from credproof.auditing.trusted import Trusted, log_vkeys
 from credproof.auditing.unsealing import Unsealings
@@ -35,27 +38,18 @@ from credproof.history import fetch_version
 from credproof.home import Home, append_private
 from credproof.log.audit import AuditReport, AuditState
 from credproof.log.checkpoint import VerifiedCheckpoint
-from credproof.log.entry import Entry, parse_entry
-from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
+from credproof.log.entry import Entry
 from credproof.log.note import VerifierKey
 from credproof.log.witnessed import Witnessed
 from credproof.mirror import Mirror
 from credproof.pseudonyms import Pseudonyms
-from credproof.session import Session, fetch_trust
+from credproof.session import fetch_trust
 from credproof.v1 import audit_service_pb2 as pb
-from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
-from credproof.verification.anomaly import (
-    ENTRY_LIFTED,
-    ENTRY_RAISED,
-    Anomaly,
-    parse_anomaly,
-    parse_lifted,
-)
+from credproof.verification.anomaly import Anomaly
 from credproof.verification.answer import SALT_BYTES, Reference
 from credproof.verification.audit_token import sign_audit_token
 from credproof.verification.log_rules import Finding
 from credproof.verification.replay import Replay
-from credproof.verification.trust import Trust
 from credproof.verification.unsealing import require_reason
 from credproof.witnessing import Witnessing
 
@@ -63,7 +57,6 @@ SEARCHES_NAME = "searches.jsonl"
 """Why this auditor looked for persons: what the log has digests of."""
 INDEX_NAME = "audit.db"
 """What was verified, to search in; may be deleted."""
-Progress = Callable[[int], None]
 
 
 def audit_token(home: Home, *, hours: int) -> str:
@@ -81,27 +74,6 @@ def audit_token(home: Home, *, hours: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class RaisedAnomaly:
-    """An anomaly in the log: its index, when it was raised (whole seconds), and what it says.
-
-    `lifted_index` is the entry by which its throttle was lifted, None where it ended by time.
-    """
-
-    log_index: int
-    time: int
-    anomaly: Anomaly
-    lifted_index: int | None = None
-
-    def after(self, lifting: Entry) -> RaisedAnomaly:
-        """The same after an entry that lifts all throttles of somebody."""
-        anomaly = self.anomaly
-        is_over = self.lifted_index is not None or lifting.time >= self.time + anomaly.throttle_s
-        if is_over or anomaly.participants != (parse_lifted(lifting),):
-            return self
-        return replace(self, lifted_index=lifting.seq)
-
-
-@dataclass(frozen=True, slots=True)
 class ReplayReport:
     """A log whose `roots` roots of the directory are all what its entries make.
 
@@ -115,43 +87,8 @@ class ReplayReport:
     uncovered: int
 
 
-class Auditor(Session):
+class Auditor(LogReader):
     """An auditor at work; by `trust` instead of the newest bundle, if it is given."""
-
-    def __init__(self, home: Home, trust: Trust | None = None) -> None:
-        super().__init__(home, trust)
-        self._stub = AuditServiceStub(self._channel)
-
-    def lines(self, start: int, end: int) -> Iterator[bytes]:
-        """The entries start … end - 1.
-
-        Raises:
-            VerificationFailed: `ENTRIES_MISSING` when the service gives fewer.
-        """
-        for page in self.pages(start, end):
-            yield from page
-
-    def pages(self, start: int, end: int) -> Iterator[Sequence[bytes]]:
-        """The entries start … end - 1, in pages; as `lines`."""
-        while start < end:
-            request = pb.ListEntriesRequest(
-                start_index=start, limit=min(end - start, ENTRIES_PAGE_MAX)
-            )
-            page = call(self._stub.ListEntries, request).lines
-            if not page:
-                raise VerificationFailed("ENTRIES_MISSING", f"the service holds back entry {start}")
-            yield page
-            start += len(page)
-
-    def inclusion(self, log_index: int, tree_size: int) -> tuple[bytes, ...]:
-        """What the service gives to prove that an entry is in the tree; nothing is verified."""
-        request = pb.GetInclusionProofRequest(log_index=log_index, tree_size=tree_size)
-        return tuple(call(self._stub.GetInclusionProof, request).hashes)
-
-    def consistency(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
-        """What the service gives to prove that the log only grew; nothing is verified."""
-        request = pb.GetConsistencyProofRequest(old_tree_size=old_size, new_tree_size=new_size)
-        return tuple(call(self._stub.GetConsistencyProof, request).hashes)
 
     def trusted(self) -> AuditState:
         """Where the last audit of this auditor ended; the start of the log before the first."""
@@ -225,24 +162,6 @@ class Auditor(Session):
         with Stamps(folder) as stamps, self.index() as index:
             fetch(stamps, self, audited, keys)
             return judge(stamps, index, Authorities(folder), audited, int(time.time()))
-
-    def stamps(self, after: tuple[int, str]) -> Iterator[Sequence[KeptStamp]]:
-        """What the service gives as timestamps after a size and an authority; nothing is verified.
-
-        Raises:
-            VerificationFailed: `TIMESTAMP_NOT_OF_LOG` when they are not in order.
-        """
-        while True:
-            request = pb.ListTimestampsRequest(after_size=after[0], after_authority=after[1])
-            page = call(self._stub.ListTimestamps, request).timestamps
-            found = [KeptStamp(s.tree_size, s.authority, s.checkpoint, s.response) for s in page]
-            if not found:
-                return
-            places = [(stamp.tree_size, stamp.authority) for stamp in found]
-            if sorted({after, *places}) != [after, *places]:
-                raise VerificationFailed("TIMESTAMP_NOT_OF_LOG", "timestamps are out of order")
-            yield found
-            after = places[-1]
 
     def require_continued(self) -> VerifiedCheckpoint:
         """The newest checkpoint, which continues the one of the last audit.
@@ -437,59 +356,8 @@ class Auditor(Session):
             Malformed: an entry raises no anomaly that can be read, or lifts nobody's.
             VerificationFailed: `BAD_INCLUSION_PROOF`, `OTHER_ENTRY`, and as `checkpoint`.
         """
-        found: list[RaisedAnomaly] = []
-        for entry in self._of_kinds({ENTRY_RAISED, ENTRY_LIFTED}, since, progress):
-            if entry.kind == ENTRY_RAISED:
-                found.append(RaisedAnomaly(entry.seq, entry.time, parse_anomaly(entry)))
-            else:
-                found = [item.after(entry) for item in found]
-        return found
-
-    def _of_kinds(self, kinds: Collection[str], since: int, progress: Progress) -> Iterator[Entry]:
-        """The entries of some kinds, each verified to be in the log."""
-        checkpoint = self.checkpoint()
-        for index, line in enumerate(self.lines(since, checkpoint.tree_size), since):
-            progress(1)
-            if not any(kind.encode() in line for kind in kinds):
-                continue
-            entry = parse_entry(line)
-            if entry.kind in kinds:
-                self._require_included(entry, line, index, checkpoint)
-                yield entry
+        return misuse.anomalies(self, since, progress)
 
     def evidence(self, anomaly: Anomaly) -> Iterator[Entry]:
         """The entries that an anomaly names, each verified like it."""
-        checkpoint = self.checkpoint()
-        for index in anomaly.evidence:
-            line = next(self.lines(index, index + 1))
-            entry = parse_entry(line)
-            self._require_included(entry, line, index, checkpoint)
-            yield entry
-
-    def _require_included(
-        self, entry: Entry, line: bytes, index: int, checkpoint: VerifiedCheckpoint
-    ) -> None:
-        if entry.seq != index:
-            raise VerificationFailed("OTHER_ENTRY", f"the service gives another entry for {index}")
-        self.verify_inclusion(leaf_hash(line), index, checkpoint)
-
-    def verify_inclusion(
-        self, leaf: bytes, log_index: int, checkpoint: VerifiedCheckpoint
-    ) -> tuple[bytes, ...]:
-        """The proof, verified, that the leaf hash stands at this index under a checkpoint.
-
-        Raises:
-            VerificationFailed: `BAD_INCLUSION_PROOF`.
-        """
-        proof = self.inclusion(log_index, checkpoint.tree_size)
-        verify_inclusion(leaf, log_index, checkpoint.tree_size, proof, checkpoint.root_hash)
-        return proof
-
-    def verify_consistency(self, old: VerifiedCheckpoint, new: VerifiedCheckpoint) -> None:
-        """Accept that the log of `new` continues that of `old`.
-
-        Raises:
-            VerificationFailed: `BAD_CONSISTENCY_PROOF`.
-        """
-        proof = self.consistency(old.tree_size, new.tree_size)
-        verify_consistency(old.tree_size, old.root_hash, new.tree_size, new.root_hash, proof)
+        return misuse.evidence(self, anomaly)

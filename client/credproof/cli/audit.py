@@ -11,7 +11,8 @@ import typer
 
 from credproof.auditing.evidence import LogFault, findings_json, write
 from credproof.auditing.index import TOLD
-from credproof.auditor import Auditor, RaisedAnomaly, ReplayReport, audit_token
+from credproof.auditing.misuse import RaisedAnomaly
+from credproof.auditor import Auditor, ReplayReport, audit_token
 from credproof.base.encoding import Json, parse_own_json, time_text
 from credproof.base.errors import CredproofError, DataLoss
 from credproof.cli import searching, stamps, unsealing
@@ -49,7 +50,6 @@ app = typer.Typer(help=GROUPS["audit"], no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
 app.command(epilog=EXIT_CODES)(compare)
 app.command(epilog=EXIT_CODES)(evidence)
-app.command(epilog=EXIT_CODES)(compare)
 app.add_typer(stamps.app, name="authority")
 app.command("search", epilog=EXIT_CODES)(searching.find)
 app.command("registry", epilog=EXIT_CODES)(registry)
