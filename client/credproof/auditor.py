@@ -34,8 +34,9 @@ from credproof.base.encoding import canonical_json
 from credproof.base.errors import Conflict, DataLoss, Refused, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_FINDINGS_MAX
 from credproof.channel import call
+from credproof.files import append_private
 from credproof.history import fetch_version
-from credproof.home import Home, append_private
+from credproof.home import Home
 from credproof.log.audit import AuditReport, AuditState
 from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.entry import Entry

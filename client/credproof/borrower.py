@@ -26,7 +26,8 @@ from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
 from credproof.base.limits import HELD_PAGE_MAX
 from credproof.base.members import Members
 from credproof.channel import SignedCaller, connect_borrower
-from credproof.home import Home, replace_file, write_private
+from credproof.files import replace_file, write_private
+from credproof.home import Home
 from credproof.updating.newest import State
 from credproof.v1 import consent_service_pb2 as pb
 from credproof.v1 import registry_service_pb2 as registry_pb

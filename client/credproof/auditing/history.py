@@ -13,8 +13,8 @@ from credproof.base.errors import (
     Unreachable,
     VerificationFailed,
 )
+from credproof.files import replace_file
 from credproof.history import Fetched
-from credproof.home import replace_file
 from credproof.log.entry import Entry
 from credproof.verification.registry import parse_changed, verify_change
 from credproof.verification.trust import Roots, Trust

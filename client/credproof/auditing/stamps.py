@@ -19,7 +19,7 @@ from credproof.base.encoding import Json, canonical_json, parse_json
 from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed
 from credproof.base.limits import TIMESTAMP_AUTHORITIES_MAX, at_most
 from credproof.base.members import Members
-from credproof.home import replace_file
+from credproof.files import replace_file
 from credproof.log.checkpoint import origin_of
 from credproof.log.stamped import Stamped
 from credproof.log.timestamp import (

@@ -14,7 +14,8 @@ from typing import Final
 from credproof.auditing.following import Seen
 from credproof.auditing.history import History
 from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
-from credproof.home import Home, replace_file
+from credproof.files import replace_file
+from credproof.home import Home
 from credproof.log.audit import AuditState, parse_state
 from credproof.log.checkpoint import (
     Checkpoint,

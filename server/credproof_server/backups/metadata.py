@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from credproof.base.errors import DataLoss
-from credproof.home import replace_file
+from credproof.files import replace_file
 
 from credproof_server.directory import METADATA
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from credproof.base.encoding import b64url, parse_b64url
 from credproof.base.errors import Conflict, DataLoss, Malformed, VerificationFailed
 from credproof.base.sqlite import primary_code
-from credproof.home import write_private
+from credproof.files import write_private
 from credproof.log.checkpoint import origin_of, parse_checkpoint
 from credproof.log.cosignature import Cosigner, Ed25519Cosigner, MlDsaCosigner, with_lines
 from credproof.log.note import VerifierKey, check_name, parse_note
