@@ -10,18 +10,16 @@ from __future__ import annotations
 import fcntl
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from credproof.auditing import misuse
-from credproof.auditing.following import Following, Progress, Seen, require_own, verified
+from credproof.auditing.following import Following, Seen, require_own, verified
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
-from credproof.auditing.misuse import RaisedAnomaly
 from credproof.auditing.reading import LogReader
 from credproof.auditing.rereading import Reread, reread
 from credproof.auditing.showing import Showing
@@ -39,14 +37,21 @@ from credproof.history import fetch_version
 from credproof.home import Home
 from credproof.log.audit import AuditReport, AuditState
 from credproof.log.checkpoint import VerifiedCheckpoint
-from credproof.log.entry import Entry
+from credproof.log.entry import Entry, parse_entry
+from credproof.log.merkle import leaf_hash
 from credproof.log.note import VerifierKey
 from credproof.log.witnessed import Witnessed
 from credproof.mirror import Mirror
 from credproof.pseudonyms import Pseudonyms
 from credproof.session import fetch_trust
 from credproof.v1 import audit_service_pb2 as pb
-from credproof.verification.anomaly import Anomaly
+from credproof.verification.anomaly import (
+    ENTRY_LIFTED,
+    ENTRY_RAISED,
+    Anomaly,
+    parse_anomaly,
+    parse_lifted,
+)
 from credproof.verification.answer import SALT_BYTES, Reference
 from credproof.verification.audit_token import sign_audit_token
 from credproof.verification.log_rules import Finding
@@ -58,6 +63,7 @@ SEARCHES_NAME = "searches.jsonl"
 """Why this auditor looked for persons: what the log has digests of."""
 INDEX_NAME = "audit.db"
 """What was verified, to search in; may be deleted."""
+Progress = Callable[[int], None]
 
 
 def audit_token(home: Home, *, hours: int) -> str:
@@ -72,6 +78,27 @@ def audit_token(home: Home, *, hours: int) -> str:
     return sign_audit_token(
         home.signer, auditor=settings.id, domain=settings.domain, now=now, life_s=hours * 3600
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RaisedAnomaly:
+    """An anomaly in the log: its index, when it was raised (whole seconds), and what it says.
+
+    `lifted_index` is the entry by which its throttle was lifted, None where it ended by time.
+    """
+
+    log_index: int
+    time: int
+    anomaly: Anomaly
+    lifted_index: int | None = None
+
+    def after(self, lifting: Entry) -> RaisedAnomaly:
+        """The same after an entry that lifts all throttles of somebody."""
+        anomaly = self.anomaly
+        is_over = self.lifted_index is not None or lifting.time >= self.time + anomaly.throttle_s
+        if is_over or anomaly.participants != (parse_lifted(lifting),):
+            return self
+        return replace(self, lifted_index=lifting.seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,8 +384,38 @@ class Auditor(LogReader):
             Malformed: an entry raises no anomaly that can be read, or lifts nobody's.
             VerificationFailed: `BAD_INCLUSION_PROOF`, `OTHER_ENTRY`, and as `checkpoint`.
         """
-        return misuse.anomalies(self, since, progress)
+        found: list[RaisedAnomaly] = []
+        for entry in self._of_kinds({ENTRY_RAISED, ENTRY_LIFTED}, since, progress):
+            if entry.kind == ENTRY_RAISED:
+                found.append(RaisedAnomaly(entry.seq, entry.time, parse_anomaly(entry)))
+            else:
+                found = [item.after(entry) for item in found]
+        return found
+
+    def _of_kinds(self, kinds: Collection[str], since: int, progress: Progress) -> Iterator[Entry]:
+        """The entries of some kinds, each verified to be in the log."""
+        checkpoint = self.checkpoint()
+        for index, line in enumerate(self.lines(since, checkpoint.tree_size), since):
+            progress(1)
+            if not any(kind.encode() in line for kind in kinds):
+                continue
+            entry = parse_entry(line)
+            if entry.kind in kinds:
+                self._require_included(entry, line, index, checkpoint)
+                yield entry
 
     def evidence(self, anomaly: Anomaly) -> Iterator[Entry]:
         """The entries that an anomaly names, each verified like it."""
-        return misuse.evidence(self, anomaly)
+        checkpoint = self.checkpoint()
+        for index in anomaly.evidence:
+            line = next(self.lines(index, index + 1))
+            entry = parse_entry(line)
+            self._require_included(entry, line, index, checkpoint)
+            yield entry
+
+    def _require_included(
+        self, entry: Entry, line: bytes, index: int, checkpoint: VerifiedCheckpoint
+    ) -> None:
+        if entry.seq != index:
+            raise VerificationFailed("OTHER_ENTRY", f"the service gives another entry for {index}")
+        self.verify_inclusion(leaf_hash(line), index, checkpoint)

@@ -11,7 +11,7 @@ from typing import Any
 from credproof import enrolment as enrolments
 from credproof import home as homes
 from credproof.attestation.pseudonym import begin, parse_subject_id
-from credproof.auditing.misuse import RaisedAnomaly
+from credproof.auditor import RaisedAnomaly
 from credproof.base.errors import CredproofError, Refused
 from credproof.base.group import scalar_from
 from credproof.borrower import Borrower

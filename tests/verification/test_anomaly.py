@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from credproof.auditing.misuse import RaisedAnomaly
+from credproof.auditor import RaisedAnomaly
 from credproof.base.errors import CredproofError
 from credproof.base.limits import ANOMALY_EVIDENCE_MAX
 from credproof.log.entry import Entry

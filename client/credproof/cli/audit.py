@@ -11,8 +11,7 @@ import typer
 
 from credproof.auditing.evidence import LogFault, findings_json, write
 from credproof.auditing.index import TOLD
-from credproof.auditing.misuse import RaisedAnomaly
-from credproof.auditor import Auditor, ReplayReport, audit_token
+from credproof.auditor import Auditor, RaisedAnomaly, ReplayReport, audit_token
 from credproof.base.encoding import Json, parse_own_json, time_text
 from credproof.base.errors import CredproofError, DataLoss
 from credproof.cli import searching, stamps, unsealing
