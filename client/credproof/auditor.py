@@ -19,7 +19,7 @@ from pathlib import Path
 
 from credproof.auditing.following import Following, Seen, require_own, verified
 from credproof.auditing.history import History
-from credproof.auditing.index import Index
+from credproof.auditing.index import INDEX_NAME, Index
 from credproof.auditing.reading import LogReader
 from credproof.auditing.rereading import Reread, reread
 from credproof.auditing.showing import Showing
@@ -61,8 +61,6 @@ from credproof.witnessing import Witnessing
 
 SEARCHES_NAME = "searches.jsonl"
 """Why this auditor looked for persons: what the log has digests of."""
-INDEX_NAME = "audit.db"
-"""What was verified, to search in; may be deleted."""
 Progress = Callable[[int], None]
 
 

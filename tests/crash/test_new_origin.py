@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from credproof.auditing.evidence import LogFault
+from credproof.auditing.index import INDEX_NAME
 from credproof.auditing.trusted import CHECKPOINT_NAME, WITNESSED_NAME
-from credproof.auditor import INDEX_NAME, Auditor
+from credproof.auditor import Auditor
 from credproof.base.encoding import b64url, canonical_json
 from credproof.base.errors import CredproofError, VerificationFailed
 from credproof.cli.advice import next_step

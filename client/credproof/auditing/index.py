@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from credproof.auditing.database import Database
 from credproof.base.encoding import canonical_json, parse_own_json
-from credproof.base.errors import DataLoss
+from credproof.base.errors import Conflict, DataLoss
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.log.audit import AuditState, parse_state
 from credproof.log.entry import Entry, parse_entry
@@ -61,6 +61,8 @@ CREATE TABLE IF NOT EXISTS marks (
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 _ADD: Final = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INDEX_NAME: Final = "audit.db"
+"""Its name in an auditor's home."""
 TOLD: Final = "told"
 """The mark of a finding that somebody was told of."""
 FILED: Final = "filed"
@@ -252,6 +254,18 @@ class Index(Database):
     def stream(self, query: str, values: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         """The same, row by row: there may be more than memory holds."""
         return iter(self._database.execute(query, values))
+
+
+def open_index(home: Path) -> Index:
+    """What was verified in a home.
+
+    Raises:
+        Conflict: `NOTHING_VERIFIED`.
+    """
+    if not (home / INDEX_NAME).exists():
+        message = f"there is no {INDEX_NAME} in this home yet, or it was deleted"
+        raise Conflict("NOTHING_VERIFIED", message)
+    return Index(home / INDEX_NAME)
 
 
 def _row(line: bytes, entry: Entry) -> tuple[object, ...]:

@@ -14,8 +14,9 @@ from credproof.auditing.index import TOLD
 from credproof.auditor import Auditor, RaisedAnomaly, ReplayReport, audit_token
 from credproof.base.encoding import Json, parse_own_json, time_text
 from credproof.base.errors import CredproofError, DataLoss
-from credproof.cli import searching, stamps, unsealing
+from credproof.cli import monthly, searching, stamps, unsealing
 from credproof.cli.comparing import compare
+from credproof.cli.evidence_page import evidence
 from credproof.cli.following import evidence_text, follow, print_findings, uncompared
 from credproof.cli.output import (
     EXIT_CODES,
@@ -28,7 +29,6 @@ from credproof.cli.output import (
     print_json,
     progress_bar,
 )
-from credproof.cli.packaging import evidence
 from credproof.cli.parts import GROUPS
 from credproof.cli.registry import registry
 from credproof.cli.stamps import print_stamps, stamps_json
@@ -52,7 +52,7 @@ app.command(epilog=EXIT_CODES)(evidence)
 app.add_typer(stamps.app, name="authority")
 app.command("search", epilog=EXIT_CODES)(searching.find)
 app.command("registry", epilog=EXIT_CODES)(registry)
-app.command("report", epilog=EXIT_CODES)(searching.monthly)
+app.command("report", epilog=EXIT_CODES)(monthly.monthly)
 app.command(epilog=EXIT_CODES)(unsealing.unseal)
 app.command(epilog=EXIT_CODES)(unsealing.unseals)
 app.command(epilog=EXIT_CODES)(unsealing.approve)

@@ -16,9 +16,9 @@ from typing import Annotated
 import typer
 
 from credproof.auditing.evidence import RULE_BROKEN, LogFault, findings_json, write
-from credproof.auditing.index import FILED, TOLD, Index
+from credproof.auditing.index import FILED, INDEX_NAME, TOLD, Index
 from credproof.auditing.stamping import NO_STAMPS, StampReport
-from credproof.auditor import INDEX_NAME, Auditor
+from credproof.auditor import Auditor
 from credproof.base.encoding import DAY_S, Json, parse_own_json
 from credproof.base.errors import CredproofError, DataLoss, Unreachable, VerificationFailed
 from credproof.cli.output import (
