@@ -11,7 +11,7 @@ from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed,
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import verify_checkpoint
 from credproof.log.merkle import verify_consistency
-from credproof_server.backups import making, reached, refilling
+from credproof_server.backups import copies, making, reached, refilling
 from credproof_server.checking import check
 from credproof_server.storage import repository
 from sqlalchemy import select
@@ -177,6 +177,40 @@ async def test_folders_and_files_that_are_there_are_not_written_over(drill):
     refused("NO_BACKUP", lambda: drill.restore(keys=drill.folder / "nowhere"))
     refused("NO_BACKUP", lambda: refilling.refill(drill.directory, drill.folder / "nothing"))
     refused("NO_SUCH_INDEX", lambda: making.export(drill.directory, drill.folder / "x", 10**6))
+
+
+async def test_an_export_that_is_refused_or_interrupted_leaves_its_place_free(drill, monkeypatch):
+    """Else the same command could not be run again, and half an export lay there as if whole."""
+    file = drill.folder / "late.db"
+    refused("NO_SUCH_INDEX", lambda: making.export(drill.directory, file, 10**6))
+    with monkeypatch.context() as patch:
+        patch.setattr(making.transfer, "export_files", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            making.export(drill.directory, file, 0)
+    assert not file.exists()
+    assert making.export(drill.directory, file, 0) == drill.size
+    assert [path.name for path in drill.folder.glob("*late.db*")] == ["late.db"]
+
+
+async def test_a_full_disk_is_not_taken_for_a_damaged_database(drill):
+    """Else a healthy service would be restored because the disk for its exports is full."""
+    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+        fill(drill)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def fill(drill) -> None:
+    """Write to a copy for which there is no room."""
+    with (
+        copies.opened(drill.directory, "main"),
+        copies.opened_file(drill.folder / "full") as full,
+        full.begin() as connection,
+    ):
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        connection.exec_driver_sql("CREATE TABLE much (more)")
 
 
 async def test_a_running_service_is_not_restored_over(drill):

@@ -135,6 +135,25 @@ async def test_data_keys_that_cannot_be_read_are_told_since_nobody_knows_who_was
     assert drill.restore().signed_size == drill.size
 
 
+async def test_a_disk_full_of_restored_keys_is_not_taken_for_keys_that_cannot_be_read(
+    drill, monkeypatch
+):
+    """Else whoever was erased is moved away, as that error advises, and comes back."""
+    sub = statement().sub
+    drill.erase(sub)
+    with monkeypatch.context() as patch:
+        patch.setattr(restoring.transfer, "merge_keys", fill)
+        with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+            drill.restore(keys=drill.keys)
+    drill.restore(keys=drill.keys)
+    assert erased(drill, sub) == (True, b"")
+
+
+def fill(_older: object, target) -> None:
+    target.exec_driver_sql("PRAGMA max_page_count = 1")
+    target.exec_driver_sql("CREATE TABLE much AS SELECT zeroblob(100000)")
+
+
 async def test_databases_elsewhere_are_not_restored_to_a_place_that_nobody_reads(drill):
     path = drill.main / "credproof.toml"
     path.write_text(path.read_text().replace('main_url = ""', 'main_url = "sqlite:///x.db"'))

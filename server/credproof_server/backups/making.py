@@ -60,7 +60,7 @@ def export(directory: ServiceDirectory, file: Path, since: int) -> int:
     """Write what was logged from the entry `since` on, with its rows, to a new file.
 
     With all metadata of the trust bundle, read last: so it names at least the bundle of the rows.
-    Gives the log's size.
+    Gives the log's size. The file is there when it is whole, not before.
 
     Raises:
         Conflict: `NOT_EMPTY` when the file is there.
@@ -68,17 +68,17 @@ def export(directory: ServiceDirectory, file: Path, since: int) -> int:
     """
     if file.exists():
         raise Conflict("NOT_EMPTY", "the file is there already")
-    with (
-        opened_file(file) as target,
-        opened(directory, engines.MAIN) as engine,
-        engine.connect() as source,
-    ):
+    fresh = file.with_name(f".{file.name}.new")
+    for left in (fresh, *(fresh.with_name(fresh.name + end) for end in ("-wal", "-shm"))):
+        left.unlink(missing_ok=True)
+    with opened(directory, engines.MAIN) as engine, engine.connect() as source:
         size, _ = transfer.size_and_root(source)
         if not 0 <= since <= size:
             raise Malformed("NO_SUCH_INDEX", f"the log has {size} entries")
-        with target.begin() as connection:
+        with opened_file(fresh) as target, target.begin() as connection:
             transfer.export_rows(source, connection, since)
             transfer.export_files(connection, metadata_files(directory.folder))
+    fresh.replace(file)
     return size
 
 

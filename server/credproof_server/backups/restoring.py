@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from credproof.base.errors import DataLoss, Malformed
-from sqlalchemy.exc import DatabaseError
 
 from credproof_server.backups.copies import (
     ASIDE,
@@ -25,6 +24,7 @@ from credproof_server.backups.metadata import add_metadata, metadata_files
 from credproof_server.backups.reached import Restored, state
 from credproof_server.config import FILE_NAME
 from credproof_server.directory import ServiceDirectory, locked
+from credproof_server.storage import engine as engines
 from credproof_server.storage import transfer
 from credproof_server.storage.keystore import KEK_VARIABLE
 
@@ -107,13 +107,14 @@ def _put_keys_back(folder: Path, keys: Path) -> None:
 def _merge_keys(older: Path, newer: Path) -> None:
     try:
         with (
+            engines.readable(),
             opened_file(older) as first,
             opened_file(newer) as second,
             first.connect() as before,
             second.begin() as restored,
         ):
             transfer.merge_keys(before, restored)
-    except DatabaseError as error:
+    except DataLoss as error:
         raise DataLoss(
             "KEYS_UNREADABLE",
             "data keys that were set aside cannot be read, nor who was erased: restore with the"
