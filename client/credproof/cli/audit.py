@@ -210,19 +210,25 @@ def replay(
     entry on, with what the entries before it make. A root that differs is named with its entry
     (ROOT_DIFFERS): somebody was left out, or kept. With --evidence, that entry, its proof and a
     README.txt are written for others to check. An audit.db that is not what you verified is
-    INDEX_DAMAGED, and names nobody. Holds the directory in memory: about 1 KB for each borrower
-    and schema. Needs the service, but for --offline: that reads what audit.db has of the last
-    audit, and is for a service that does not answer. Writes what audit verify writes.
+    INDEX_DAMAGED, and names nobody. A change that no root covers (Uncovered) is ROOT_BEHIND, with
+    exit code 1, once it has waited for more than 3 minutes by your clock, as in audit follow. Holds
+    the directory in memory: about 1 KB for each borrower and schema. Needs the service, but for
+    --offline: that reads what audit.db has of the last audit, and is for a service that does not
+    answer; whether its roots are behind is not said then, for nobody knows what came since. Writes
+    what audit verify writes.
 
     \b
     Example:
       credproof audit replay --evidence findings --home audit
     """
+    at, late = int(time.time()), None
     with _kept(home) if offline else Auditor.open(home) as auditor:
         damage, audited = _tell_damage(auditor, as_json=as_json), None
         if not offline:
             with progress_bar("verifying", None, hidden=as_json) as advance:
                 audited = auditor.verify(progress=advance).checkpoint
+            with auditor.index() as index:
+                late = behind(index, at)
         size = audited.tree_size if audited else None
         with progress_bar("replaying", size, hidden=as_json) as advance:
             try:
@@ -245,7 +251,9 @@ def replay(
         )
     else:
         _print_replay(report)
-    if damage:
+    if late is not None:
+        print_error(late, as_json=as_json)
+    if damage or late:
         raise typer.Exit(FAILED)
 
 
