@@ -315,7 +315,7 @@ class Auditor(Session):
         """Files that show each of the first `EVIDENCE_FINDINGS_MAX` of these broken rules.
 
         Raises:
-            VerificationFailed: as `Showing.finding`.
+            DataLoss, VerificationFailed: as `Showing.finding`.
         """
         with self.index() as index, Stamps(self._home.folder) as stamps:
             showing = self._showing(index)

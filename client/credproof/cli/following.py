@@ -190,7 +190,8 @@ class Told:
         try:
             yield
         except (VerificationFailed, DataLoss, Unreachable) as fault:
-            self.faults.append(fault)
+            if str(fault) not in map(str, self.faults):
+                self.faults.append(fault)
 
     @property
     def code(self) -> int:
