@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -18,14 +18,16 @@ from pathlib import Path
 
 from credproof.auditing.anew import read_moved, read_whole
 from credproof.auditing.evidence import LogFault
-from credproof.auditing.following import Following, Seen, Source, verified
+from credproof.auditing.following import Following, Progress
 from credproof.auditing.history import History
 from credproof.auditing.index import INDEX_NAME, Index
+from credproof.auditing.own import Seen, verified
 from credproof.auditing.raised import RaisedAnomaly, raised
 from credproof.auditing.reading import LogReader
 from credproof.auditing.replaying import ReplayReport, replayed
 from credproof.auditing.rereading import Reread, Rewritten, reread
 from credproof.auditing.showing import Showing
+from credproof.auditing.signed import Source
 from credproof.auditing.stamping import StampReport, fetch, judge
 from credproof.auditing.stamps import Authorities, Stamps
 from credproof.auditing.trusted import Trusted, log_vkeys
@@ -56,7 +58,6 @@ from credproof.witnessing import Witnessing
 
 SEARCHES_NAME = "searches.jsonl"
 """Why this auditor looked for persons: what the log has digests of."""
-Progress = Callable[[int], None]
 
 
 def audit_token(home: Home, *, hours: int) -> str:
