@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from credproof.auditing.anew import read_moved, read_whole
+from credproof.auditing.comparing import Comparing
 from credproof.auditing.evidence import LogFault
 from credproof.auditing.following import Following, Seen, Source, verified
 from credproof.auditing.history import History
@@ -112,6 +113,23 @@ class Auditor(Session):
         """What the service gives to prove that the log only grew; nothing is verified."""
         request = pb.GetConsistencyProofRequest(old_tree_size=old_size, new_tree_size=new_size)
         return tuple(call(self._stub.GetConsistencyProof, request).hashes)
+
+    def disproof(self) -> bytes:
+        """What the service gives as shown against its own log; nothing is verified."""
+        request = pb.GetCheckpointRequest(disproof=True)
+        return bytes(call(self._stub.GetCheckpoint, request).checkpoint)
+
+    def require_undisproved(self) -> None:
+        """Hold what a witness showed to the service against the log that `verify` has just audited.
+
+        Raises:
+            LogFault: `LOG_FORKED`, `LOG_BEHIND`, with files that show it.
+            VerificationFailed: `NOT_DISPROVED`: what the service gives shows neither.
+            DataLoss: `INDEX_DAMAGED`, `CHECKPOINT_DAMAGED`.
+        """
+        if note := self.disproof():
+            with self.index() as index:
+                Comparing(self._home, index).require_undisproved(note, self.checkpoint())
 
     def trusted(self) -> AuditState:
         """Where the last audit of this auditor ended; the start of the log before the first."""
