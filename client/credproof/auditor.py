@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from credproof.auditing.anew import read_moved, read_whole
+from credproof.auditing.comparing import Comparing
 from credproof.auditing.evidence import LogFault
 from credproof.auditing.following import Following, Progress
 from credproof.auditing.history import History
@@ -76,6 +77,18 @@ def audit_token(home: Home, *, hours: int) -> str:
 
 class Auditor(LogReader):
     """An auditor at work; by `trust` instead of the newest bundle, if it is given."""
+
+    def require_undisproved(self) -> None:
+        """Hold what a witness showed to the service against the log that `verify` has just audited.
+
+        Raises:
+            LogFault: `LOG_FORKED`, `LOG_BEHIND`, with files that show it.
+            VerificationFailed: `NOT_DISPROVED`: what the service gives shows neither.
+            DataLoss: `INDEX_DAMAGED`, `CHECKPOINT_DAMAGED`.
+        """
+        if note := self.disproof():
+            with self.index() as index:
+                Comparing(self._home, index).require_undisproved(note, self.checkpoint())
 
     def trusted(self) -> AuditState:
         """Where the last audit of this auditor ended; the start of the log before the first."""
