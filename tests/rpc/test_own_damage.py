@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
 from credproof.auditing.trusted import CHECKPOINT_NAME, STATE_NAME, WITNESSED_NAME
+from credproof.auditor import Auditor
 from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
 
 from tests.cli.command import run
@@ -163,3 +164,25 @@ def test_an_index_that_is_not_what_was_verified_is_told_before_a_root(auditor, t
     assert "(INDEX_DAMAGED)" in run(*words, code=1)
     assert "ROOT_DIFFERS" not in follow(folder, tmp_path, code=1, words=("--replay",))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("which", ["its own", "another"])
+@pytest.mark.parametrize("statement", [DAMAGED["a line"], DAMAGED["a line is gone"]])
+def test_a_broken_rule_is_shown_by_no_index_that_is_damaged(
+    auditor, story, tmp_path, monkeypatch, statement, which
+):
+    """It ended in BAD_INCLUSION_PROOF, as if the service could not prove what it signed."""
+    folder = auditor._home.folder
+    at = len(story.lines) if which == "its own" else 3
+    story.add("answer.whispered", "lend", bytes(32))
+    monkeypatch.setattr(Auditor, "open", lambda _home: nullcontext(auditor))
+    with told(auditor, story):
+        auditor.verify()
+        change(folder, statement.replace("= 3", f"= {at}"))
+        assert follow(folder, tmp_path, code=1) == ["INDEX_DAMAGED"]
+        assert list(tmp_path.iterdir()) == [], "nothing is held against the operator"
+        (folder / "audit.db").rename(tmp_path / "kept.db")
+        said = run("audit", "follow", "--evidence", tmp_path / "found", "--home", folder, code=1)
+    assert "UNKNOWN_KIND" in said
+    assert len(list((tmp_path / "found").iterdir())) == 1, "by another one it is shown"
+    start_again(auditor)

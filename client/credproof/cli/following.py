@@ -190,7 +190,8 @@ class Told:
         try:
             yield
         except (VerificationFailed, DataLoss, Unreachable) as fault:
-            self.faults.append(fault)
+            if str(fault) not in map(str, self.faults):
+                self.faults.append(fault)
 
     @property
     def code(self) -> int:
@@ -339,11 +340,16 @@ def print_findings(findings: Sequence[Finding]) -> None:
         out.print(plain(line), markup=False)
 
 
+def faults_json(faults: Sequence[CredproofError]) -> list[Json]:
+    """What is wrong as JSON."""
+    return [{"message": fault.message, "reason": fault.reason} for fault in faults]
+
+
 def _json(told: Told, written: Sequence[Path]) -> dict[str, Json]:
     report, faults = told.report, told.faults
     return {
         "evidence": [str(where) for where in written],
-        "faults": [{"message": fault.message, "reason": fault.reason} for fault in faults],
+        "faults": faults_json(faults),
         "findings": parse_own_json(findings_json(told.findings)),
         "message": "" if told.gravest is None else told.gravest.message,
         "read": 0 if report is None else report.entries_read,
