@@ -80,6 +80,11 @@ class Seen:
     checkpoint: Checkpoint
     note: bytes | None
 
+    def is_newer(self, other: Seen | None, *, of: str) -> bool:
+        """Whether it covers more than another one, and is of this origin."""
+        size = 0 if other is None else other.checkpoint.tree_size
+        return self.checkpoint.origin == of and self.checkpoint.tree_size > size
+
 
 def verified(seen: Seen | None, vkeys: Sequence[str]) -> VerifiedCheckpoint:
     """The checkpoint that was trusted before, verified anew under the log's keys.
@@ -136,7 +141,8 @@ class Following:
         self._now = now
 
     def run(self, trusted: AuditState, progress: Progress) -> AuditReport:
-        """Read what is new; must pass `trusted`, where an audit before ended.
+        """Read what is new, on from the lines that are kept; must pass `trusted`, which is where
+        an audit before ended, and not before them.
 
         Raises:
             LogFault: what is wrong, with the files that show it; a line that the log signed and
@@ -146,9 +152,6 @@ class Following:
             DataLoss: `INDEX_DAMAGED`.
         """
         start, size = self._index.state, self._checkpoint.tree_size
-        if start.position.size >= trusted.position.size:
-            trusted = start  # an audit that was interrupted had come further
-        self._require_start(start)
         audit = LogAudit(start, trusted=trusted)
         trust = self._history.kept(self._index.trust_version)
         rules = LogRules(self._index, self._in_force, trust)
@@ -196,40 +199,32 @@ class Following:
             return None
         return verified(seen, self._vkeys)
 
-    # -- is what is kept here sound, and of this log?
+    # -- is it the log that was seen before, by all that is kept here?
 
-    def _require_start(self, start: AuditState) -> None:
-        """What was verified before, and how far an audit came after it, is in the signed tree."""
-        size, root, seen = start.position.size, start.root(), self._seen
-        is_seen = seen is not None and (seen.checkpoint.tree_size, seen.checkpoint.root_hash)
-        if is_seen == (size, root) or self._is_prefix(size, root):
-            return
-        self._require_own(start)
-        if size <= self._checkpoint.tree_size:
-            self._raise_fork(size, self._consistency(size))
-
-    def _require_own(self, state: AuditState) -> None:
-        """What follows on a damaged index speaks against nobody.
-
-        Raises:
-            DataLoss: `INDEX_DAMAGED`.
-        """
-        position = state.position
-        last_hash = position.last_hash if position.size else None
-        require_own(self._index, position.size, state.root(), last_hash)
-
-    # -- is it the log that was seen before?
-
-    def require_continued(self) -> None:
-        """The checkpoint continues the one that was seen before.
+    def require_continued(self, kept: AuditState) -> AuditState:
+        """The checkpoint continues the one that was seen before, the lines that are kept, and
+        `kept`, where an audit before ended; gives where the newest of them ended.
 
         Raises:
             LogFault: `LOG_SHRANK`, `LOG_FORKED`.
-            VerificationFailed: the same where `audited.json` alone tells it: no files show that.
+            VerificationFailed: the same where lines or `kept` alone tell it: no files show that.
+            DataLoss: `INDEX_DAMAGED`, `AUDITED_DAMAGED`, `AUDITED_AHEAD`: nobody is accused.
+        """
+        if self._seen is not None and self._seen.note is not None:
+            self.require_signed()
+        start = self._index.state
+        self._require_start(start)
+        self._require_state(kept, start)
+        return max(start, kept, key=lambda state: state.position.size)
+
+    def require_signed(self) -> None:
+        """The checkpoint continues the signed one that was seen before.
+
+        Raises:
+            LogFault: `LOG_SHRANK`, `LOG_FORKED`.
         """
         seen, now = self._seen, self._checkpoint
-        if seen is None or seen.checkpoint.origin != now.origin:
-            return
+        assert seen is not None, "there was one"
         if now.tree_size < seen.checkpoint.tree_size:
             self._raise_shrank(seen)
         proof = self._consistency(seen.checkpoint.tree_size)
@@ -238,17 +233,52 @@ class Following:
         except VerificationFailed:
             self._raise_fork(seen.checkpoint.tree_size, proof)
 
-    def _raise_unsigned(self, seen: Seen, reason: str, says: str) -> NoReturn:
-        """It is not what `audited.json` alone says; our own lines tell whether that is sound."""
-        old = seen.checkpoint
-        if self._index.state.position.size >= old.tree_size and not self._own_tree(seen):
-            raise DataLoss("AUDITED_DAMAGED", "audited.json and audit.db do not fit each other")
-        raise VerificationFailed(reason, f"{says}, by audited.json alone")
+    def _require_start(self, start: AuditState) -> None:
+        """What is kept of lines is in the signed tree; else they must be sound to say so."""
+        size, root, seen = start.position.size, start.root(), self._seen
+        signed = seen is not None and seen.note is not None and seen.checkpoint
+        if signed and (signed.tree_size, signed.root_hash) == (size, root):
+            return
+        if self._is_prefix(size, root):
+            return
+        tree, now = self._require_own(start), self._checkpoint
+        if signed and size <= now.tree_size:
+            self._raise_fork(size, self._consistency(size))
+        is_cut = size > now.tree_size and tree.root(now.tree_size) == now.root_hash
+        self._raise_unsigned(self._index.path.name, is_cut=is_cut)
+
+    def _require_own(self, state: AuditState) -> Tree:
+        """What follows on a damaged index speaks against nobody.
+
+        Raises:
+            DataLoss: `INDEX_DAMAGED`.
+        """
+        position = state.position
+        last_hash = position.last_hash if position.size else None
+        return require_own(self._index, position.size, state.root(), last_hash)
+
+    def _require_state(self, kept: AuditState, start: AuditState) -> None:
+        """Where an audit ended is in the signed tree; it is signed by nobody."""
+        size, root = kept.position.size, kept.root()
+        if (size, root) == (start.position.size, start.root()) or self._is_prefix(size, root):
+            return
+        if start.position.size >= size:
+            if own_tree(self._index, size, root) is None:
+                raise DataLoss("AUDITED_DAMAGED", "audited.json and audit.db do not fit each other")
+            return
+        if self._seen is not None and self._seen.note is not None:
+            message = "audited.json goes further than newest.checkpoint and audit.db, and the log"
+            raise DataLoss("AUDITED_AHEAD", f"{message} is not what it says")
+        self._raise_unsigned("audited.json", is_cut=size > self._checkpoint.tree_size)
+
+    def _raise_unsigned(self, name: str, *, is_cut: bool) -> NoReturn:
+        """It is not what an own file says that nobody signed: no files show that to others."""
+        reason, says = ("LOG_SHRANK", _SHORTER) if is_cut else ("LOG_FORKED", _FORKED)
+        raise VerificationFailed(reason, f"{says}, by {name} alone")
 
     def _raise_shrank(self, seen: Seen) -> NoReturn:
         """It is shorter; our own lines tell whether it has another past as well."""
-        if seen.note is None:
-            self._raise_unsigned(seen, "LOG_SHRANK", _SHORTER)
+        assert seen.note is not None, "it was signed"
         size, evidence, tree = self._checkpoint.tree_size, self._evidence(), self._own_tree(seen)
         if tree is None or tree.root(size) == self._checkpoint.root_hash:
             files = evidence.finish("LOG_SHRANK", _SHORTER, SHRANK)
@@ -260,8 +290,6 @@ class Following:
 
     def _raise_fork(self, old_size: int, proof: Sequence[bytes]) -> NoReturn:
         seen, evidence = self._seen, self._evidence()
-        if seen is not None and seen.note is None:
-            self._raise_unsigned(seen, "LOG_FORKED", _FORKED)
         evidence.add_request(old_size, proof, self._checkpoint.note)
         tree = None if seen is None else self._own_tree(seen)
         if seen and tree and self._add_difference(evidence, seen, tree):
