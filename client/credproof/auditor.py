@@ -10,22 +10,25 @@ from __future__ import annotations
 import fcntl
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from credproof.auditing.anew import read_moved, read_whole
+from credproof.auditing.comparing import Comparing
 from credproof.auditing.evidence import LogFault
-from credproof.auditing.following import Following, Seen, Source, verified
+from credproof.auditing.following import Following, Progress
 from credproof.auditing.history import History
 from credproof.auditing.index import INDEX_NAME, Index
+from credproof.auditing.own import Seen, verified
 from credproof.auditing.raised import RaisedAnomaly, raised
 from credproof.auditing.reading import LogReader
 from credproof.auditing.replaying import ReplayReport, replayed
 from credproof.auditing.rereading import Reread, Rewritten, reread
 from credproof.auditing.showing import Showing
+from credproof.auditing.signed import Source
 from credproof.auditing.stamping import StampReport, fetch, judge
 from credproof.auditing.stamps import Authorities, Stamps
 from credproof.auditing.trusted import Trusted, log_vkeys
@@ -56,7 +59,6 @@ from credproof.witnessing import Witnessing
 
 SEARCHES_NAME = "searches.jsonl"
 """Why this auditor looked for persons: what the log has digests of."""
-Progress = Callable[[int], None]
 
 
 def audit_token(home: Home, *, hours: int) -> str:
@@ -75,6 +77,18 @@ def audit_token(home: Home, *, hours: int) -> str:
 
 class Auditor(LogReader):
     """An auditor at work; by `trust` instead of the newest bundle, if it is given."""
+
+    def require_undisproved(self) -> None:
+        """Hold what a witness showed to the service against the log that `verify` has just audited.
+
+        Raises:
+            LogFault: `LOG_FORKED`, `LOG_BEHIND`, with files that show it.
+            VerificationFailed: `NOT_DISPROVED`: what the service gives shows neither.
+            DataLoss: `INDEX_DAMAGED`, `CHECKPOINT_DAMAGED`.
+        """
+        if note := self.disproof():
+            with self.index() as index:
+                Comparing(self._home, index).require_undisproved(note, self.checkpoint())
 
     def trusted(self) -> AuditState:
         """Where the last audit of this auditor ended; the start of the log before the first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -28,13 +29,20 @@ class Drill:
         self.export, self.newest_keys = self.folder / "since.db", self.folder / "keys-since"
 
     @classmethod
-    async def played(cls, folder: Path) -> Drill:
+    def played(cls, folder: Path) -> Drill:
         deployment = Deployment(folder)
         deployment.admit("provider", "bank")
         deployment.admit("lender", "lend")
         made = cls(deployment)
-        await made.play()
+        asyncio.run(made.play())
         return made
+
+    def copied(self, folder: Path) -> Drill:
+        """The same in another folder."""
+        other = Drill(self.deployment.copied(folder))
+        other.note, other.backed_up, other.size = self.note, self.backed_up, self.size
+        other.kept_consent, other.used_consent = self.kept_consent, self.used_consent
+        return other
 
     @property
     def directory(self) -> ServiceDirectory:

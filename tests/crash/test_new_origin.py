@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import sqlite3
@@ -63,6 +64,13 @@ class Loss:
         folder = self.world.folder
         restoring.restore(self.world.service, folder / "backup", folder / "keys", None)
 
+    def copied(self, folder: Path) -> Loss:
+        """The same in another folder; only one of all can be served at a time."""
+        other = copy.copy(self)
+        other.world = self.world.copy(folder)
+        other.running = Running(other.world, self.running.count)
+        return other
+
     @property
     def directory(self) -> ServiceDirectory:
         return ServiceDirectory(self.world.service)
@@ -87,9 +95,15 @@ class Loss:
         new_origin.begin_anew(self.world.service, ORIGIN)
 
 
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory) -> Loss:
+    """One to copy, since to make one takes long."""
+    return Loss(tmp_path_factory.mktemp("lost"))
+
+
 @pytest.fixture
-def loss(tmp_path) -> Loss:
-    return Loss(tmp_path)
+def loss(lost, tmp_path) -> Loss:
+    return lost.copied(tmp_path / "loss")
 
 
 def refused(reason: str, call) -> None:

@@ -16,15 +16,10 @@ from credproof_server.checking import check
 from credproof_server.storage import repository
 from sqlalchemy import select
 
-from tests.crash.drill import Drill, refused
+from tests.crash.drill import refused
 from tests.deployment import package, statement
 from tests.service.asking import Asking
 from tests.world import POLICY
-
-
-@pytest.fixture
-async def drill(tmp_path) -> Drill:
-    return await Drill.played(tmp_path)
 
 
 async def test_an_older_backup_refuses_to_sign_and_says_what_is_missing(drill):

@@ -14,13 +14,8 @@ from credproof.log.note import NoteSigner
 from credproof_server.backups import making, marks, reached, refilling, restoring
 from credproof_server.checking import check
 
-from tests.crash.drill import Drill, refused
+from tests.crash.drill import refused
 from tests.deployment import statement
-
-
-@pytest.fixture
-async def drill(tmp_path) -> Drill:
-    return await Drill.played(tmp_path)
 
 
 class Killed(Exception):

@@ -76,7 +76,8 @@ def test_a_checkpoint_of_witnesses_that_is_damaged_is_told_too(auditor, tmp_path
 def test_a_state_that_does_not_fit_what_was_signed_is_told_as_damage(auditor, tmp_path, wrong):
     folder = auditor._home.folder
     state = json.loads((folder / STATE_NAME).read_bytes())
-    state["peaks"] = state["peaks"][::-1]
+    first = state["peaks"][0]
+    state["peaks"][0] = ("B" if first[0] == "A" else "A") + first[1:]
     bad = json.dumps(state, sort_keys=True, separators=(",", ":")).encode()
     (folder / STATE_NAME).write_bytes(bad if wrong is None else wrong)
     assert follow(folder, tmp_path, code=1) == ["AUDITED_DAMAGED"]
@@ -165,6 +166,23 @@ def test_an_index_that_is_not_what_was_verified_is_told_before_a_root(auditor, t
     assert "(INDEX_DAMAGED)" in run(*words, code=1)
     assert "ROOT_DIFFERS" not in follow(folder, tmp_path, code=1, words=("--replay",))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", ["damaged", "older"])
+def test_a_kept_registry_that_is_damaged_is_named_and_fetched_again(auditor, tmp_path, wrong):
+    """By the newest one all that follows is judged."""
+    auditor.verify()
+    folder = auditor._home.folder
+    with auditor.index() as index:
+        newest = folder / "registry" / f"{index.trust_version}.json"
+    kept, older = newest.read_bytes(), (folder / "registry" / "1.json").read_bytes()
+    newest.write_bytes(older if wrong == "older" else kept[:-40])
+    assert follow(folder, tmp_path, code=1) == ["REGISTRY_NOT_KEPT"]
+    assert list(tmp_path.iterdir()) == [], "nothing is held against the operator"
+    run("audit", "verify", "--whole", "--home", folder)
+    assert newest.read_bytes() == kept
+    assert follow(folder, tmp_path, code=0) == []
+    newest.with_name(f"{newest.stem}.lost.json").unlink()
 
 
 @pytest.mark.parametrize("which", ["its own", "another"])

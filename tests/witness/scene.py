@@ -164,6 +164,7 @@ class Copies:
         kept = scene.ask("revolving-standing")
         scene.stop()
         self.folder, self.scene = folder, scene
+        self.shown = folder / "shown"
         self.behind, world = folder / "behind", scene.world.copy(folder / "other")
         self.forked = world.service
         shutil.copytree(scene.world.service, self.behind)
@@ -197,7 +198,7 @@ class Copies:
             "operator": run("participant", "suspend", str(world.service), LENDER, code=1),
             "lender": run(*refresh, code=1),
             "verify": run("audit", "verify", "--home", home, code=1),
-            "follow": run("audit", "follow", "--home", home, code=1),
+            "follow": run("audit", "follow", "--home", home, "--evidence", self.shown, code=1),
             "export": run("audit", "export", str(self.folder / "tiles"), "--home", home, code=1),
             "show": run("quorum", "show", str(world.service)),
         }

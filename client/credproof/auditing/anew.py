@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from credproof.auditing.evidence import LogFault
-from credproof.auditing.following import Seen, Source, own_tree
 from credproof.auditing.index import Index
+from credproof.auditing.own import Seen, own_tree
 from credproof.auditing.rereading import Beside, faults_of
+from credproof.auditing.signed import Source
 from credproof.auditing.surviving import Surviving
 from credproof.auditing.trusted import Trusted
 from credproof.log.audit import AuditReport

@@ -96,3 +96,8 @@ class LogReader(Session):
         """
         proof = self.consistency(old.tree_size, new.tree_size)
         verify_consistency(old.tree_size, old.root_hash, new.tree_size, new.root_hash, proof)
+
+    def disproof(self) -> bytes:
+        """What the service gives as shown against its own log; nothing is verified."""
+        request = pb.GetCheckpointRequest(disproof=True)
+        return bytes(call(self._stub.GetCheckpoint, request).checkpoint)

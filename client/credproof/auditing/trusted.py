@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from credproof.auditing.following import Seen
 from credproof.auditing.history import History
+from credproof.auditing.own import Seen
 from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
 from credproof.files import replace_file
 from credproof.home import Home

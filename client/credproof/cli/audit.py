@@ -16,7 +16,7 @@ from credproof.auditing.replaying import ReplayReport
 from credproof.auditing.rereading import Rewritten
 from credproof.auditor import Auditor, audit_token
 from credproof.base.encoding import Json, parse_own_json, time_text
-from credproof.base.errors import CredproofError, DataLoss
+from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
 from credproof.cli import monthly, searching, stamps, unsealing
 from credproof.cli.comparing import compare
 from credproof.cli.evidence_page import evidence
@@ -116,8 +116,8 @@ def verify(
             findings = index.findings()
             index.mark(findings, TOLD)
             late = behind(index, at)
-        witnesses = _told_of_witnesses(auditor, report)
-    told = (*rewritten, *uncompared(report), late, witnesses)
+        witnesses, disproof = _told_of_witnesses(auditor, report), _disproof(auditor)
+    told = (*rewritten, *uncompared(report), late, witnesses, disproof)
     faults = [fault for fault in told if isinstance(fault, CredproofError)]
     if as_json:
         beside = {"timestamps": stamps_json(stamped), **_witnesses_json(witnesses)}
@@ -150,6 +150,15 @@ def _told_of_witnesses(auditor: Auditor, report: AuditReport) -> WitnessLook | D
         return look_at_witnesses(auditor, report)
     except DataLoss as fault:
         return fault
+
+
+def _disproof(auditor: Auditor) -> VerificationFailed | DataLoss | None:
+    """What the service gives as shown against its own log, as far as it shows that."""
+    try:
+        auditor.require_undisproved()
+    except (VerificationFailed, DataLoss) as fault:
+        return fault
+    return None
 
 
 def _witnesses_json(found: WitnessLook | DataLoss) -> dict[str, Json]:

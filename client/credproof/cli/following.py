@@ -72,6 +72,7 @@ def follow(
     \b
       LOG_FORKED            the log has another past; or a witness showed the service
                             that it has (so LOG_BEHIND), and it writes nothing more
+      NOT_DISPROVED         the service says so, and gives nothing that shows it
       LOG_SHRANK            it lost its tail
       SEQ_GAP               it leaves an entry out
       ENTRY_CHANGED         it gives out an entry that was not signed
@@ -272,6 +273,8 @@ def _look_on(told: Told, auditor: Auditor, report: AuditReport, at: int, *, repl
     """At all else once the newest entries, read after the time `at`, were verified."""
     with told.gathering():
         told.witnesses = look_at_witnesses(auditor, report)
+    with told.gathering():
+        auditor.require_undisproved()
     with told.gathering():
         told.stamps = auditor.timestamps(report.checkpoint)
     with told.gathering(), auditor.index() as index:
