@@ -15,7 +15,7 @@ from credproof.auditing.evidence import WITHHELD, LogFault
 from credproof.auditing.explaining import Explaining
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
-from credproof.auditing.own import Seen, begin_evidence, require_own, verified
+from credproof.auditing.own import Seen, begin_evidence, require_own_state, verified
 from credproof.auditing.signed import SignedTree, Source
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.log.audit import AuditReport, AuditState, LogAudit
@@ -55,12 +55,17 @@ class Following:
         self._continuing = Continuing(self._tree, index, seen, self._begin)
         self._explaining = Explaining(self._tree, index, self._begin)
 
-    def require_continued(self) -> None:
+    def require_continued(self, kept: AuditState) -> AuditState:
         """As `Continuing.require_continued`."""
-        self._continuing.require_continued()
+        return self._continuing.require_continued(kept)
+
+    def require_signed(self) -> None:
+        """As `Continuing.require_signed`."""
+        self._continuing.require_signed()
 
     def run(self, trusted: AuditState, progress: Progress) -> AuditReport:
-        """Read what is new; must pass `trusted`, where an audit before ended.
+        """Read what is new, on from the lines that are kept; must pass `trusted`, which is where
+        an audit before ended, and not before them.
 
         Raises:
             LogFault: what is wrong, with the files that show it; a line that the log signed and
@@ -70,9 +75,6 @@ class Following:
             DataLoss: `INDEX_DAMAGED`.
         """
         start, size = self._index.state, self._checkpoint.tree_size
-        if start.position.size >= trusted.position.size:
-            trusted = start  # an audit that was interrupted had come further
-        self._require_start(start)
         audit = LogAudit(start, trusted=trusted)
         trust = self._history.kept(self._index.trust_version)
         rules = LogRules(self._index, self._in_force, trust)
@@ -87,7 +89,7 @@ class Following:
             audit.feed_page(page)
             self._require_prefix(audit.size, audit.root())
         except (Malformed, VerificationFailed) as error:
-            self._require_own(before)
+            require_own_state(self._index, before)
             self._explaining.raise_served(before, page)
             read = page[: audit.size + 1 - before.position.size]
             self._explaining.raise_signed(audit.size, read, error)
@@ -120,26 +122,6 @@ class Following:
         if seen is None or seen.note is None or seen.checkpoint.origin != now.origin:
             return None
         return verified(seen, self._vkeys)
-
-    def _require_start(self, start: AuditState) -> None:
-        """What was verified before, and how far an audit came after it, is in the signed tree."""
-        size, root, seen = start.position.size, start.root(), self._seen
-        is_seen = seen is not None and (seen.checkpoint.tree_size, seen.checkpoint.root_hash)
-        if is_seen == (size, root) or self._tree.is_prefix(size, root):
-            return
-        self._require_own(start)
-        if size <= self._checkpoint.tree_size:
-            self._continuing.raise_fork(size, self._tree.consistency(size))
-
-    def _require_own(self, state: AuditState) -> None:
-        """What follows on a damaged index speaks against nobody.
-
-        Raises:
-            DataLoss: `INDEX_DAMAGED`.
-        """
-        position = state.position
-        last_hash = position.last_hash if position.size else None
-        require_own(self._index, position.size, state.root(), last_hash)
 
     def _require_prefix(self, size: int, root: bytes) -> None:
         if not self._tree.is_prefix(size, root):

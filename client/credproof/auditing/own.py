@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from credproof.auditing.evidence import Evidence
 from credproof.auditing.index import Index
 from credproof.base.errors import Conflict, DataLoss
+from credproof.log.audit import AuditState
 from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
 from credproof.log.entry import entry_hash
 from credproof.log.merkle import Tree, leaf_hash
@@ -20,6 +21,11 @@ class Seen:
 
     checkpoint: Checkpoint
     note: bytes | None
+
+    def is_newer(self, other: Seen | None, *, of: str) -> bool:
+        """Whether it covers more than another one, and is of this origin."""
+        size = 0 if other is None else other.checkpoint.tree_size
+        return self.checkpoint.origin == of and self.checkpoint.tree_size > size
 
 
 def verified(seen: Seen | None, vkeys: Sequence[str]) -> VerifiedCheckpoint:
@@ -52,6 +58,17 @@ def require_own(index: Index, size: int, root: bytes, last_hash: bytes | None = 
     if tree is None or (last_hash is not None and last and entry_hash(last) != last_hash):
         raise DataLoss("INDEX_DAMAGED", f"{index.path.name} is not what was verified")
     return tree
+
+
+def require_own_state(index: Index, state: AuditState) -> Tree:
+    """The same of where an audit ended. What follows on a damaged index speaks against nobody.
+
+    Raises:
+        DataLoss: `INDEX_DAMAGED`.
+    """
+    position = state.position
+    last_hash = position.last_hash if position.size else None
+    return require_own(index, position.size, state.root(), last_hash)
 
 
 def begin_evidence(seen: Seen | None, now: VerifiedCheckpoint, vkeys: Sequence[str]) -> Evidence:

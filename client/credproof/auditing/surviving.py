@@ -177,7 +177,7 @@ class Surviving:
         self, says: str, seen: Seen, evidence: Evidence, how: str, reason: str = "LOG_FORKED"
     ) -> NoReturn:
         if seen.note is None:
-            raise VerificationFailed(reason, f"{says}, by audited.json alone")
+            raise VerificationFailed(reason, f"{says}, by what nobody signed alone")
         raise LogFault(reason, says, evidence.finish(reason, says, how))
 
 
