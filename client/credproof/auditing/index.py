@@ -7,13 +7,14 @@ deleted at any time: the next audit reads the log anew, and tells again what it 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from credproof.auditing.database import Database
 from credproof.base.encoding import canonical_json, parse_own_json
-from credproof.base.errors import Conflict, DataLoss
+from credproof.base.errors import Conflict, DataLoss, Malformed
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.log.audit import AuditState, parse_state
 from credproof.log.entry import Entry, parse_entry
@@ -67,6 +68,7 @@ TOLD: Final = "told"
 """The mark of a finding that somebody was told of."""
 FILED: Final = "filed"
 """The mark of a finding that has its files."""
+_CHECK_BYTES: Final = 8
 _VARIABLES: Final = 500
 """How many names are looked up at once; SQLite allows at least 999."""
 
@@ -98,7 +100,10 @@ class Index(Database):
     @property
     def trust_version(self) -> int:
         """The version of the registry in force there; 0 at the beginning of a log."""
-        return int(self._value("trust") or b"0")
+        found = self._value("trust")
+        if found is None and self._value("audit") is not None:
+            raise self.damaged()
+        return int(found or b"0")
 
     @property
     def until(self) -> int | None:
@@ -123,11 +128,18 @@ class Index(Database):
         self._put("differing", canonical_json(list(differing)))
 
     def _value(self, name: str) -> bytes | None:
+        """What stands in the state; a flipped bit of it would be held against the operator."""
         row = self._database.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
-        return None if row is None else bytes(row[0])
+        if row is None:
+            return None
+        value = bytes(row[0])[_CHECK_BYTES:]
+        if row[0] != _checked(name, value):
+            raise self.damaged()
+        return value
 
     def _put(self, name: str, value: bytes) -> None:
-        self._database.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))
+        row = (name, _checked(name, value))
+        self._database.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", row)
 
     def add(
         self,
@@ -162,7 +174,19 @@ class Index(Database):
             marks = ", ".join("?" * len(some))
             query = f"SELECT name, value FROM things WHERE name IN ({marks})"  # noqa: S608
             found.update(self._database.execute(query, some).fetchall())
-        return {name: parse_own_json(value) for name, value in found.items()}
+        return {name: self._thing(value) for name, value in found.items()}
+
+    def things(self) -> Iterator[tuple[str, Thing]]:
+        """All that is known, in the order of the names."""
+        for name, value in self._database.execute("SELECT name, value FROM things ORDER BY name"):
+            yield name, self._thing(value)
+
+    def _thing(self, value: bytes) -> Thing:
+        try:
+            thing: Thing = parse_own_json(value)
+        except Malformed as error:
+            raise self.damaged() from error
+        return thing
 
     def keep(self, things: Mapping[str, Thing]) -> None:
         """Remember these things in place of what was known of them."""
@@ -254,6 +278,11 @@ class Index(Database):
     def stream(self, query: str, values: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         """The same, row by row: there may be more than memory holds."""
         return iter(self._database.execute(query, values))
+
+
+def _checked(name: str, value: bytes) -> bytes:
+    """A value behind a check of itself."""
+    return hashlib.sha256(name.encode() + value).digest()[:_CHECK_BYTES] + value
 
 
 def open_index(home: Path) -> Index:
