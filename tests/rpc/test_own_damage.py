@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from credproof.auditing.trusted import CHECKPOINT_NAME, STATE_NAME, WITNESSED_NAME
 from credproof.auditor import Auditor
+from credproof.base.encoding import canonical_json
 from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
 
 from tests.cli.command import run
@@ -128,20 +129,17 @@ def test_where_what_is_left_contradicts_itself_nobody_is_accused(auditor, story)
 DAMAGED = {
     "a line": "UPDATE entries SET line = x'7b7d' WHERE log_index = 3",
     "a line is gone": "DELETE FROM entries WHERE log_index = 3",
-    "the chain": (
-        "UPDATE state SET value = CAST(json_set(CAST(value AS TEXT), '$.last_hash',"
-        " 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA') AS BLOB) WHERE name = 'audit'"
-    ),
-    "the peaks": (
-        "UPDATE state SET value = CAST(json_set(CAST(value AS TEXT), '$.peaks[0]',"
-        " 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA') AS BLOB) WHERE name = 'audit'"
-    ),
 }
 
 
-@pytest.mark.parametrize("what", ["the chain", "the peaks"])
+@pytest.mark.parametrize("what", ["last_hash", "peaks"])
 def test_a_log_that_grows_is_not_forked_because_the_index_is_damaged(auditor, story, what):
-    change(auditor._home.folder, DAMAGED[what])
+    """Not even by a state that passes for what was written."""
+    with auditor.index() as index:
+        state = json.loads(index.state.to_bytes())
+        other = "A" * 43
+        state[what] = other if what == "last_hash" else [other, *state[what][1:]]
+        index._put("audit", canonical_json(state))
     story.add("answer.whispered", "lend", bytes(32))
     with told(auditor, story), pytest.raises(CredproofError) as caught:
         auditor.verify()
@@ -240,3 +238,30 @@ def test_an_honest_entry_is_not_accused_by_what_is_remembered_wrongly(auditor, t
     assert list(tmp_path.iterdir()) == [], "nothing is held against the operator"
     run("audit", "verify", "--whole", "--home", folder)
     assert follow(folder, tmp_path, code=0) == []
+
+
+@pytest.mark.parametrize("name", ["audit", "trust", "reread", "differing"])
+def test_a_flipped_bit_of_the_state_is_told_as_damage(auditor, tmp_path, name):
+    """A version of the registry that no entry names would be one that the operator withholds."""
+    run("audit", "follow", "--home", folder := auditor._home.folder)
+    with closing(sqlite3.connect(folder / "audit.db")) as database, database:
+        query = "SELECT value FROM state WHERE name = ?"
+        (value,) = database.execute(query, (name,)).fetchone()
+        flipped = (value[:-1] + bytes([value[-1] ^ 1]), name)
+        database.execute("UPDATE state SET value = ? WHERE name = ?", flipped)
+    auditor.search_person("ref:uci-1", reason="a complaint of today")
+    assert follow(folder, tmp_path, code=1) == ["INDEX_DAMAGED"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM state WHERE name = 'trust'",
+        "UPDATE entries SET log_index = (SELECT max(log_index) + 1 FROM entries) WHERE log_index=3",
+    ],
+)
+def test_rows_that_are_gone_or_elsewhere_are_told_as_damage(auditor, tmp_path, statement):
+    auditor.verify()
+    change(folder := auditor._home.folder, statement)
+    auditor.search_person("ref:uci-1", reason="a complaint of today")
+    assert follow(folder, tmp_path, code=1) == ["INDEX_DAMAGED"]

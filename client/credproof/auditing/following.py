@@ -16,7 +16,6 @@ from credproof.auditing.explaining import Explaining
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
 from credproof.auditing.own import Seen, begin_evidence, require_own_state, verified
-from credproof.auditing.remembering import require_remembered
 from credproof.auditing.signed import SignedTree, Source
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.log.audit import AuditReport, AuditState, LogAudit
@@ -51,7 +50,6 @@ class Following:
         self._vkeys = vkeys
         self._seen = seen
         self._now = now
-        self._remembers = False
         self._begin = partial(begin_evidence, seen, checkpoint, vkeys)
         self._tree = SignedTree(source, checkpoint)
         self._continuing = Continuing(self._tree, index, seen, self._begin)
@@ -99,10 +97,6 @@ class Following:
         entries = [parse_entry(line) for line in page]
         with self._index.transaction():
             findings = rules.feed_page(entries, self._now)
-            if findings and not self._remembers:
-                require_own_state(self._index, before)
-                require_remembered(self._index, self._history, entries, findings, self._now)
-                self._remembers = True
             version = self._history.version or self._index.trust_version
             self._index.add(page, entries, findings, audit.state, version, self._now)
 

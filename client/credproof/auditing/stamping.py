@@ -112,8 +112,7 @@ def judge(
 
 def _lost(index: Index) -> dict[str, int]:
     """Older origins, and from which entry on theirs were lost."""
-    rows = index.select("SELECT line FROM entries WHERE kind = :kind", {"kind": ENTRY_CONTINUED})
-    found = [parse_continued(bytes(line)) for (line,) in rows]
+    found = [parse_continued(line) for line in index.lines_of([ENTRY_CONTINUED])]
     return {item.origin: item.log_index for item in found}
 
 
