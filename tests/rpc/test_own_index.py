@@ -80,3 +80,43 @@ def test_what_the_rules_remember_is_named_where_it_cannot_be_read(auditor, runni
     change(auditor._home.folder, f"UPDATE things SET value = {value}")
     running.person()
     damaged(auditor._home.folder, ("follow",))
+
+
+LAST = b'{"actor":"bank","ahead":0,"at":1,"lost":true}'.hex()
+ACCUSING = {
+    "what the rules remember": f"UPDATE things SET value = x'{LAST}' WHERE name = 'last'",
+    "what they found": "INSERT INTO findings VALUES (3, 'NO_CONSENT', 'no consent', x'5b5d')",
+}
+
+
+@pytest.mark.parametrize("what", ACCUSING)
+def test_nobody_is_named_for_a_broken_rule_that_own_lines_do_not_break(
+    auditor, running, tmp_path, what
+):
+    """One flipped bit made findings, with files, against an honest operator."""
+    folder = auditor._home.folder
+    change(folder, ACCUSING[what])
+    running.person()
+    for words in (("follow", "--evidence", tmp_path), ("verify",), ("follow",)):
+        told = run("audit", *words, "--home", folder, code=1)
+        assert ("(INDEX_DAMAGED)" in told, "Finding:" in told) == (True, False)
+    assert list(tmp_path.iterdir()) == []
+    run("audit", "verify", "--whole", "--home", folder)
+    assert "Nothing is wrong" in run("audit", "follow", "--home", folder)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE state SET value = x'3939' WHERE name = 'trust'",
+        "DELETE FROM state WHERE name = 'trust'",
+        "DELETE FROM state WHERE name = 'audit'",
+        "DELETE FROM entries WHERE log_index > 3",
+    ],
+)
+def test_what_the_index_says_of_itself_is_what_its_lines_say(auditor, running, statement):
+    """A version of the registry that no line names was one "that nobody shows"."""
+    change(auditor._home.folder, statement)
+    running.person()
+    for words in (("follow",), READS[0]):
+        damaged(auditor._home.folder, words)

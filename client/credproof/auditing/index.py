@@ -19,6 +19,7 @@ from credproof.base.limits import CLOCK_SKEW_S
 from credproof.log.audit import AuditState, parse_state
 from credproof.log.entry import Entry, parse_entry
 from credproof.verification.log_rules import TIME_IN_FUTURE, Finding
+from credproof.verification.registry import ENTRY_CHANGED, parse_changed
 from credproof.verification.rule_state import Thing
 
 T = TypeVar("T")
@@ -222,6 +223,21 @@ class Index(Database):
     def _has_of(self, other: Index, log_index: int) -> bool:
         return self.line(log_index) == other.line(log_index)
 
+    def require_whole(self) -> None:
+        """How far it goes, and which registry was in force there, is what its own rows say.
+
+        Raises:
+            DataLoss: `INDEX_DAMAGED`.
+        """
+        (last,) = self._database.execute("SELECT max(log_index) FROM entries").fetchone()
+        changes = list(self.lines_of([ENTRY_CHANGED]))[-1:]
+        versions = [
+            self.own(line, lambda data: parse_changed(parse_entry(data))) for line in changes
+        ]
+        size = 0 if last is None else last + 1
+        if (size, versions or [0]) != (self.state.position.size, [self.trust_version]):
+            raise self.damaged()
+
     def require_columns(self) -> None:
         """What is searched in says the same as the lines, which were verified.
 
@@ -247,10 +263,9 @@ class Index(Database):
         return [kind for (kind,) in self._database.execute("SELECT DISTINCT kind FROM entries")]
 
     def time(self, log_index: int) -> int | None:
-        """An entry's time, in whole seconds."""
-        query = "SELECT time FROM entries WHERE log_index = ?"
-        row = self._database.execute(query, (log_index,)).fetchone()
-        return None if row is None else int(row[0])
+        """An entry's time, in whole seconds, as its line says it."""
+        line = self.line(log_index)
+        return None if line is None else self.own(line, parse_entry).time
 
     def lines(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """The lines of the entries start … end - 1, or of all from `start` on, in order."""

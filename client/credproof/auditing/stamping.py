@@ -95,13 +95,17 @@ def require_logged(
 def judge(
     stamps: Stamps, index: Index, trusted: Authorities, audited: VerifiedCheckpoint, now: int
 ) -> StampReport:
-    """Hold all verified timestamps against the entries; what contradicts them is a finding."""
+    """Hold all verified timestamps against the entries; what contradicts them is a finding.
+
+    Raises:
+        DataLoss: `STAMPS_DAMAGED`, `INDEX_DAMAGED`: a file of this home.
+    """
     stamps.look(trusted)
     verified = stamps.verified(_lost(index))
-    index.note(
-        Finding(item.rule, item.log_index, item.message)
-        for item in contradictions(verified, index.time)
-    )
+    found = list(contradictions(verified, index.time))
+    for item in found:
+        stamps.kept(item.stamped)  # it says so itself, before anybody is named
+    index.note(Finding(item.rule, item.log_index, item.message) for item in found)
     return StampReport(
         verified=len(verified),
         untrusted=stamps.untrusted(),

@@ -192,6 +192,7 @@ def open_index(home: Path) -> Index:
         raise Conflict("NOTHING_VERIFIED", message)
     index = Index(home / INDEX_NAME)
     try:
+        index.require_whole()
         _require_all(index, _verified_size(home))
     except BaseException:
         index.close()

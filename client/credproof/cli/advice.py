@@ -74,7 +74,8 @@ NEXT: Final[Mapping[str, str]] = {
     " credproof witness init a witness's",
     "BAD_FILE": "mend the file and run this again: what was done is not done twice",
     "BAD_MAPPING": "mend the mapping: the README shows one under `A provider's first hour`",
-    "BAD_HOME": "copy your home back from a backup, or enrol anew in another directory",
+    "BAD_HOME": "copy this file, or your home, back from a backup, or enrol anew in another"
+    " directory; of timestamp-authorities.json move it away, and name those that you trust again",
     # Names.
     "BAD_SUBJECT_ID": "write ref:NAME (letters, digits, dot, - and _), cn-id:… or uscc:…",
     "UNKNOWN_SCHEMA": "name it as the operator's bundle does, like consumer-revolving/1",
