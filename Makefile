@@ -17,7 +17,7 @@ help:
 	echo "make demo    show the whole journey on real data, and six lies that are caught"
 	echo "make test    run the tests"
 	echo "make check   lint, types, stubs, help texts, house rules"
-	echo "make lint    the same without the tests in tests/house"
+	echo "make lint    the same without house rules"
 	echo "make proto   rebuild the protobuf and gRPC stubs from proto/"
 	echo "make bench   measure (ROW='text' for rows whose name holds it)"
 	echo "make profile ROW='text': where the CPU time of a row's subject goes"
@@ -46,9 +46,10 @@ demo: $(STAMP)
 	$(BIN)/credproof demo $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 check: lint
+	$(BIN)/python tools/house.py
 	$(BIN)/pytest -n auto tests/house --ignore=tests/house/test_benchmarks.py
 
 lint: $(STAMP)
@@ -57,7 +58,6 @@ lint: $(STAMP)
 	$(BIN)/mypy client/credproof server/credproof_server tools
 	$(BIN)/python tools/proto.py --check
 	$(BIN)/python tools/readme_help.py
-	$(BIN)/python tools/house.py
 
 proto: $(STAMP)
 	$(BIN)/python tools/proto.py
