@@ -2,7 +2,7 @@
 .SILENT:
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint proto bench profile lock clean
+.PHONY: help demo test check proto bench profile lock clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -17,7 +17,6 @@ help:
 	echo "make demo    show the whole journey on real data, and six lies that are caught"
 	echo "make test    run the tests"
 	echo "make check   lint, types, stubs, help texts, house rules"
-	echo "make lint    the same without house rules"
 	echo "make proto   rebuild the protobuf and gRPC stubs from proto/"
 	echo "make bench   measure (ROW='text' for rows whose name holds it)"
 	echo "make profile ROW='text': where the CPU time of a row's subject goes"
@@ -48,16 +47,14 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
-check: lint
-	$(BIN)/python tools/house.py
-	$(BIN)/pytest -n auto tests/house --ignore=tests/house/test_benchmarks.py
-
-lint: $(STAMP)
+check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy client/credproof server/credproof_server tools
 	$(BIN)/python tools/proto.py --check
 	$(BIN)/python tools/readme_help.py
+	$(BIN)/python tools/house.py
+	$(BIN)/pytest -n auto tests/house
 
 proto: $(STAMP)
 	$(BIN)/python tools/proto.py

@@ -74,6 +74,8 @@ EVIDENCE_FINDINGS_MAX: Final = 100
 """Findings that get files in one run, a directory each; the next run writes those of the next."""
 ENTRIES_PAGE_MAX: Final = 1000
 """Log entries in one page."""
+SNAPSHOT_ATTEMPTS_MAX: Final = 3
+"""How often one call is made while a borrower's attestations change under it: they seldom do."""
 LADDER_RUNGS_MAX: Final = 32
 """Rungs of one ladder: what any number of questions can reveal is bounded by it."""
 CHAIN_STEPS_MAX: Final = 512
@@ -110,7 +112,8 @@ OBSERVATIONS_MAX: Final = 4096
 """Refused questions of one lender that are kept to be counted, the newest of them: attacks show
 much earlier."""
 ANOMALY_EVIDENCE_MAX: Final = 32
-"""Entries that one raised anomaly names: enough to see the pattern, the log holds the rest."""
+"""Entries that one raised anomaly names, so participants too: enough to see the pattern, the log
+holds the rest."""
 NOTE_SIGNATURES_MAX: Final = 64
 """Signature lines of one note; C2SP asks a verifier to accept at least 16."""
 TIMESTAMP_AUTHORITIES_MAX: Final = 8

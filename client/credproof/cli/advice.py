@@ -124,10 +124,12 @@ NEXT: Final[Mapping[str, str]] = {
     "UNKNOWN_RELYING_PARTY": "the operator names the page: credproof passkeys DIR RP-ID ORIGIN",
     # The log is not what it was.
     "LOG_FORKED": _FORKED,
-    **dict.fromkeys(("LOG_SHRANK", "LOG_REPLACED", "TREE_MISMATCH"), _EVIDENCE),
+    **dict.fromkeys(("LOG_BEHIND", "LOG_SHRANK", "LOG_REPLACED", "TREE_MISMATCH"), _EVIDENCE),
     **dict.fromkeys(("ENTRY_CHANGED", "OTHER_TRUST", "REGISTRY_WITHHELD"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
+    "NOT_DISPROVED": "ask the operator what the service was shown (credproof quorum show), and the"
+    " witnesses themselves",
     "ENTRIES_LOST": "keep the file as it is: no witness can cosign it any more; an auditor tells by"
     " credproof audit compare FILE whether its entry was lost, or of a fork; then ask anew",
     "ROOT_BEHIND": "look again in a minute; if it stays, ask the operator why, and tell lenders"
@@ -204,6 +206,9 @@ NEXT: Final[Mapping[str, str]] = {
     "AUDIT_BUSY": "wait until the other credproof audit command has ended",
     "INDEX_DAMAGED": "move audit.db away and keep it; credproof audit verify makes another",
     **dict.fromkeys(("CHECKPOINT_DAMAGED", "AUDITED_DAMAGED"), _KEPT),
+    "AUDITED_AHEAD": "nothing was replaced; where the two are of a backup, the log was rewritten:"
+    " compare with other auditors (credproof audit compare); else audited.json is damaged: move it"
+    " away and keep it",
     "REGISTRY_NOT_KEPT": "credproof audit verify --whole fetches it again",
     "NOTHING_VERIFIED": "credproof audit follow --home HOME",
     "MIRROR_DAMAGED": "export into another directory, and put it in the place of this one: the log"
