@@ -45,7 +45,7 @@ demo: $(STAMP)
 	$(BIN)/credproof demo $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
+	$(BIN)/pytest -n auto $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
