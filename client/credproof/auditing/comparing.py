@@ -24,7 +24,7 @@ from credproof.auditing.trusted import CHECKPOINT_NAME, Trusted, log_vkeys, veri
 from credproof.base.errors import Conflict, CredproofError, Malformed, VerificationFailed
 from credproof.home import Home
 from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
-from credproof.log.continued import ENTRY_CONTINUED, Continued, parse_continued
+from credproof.log.continued import ENTRY_CONTINUED, Continued, ends, parse_continued
 from credproof.log.merkle import leaf_hash, verify_inclusion
 from credproof.log.proof import TlogProof
 from credproof.log.witness import parse_add_checkpoint
@@ -62,7 +62,7 @@ class Comparing:
         self._tree = require_own(index, self.verified.tree_size, self.verified.root_hash)
         query = "SELECT line FROM entries WHERE kind = :kind ORDER BY log_index"
         lines = index.select(query, {"kind": ENTRY_CONTINUED})
-        self._ends = [parse_continued(bytes(line)) for (line,) in lines]
+        self._ends = ends(parse_continued(bytes(line)) for (line,) in lines)
 
     def require_same_past(self, data: bytes) -> VerifiedCheckpoint:
         """Accept a checkpoint, that of an answer, or of a request to a witness, and give it.
@@ -79,7 +79,7 @@ class Comparing:
         if end is None and other.origin != self.verified.origin:
             message = "it is of a newer origin: credproof audit verify, then compare again"
             raise Conflict("NOT_COMPARED", message)
-        shared = self.verified.tree_size if end is None else end.log_index
+        shared = self.verified.tree_size if end is None else end.kept
         if other.tree_size <= shared:
             self._require_root(other, end)
             return other

@@ -12,7 +12,7 @@ from credproof.auditing.index import Index
 from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.log.checkpoint import VerifiedCheckpoint, origin_of, verify_checkpoint
-from credproof.log.continued import ENTRY_CONTINUED, parse_continued
+from credproof.log.continued import ENTRY_CONTINUED, ends, parse_continued
 from credproof.log.merkle import Tree, leaf_hash, verify_consistency
 from credproof.log.note import VerifierKey
 from credproof.log.proof import TlogProof
@@ -112,9 +112,11 @@ def judge(
 
 def _lost(index: Index) -> dict[str, int]:
     """Older origins, and from which entry on theirs were lost."""
-    rows = index.select("SELECT line FROM entries WHERE kind = :kind", {"kind": ENTRY_CONTINUED})
-    found = [parse_continued(bytes(line)) for (line,) in rows]
-    return {item.origin: item.log_index for item in found}
+    rows = index.select(
+        "SELECT line FROM entries WHERE kind = :kind ORDER BY log_index", {"kind": ENTRY_CONTINUED}
+    )
+    found = ends(parse_continued(bytes(line)) for (line,) in rows)
+    return {item.origin: item.kept for item in found}
 
 
 def add_evidence(
