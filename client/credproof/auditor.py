@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -19,47 +19,46 @@ from pathlib import Path
 from credproof.auditing.anew import read_moved, read_whole
 from credproof.auditing.comparing import Comparing
 from credproof.auditing.evidence import LogFault
-from credproof.auditing.following import Following, Seen, Source, verified
+from credproof.auditing.following import Following, Progress
 from credproof.auditing.history import History
-from credproof.auditing.index import Index
+from credproof.auditing.index import INDEX_NAME, Index
+from credproof.auditing.own import Seen, verified
 from credproof.auditing.raised import RaisedAnomaly, raised
+from credproof.auditing.reading import LogReader
 from credproof.auditing.replaying import ReplayReport, replayed
 from credproof.auditing.rereading import Reread, Rewritten, reread
 from credproof.auditing.showing import Showing
+from credproof.auditing.signed import Source
 from credproof.auditing.stamping import StampReport, fetch, judge
-from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
+from credproof.auditing.stamps import Authorities, Stamps
 from credproof.auditing.trusted import Trusted, log_vkeys
 from credproof.auditing.unsealing import Unsealings
 from credproof.base.encoding import canonical_json
 from credproof.base.errors import Conflict, DataLoss, Refused, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_FINDINGS_MAX
 from credproof.channel import call
+from credproof.files import append_private
 from credproof.history import fetch_version
-from credproof.home import Home, append_private
+from credproof.home import Home
 from credproof.log.audit import AuditReport, AuditState
 from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.entry import Entry, parse_entry
-from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
+from credproof.log.merkle import leaf_hash
 from credproof.log.note import VerifierKey
 from credproof.log.witnessed import Witnessed
 from credproof.mirror import Mirror
 from credproof.pseudonyms import Pseudonyms
-from credproof.session import Session, fetch_trust
+from credproof.session import fetch_trust
 from credproof.v1 import audit_service_pb2 as pb
-from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, Anomaly
 from credproof.verification.answer import SALT_BYTES, Reference
 from credproof.verification.audit_token import sign_audit_token
 from credproof.verification.log_rules import Finding
-from credproof.verification.trust import Trust
 from credproof.verification.unsealing import require_reason
 from credproof.witnessing import Witnessing
 
 SEARCHES_NAME = "searches.jsonl"
 """Why this auditor looked for persons: what the log has digests of."""
-INDEX_NAME = "audit.db"
-"""What was verified, to search in; may be deleted."""
-Progress = Callable[[int], None]
 
 
 def audit_token(home: Home, *, hours: int) -> str:
@@ -76,48 +75,8 @@ def audit_token(home: Home, *, hours: int) -> str:
     )
 
 
-class Auditor(Session):
+class Auditor(LogReader):
     """An auditor at work; by `trust` instead of the newest bundle, if it is given."""
-
-    def __init__(self, home: Home, trust: Trust | None = None) -> None:
-        super().__init__(home, trust)
-        self._stub = AuditServiceStub(self._channel)
-
-    def lines(self, start: int, end: int) -> Iterator[bytes]:
-        """The entries start … end - 1.
-
-        Raises:
-            VerificationFailed: `ENTRIES_MISSING` when the service gives fewer.
-        """
-        for page in self.pages(start, end):
-            yield from page
-
-    def pages(self, start: int, end: int) -> Iterator[Sequence[bytes]]:
-        """The entries start … end - 1, in pages; as `lines`."""
-        while start < end:
-            request = pb.ListEntriesRequest(
-                start_index=start, limit=min(end - start, ENTRIES_PAGE_MAX)
-            )
-            page = call(self._stub.ListEntries, request).lines
-            if not page:
-                raise VerificationFailed("ENTRIES_MISSING", f"the service holds back entry {start}")
-            yield page
-            start += len(page)
-
-    def inclusion(self, log_index: int, tree_size: int) -> tuple[bytes, ...]:
-        """What the service gives to prove that an entry is in the tree; nothing is verified."""
-        request = pb.GetInclusionProofRequest(log_index=log_index, tree_size=tree_size)
-        return tuple(call(self._stub.GetInclusionProof, request).hashes)
-
-    def consistency(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
-        """What the service gives to prove that the log only grew; nothing is verified."""
-        request = pb.GetConsistencyProofRequest(old_tree_size=old_size, new_tree_size=new_size)
-        return tuple(call(self._stub.GetConsistencyProof, request).hashes)
-
-    def disproof(self) -> bytes:
-        """What the service gives as shown against its own log; nothing is verified."""
-        request = pb.GetCheckpointRequest(disproof=True)
-        return bytes(call(self._stub.GetCheckpoint, request).checkpoint)
 
     def require_undisproved(self) -> None:
         """Hold what a witness showed to the service against the log that `verify` has just audited.
@@ -157,7 +116,7 @@ class Auditor(Session):
                 else was verified, and is kept.
             Malformed, VerificationFailed: `LOG_REPLACED`, or what is wrong with which entry under
                 the log's own signature; as `History.require_given`.
-            DataLoss: `INDEX_DAMAGED`, `AUDITED_DAMAGED`: it is not the log that is wrong.
+            DataLoss: `INDEX_DAMAGED`, `AUDITED_DAMAGED`, `AUDITED_AHEAD`: a file of this home.
             Conflict: `AUDIT_BUSY`.
         """
         with self._locked():
@@ -185,10 +144,23 @@ class Auditor(Session):
             anew = partial(follow, seen, AuditState())
             return read_moved(self, path, self._kept, seen, checkpoint, vkeys, anew), ()
         with self.index() as index:
-            self._following(index, checkpoint, seen).require_continued()
+            trusted = self._continued(index, checkpoint, seen)
             if not whole:
-                return follow(seen, self.trusted(), index, self), ()
-        return read_whole(self, path, seen, vkeys, partial(follow, None, self.trusted()))
+                return follow(seen, trusted, index, self), ()
+        return read_whole(self, path, vkeys, partial(follow, None, trusted))
+
+    def _continued(
+        self, index: Index, checkpoint: VerifiedCheckpoint, seen: Seen | None
+    ) -> AuditState:
+        """Where the newest of all that is kept here ended, which the checkpoint must continue.
+
+        Raises:
+            CredproofError: as `Following.require_continued`.
+        """
+        witnessed = self._kept.witnessed()
+        if witnessed is not None and witnessed.is_newer(seen, of=checkpoint.origin):
+            self._following(index, checkpoint, witnessed).require_signed()
+        return self._following(index, checkpoint, seen).require_continued(self.trusted())
 
     def _follow(
         self,
@@ -231,29 +203,11 @@ class Auditor(Session):
             fetch(stamps, self, audited, keys)
             return judge(stamps, index, Authorities(folder), audited, int(time.time()))
 
-    def stamps(self, after: tuple[int, str]) -> Iterator[Sequence[KeptStamp]]:
-        """What the service gives as timestamps after a size and an authority; nothing is verified.
-
-        Raises:
-            VerificationFailed: `TIMESTAMP_NOT_OF_LOG` when they are not in order.
-        """
-        while True:
-            request = pb.ListTimestampsRequest(after_size=after[0], after_authority=after[1])
-            page = call(self._stub.ListTimestamps, request).timestamps
-            found = [KeptStamp(s.tree_size, s.authority, s.checkpoint, s.response) for s in page]
-            if not found:
-                return
-            places = [(stamp.tree_size, stamp.authority) for stamp in found]
-            if sorted({after, *places}) != [after, *places]:
-                raise VerificationFailed("TIMESTAMP_NOT_OF_LOG", "timestamps are out of order")
-            yield found
-            after = places[-1]
-
     def require_continued(self) -> VerifiedCheckpoint:
         """The newest checkpoint, which continues the one of the last audit.
 
         Raises:
-            LogFault: `LOG_SHRANK`, `LOG_FORKED`.
+            CredproofError: as `Following.require_continued`.
             Conflict: `NOT_VERIFIED_YET`: it has a new origin, which takes an audit.
         """
         checkpoint, seen = self.checkpoint(), self._kept.seen()
@@ -261,7 +215,7 @@ class Auditor(Session):
             message = "the log has a new origin: run credproof audit verify first"
             raise Conflict("NOT_VERIFIED_YET", message)
         with self.index() as index:
-            self._following(index, checkpoint, seen).require_continued()
+            self._continued(index, checkpoint, seen)
         return checkpoint
 
     def _following(
@@ -447,24 +401,3 @@ class Auditor(Session):
         if entry.seq != index:
             raise VerificationFailed("OTHER_ENTRY", f"the service gives another entry for {index}")
         self.verify_inclusion(leaf_hash(line), index, checkpoint)
-
-    def verify_inclusion(
-        self, leaf: bytes, log_index: int, checkpoint: VerifiedCheckpoint
-    ) -> tuple[bytes, ...]:
-        """The proof, verified, that the leaf hash stands at this index under a checkpoint.
-
-        Raises:
-            VerificationFailed: `BAD_INCLUSION_PROOF`.
-        """
-        proof = self.inclusion(log_index, checkpoint.tree_size)
-        verify_inclusion(leaf, log_index, checkpoint.tree_size, proof, checkpoint.root_hash)
-        return proof
-
-    def verify_consistency(self, old: VerifiedCheckpoint, new: VerifiedCheckpoint) -> None:
-        """Accept that the log of `new` continues that of `old`.
-
-        Raises:
-            VerificationFailed: `BAD_CONSISTENCY_PROOF`.
-        """
-        proof = self.consistency(old.tree_size, new.tree_size)
-        verify_consistency(old.tree_size, old.root_hash, new.tree_size, new.root_hash, proof)

@@ -16,7 +16,7 @@ from typing import Final
 
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
 from credproof.base.errors import Conflict, DataLoss, Malformed
-from credproof.home import replace_file
+from credproof.files import replace_file
 from credproof.log.checkpoint import VerifiedCheckpoint, origin_of, verify_checkpoint
 from credproof.log.continued import ENTRY_CONTINUED, continued_fields, parse_continued
 from credproof.log.note import NoteSigner, VerifierKey

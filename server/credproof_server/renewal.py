@@ -8,7 +8,8 @@ from pathlib import Path
 from credproof.base.errors import Conflict
 from credproof.base.keys import DatedKey, PublicKey
 from credproof.base.limits import CLOCK_SKEW_S
-from credproof.home import Admission, Enrolment, verify_enrolment
+from credproof.enrolment import Enrolment, verify_enrolment
+from credproof.home import Admission
 from credproof.verification.bundle import TrustBundle
 from credproof.verification.participant import NEVER, Participant
 from credproof.verification.trust import Trust

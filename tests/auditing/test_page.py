@@ -7,24 +7,17 @@ import hashlib
 import html
 import json
 import re
-import shutil
-import subprocess
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from string import Template
 
 import pytest
 from credproof import standard
 from credproof.auditing.page.judged import judge
-from credproof.auditing.page.steps import entry_steps
 from credproof.auditing.page.whole import Known, page
 from credproof.auditing.page.words import words_in
-from credproof.base.encoding import b64, b64url
+from credproof.base.encoding import b64url
 from credproof.base.errors import CredproofError, Malformed
 from credproof.base.yaml import parse_document
-from credproof.log.merkle import Tree, leaf_hash
-from credproof.verification.answer import Logged
 from credproof.verification.explain import policy_text, question_text
 from credproof.verification.report import report
 from credproof.verification.verify import CHECKS
@@ -237,82 +230,6 @@ def test_the_answer_and_the_trust_in_the_page_verify_after_they_were_taken_out(w
     package = trust_wire.parse(found["trust.json"])
     trust = package.verify(world.root.public, at=NOW)
     assert world.verify(again, trust=trust).outcome.tier == "A"
-
-
-@pytest.fixture
-def by_hand(world, tmp_path):
-    """The files of a page in a directory, and its commands in their order."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    for number in range(5):  # the answer is not the log's only entry
-        world.log.append("filler", "somebody", bytes([number]) * 32)
-    bundle = world.finish(world.case())
-    text = made(world, bundle)
-    for name, data in files(text).items():
-        (tmp_path / name).write_bytes(data)
-    how = text[text.index("How to check") :]
-    lines = [line for block in blocks(how) for line in block.split("\n")]
-    return bundle, text, [line for line in lines if not line.startswith("credproof ")]
-
-
-def ran(commands: list[str], folder) -> list[str]:
-    """What each command prints, one after the other."""
-    words = [["sh", "-c", command] for command in commands]
-    done = [
-        subprocess.run(w, cwd=folder, capture_output=True, check=False, timeout=60) for w in words
-    ]
-    return [item.stdout.decode().strip() for item in done]
-
-
-def test_openssl_verifies_what_the_page_says_by_the_commands_in_it(world, by_hand, tmp_path):
-    bundle, text, commands = by_hand
-    told = ran(commands, tmp_path)
-    signed = ["trust", "answer", "token-1", "binding-1", "checkpoint"]
-    verified = [c for c, out in zip(commands, told, strict=True) if "Verified Successfully" in out]
-    assert [re.search(r"inkey (\S+)\.pem", c)[1] for c in verified] == signed
-    digests = [out.split("= ")[1] for out in told if "SHA2-256" in out]
-    assert digests[0][:32] == world.root.public.kid
-    assert f"Leaf hash: {digests[1]}" in text
-    assert [out for out in told if ".pem: " in out] == [
-        "answer.pem: signs the answers of the service",
-        "token-1.pem: a key of the provider bank",
-        "binding-1.pem: a key of the provider bank",
-        "checkpoint.pem: signs the log",
-    ]
-    entries = [json.loads(i.logged.line) for i in (bundle, *bundle.tokens, *bundle.bindings)]
-    signed_objects = [out for c, out in zip(commands, told, strict=True) if ".signed | base64" in c]
-    assert signed_objects == [entry["object"] for entry in entries]
-    assert told[-1] == "entry-1.json: in the log that the checkpoint signs"
-
-
-def test_no_key_passes_for_another_ones_and_no_entry_that_was_not_logged(world, by_hand, tmp_path):
-    """Each participant's key is in the bundle: the lender's must not pass for the service's."""
-    _, _, commands = by_hand
-    lend = next(p for p in world.trust().participants.values() if p.role == "lender")
-    lender = lend.keys[0].public
-    for name in ("answer", "token-1", "checkpoint"):
-        (tmp_path / f"{name}.pem").write_bytes(lender.pem())
-    entry = tmp_path / "entry-1.json"
-    entry.write_bytes(entry.read_bytes().replace(b"TIER", b"REFER"))
-    told = ran(commands, tmp_path)
-    assert [out for out in told if ".pem: " in out] == ["binding-1.pem: a key of the provider bank"]
-    assert not any("in the log" in out for out in told)
-
-
-@given(size=st.integers(1, 70), data=st.data())
-@settings(max_examples=8, deadline=None)
-def test_an_entry_hashes_up_to_the_root_at_every_place(size, data):
-    """By the page's own commands, where they lie: each side of each level."""
-    index = data.draw(st.integers(0, size - 1))
-    tree, line = Tree(), b"line"
-    tree.extend([leaf_hash(line if i == index else bytes([i])) for i in range(size)])
-    root = b64(tree.root(size)).encode()
-    place = Logged(line, index, tuple(tree.inclusion_proof(index, size)))
-    commands = list(entry_steps(place, b"origin\n%d\n%s\n" % (size, root), words_in("en")))
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "entry-1.json").write_bytes(line)
-        (Path(folder) / "checkpoint.signed").write_bytes(b"origin\n%d\n%s\n" % (size, root))
-        assert ran(commands, folder)[-1].startswith("entry-1.json: in the log")
 
 
 def test_a_ladder_proof_in_the_page_hashes_down_to_its_anchor_by_hand(world):

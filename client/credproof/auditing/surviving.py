@@ -20,8 +20,9 @@ from credproof.auditing.evidence import (
     Evidence,
     LogFault,
 )
-from credproof.auditing.following import Seen, first_not, own_tree
 from credproof.auditing.index import Index
+from credproof.auditing.own import Seen, own_tree
+from credproof.auditing.signed import first_not
 from credproof.auditing.trusted import Trusted
 from credproof.base.errors import VerificationFailed
 from credproof.log.audit import AuditReport
@@ -136,7 +137,7 @@ class Surviving:
 
     def _raise_forked(self, end: Continued, past: _Past) -> NoReturn:
         evidence = self._evidence(past.seen, end)
-        says = f"the log under its new origin has another past before entry {end.log_index}"
+        says = f"the log under its new origin has another past before entry {end.kept}"
         if past.seen.note is not None and self._add_entries(evidence, past):
             self._raise(says, past.seen, evidence, MOVED_ENTRIES)
         _add_past(evidence, past)
@@ -174,7 +175,7 @@ class Surviving:
         self, says: str, seen: Seen, evidence: Evidence, how: str, reason: str = "LOG_FORKED"
     ) -> NoReturn:
         if seen.note is None:
-            raise VerificationFailed(reason, f"{says}, by audited.json alone")
+            raise VerificationFailed(reason, f"{says}, by what nobody signed alone")
         raise LogFault(reason, says, evidence.finish(reason, says, how))
 
 

@@ -17,8 +17,9 @@ from credproof.auditing.rereading import Rewritten
 from credproof.auditor import Auditor, audit_token
 from credproof.base.encoding import Json, parse_own_json, time_text
 from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
-from credproof.cli import searching, stamps, unsealing
+from credproof.cli import monthly, searching, stamps, unsealing
 from credproof.cli.comparing import compare
+from credproof.cli.evidence_page import evidence
 from credproof.cli.following import (
     evidence_text,
     faults_json,
@@ -37,7 +38,6 @@ from credproof.cli.output import (
     print_json,
     progress_bar,
 )
-from credproof.cli.packaging import evidence
 from credproof.cli.parts import GROUPS
 from credproof.cli.registry import registry
 from credproof.cli.stamps import print_stamps, stamps_json
@@ -58,11 +58,10 @@ app = typer.Typer(help=GROUPS["audit"], no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
 app.command(epilog=EXIT_CODES)(compare)
 app.command(epilog=EXIT_CODES)(evidence)
-app.command(epilog=EXIT_CODES)(compare)
 app.add_typer(stamps.app, name="authority")
 app.command("search", epilog=EXIT_CODES)(searching.find)
 app.command("registry", epilog=EXIT_CODES)(registry)
-app.command("report", epilog=EXIT_CODES)(searching.monthly)
+app.command("report", epilog=EXIT_CODES)(monthly.monthly)
 app.command(epilog=EXIT_CODES)(unsealing.unseal)
 app.command(epilog=EXIT_CODES)(unsealing.unseals)
 app.command(epilog=EXIT_CODES)(unsealing.approve)

@@ -16,9 +16,9 @@ from typing import Annotated
 import typer
 
 from credproof.auditing.evidence import RULE_BROKEN, LogFault, findings_json, write
-from credproof.auditing.index import FILED, TOLD, Index
+from credproof.auditing.index import FILED, INDEX_NAME, TOLD, Index
 from credproof.auditing.stamping import NO_STAMPS, StampReport
-from credproof.auditor import INDEX_NAME, Auditor
+from credproof.auditor import Auditor
 from credproof.base.encoding import DAY_S, Json, parse_own_json
 from credproof.base.errors import CredproofError, DataLoss, Unreachable, VerificationFailed
 from credproof.cli.output import (
@@ -91,6 +91,8 @@ def follow(
       ROOT_DIFFERS          with --replay: a root of the directory leaves somebody out
       CHECKPOINT_DAMAGED, AUDITED_DAMAGED, INDEX_DAMAGED
                             a file of your own is damaged; the log is not in doubt
+      AUDITED_AHEAD         audited.json alone goes further than what else you keep,
+                            and the log is not what it says
 
     A broken rule is told once and then counted (Standing: audit verify lists them); what is wrong
     with the log itself is told as long as it is wrong. With --evidence, files that a third party

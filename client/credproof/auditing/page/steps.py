@@ -10,6 +10,7 @@ from typing import Final
 
 from credproof.auditing.page import markup
 from credproof.auditing.page.files import ANSWER_FILE, Signed
+from credproof.auditing.page.logged import named_entries
 from credproof.auditing.page.words import Words
 from credproof.auditing.stamping import StampProof
 from credproof.base.encoding import b64
@@ -40,13 +41,13 @@ def steps(
     words: Words,
 ) -> str:
     """All of them in order, each with what it shows."""
-    objects = [part.name for part in signed if part.name not in ("trust", "checkpoint")]
     shown = [
         ("how_root", [_FINGERPRINT] if signed and signed[0].name == "trust" else []),
         ("how_signed", [_VERIFY.format(name=part.name) for part in signed]),
         ("how_keys", list(_keys(signed, words))),
-        ("how_object", [f"openssl dgst -sha256 -binary {n}.signed{_B64URL}" for n in objects]),
-        ("how_entry", list(entry_steps(bundle.logged, bundle.checkpoint, words))),
+        ("how_read", list(_read(signed))),
+        ("how_object", list(_objects(bundle, signed, words))),
+        ("how_entry", list(_entries(bundle, words))),
     ]
     if stamp is not None and authority is not None:
         shown.append(("how_stamp", [_stamp(stamp)]))
@@ -66,14 +67,38 @@ def _keys(signed: Sequence[Signed], words: Words) -> Iterator[str]:
     """Whether the bundle lists each key, and as whose: a line for each that it does."""
     for part in signed:
         if part.name == "trust":
-            payload = part.message.split(b".")[1]
-            padding = "=" * (-len(payload) % 4)
-            bundle = "cut -d. -f2 trust.signed | tr '_-' '/+' | tr -d '\\n'"
-            yield f"({bundle}; printf '{padding}') | base64 -d > trust.text"
+            yield f"{_payload(part)} > trust.text"
             continue
         listed, whose = _place(part, words)
         told = f"{part.name}.pem: {whose}"
         yield f'grep -q "{listed.format(name=part.name)}" trust.text && echo "{told}"'
+
+
+def _payload(part: Signed) -> str:
+    """What prints the payload of a JWS; `base64` wants the padding that JWS leaves out."""
+    padding = "=" * (-len(part.message.split(b".")[1]) % 4)
+    text = f"cut -d. -f2 {part.name}.signed | tr '_-' '/+' | tr -d '\\n'"
+    return f"({text}; printf '{padding}') | base64 -d"
+
+
+def _read(signed: Sequence[Signed]) -> Iterator[str]:
+    """What the answer says that was signed, on a line of its own."""
+    for part in signed:
+        if part.name == "answer":
+            yield f"{_payload(part)}; echo"
+
+
+def _objects(bundle: AnswerBundle, signed: Sequence[Signed], words: Words) -> Iterator[str]:
+    """Whether each entry is about the object beside it: a line for each that is."""
+    names = ["answer"]
+    names += [f"token-{i}" for i, _ in enumerate(bundle.tokens, 1)]
+    names += [f"binding-{i}" for i, _ in enumerate(bundle.bindings, 1)]
+    known = {part.name for part in signed}
+    for number, name in enumerate(names, 1):
+        if name in known:
+            digest = f"openssl dgst -sha256 -binary {name}.signed{_B64URL}"
+            told = words.say("entry_is_about", number=number, name=f"{name}.signed")
+            yield (f'grep -q "\\"object\\":\\"$({digest})\\"" entry-{number}.json && echo "{told}"')
 
 
 def _place(part: Signed, words: Words) -> tuple[str, str]:
@@ -86,10 +111,16 @@ def _place(part: Signed, words: Words) -> tuple[str, str]:
     return f'\\"answer_keys\\":.{_JWK}', words.say("key_is_answers")
 
 
-def entry_steps(place: Logged, checkpoint: bytes, words: Words) -> Iterator[str]:
+def _entries(bundle: AnswerBundle, words: Words) -> Iterator[str]:
+    for number, (_, place) in enumerate(named_entries(bundle, words), 1):
+        yield from entry_steps(number, place, bundle.checkpoint, words)
+
+
+def entry_steps(number: int, place: Logged, checkpoint: bytes, words: Words) -> Iterator[str]:
     """From an entry up to the root in a checkpoint (RFC 9162, 2.1.3.2)."""
-    yield "(printf '\\0'; cat entry-1.json) | openssl dgst -sha256"
-    yield "(printf '\\0'; cat entry-1.json) | openssl dgst -sha256 -binary > hash"
+    leaf = f"(printf '\\0'; cat entry-{number}.json) | openssl dgst -sha256"
+    yield leaf
+    yield f"{leaf} -binary > hash"
     size = checkpoint.split(b"\n")[1]
     index, last = place.log_index, int(size) - 1 if size.isdigit() else 0
     for other in place.hashes:
@@ -101,7 +132,7 @@ def entry_steps(place: Logged, checkpoint: bytes, words: Words) -> Iterator[str]
         while is_right and index % 2 == 0 and index:
             index, last = index >> 1, last >> 1
         index, last = index >> 1, last >> 1
-    told = words.say("entry_is_logged")
+    told = words.say("entry_is_logged", number=number)
     yield f'[ "$(base64 < hash)" = "$(sed -n 3p checkpoint.signed)" ] && echo "{told}"'
 
 
