@@ -28,7 +28,7 @@ from credproof.auditing.replaying import ReplayReport, replayed
 from credproof.auditing.rereading import Reread, Rewritten, reread
 from credproof.auditing.showing import Showing
 from credproof.auditing.stamping import StampReport, fetch, judge
-from credproof.auditing.stamps import Authorities, Stamps
+from credproof.auditing.stamps import Stamps
 from credproof.auditing.trusted import Trusted, log_vkeys
 from credproof.auditing.unsealing import Unsealings
 from credproof.base.encoding import canonical_json
@@ -182,12 +182,13 @@ class Auditor(LogReader):
 
         Raises:
             VerificationFailed: `TIMESTAMP_NOT_OF_LOG`.
+            DataLoss: `STAMPS_DAMAGED`, `INDEX_DAMAGED`.
         """
         folder = self._home.folder
         keys = [VerifierKey.parse(vkey) for vkey in self._vkeys]
         with Stamps(folder) as stamps, self.index() as index:
             fetch(stamps, self, audited, keys)
-            return judge(stamps, index, Authorities(folder), audited, int(time.time()))
+            return judge(stamps, index, audited, int(time.time()))
 
     def require_continued(self) -> VerifiedCheckpoint:
         """The newest checkpoint, which continues the one of the last audit.
@@ -273,7 +274,7 @@ class Auditor(LogReader):
         """Files that show each of the first `EVIDENCE_FINDINGS_MAX` of these broken rules.
 
         Raises:
-            DataLoss, VerificationFailed: as `Showing.finding`.
+            DataLoss, VerificationFailed: as `Showing.finding`; `STAMPS_DAMAGED`.
         """
         with self.index() as index, Stamps(self._home.folder) as stamps:
             showing = self._showing(index)

@@ -93,5 +93,5 @@ def _stamp(home: Home, logged: Logged) -> StampProof | None:
     if not index_file.exists():
         return None
     with Stamps(home.folder) as stamps, Index(index_file) as index:
-        stamps.look(Authorities(home.folder))
+        stamps.look()
         return stamp_of(stamps, index, logged.log_index, logged.line)
