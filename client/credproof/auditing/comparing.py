@@ -18,8 +18,8 @@ from credproof.auditing.evidence import (
     Evidence,
     LogFault,
 )
-from credproof.auditing.following import require_own
 from credproof.auditing.index import Index
+from credproof.auditing.own import require_own
 from credproof.auditing.trusted import CHECKPOINT_NAME, Trusted, log_vkeys, verify_log_note
 from credproof.base.errors import Conflict, CredproofError, Malformed, VerificationFailed
 from credproof.home import Home

@@ -19,9 +19,10 @@ from credproof.auditing.evidence import (
     LogFault,
     findings_json,
 )
-from credproof.auditing.following import Seen, Source, own_tree, require_own
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
+from credproof.auditing.own import Seen, own_tree, require_own
+from credproof.auditing.signed import Source
 from credproof.auditing.stamping import add_evidence
 from credproof.auditing.stamps import Stamps
 from credproof.base.errors import VerificationFailed

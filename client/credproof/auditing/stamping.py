@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Final, Protocol
 
 from credproof.auditing.evidence import Evidence
-from credproof.auditing.following import require_own
 from credproof.auditing.index import Index
+from credproof.auditing.own import require_own_state
 from credproof.auditing.stamps import KeptStamp, Stamps
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.log.checkpoint import (
@@ -135,8 +135,7 @@ def _note(stamps: Stamps, index: Index, found: Sequence[Contradiction]) -> None:
     for item in new:
         stamps.kept(item.stamped)
     if new:
-        state = index.state
-        require_own(index, state.position.size, state.root())
+        require_own_state(index, index.state)
         index.require_columns()
     index.note(Finding(item.rule, item.log_index, item.message) for item in new)
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from credproof.auditing.following import Seen
 from credproof.auditing.history import History
+from credproof.auditing.own import Seen
 from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
 from credproof.files import replace_file
 from credproof.home import Home
@@ -90,12 +90,11 @@ class Trusted:
         return self._verified(WITNESSED_NAME)
 
     def state(self) -> AuditState:
-        """Where the last audit ended; the start of the log where that does not fit what was signed.
-
-        Before the first audit it is the start too.
+        """Where the last audit ended; the start of the log where that does not fit what was signed,
+        or ends before it. Before the first audit it is the start too.
         """
-        state = self._state()
-        if state is None or not _fits(state, self._verified(CHECKPOINT_NAME)):
+        state, seen = self._state(), self._verified(CHECKPOINT_NAME)
+        if state is None or not (_fits(state, seen) or _goes_on(state, seen)):
             return AuditState()
         return state
 
@@ -165,6 +164,11 @@ class Trusted:
 def _fits(state: AuditState, seen: Seen | None) -> bool:
     told = (state.position.size, state.root())
     return seen is None or (seen.checkpoint.tree_size, seen.checkpoint.root_hash) == told
+
+
+def _goes_on(state: AuditState, seen: Seen | None) -> bool:
+    """Whether it goes further: the checkpoint is of a backup, or the state is damaged."""
+    return seen is not None and state.position.size > seen.checkpoint.tree_size
 
 
 def _is_sound(state: AuditState | None, seen: Seen | None) -> bool:

@@ -206,6 +206,9 @@ NEXT: Final[Mapping[str, str]] = {
     "AUDIT_BUSY": "wait until the other credproof audit command has ended",
     "INDEX_DAMAGED": "move audit.db away and keep it; credproof audit verify makes another",
     **dict.fromkeys(("CHECKPOINT_DAMAGED", "AUDITED_DAMAGED"), _KEPT),
+    "AUDITED_AHEAD": "nothing was replaced; where the two are of a backup, the log was rewritten:"
+    " compare with other auditors (credproof audit compare); else audited.json is damaged: move it"
+    " away and keep it",
     "REGISTRY_NOT_KEPT": "credproof audit verify --whole fetches it again",
     "NOTHING_VERIFIED": "credproof audit follow --home HOME",
     "MIRROR_DAMAGED": "export into another directory, and put it in the place of this one: the log"

@@ -91,6 +91,8 @@ def follow(
       ROOT_DIFFERS          with --replay: a root of the directory leaves somebody out
       CHECKPOINT_DAMAGED, AUDITED_DAMAGED, INDEX_DAMAGED
                             a file of your own is damaged; the log is not in doubt
+      AUDITED_AHEAD         audited.json alone goes further than what else you keep,
+                            and the log is not what it says
 
     A broken rule is told once and then counted (Standing: audit verify lists them); what is wrong
     with the log itself is told as long as it is wrong. With --evidence, files that a third party
