@@ -25,6 +25,7 @@ from credproof.auditing.index import INDEX_NAME, Index
 from credproof.auditing.own import Seen, verified
 from credproof.auditing.raised import RaisedAnomaly, raised
 from credproof.auditing.reading import LogReader
+from credproof.auditing.registry import put_in_force
 from credproof.auditing.replaying import ReplayReport, replayed
 from credproof.auditing.rereading import Reread, Rewritten, reread
 from credproof.auditing.showing import Showing
@@ -283,6 +284,15 @@ class Auditor(LogReader):
     def reread(self, index: Index, report: AuditReport) -> Reread:
         """As `rereading.reread`, of the service."""
         return reread(self, index, report, self._vkeys)
+
+    def require_registry(self, index: Index, among: range) -> None:
+        """Each version of the registry that these entries put in force must still be kept here.
+
+        Raises:
+            DataLoss: `REGISTRY_NOT_KEPT`.
+        """
+        for _ in put_in_force(self.history(), index, among):
+            pass
 
     def finding_evidence(self, findings: Sequence[Finding]) -> list[dict[str, bytes]]:
         """Files that show each of the first `EVIDENCE_FINDINGS_MAX` of these broken rules.

@@ -72,7 +72,7 @@ class Showing:
         """Files that show one broken rule.
 
         Raises:
-            DataLoss: `INDEX_DAMAGED`.
+            DataLoss: `INDEX_DAMAGED`, `STAMPS_DAMAGED`, `REGISTRY_NOT_KEPT`.
             VerificationFailed: `BAD_INCLUSION_PROOF`, and as `newest`.
         """
         _ = self._tree  # before any line is read
@@ -104,7 +104,7 @@ class Showing:
         since = (self._index.time(log_index) or 0) - CLOCK_SKEW_S
         for (line,) in self._index.select(query, {"kind": ENTRY_CHANGED, "index": log_index}):
             change = parse_entry(bytes(line))
-            package = self._history.file(parse_changed(change))
+            package = self._history.file(change)
             if package is not None:
                 evidence.add_registry(parse_changed(change), package)
             yield change.seq

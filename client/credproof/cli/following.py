@@ -283,6 +283,7 @@ def _look_on(told: Told, auditor: Auditor, report: AuditReport, at: int, *, repl
         again = auditor.reread(index, report)
         told.reread = len(again.page)
         told.faults += again.faults
+        auditor.require_registry(index, again.page)
     if replay:
         with told.gathering():
             told.roots = auditor.replay(report.checkpoint).roots
