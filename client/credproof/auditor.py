@@ -22,6 +22,7 @@ from credproof.auditing.evidence import LogFault
 from credproof.auditing.following import Following, Progress
 from credproof.auditing.history import History
 from credproof.auditing.index import INDEX_NAME, Index
+from credproof.auditing.lost import Lost, lost_entries
 from credproof.auditing.own import Seen, verified
 from credproof.auditing.raised import RaisedAnomaly, raised
 from credproof.auditing.reading import LogReader
@@ -249,6 +250,11 @@ class Auditor(LogReader):
         """What auditors asked to unseal, as the log that was verified last says."""
         with self.index() as index:
             yield Unsealings(self._home, self._channel, self.trust, index)
+
+    def lost(self) -> Sequence[Lost]:
+        """What this home verified of entries that were lost under a new origin, and still has."""
+        with self.index() as index:
+            return lost_entries(self._home.folder, index)
 
     def history(self) -> History:
         """The history of the registry, of which what is new is fetched."""

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from credproof.auditing.evidence import Evidence
 from credproof.auditing.index import Index
+from credproof.auditing.lost import continued
 from credproof.auditing.own import require_own_state
 from credproof.auditing.stamps import KeptStamp, Stamps
 from credproof.base.errors import Malformed, VerificationFailed
@@ -18,7 +19,6 @@ from credproof.log.checkpoint import (
     parse_checkpoint,
     verify_checkpoint,
 )
-from credproof.log.continued import ENTRY_CONTINUED, parse_continued
 from credproof.log.merkle import Tree, leaf_hash, verify_consistency
 from credproof.log.note import VerifierKey, parse_note
 from credproof.log.proof import TlogProof
@@ -142,9 +142,7 @@ def _note(stamps: Stamps, index: Index, found: Sequence[Contradiction]) -> None:
 
 def _lost(index: Index) -> dict[str, int]:
     """Older origins, and from which entry on theirs were lost."""
-    rows = index.select("SELECT line FROM entries WHERE kind = :kind", {"kind": ENTRY_CONTINUED})
-    found = [parse_continued(bytes(line)) for (line,) in rows]
-    return {item.origin: item.log_index for item in found}
+    return {item.origin: item.log_index for item in continued(index)}
 
 
 def add_evidence(

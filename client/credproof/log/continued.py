@@ -31,6 +31,14 @@ class Continued:
     root_hash: bytes
     checkpoint: bytes
 
+    @property
+    def says(self) -> str:
+        """Which entries were lost, for people."""
+        if self.tree_size <= self.log_index:
+            return f"{self.origin}: no entry of it was lost"
+        last = self.tree_size - 1
+        return f"{self.origin}: entries {self.log_index} to {last} of it were lost"
+
 
 def continued_fields(old: VerifiedCheckpoint) -> tuple[bytes, dict[str, object]]:
     """Object and fields of the entry that continues the log of `old`."""
