@@ -383,29 +383,37 @@ class Auditor(LogReader):
         """What the service raised as misuse, from the entry `since` on, in the order of the log,
         and which throttles were lifted.
 
-        Each entry's inclusion under the newest checkpoint is verified.
+        Each entry's inclusion under the newest checkpoint is verified, which continues the one of
+        the last audit; so is what differs from the lines that this home has.
 
         Raises:
             Malformed: an entry raises no anomaly that can be read, or lifts nobody's.
-            VerificationFailed: `BAD_INCLUSION_PROOF`, `OTHER_ENTRY`, and as `checkpoint`.
+            VerificationFailed: `BAD_INCLUSION_PROOF`, `OTHER_ENTRY`.
+            DataLoss: `INDEX_DAMAGED`.
+            LogFault, Conflict: as `require_continued`.
         """
         return raised(self._of_kinds({ENTRY_RAISED, ENTRY_LIFTED}, since, progress))
 
     def _of_kinds(self, kinds: Collection[str], since: int, progress: Progress) -> Iterator[Entry]:
         """The entries of some kinds, each verified to be in the log."""
-        checkpoint = self.checkpoint()
-        for index, line in enumerate(self.lines(since, checkpoint.tree_size), since):
-            progress(1)
-            if not any(kind.encode() in line for kind in kinds):
-                continue
-            entry = parse_entry(line)
-            if entry.kind in kinds:
-                self._require_included(entry, line, index, checkpoint)
-                yield entry
+        checkpoint = self.require_continued()
+        with self.index() as own:
+            for index, line in enumerate(self.lines(since, checkpoint.tree_size), since):
+                progress(1)
+                differs = own.line(index) not in (None, line)
+                if not differs and not any(kind.encode() in line for kind in kinds):
+                    continue
+                entry = parse_entry(line)
+                if differs or entry.kind in kinds:
+                    self._require_included(entry, line, index, checkpoint)
+                if differs:
+                    raise own.damaged()  # what the service gives is what was signed
+                if entry.kind in kinds:
+                    yield entry
 
     def evidence(self, anomaly: Anomaly) -> Iterator[Entry]:
         """The entries that an anomaly names, each verified like it."""
-        checkpoint = self.checkpoint()
+        checkpoint = self.require_continued()
         for index in anomaly.evidence:
             line = next(self.lines(index, index + 1))
             entry = parse_entry(line)

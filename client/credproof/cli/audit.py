@@ -330,9 +330,10 @@ def anomalies(
     """Show what the service raised as misuse: which rule, by whom, what was counted, and which
     entry lifted a throttle before its time.
 
-    Each entry is verified to be in the log under its newest checkpoint. Version and digest name the
-    rules that were in force: credproof rules show prints those of an operator. Needs the service.
-    Writes nothing.
+    Each entry is verified to be in the log under its newest checkpoint, which must continue what
+    you verified last (LOG_FORKED, LOG_SHRANK), and so must the entries that you have. Version and
+    digest name the rules that were in force: credproof rules show prints those of an operator.
+    Needs the service. Writes nothing.
 
     \b
     Example:

@@ -96,13 +96,12 @@ def follow(
                             and the log is not what it says
 
     A broken rule is told once and then counted (Standing: audit verify lists them); what is wrong
-    with the log itself is told as long as it is wrong, and entries that you verified and that were
-    lost under a new origin as long as lost-SIZE.db, which has them, lies in your home (Lost; no
-    finding: the log says it too). With --evidence, files that a third party
-    checks with other tools are written, with a README.txt, into a directory named for what they
-    show: once, or again where that is gone. --replay reads all that is kept of the log. With
-    --interval, what stops one look is told on stderr, and the next look tries again. Needs the
-    service.
+    with the log itself is told as long as it is wrong, and what you verified of entries that a new
+    origin lost (Lost; no finding) as long as lost-SIZE.db lies in your home. With --evidence, files
+    that a third party checks with other tools are written, with a README.txt, into a directory
+    named for what they show: once, or again where that is gone. --replay reads all that is kept of
+    the log. With --interval, what stops one look is told on stderr, and the next look tries again.
+    Needs the service.
 
     Each run also compares 1000 older entries of audit.db with what the service gives now, and the
     next run the 1000 after them: in time it tells that an old entry was rewritten (ENTRY_CHANGED)
