@@ -72,8 +72,23 @@ def test_an_auditor_sees_who_was_listed_and_suspended_by_version(running, audito
     assert told.splitlines()[-1].endswith("credproof audit registry")
 
 
+@pytest.fixture(scope="module")
+def answer(running, tmp_path_factory):
+    """A file with an honest answer."""
+    with running.world.lender() as lender:
+        subject_id, consent, _ = running.consented(lender)
+        subject = lender.subject(subject_id)
+        kept = lender.ask(subject, policy_id="revolving-standing", consent=consent)
+    file = tmp_path_factory.mktemp("answer") / "honest.answer"
+    file.write_bytes(kept.to_bytes())
+    return file
+
+
 @pytest.mark.parametrize("data", [None, b"junk", "other"])
-def test_a_version_that_an_auditor_lost_is_named_and_fetched_again(running, auditor, data):
+def test_a_version_that_an_auditor_lost_is_named_and_fetched_again(
+    running, answer, auditor, tmp_path, data
+):
+    """A page of evidence called an honest answer forged by it, and audit follow said nothing."""
     home = running.world.home(AUDITOR)
     kept = home / "registry" / "2.json"
     honest = kept.read_bytes()
@@ -86,8 +101,16 @@ def test_a_version_that_an_auditor_lost_is_named_and_fetched_again(running, audi
     assert "registry/2.json in your home" in told
     assert "REGISTRY_NOT_KEPT" in told
     assert "next:  credproof audit verify --whole" in told
+    words = ("audit", "evidence", answer, "-o", tmp_path / "page.html", "--home", home)
+    assert "registry/2.json in your home" in run(*words, code=1)
+    assert not (tmp_path / "page.html").exists()
+    told = run("audit", "follow", "--evidence", tmp_path / "found", "--home", home, code=1)
+    assert "REGISTRY_NOT_KEPT" in told
+    assert not (tmp_path / "found").exists(), "nothing is held against the operator"
     run("audit", "verify", "--whole", "--home", home)
     assert kept.read_bytes() == honest
+    run(*words)
+    run("audit", "follow", "--home", home)
     assert run("audit", "registry", "--home", home)
 
 
