@@ -158,9 +158,10 @@ def draft_command(
     must sign as of the new one. The service may run.
 
     Who has seen a provider's key set takes no other than one of its keys has signed. One that lost
-    all of them goes on by --begin-anew: what it signed until now binds nobody any more. Publish
-    this root, list the provider's new key (credproof participant renew), and let it sign and
-    publish its keys. The root says it for ever, to everybody; root sign shows it.
+    all of them, or whose thief signed one first, goes on by --begin-anew: what was signed until now
+    binds nobody any more. Of a thief, suspend the provider before. Publish this root, list the
+    provider's new key (credproof participant renew), and let it sign and publish its keys. The root
+    says it for ever, to everybody; root sign shows it.
 
     \b
     Examples:

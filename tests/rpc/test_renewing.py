@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from credproof.auditor import Auditor
 from credproof.base.errors import Refused, VerificationFailed
-from credproof.home import Home, enrol_again
+from credproof.home import Home, enrol_again, read_public
 from credproof.lender import Lender, OfflineVerifier
 from credproof.provider import Provider
-from credproof_server import admission
+from credproof_server import admission, roots
 from credproof_server.demo.world import World
 
 from tests.rpc.conftest import AUDITOR, LENDER, PROVIDER, Running, served
@@ -135,6 +135,72 @@ def test_a_provider_that_holds_its_key_signs_the_new_one_and_goes_on_with_it(run
     add = ("participant", "add", world.service, home / "enrolment.json", "-o", tmp_path / "again")
     assert run(*add, code=2) == "ALREADY_ADMITTED", "the key of before has ended"
     assert run("participant", "renew", *add[2:], code=2) == "KEY_ENDED"
+
+
+def stolen(running: Running, tmp_path: Path, name: str) -> tuple[Path, Path]:
+    """A provider's home and the thief's copy of it; the provider has a key set in force."""
+    running.world.admit(name, "provider")
+    home = running.world.home(name)
+    signed(home)
+    return home, Path(shutil.copytree(home, tmp_path / "thief"))
+
+
+def suspended(world: World, name: str) -> None:
+    run("participant", "suspend", world.service, name)
+
+
+def test_a_suspended_provider_is_renewed_by_the_key_set_that_it_sends_to_the_operator(
+    running, tmp_path
+):
+    """Whoever stole its home is let in no more, not even to publish a key set."""
+    world, new = running.world, tmp_path / "new"
+    home, thief = stolen(running, tmp_path, "mill")
+    suspended(world, "mill")
+    renew = enrolled(world, new, "provider", "mill")
+    file = tmp_path / "keys.json"
+    run("provider", "keys", "sign", "-o", file, "--add", new / "signing.key.pub", "--home", home)
+    for copy in (home, thief):
+        publish = ("provider", "keys", "publish", file, "--home", copy)
+        assert run(*publish, code=2) == "NOT_PERMITTED"
+    assert run(*renew, code=1) == "KEY_NOT_SIGNED"
+    assert run(*renew, "--key-set", home / "keys.json", code=1) == "KEY_NOT_SIGNED", "an older one"
+    assert len(keys_of(world, "mill")) == 1, "nothing is half done"
+
+    assert "Suspended:  as before" in run(*renew, "--key-set", file)
+    run("join", new, new / "new.admission")
+    assert reason(new) == "NOT_PERMITTED", "a renewal does not end the suspension"
+    run("participant", "resume", world.service, "mill")
+    assert connected(new)
+    signed(new, "--known", Home(home).signer.public.kid)
+    assert reason(thief) == "KEY_ENDED"
+
+
+def test_a_thief_who_signed_a_key_set_first_is_shut_out_by_suspension_and_a_root_of_two_people(
+    running, tmp_path
+):
+    world, new = running.world, tmp_path / "new"
+    home, thief = stolen(running, tmp_path, "dairy")
+    roots.new_key(tmp_path / "thiefs.key")
+    signed(thief, "--add", tmp_path / "thiefs.key.pub")
+    suspended(world, "dairy")
+    renew = enrolled(world, new, "provider", "dairy")
+    file = tmp_path / "keys.json"
+    run("provider", "keys", "sign", "-o", file, "--add", new / "signing.key.pub", "--home", home)
+    assert run(*renew, "--key-set", file, code=2) == "TUF_VERSION"
+
+    begin_anew(world, tmp_path, "dairy")
+    run("provider", "keys", "sign", "-o", thief / "keys.json", "--home", thief)
+    again = ("provider", "keys", "publish", thief / "keys.json", "--home", thief)
+    assert run(*again, code=2) == "NOT_PERMITTED", "else it would bind the provider again"
+    run(*renew)
+    run("join", new, new / "new.admission")
+    run("participant", "resume", world.service, "dairy")
+    assert connected(new)
+    strange = read_public(tmp_path / "thiefs.key.pub").kid
+    signed(new, "--known", Home(home).signer.public.kid, "--remove", strange)
+    with Provider.open(new) as provider:
+        assert strange not in provider.signed_keys()
+    assert reason(thief) == "KEY_ENDED"
 
 
 def test_a_lender_keeps_what_stands_of_it_and_an_auditor_goes_on(running, tmp_path):

@@ -40,7 +40,8 @@ _SHOWN_WRONG: Final = (
 )
 _SUSPENDED: Final = (
     "check that --home is the right one; of a suspended participant the operator says why, and ends"
-    " it by credproof participant resume"
+    " it by credproof participant resume; a provider's key set goes to the operator meanwhile"
+    " (credproof participant renew --key-set)"
 )
 _REFRESH: Final = "credproof lender refresh FILE, a little later; if it stays, ask the operator"
 _CUSTODIAN: Final = "ask whether the custodian runs, then run this again: nothing is done twice"
@@ -48,10 +49,10 @@ _LIES: Final = (
     "do not go on: ask the operator why, and other participants whether they see the same"
 )
 _PROVIDER: Final = (
-    "do not go on: ask the provider which keys are its; as the provider, sign and publish your key"
-    " set first (credproof provider keys), then the operator lists the key (credproof participant"
-    " renew); if all your keys are lost, two people let you begin anew (credproof root draft"
-    " --begin-anew)"
+    "do not go on: ask the provider which keys are its; as the provider, sign your new key into"
+    " your key set (credproof provider keys sign --add), then the operator lists it by both"
+    " (credproof participant renew --key-set); if all your keys are lost, two people let you begin"
+    " anew (credproof root draft --begin-anew)"
 )
 _LOST: Final = "credproof restore DIR --from BACKUP --keys-from KEYS; none is made in its place"
 _OPERATOR: Final = "tell the operator, who finds it by credproof check; to ask again does not help"
@@ -154,7 +155,8 @@ NEXT: Final[Mapping[str, str]] = {
     "TUF_EXPIRED": "check the clock here; the operator sees by credproof root status what must be"
     " signed anew, and credproof serve renews the rest",
     "TUF_VERSION": "begin with what is in force now: credproof root draft, or credproof provider"
-    " watch and then provider keys sign",
+    " watch and then provider keys sign; if a thief signed the key set in force, two people let the"
+    " provider begin anew (credproof root draft --begin-anew)",
     "NO_TUF": "the operator stops the service and runs credproof root begin DIR; of homes nothing"
     " is needed",
     "SERVICE_TOO_OLD": "the operator installs this version, then runs credproof upgrade and root"
