@@ -29,6 +29,8 @@ from credproof_server.storage.metadata import MetadataFiles
 TIMESTAMP_LIFE_S: Final = 24 * 3600
 """How long a service may be kept from a client before the client notices: a day."""
 SNAPSHOT_LIFE_S: Final = 7 * 24 * 3600
+AHEAD_MAX_S: Final = 24 * 3600
+"""How far ahead of the service's clock a version may be, which is a time in seconds: a day."""
 SOON_S: Final = 30 * 24 * 3600
 """How long before something that people sign expires they are told: a month."""
 
@@ -225,9 +227,16 @@ class Distribution:
             raise not_continued(owner.id)
 
     def _require_next(self, role: str, data: bytes, current: int) -> None:
-        """The version must be higher; the same bytes may come again, when a reply was lost."""
+        """The version must be higher; the same bytes may come again, when a reply was lost.
+
+        One far ahead of the clock would be the last: none could follow it, and above int64 no
+        client can ask for it.
+        """
         if data != self.files.read(role, current) and _version_in(data, role) <= current:
             raise Conflict("TUF_VERSION", f"newer metadata of {role} was published already")
+        if _version_in(data, role) > max(self._clock() + AHEAD_MAX_S, current + 1):
+            message = f"the metadata of {role} is dated ahead: set the clock, and sign it anew"
+            raise Conflict("TUF_VERSION", message)
 
     # -- what is signed here
 
