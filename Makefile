@@ -54,7 +54,7 @@ check: $(STAMP)
 	$(BIN)/python tools/proto.py --check
 	$(BIN)/python tools/readme_help.py
 	$(BIN)/python tools/house.py
-	$(BIN)/pytest -n auto tests/house --ignore=tests/house/test_benchmarks.py
+	$(BIN)/pytest -n auto tests/house
 
 proto: $(STAMP)
 	$(BIN)/python tools/proto.py

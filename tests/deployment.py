@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from credproof import borrower as borrowers
+from credproof import enrolment as enrolments
 from credproof import home as homes
 from credproof import standard
 from credproof.attestation.package import pack
@@ -61,7 +62,7 @@ class Deployment:
         """Admit a participant; a lender is licensed, unless `settings` say otherwise."""
         if role == "lender":
             settings = {**licensed(int(time.time())), **settings}
-        enrolment = homes.enrol(
+        enrolment = enrolments.enrol(
             self.folder / name, role=role, participant_id=name, title=name.title()
         )
         admitted = admission.admit(self.service, enrolment, **settings)

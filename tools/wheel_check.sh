@@ -25,11 +25,11 @@ echo "wheel: built, with every file that it must hold"
 # The lock without hashes: versions only, as constraints for pip.
 grep -E '^[a-zA-Z0-9._-]+==' requirements.lock | sed 's/ *\\$//; s/ *;.*//' >"$work/constraints"
 
-"$python" -m venv "$work/env"
+"$python" -m venv --without-pip "$work/env"
 credproof=$work/env/bin/credproof
 try() {
-    "$work/env/bin/pip" -q --disable-pip-version-check install --no-compile \
-        -c "$work/constraints" "$1"
+    "$python" -m pip --python "$work/env/bin/python" -q --disable-pip-version-check \
+        install --no-compile -c "$work/constraints" "$1"
     "$credproof" --help >/dev/null
 }
 

@@ -12,57 +12,51 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from credproof.auditing.following import Following, Seen, require_own, verified
+from credproof.auditing.anew import read_moved, read_whole
+from credproof.auditing.comparing import Comparing
+from credproof.auditing.evidence import LogFault
+from credproof.auditing.following import Following, Seen, Source, verified
 from credproof.auditing.history import History
-from credproof.auditing.index import Index
-from credproof.auditing.rereading import Reread, reread
+from credproof.auditing.index import INDEX_NAME, Index
+from credproof.auditing.raised import RaisedAnomaly, raised
+from credproof.auditing.reading import LogReader
+from credproof.auditing.replaying import ReplayReport, replayed
+from credproof.auditing.rereading import Reread, Rewritten, reread
 from credproof.auditing.showing import Showing
 from credproof.auditing.stamping import StampReport, fetch, judge
-from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
-from credproof.auditing.surviving import Surviving
+from credproof.auditing.stamps import Authorities, Stamps
 from credproof.auditing.trusted import Trusted, log_vkeys
 from credproof.auditing.unsealing import Unsealings
 from credproof.base.encoding import canonical_json
 from credproof.base.errors import Conflict, DataLoss, Refused, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_FINDINGS_MAX
 from credproof.channel import call
+from credproof.files import append_private
 from credproof.history import fetch_version
-from credproof.home import Home, append_private
+from credproof.home import Home
 from credproof.log.audit import AuditReport, AuditState
 from credproof.log.checkpoint import VerifiedCheckpoint
 from credproof.log.entry import Entry, parse_entry
-from credproof.log.merkle import leaf_hash, verify_consistency, verify_inclusion
+from credproof.log.merkle import leaf_hash
 from credproof.log.note import VerifierKey
 from credproof.log.witnessed import Witnessed
 from credproof.mirror import Mirror
 from credproof.pseudonyms import Pseudonyms
-from credproof.session import Session, fetch_trust
+from credproof.session import fetch_trust
 from credproof.v1 import audit_service_pb2 as pb
-from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
-from credproof.verification.anomaly import (
-    ENTRY_LIFTED,
-    ENTRY_RAISED,
-    Anomaly,
-    parse_anomaly,
-    parse_lifted,
-)
+from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, Anomaly
 from credproof.verification.answer import SALT_BYTES, Reference
 from credproof.verification.audit_token import sign_audit_token
 from credproof.verification.log_rules import Finding
-from credproof.verification.replay import Replay
-from credproof.verification.trust import Trust
 from credproof.verification.unsealing import require_reason
 from credproof.witnessing import Witnessing
 
 SEARCHES_NAME = "searches.jsonl"
 """Why this auditor looked for persons: what the log has digests of."""
-INDEX_NAME = "audit.db"
-"""What was verified, to search in; may be deleted."""
 Progress = Callable[[int], None]
 
 
@@ -80,78 +74,20 @@ def audit_token(home: Home, *, hours: int) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RaisedAnomaly:
-    """An anomaly in the log: its index, when it was raised (whole seconds), and what it says.
-
-    `lifted_index` is the entry by which its throttle was lifted, None where it ended by time.
-    """
-
-    log_index: int
-    time: int
-    anomaly: Anomaly
-    lifted_index: int | None = None
-
-    def after(self, lifting: Entry) -> RaisedAnomaly:
-        """The same after an entry that lifts all throttles of somebody."""
-        anomaly = self.anomaly
-        is_over = self.lifted_index is not None or lifting.time >= self.time + anomaly.throttle_s
-        if is_over or anomaly.participants != (parse_lifted(lifting),):
-            return self
-        return replace(self, lifted_index=lifting.seq)
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayReport:
-    """A log whose `roots` roots of the directory are all what its entries make.
-
-    The newest one has `indexes` leaves; `uncovered` changes are logged after what it covers.
-    """
-
-    checkpoint: VerifiedCheckpoint
-    roots: int
-    indexes: int
-    root: bytes
-    uncovered: int
-
-
-class Auditor(Session):
+class Auditor(LogReader):
     """An auditor at work; by `trust` instead of the newest bundle, if it is given."""
 
-    def __init__(self, home: Home, trust: Trust | None = None) -> None:
-        super().__init__(home, trust)
-        self._stub = AuditServiceStub(self._channel)
-
-    def lines(self, start: int, end: int) -> Iterator[bytes]:
-        """The entries start … end - 1.
+    def require_undisproved(self) -> None:
+        """Hold what a witness showed to the service against the log that `verify` has just audited.
 
         Raises:
-            VerificationFailed: `ENTRIES_MISSING` when the service gives fewer.
+            LogFault: `LOG_FORKED`, `LOG_BEHIND`, with files that show it.
+            VerificationFailed: `NOT_DISPROVED`: what the service gives shows neither.
+            DataLoss: `INDEX_DAMAGED`, `CHECKPOINT_DAMAGED`.
         """
-        for page in self.pages(start, end):
-            yield from page
-
-    def pages(self, start: int, end: int) -> Iterator[Sequence[bytes]]:
-        """The entries start … end - 1, in pages; as `lines`."""
-        while start < end:
-            request = pb.ListEntriesRequest(
-                start_index=start, limit=min(end - start, ENTRIES_PAGE_MAX)
-            )
-            page = call(self._stub.ListEntries, request).lines
-            if not page:
-                raise VerificationFailed("ENTRIES_MISSING", f"the service holds back entry {start}")
-            yield page
-            start += len(page)
-
-    def inclusion(self, log_index: int, tree_size: int) -> tuple[bytes, ...]:
-        """What the service gives to prove that an entry is in the tree; nothing is verified."""
-        request = pb.GetInclusionProofRequest(log_index=log_index, tree_size=tree_size)
-        return tuple(call(self._stub.GetInclusionProof, request).hashes)
-
-    def consistency(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
-        """What the service gives to prove that the log only grew; nothing is verified."""
-        request = pb.GetConsistencyProofRequest(old_tree_size=old_size, new_tree_size=new_size)
-        return tuple(call(self._stub.GetConsistencyProof, request).hashes)
+        if note := self.disproof():
+            with self.index() as index:
+                Comparing(self._home, index).require_undisproved(note, self.checkpoint())
 
     def trusted(self) -> AuditState:
         """Where the last audit of this auditor ended; the start of the log before the first."""
@@ -175,6 +111,8 @@ class Auditor(Session):
         Raises:
             LogFault: `LOG_SHRANK`, `LOG_FORKED`, `SEQ_GAP`, `ENTRY_CHANGED`, `TREE_MISMATCH`,
                 `REGISTRY_WITHHELD`, with files that show it.
+            Rewritten: `whole`, and entries that were verified before are given otherwise now; all
+                else was verified, and is kept.
             Malformed, VerificationFailed: `LOG_REPLACED`, or what is wrong with which entry under
                 the log's own signature; as `History.require_given`.
             DataLoss: `INDEX_DAMAGED`, `AUDITED_DAMAGED`: it is not the log that is wrong.
@@ -182,19 +120,44 @@ class Auditor(Session):
         """
         with self._locked():
             checkpoint, seen = self.checkpoint(), self._kept.seen()
-            moved = seen is not None and seen.checkpoint.origin != checkpoint.origin
-            with self.index() as index:
-                following = self._following(index, checkpoint, seen)
-                following.require_continued()
-                if not (whole or moved):
-                    report = following.run(self.trusted(), progress)
-            if whole or moved:
-                report = self._verify_anew(checkpoint, seen if moved else None, progress)
+            report, faults = self._read(checkpoint, seen, whole, progress)
             self._kept.keep(report.state, checkpoint.note)
             with self.index() as index:
                 again = partial(fetch_trust, self._home, self._channel)
                 self.history().require_given(index.trust_version, self.trust, again)
+        if faults:
+            raise Rewritten(faults, report)
         return report
+
+    def _read(
+        self, checkpoint: VerifiedCheckpoint, seen: Seen | None, whole: bool, progress: Progress
+    ) -> tuple[AuditReport, Sequence[LogFault]]:
+        """Read what is new, or all of it; gives what the service gives otherwise than before too.
+
+        Raises:
+            CredproofError: as `verify`.
+        """
+        path, vkeys = self._home.folder / INDEX_NAME, self._vkeys
+        follow = partial(self._follow, checkpoint, progress)
+        if seen is not None and seen.checkpoint.origin != checkpoint.origin:
+            anew = partial(follow, seen, AuditState())
+            return read_moved(self, path, self._kept, seen, checkpoint, vkeys, anew), ()
+        with self.index() as index:
+            self._following(index, checkpoint, seen).require_continued()
+            if not whole:
+                return follow(seen, self.trusted(), index, self), ()
+        return read_whole(self, path, seen, vkeys, partial(follow, None, self.trusted()))
+
+    def _follow(
+        self,
+        checkpoint: VerifiedCheckpoint,
+        progress: Progress,
+        seen: Seen | None,
+        trusted: AuditState,
+        index: Index,
+        source: Source,
+    ) -> AuditReport:
+        return self._following(index, checkpoint, seen, source).run(trusted, progress)
 
     def witnessed(self, audited: VerifiedCheckpoint) -> tuple[VerifiedCheckpoint, Witnessed] | None:
         """The newest checkpoint that reached the quorum, once it is kept; None before the first.
@@ -226,24 +189,6 @@ class Auditor(Session):
             fetch(stamps, self, audited, keys)
             return judge(stamps, index, Authorities(folder), audited, int(time.time()))
 
-    def stamps(self, after: tuple[int, str]) -> Iterator[Sequence[KeptStamp]]:
-        """What the service gives as timestamps after a size and an authority; nothing is verified.
-
-        Raises:
-            VerificationFailed: `TIMESTAMP_NOT_OF_LOG` when they are not in order.
-        """
-        while True:
-            request = pb.ListTimestampsRequest(after_size=after[0], after_authority=after[1])
-            page = call(self._stub.ListTimestamps, request).timestamps
-            found = [KeptStamp(s.tree_size, s.authority, s.checkpoint, s.response) for s in page]
-            if not found:
-                return
-            places = [(stamp.tree_size, stamp.authority) for stamp in found]
-            if sorted({after, *places}) != [after, *places]:
-                raise VerificationFailed("TIMESTAMP_NOT_OF_LOG", "timestamps are out of order")
-            yield found
-            after = places[-1]
-
     def require_continued(self) -> VerifiedCheckpoint:
         """The newest checkpoint, which continues the one of the last audit.
 
@@ -259,31 +204,15 @@ class Auditor(Session):
             self._following(index, checkpoint, seen).require_continued()
         return checkpoint
 
-    def _verify_anew(
-        self, checkpoint: VerifiedCheckpoint, moved: Seen | None, progress: Progress
-    ) -> AuditReport:
-        """Read all of it into a new index, which then takes the place of the one that is there."""
-        fresh = self._home.folder / f"{INDEX_NAME}.new"
-        for path in (fresh, *(fresh.with_name(fresh.name + end) for end in ("-wal", "-shm"))):
-            path.unlink(missing_ok=True)
-        trusted = AuditState() if moved else self.trusted()
-        with Index(fresh) as index, self.index() as own:
-            report = self._following(index, checkpoint, moved).run(trusted, progress)
-            if moved is not None:
-                args = (self._kept, moved, checkpoint, self._vkeys)
-                surviving = Surviving(own, index, *args)
-                report = replace(report, uncompared=surviving.require_same(report))
-            index.take_over(own)
-        if moved is not None and surviving.is_cut(report):
-            self._kept.keep_lost(moved, self._home.folder / INDEX_NAME)
-        fresh.replace(self._home.folder / INDEX_NAME)
-        return report
-
     def _following(
-        self, index: Index, checkpoint: VerifiedCheckpoint, seen: Seen | None
+        self,
+        index: Index,
+        checkpoint: VerifiedCheckpoint,
+        seen: Seen | None,
+        source: Source | None = None,
     ) -> Following:
         now, vkeys = int(time.time()), self._vkeys
-        return Following(self, index, self.history(), checkpoint, vkeys, seen, now=now)
+        return Following(source or self, index, self.history(), checkpoint, vkeys, seen, now=now)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -344,7 +273,7 @@ class Auditor(Session):
         """Files that show each of the first `EVIDENCE_FINDINGS_MAX` of these broken rules.
 
         Raises:
-            VerificationFailed: as `Showing.finding`.
+            DataLoss, VerificationFailed: as `Showing.finding`.
         """
         with self.index() as index, Stamps(self._home.folder) as stamps:
             showing = self._showing(index)
@@ -374,17 +303,9 @@ class Auditor(Session):
             DataLoss: `INDEX_DAMAGED`: the index is not what was verified.
             Malformed, VerificationFailed: an entry that changes the directory and cannot be read.
         """
-        replay, audited = Replay(), audited or verified(self._kept.seen(), self._vkeys)
+        audited = audited or verified(self._kept.seen(), self._vkeys)
         with self.index() as index:
-            require_own(index, audited.tree_size, audited.root_hash)
-            index.require_columns()
-            for log_index, line in enumerate(islice(index.lines(), audited.tree_size)):
-                try:
-                    replay.feed_line(line)
-                except VerificationFailed as error:
-                    raise self._showing(index).directory(error, log_index) from None
-                progress(1)
-        return ReplayReport(audited, replay.roots, len(replay.filed), replay.root, replay.uncovered)
+            return replayed(index, audited, self._showing(index), progress)
 
     def export(self, folder: Path, *, progress: Progress = lambda _count: None) -> Mirror:
         """Copy the log into static files (C2SP tlog-tiles), or bring a copy up to date.
@@ -437,13 +358,7 @@ class Auditor(Session):
             Malformed: an entry raises no anomaly that can be read, or lifts nobody's.
             VerificationFailed: `BAD_INCLUSION_PROOF`, `OTHER_ENTRY`, and as `checkpoint`.
         """
-        found: list[RaisedAnomaly] = []
-        for entry in self._of_kinds({ENTRY_RAISED, ENTRY_LIFTED}, since, progress):
-            if entry.kind == ENTRY_RAISED:
-                found.append(RaisedAnomaly(entry.seq, entry.time, parse_anomaly(entry)))
-            else:
-                found = [item.after(entry) for item in found]
-        return found
+        return raised(self._of_kinds({ENTRY_RAISED, ENTRY_LIFTED}, since, progress))
 
     def _of_kinds(self, kinds: Collection[str], since: int, progress: Progress) -> Iterator[Entry]:
         """The entries of some kinds, each verified to be in the log."""
@@ -472,24 +387,3 @@ class Auditor(Session):
         if entry.seq != index:
             raise VerificationFailed("OTHER_ENTRY", f"the service gives another entry for {index}")
         self.verify_inclusion(leaf_hash(line), index, checkpoint)
-
-    def verify_inclusion(
-        self, leaf: bytes, log_index: int, checkpoint: VerifiedCheckpoint
-    ) -> tuple[bytes, ...]:
-        """The proof, verified, that the leaf hash stands at this index under a checkpoint.
-
-        Raises:
-            VerificationFailed: `BAD_INCLUSION_PROOF`.
-        """
-        proof = self.inclusion(log_index, checkpoint.tree_size)
-        verify_inclusion(leaf, log_index, checkpoint.tree_size, proof, checkpoint.root_hash)
-        return proof
-
-    def verify_consistency(self, old: VerifiedCheckpoint, new: VerifiedCheckpoint) -> None:
-        """Accept that the log of `new` continues that of `old`.
-
-        Raises:
-            VerificationFailed: `BAD_CONSISTENCY_PROOF`.
-        """
-        proof = self.consistency(old.tree_size, new.tree_size)
-        verify_consistency(old.tree_size, old.root_hash, new.tree_size, new.root_hash, proof)

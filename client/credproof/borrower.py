@@ -15,7 +15,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
 
 import grpc
 
@@ -23,10 +22,11 @@ from credproof.attestation.schema import Schema
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
 from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed
 from credproof.base.keys import Ed25519Signer, PublicKey, parse_jwk
-from credproof.base.limits import HELD_PAGE_MAX
+from credproof.base.limits import HELD_PAGE_MAX, SNAPSHOT_ATTEMPTS_MAX
 from credproof.base.members import Members
 from credproof.channel import SignedCaller, connect_borrower
-from credproof.home import Home, replace_file, write_private
+from credproof.files import replace_file, write_private
+from credproof.home import Home
 from credproof.updating.newest import State
 from credproof.v1 import consent_service_pb2 as pb
 from credproof.v1 import registry_service_pb2 as registry_pb
@@ -65,8 +65,6 @@ _UNSEALED = "/credproof.v1.ConsentService/ListUnsealed"
 _SHOW_HELD = "/credproof.v1.ConsentService/ShowHeld"
 _TRUST = "/credproof.v1.RegistryService/GetTrustBundle"
 _METADATA = "/credproof.v1.RegistryService/GetTrustMetadata"
-ATTEMPTS_MAX: Final = 3
-"""How often the service may say that attestations changed meanwhile."""
 PASS_NAME = "pass.json"  # noqa: S105 - a file name
 
 
@@ -377,7 +375,7 @@ class Borrower:
         return tuple(self._held(schema, trust) for schema in schemas)
 
     def _held(self, schema: Schema, trust: Trust) -> Held:
-        for _ in range(ATTEMPTS_MAX):
+        for _ in range(SNAPSHOT_ATTEMPTS_MAX):
             pages = self._pages(schema)
             if len({_members(page) for page in pages}) == 1:
                 return verify_held(pages, schema, trust, sub=self._pass.sub, now=int(time.time()))
@@ -405,7 +403,7 @@ class Borrower:
         request = pb.ShowHeldRequest(
             sub=self._pass.sub, schema_digest=schema.digest, start_index=start
         )
-        for _ in range(ATTEMPTS_MAX):
+        for _ in range(SNAPSHOT_ATTEMPTS_MAX):
             try:
                 return self._caller.call(_SHOW_HELD, request, pb.ShowHeldResponse)
             except DataLoss as error:

@@ -30,7 +30,7 @@ from credproof.base.errors import (
     VerificationFailed,
     step,
 )
-from credproof.base.limits import ASK_ITEMS_MAX
+from credproof.base.limits import ASK_ITEMS_MAX, SNAPSHOT_ATTEMPTS_MAX
 from credproof.channel import call
 from credproof.home import Home
 from credproof.pseudonyms import Pseudonyms, Subject
@@ -58,8 +58,6 @@ from credproof.wire import answer as answer_wire
 from credproof.wire import ask as ask_wire
 from credproof.witnessing import WITNESS_EVERY_S, WITNESS_WAIT_S, NobodyNamed, Pending, Witnessing
 
-ATTEMPTS_MAX = 3
-"""How often a question is put again when the borrower's data changed under it."""
 DAYS = 30
 """How long a consent is asked for if nothing is said, in days."""
 DATA_LIFE_DAYS = 365
@@ -245,12 +243,12 @@ class Lender(Session):
         return self.trust.policy_in_force(policy_ref(consent, policy_id), _now())
 
     def _put(self, request: pb.AskRequest) -> AnswerBundle:
-        for attempt in range(ATTEMPTS_MAX):
+        for attempt in range(SNAPSHOT_ATTEMPTS_MAX):
             try:
                 reply = call(self._verification.Ask, request)
                 return answer_wire.from_proto(reply.bundle)
             except Conflict as error:
-                if error.reason != "SNAPSHOT_CHANGED" or attempt == ATTEMPTS_MAX - 1:
+                if error.reason != "SNAPSHOT_CHANGED" or attempt == SNAPSHOT_ATTEMPTS_MAX - 1:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
@@ -305,7 +303,7 @@ class Lender(Session):
         """Put prepared questions, `ASK_ITEMS_MAX` at most; results in order, each verified.
 
         Putting the same again gives the same answers and uses no cap. What can be asked again at
-        once is; it ends when `ATTEMPTS_MAX` rounds have brought nothing.
+        once is; it ends when `SNAPSHOT_ATTEMPTS_MAX` rounds have brought nothing.
 
         Raises:
             Unreachable: there was no answer to the whole batch.
@@ -313,7 +311,7 @@ class Lender(Session):
         """
         results: dict[int, KeptAnswer | CredproofError] = {}
         waiting, attempts = dict(enumerate(asked)), 0
-        while waiting and attempts < ATTEMPTS_MAX:
+        while waiting and attempts < SNAPSHOT_ATTEMPTS_MAX:
             results |= zip(waiting, self._put_batch(list(waiting.values())), strict=True)
             again = {place: item for place, item in waiting.items() if _is_again(results[place])}
             attempts += len(again) == len(waiting)

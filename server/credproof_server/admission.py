@@ -15,7 +15,8 @@ from credproof.base.errors import Conflict
 from credproof.base.keys import DatedKey, Ed25519Signer, Signer
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.channel import call, connect
-from credproof.home import Admission, Enrolment, Home, Settings, verify_enrolment
+from credproof.enrolment import Enrolment, verify_enrolment
+from credproof.home import Admission, Home, Settings
 from credproof.updating.metadata import SNAPSHOT, TARGETS, make_targets, next_targets
 from credproof.v1 import registry_service_pb2 as pb
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 from credproof import web
 from credproof.base.errors import Conflict, CredproofError
-from credproof.home import replace_file
+from credproof.files import replace_file
 from credproof.v1 import (
     attestation_service_pb2_grpc,
     audit_service_pb2_grpc,

@@ -29,7 +29,6 @@ from credproof.verification.participant import Participant, licence_json
 from credproof_server import (
     admission,
     app,
-    backups,
     custodian_cli,
     policy_cli,
     quorum_cli,
@@ -40,6 +39,8 @@ from credproof_server import (
     timestamps_cli,
 )
 from credproof_server import new_origin as new_origins
+from credproof_server.backups import making, marks, refilling, restoring
+from credproof_server.backups.reached import Restored
 from credproof_server.checking import WITNESSES, CheckReport, check
 from credproof_server.demo.cli import demo
 from credproof_server.directory import ServiceDirectory
@@ -364,12 +365,12 @@ def backup_command(
     the others for years. Neither holds the key-encryption key (DIR/kek) nor the offline root:
     keep those by themselves. The high-water mark is in no backup: it stays in DIR.
     """
-    head = backups.back_up(ServiceDirectory(folder), to, keys_to)
+    size = making.back_up(ServiceDirectory(folder), to, keys_to)
     tell(
-        {"backup": str(to), "keys": str(keys_to), "size": head.tree_size},
-        f"Backup:     {to}, {head.tree_size} log entries",
+        {"backup": str(to), "keys": str(keys_to), "size": size},
+        f"Backup:     {to}, {size} log entries",
         f"Data keys:  {keys_to} (keep them apart from it, and only for a short time)",
-        f"Later:      credproof export {folder} FILE --since {head.tree_size}",
+        f"Later:      credproof export {folder} FILE --since {size}",
         as_json=as_json,
     )
 
@@ -387,15 +388,15 @@ def export_command(
     data keys as they are now go to a folder of their own.
     """
     directory = ServiceDirectory(folder)
-    backups.require_apart(file, keys_to)
-    head = backups.export(directory, file, since)
-    backups.copy_keys(directory, keys_to)
-    held = f"entries {since} to {head.tree_size - 1}" if head.tree_size > since else "no entries"
+    making.require_apart(file, keys_to)
+    size = making.export(directory, file, since)
+    making.copy_keys(directory, keys_to)
+    held = f"entries {since} to {size - 1}" if size > since else "no entries"
     tell(
-        {"export": str(file), "keys": str(keys_to), "since": since, "size": head.tree_size},
+        {"export": str(file), "keys": str(keys_to), "since": since, "size": size},
         f"Export:     {file}, {held}",
         f"Data keys:  {keys_to} (keep them apart from it, and only for a short time)",
-        f"Later:      credproof export {folder} FILE --since {head.tree_size}",
+        f"Later:      credproof export {folder} FILE --since {size}",
         as_json=as_json,
     )
 
@@ -447,13 +448,13 @@ def restore_command(
         _tell_new_origin(folder, new_origin, vkey, as_json=as_json)
         return
     if checkpoint is not None and source is None and keys is None:
-        reached = backups.set_mark(folder, checkpoint)
+        reached = marks.set_mark(folder, checkpoint)
     elif source is not None and keys is not None:
-        reached = backups.restore(folder, source, keys, checkpoint)
+        reached = restoring.restore(folder, source, keys, checkpoint)
     elif source is not None or keys is not None or exported is None:
         raise typer.BadParameter("name --from and --keys-from, or --from-export, or all three")
     if exported is not None:
-        reached = backups.refill(ServiceDirectory(folder), exported)
+        reached = refilling.refill(ServiceDirectory(folder), exported)
     _tell_restored(folder, reached, as_json=as_json)
 
 
@@ -468,7 +469,7 @@ def _tell_new_origin(folder: Path, origin: str, vkey: str, *, as_json: bool) -> 
     )
 
 
-def _tell_restored(folder: Path, reached: backups.Restored, *, as_json: bool) -> None:
+def _tell_restored(folder: Path, reached: Restored, *, as_json: bool) -> None:
     size, signed = reached.tree_size, reached.signed_size
     lines = [f"Restored:   {size} log entries, {signed} were signed"]
     if not reached.missing:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from credproof.base.encoding import Json, b64url, canonical_json, parse_b64url, parse_json
 from credproof.base.errors import Conflict, DataLoss, Malformed
-from credproof.home import replace_file
+from credproof.files import replace_file
 from credproof.log.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from credproof.log.continued import ENTRY_CONTINUED, continued_fields
 from credproof.log.note import VerifierKey

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from credproof.base.errors import Conflict
 from credproof.base.keys import DatedKey, PublicKey
 from credproof.base.limits import CLOCK_SKEW_S
-from credproof.home import Admission, Enrolment, verify_enrolment
+from credproof.enrolment import Enrolment, verify_enrolment
+from credproof.home import Admission
 from credproof.updating.metadata import provider_role
 from credproof.verification.bundle import TrustBundle
 from credproof.verification.participant import NEVER, Participant

@@ -9,7 +9,7 @@ from pathlib import Path
 from credproof.base.encoding import b64url, canonical_json, parse_b64url
 from credproof.base.errors import Conflict, Malformed
 from credproof.base.keys import Ed25519Signer, PublicKey
-from credproof.home import write_private
+from credproof.files import write_private
 from credproof.updating import metadata as tuf
 from credproof.updating.metadata import ROOT, TARGETS, TIMESTAMP
 from credproof.verification.trust import Trust

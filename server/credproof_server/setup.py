@@ -14,7 +14,9 @@ from credproof.base.group import scalar_from
 from credproof.base.keys import DatedKey, Ed25519Signer
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.base.oprf import public_key
-from credproof.home import Enrolment, enrol, join, signing_key, verify_enrolment, write_private
+from credproof.enrolment import Enrolment, enrol, verify_enrolment
+from credproof.files import write_private
+from credproof.home import join, signing_key
 from credproof.log.note import VerifierKey
 from credproof.verification.bundle import PolicyPin, TrustBundle
 from credproof.verification.participant import NEVER

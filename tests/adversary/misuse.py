@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from credproof import enrolment as enrolments
 from credproof import home as homes
 from credproof.attestation.pseudonym import begin, parse_subject_id
 from credproof.auditor import RaisedAnomaly
@@ -57,7 +58,7 @@ class Rogue:
         self.running, self.name = running, name
         settings = {**licensed(int(time.time())), **standing}
         folder = running.world.home(name)
-        enrolment = homes.enrol(folder, role="lender", participant_id=name, title=name)
+        enrolment = enrolments.enrol(folder, role="lender", participant_id=name, title=name)
         admitted = admission.admit(running.world.service, enrolment, **settings)
         homes.join(folder, admitted.to_bytes(), root_kid=None, now=int(time.time()))
         self.home = Home(folder)

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 from credproof import borrower as borrowers
+from credproof import enrolment as enrolments
 from credproof import home as homes
 from credproof.base import jws
 from credproof.base.encoding import canonical_json, date_of
@@ -79,7 +80,7 @@ class Stage:
 
     def _admit(self, name: str, role: Any, schemas: tuple[str, ...]) -> None:
         folder = self.world.home(name)
-        enrolment = homes.enrol(folder, role=role, participant_id=name, title=name)
+        enrolment = enrolments.enrol(folder, role=role, participant_id=name, title=name)
         standing = licensed(int(time.time())) if role == "lender" else {}
         admitted = admission.admit(self.world.service, enrolment, schemas=schemas, **standing)
         homes.join(folder, admitted.to_bytes(), root_kid=None, now=int(time.time()))

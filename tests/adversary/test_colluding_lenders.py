@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from credproof import enrolment as enrolments
 from credproof import home as homes
 from credproof.lender import Lender
 from credproof.verification.meter import Interval, meter
@@ -36,7 +37,7 @@ USED = asking("used-above", {"q": {"claim": "used_amount", "at_least": 2_000_000
 def partner(running) -> str:
     publish_all(running, [WIDE, OTHER, PEAK, USED])
     folder = running.world.home(PARTNER)
-    enrolment = homes.enrol(folder, role="lender", participant_id=PARTNER, title="Partner")
+    enrolment = enrolments.enrol(folder, role="lender", participant_id=PARTNER, title="Partner")
     standing = licensed(int(time.time()))
     admitted = admission.admit(running.world.service, enrolment, **standing)
     homes.join(folder, admitted.to_bytes(), root_kid=None, now=int(time.time()))

@@ -34,6 +34,10 @@ CASES = {
         "audit search",
         ("--since", "2026-11-28", "--until", "2026-11-26"),
     ),
+    "a folder that is empty": ("audit follow", ("--evidence", "")),
+    "a home that is empty": ("audit follow", ("--home=",)),
+    "a file that is empty, of several": ("lender verify", ("x.answer", "")),
+    "a folder that is empty, of an operator": ("check", ("",)),
     "a word that is no choice": ("audit search", ("--outcome", "GOOD")),
     "an option that is not there": ("audit token", ("--hour", "1")),
     "a command that is not there": ("audit", ("serach",)),
@@ -64,6 +68,28 @@ def test_machines_get_the_same(name, more):
     assert told["reason"] == "WRONG_USAGE"
     assert told["message"]
     assert told["advice"] == f"{' '.join(['credproof', *name.split()])} --help says how"
+
+
+def test_no_command_takes_an_empty_path():
+    """A shell variable that is not set would be the current directory."""
+    taken, seen = [], 0
+
+    def walk(command, words):
+        nonlocal seen
+        for name, child in getattr(command, "commands", {}).items():
+            walk(child, (*words, name))
+        for option in command.params:
+            if "pathlib" in str(option.type_descriptor.annotation):
+                seen += 1
+                try:
+                    option.process_value(typer.Context(typer.core.TyperCommand("x")), "")
+                    taken.append((words, option.name))
+                except typer.BadParameter:
+                    pass
+
+    for name in parts.TEXTS:
+        walk(parts.load(name)[name], (name,))
+    assert (taken, seen > 100) == ([], True)
 
 
 @pytest.mark.parametrize("given", ["", "ref:alice\nref:bob\n"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from credproof.base.errors import CredproofError
-from credproof_server import backups
+from credproof_server.backups import making, reached, restoring
 from credproof_server.directory import ServiceDirectory
 from credproof_server.service.consents import RevokeConsent
 
@@ -28,13 +29,20 @@ class Drill:
         self.export, self.newest_keys = self.folder / "since.db", self.folder / "keys-since"
 
     @classmethod
-    async def played(cls, folder: Path) -> Drill:
+    def played(cls, folder: Path) -> Drill:
         deployment = Deployment(folder)
         deployment.admit("provider", "bank")
         deployment.admit("lender", "lend")
         made = cls(deployment)
-        await made.play()
+        asyncio.run(made.play())
         return made
+
+    def copied(self, folder: Path) -> Drill:
+        """The same in another folder."""
+        other = Drill(self.deployment.copied(folder))
+        other.note, other.backed_up, other.size = self.note, self.backed_up, self.size
+        other.kept_consent, other.used_consent = self.kept_consent, self.used_consent
+        return other
 
     @property
     def directory(self) -> ServiceDirectory:
@@ -46,12 +54,12 @@ class Drill:
             asking = Asking(self.deployment, core)
             await asking.attest()
             self.kept_consent = await asking.consent(POLICY)
-            head = backups.back_up(self.directory, self.main, self.keys)
+            backed_up = making.back_up(self.directory, self.main, self.keys)
             await self.go_on(asking, core)
             self.note = core.sequencer.head.note
-            backups.export(self.directory, self.export, head.tree_size)
-            backups.copy_keys(self.directory, self.newest_keys)
-            self.backed_up, self.size = head.tree_size, core.sequencer.head.tree_size
+            making.export(self.directory, self.export, backed_up)
+            making.copy_keys(self.directory, self.newest_keys)
+            self.backed_up, self.size = backed_up, core.sequencer.head.tree_size
         finally:
             core.close()
 
@@ -72,9 +80,9 @@ class Drill:
         for name in ("log.db", "log.db-wal", "log.db-shm"):
             (self.directory.folder / name).unlink(missing_ok=True)
 
-    def restore(self, keys: Path | None = None, **how) -> backups.Restored:
+    def restore(self, keys: Path | None = None, **how) -> reached.Restored:
         folder = self.deployment.service
-        return backups.restore(folder, self.main, keys or self.newest_keys, how.get("checkpoint"))
+        return restoring.restore(folder, self.main, keys or self.newest_keys, how.get("checkpoint"))
 
 
 def refused(reason: str, call: Callable[[], object]) -> CredproofError:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,19 +10,10 @@ import pytest
 from credproof.base.errors import CredproofError
 from credproof_server.demo.world import World
 
+from tests.cli.command import run
 from tests.crash.killing import Victim, people
 from tests.crash.ledger import Ledger
 from tests.crash.load import Submitter
-
-
-def run(*arguments: str | Path, code: int = 0) -> str:
-    """Run `credproof`; gives all it printed."""
-    command = [sys.executable, "-m", "credproof.cli.app", *map(str, arguments)]
-    env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-    assert code == done.returncode, (done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
 
 
 class Office:

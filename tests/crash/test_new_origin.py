@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import sqlite3
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from credproof.auditing.evidence import LogFault
+from credproof.auditing.index import INDEX_NAME
 from credproof.auditing.trusted import CHECKPOINT_NAME, WITNESSED_NAME
-from credproof.auditor import INDEX_NAME, Auditor
+from credproof.auditor import Auditor
 from credproof.base.encoding import b64url, canonical_json
 from credproof.base.errors import CredproofError, VerificationFailed
 from credproof.cli.advice import next_step
@@ -26,7 +28,8 @@ from credproof.log.checkpoint import (
     sign_checkpoint,
 )
 from credproof.log.merkle import Tree, leaf_hash
-from credproof_server import backups, new_origin
+from credproof_server import new_origin
+from credproof_server.backups import making, restoring
 from credproof_server.checking import check
 from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, World
 from credproof_server.directory import HIGH_WATER, ServiceDirectory
@@ -59,7 +62,14 @@ class Loss:
         (self.world.service / "log.db").unlink()
         (self.world.service / "log.db-wal").unlink(missing_ok=True)
         folder = self.world.folder
-        backups.restore(self.world.service, folder / "backup", folder / "keys", None)
+        restoring.restore(self.world.service, folder / "backup", folder / "keys", None)
+
+    def copied(self, folder: Path) -> Loss:
+        """The same in another folder; only one of all can be served at a time."""
+        other = copy.copy(self)
+        other.world = self.world.copy(folder)
+        other.running = Running(other.world, self.running.count)
+        return other
 
     @property
     def directory(self) -> ServiceDirectory:
@@ -79,15 +89,21 @@ class Loss:
 
     def back_up(self) -> int:
         folder = self.world.folder
-        return backups.back_up(self.directory, folder / "backup", folder / "keys").tree_size
+        return making.back_up(self.directory, folder / "backup", folder / "keys")
 
     def begin_anew(self) -> None:
         new_origin.begin_anew(self.world.service, ORIGIN)
 
 
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory) -> Loss:
+    """One to copy, since to make one takes long."""
+    return Loss(tmp_path_factory.mktemp("lost"))
+
+
 @pytest.fixture
-def loss(tmp_path) -> Loss:
-    return Loss(tmp_path)
+def loss(lost, tmp_path) -> Loss:
+    return lost.copied(tmp_path / "loss")
 
 
 def refused(reason: str, call) -> None:

@@ -11,26 +11,21 @@ from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed,
 from credproof.log.audit import LogAudit
 from credproof.log.checkpoint import verify_checkpoint
 from credproof.log.merkle import verify_consistency
-from credproof_server import backups
+from credproof_server.backups import copies, making, reached, refilling
 from credproof_server.checking import check
 from credproof_server.storage import repository
 from sqlalchemy import select
 
-from tests.crash.drill import Drill, refused
+from tests.crash.drill import refused
 from tests.deployment import package, statement
 from tests.service.asking import Asking
 from tests.world import POLICY
 
 
-@pytest.fixture
-async def drill(tmp_path) -> Drill:
-    return await Drill.played(tmp_path)
-
-
 async def test_an_older_backup_refuses_to_sign_and_says_what_is_missing(drill):
     drill.destroy()
     restored = drill.restore()
-    assert restored == backups.Restored(drill.backed_up, drill.size)
+    assert restored == reached.Restored(drill.backed_up, drill.size)
 
     error = refused("LOG_BEHIND", drill.directory.open_core)
     assert f"{drill.backed_up} to {drill.size - 1}" in error.message
@@ -40,7 +35,7 @@ async def test_an_older_backup_refuses_to_sign_and_says_what_is_missing(drill):
 async def test_a_refilled_log_goes_on_where_it_was_signed_and_is_no_fork(drill):
     drill.destroy()
     drill.restore()
-    assert backups.refill(drill.directory, drill.export).missing == 0
+    assert refilling.refill(drill.directory, drill.export).missing == 0
     assert check(drill.directory).damage == ()
 
     core = drill.directory.open_core()
@@ -59,7 +54,7 @@ async def test_a_refilled_log_goes_on_where_it_was_signed_and_is_no_fork(drill):
 async def test_what_was_revoked_used_up_or_superseded_stays_so(drill):
     drill.destroy()
     drill.restore()
-    backups.refill(drill.directory, drill.export)
+    refilling.refill(drill.directory, drill.export)
     core = drill.directory.open_core()
     try:
         asking = Asking(drill.deployment, core)
@@ -94,7 +89,7 @@ async def test_whoever_was_erased_since_the_backup_does_not_come_back(drill):
 async def test_data_keys_that_are_newer_than_their_backup_are_kept(drill):
     drill.destroy()
     drill.restore(keys=drill.keys)
-    backups.refill(drill.directory, drill.export)
+    refilling.refill(drill.directory, drill.export)
     assert check(drill.directory).damage == ()
 
 
@@ -109,16 +104,16 @@ async def test_a_machine_that_is_lost_is_restored_with_kek_and_newest_checkpoint
     (drill.deployment.service / "kek").write_bytes(kek)
     refused("NO_CHECKPOINT", drill.restore)
     assert drill.restore(checkpoint=note).missing == drill.size - drill.backed_up
-    assert backups.refill(drill.directory, drill.export).missing == 0
+    assert refilling.refill(drill.directory, drill.export).missing == 0
     assert check(drill.directory).damage == ()
 
 
 async def test_an_export_that_leaves_a_gap_is_refused(drill, tmp_path):
     late = tmp_path / "late.db"
-    backups.export(drill.directory, late, drill.backed_up + 1)
+    making.export(drill.directory, late, drill.backed_up + 1)
     drill.destroy()
     drill.restore()
-    refused("GAP", lambda: backups.refill(drill.directory, late))
+    refused("GAP", lambda: refilling.refill(drill.directory, late))
 
 
 @pytest.mark.parametrize(
@@ -135,16 +130,16 @@ async def test_a_bent_export_is_refused_as_a_whole(drill, change):
     with closing(sqlite3.connect(drill.export)) as database, database:
         database.execute(change)
     with pytest.raises(CredproofError) as caught:
-        backups.refill(drill.directory, drill.export)
+        refilling.refill(drill.directory, drill.export)
     assert caught.value.reason in ("CHAIN_BROKEN", "EXPORT_DIFFERS", "SEQ_GAP")
-    assert before == backups.state(drill.directory)
+    assert before == reached.state(drill.directory)
 
 
 async def test_a_refill_may_be_repeated(drill):
     drill.destroy()
     drill.restore()
-    once = backups.refill(drill.directory, drill.export)
-    assert once == backups.refill(drill.directory, drill.export)
+    once = refilling.refill(drill.directory, drill.export)
+    assert once == refilling.refill(drill.directory, drill.export)
     assert check(drill.directory).damage == ()
 
 
@@ -172,17 +167,51 @@ async def test_neither_part_of_a_backup_holds_the_kek_the_root_or_the_other_part
 
 
 async def test_folders_and_files_that_are_there_are_not_written_over(drill):
-    refused("NOT_EMPTY", lambda: backups.back_up(drill.directory, drill.main, drill.keys))
-    refused("NOT_EMPTY", lambda: backups.export(drill.directory, drill.export, 0))
+    refused("NOT_EMPTY", lambda: making.back_up(drill.directory, drill.main, drill.keys))
+    refused("NOT_EMPTY", lambda: making.export(drill.directory, drill.export, 0))
     refused("NO_BACKUP", lambda: drill.restore(keys=drill.folder / "nowhere"))
-    refused("NO_BACKUP", lambda: backups.refill(drill.directory, drill.folder / "nothing"))
-    refused("NO_SUCH_INDEX", lambda: backups.export(drill.directory, drill.folder / "x", 10**6))
+    refused("NO_BACKUP", lambda: refilling.refill(drill.directory, drill.folder / "nothing"))
+    refused("NO_SUCH_INDEX", lambda: making.export(drill.directory, drill.folder / "x", 10**6))
+
+
+async def test_an_export_that_is_refused_or_interrupted_leaves_its_place_free(drill, monkeypatch):
+    """Else the same command could not be run again, and half an export lay there as if whole."""
+    file = drill.folder / "late.db"
+    refused("NO_SUCH_INDEX", lambda: making.export(drill.directory, file, 10**6))
+    with monkeypatch.context() as patch:
+        patch.setattr(making.transfer, "export_files", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            making.export(drill.directory, file, 0)
+    assert not file.exists()
+    assert making.export(drill.directory, file, 0) == drill.size
+    assert [path.name for path in drill.folder.glob("*late.db*")] == ["late.db"]
+
+
+async def test_a_full_disk_is_not_taken_for_a_damaged_database(drill):
+    """Else a healthy service would be restored because the disk for its exports is full."""
+    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+        fill(drill)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def fill(drill) -> None:
+    """Write to a copy for which there is no room."""
+    with (
+        copies.opened(drill.directory, "main"),
+        copies.opened_file(drill.folder / "full") as full,
+        full.begin() as connection,
+    ):
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        connection.exec_driver_sql("CREATE TABLE much (more)")
 
 
 async def test_a_running_service_is_not_restored_over(drill):
     with drill.directory.locked():
         assert isinstance(refused("IN_USE", drill.restore), Conflict)
-        refused("IN_USE", lambda: backups.refill(drill.directory, drill.export))
+        refused("IN_USE", lambda: refilling.refill(drill.directory, drill.export))
     assert issubclass(Malformed, CredproofError)
 
 

@@ -11,16 +11,11 @@ from credproof.base.errors import CredproofError
 from credproof.base.keys import Ed25519Signer
 from credproof.log.checkpoint import Checkpoint, sign_checkpoint
 from credproof.log.note import NoteSigner
-from credproof_server import backups
+from credproof_server.backups import making, marks, reached, refilling, restoring
 from credproof_server.checking import check
 
-from tests.crash.drill import Drill, refused
+from tests.crash.drill import refused
 from tests.deployment import statement
-
-
-@pytest.fixture
-async def drill(tmp_path) -> Drill:
-    return await Drill.played(tmp_path)
 
 
 class Killed(Exception):
@@ -34,7 +29,7 @@ def erased(drill, sub: bytes) -> tuple[bool, bytes]:
     return bool(found), wrapped
 
 
-@pytest.mark.parametrize("step", ["_set_aside", "_put_back", "_put_keys_back", "_private"])
+@pytest.mark.parametrize("step", ["_set_aside", "_put_back", "_put_keys_back", "keep_private"])
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_restore_interrupted_anywhere_serves_nobody_who_was_erased(
     drill, monkeypatch, step, when
@@ -42,7 +37,7 @@ async def test_a_restore_interrupted_anywhere_serves_nobody_who_was_erased(
     sub = statement().sub
     drill.erase(sub)
     drill.destroy()
-    real = getattr(backups, step)
+    real = getattr(restoring, step)
 
     def dies(*given: object) -> None:
         if when == "after":
@@ -50,7 +45,7 @@ async def test_a_restore_interrupted_anywhere_serves_nobody_who_was_erased(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(backups, step, dies)
+        patch.setattr(restoring, step, dies)
         with pytest.raises(Killed):
             drill.restore(keys=drill.keys)
     with pytest.raises(CredproofError):
@@ -100,14 +95,14 @@ async def test_a_log_whose_high_water_mark_is_lost_is_not_signed(drill):
     refused("NO_HIGH_WATER", drill.directory.open_core)
     note = drill.folder / "note"
     note.write_bytes(b"nonsense\n")
-    refused("BAD_NOTE", lambda: backups.set_mark(drill.directory.folder, note))
+    refused("BAD_NOTE", lambda: marks.set_mark(drill.directory.folder, note))
     assert not mark.exists()
     note.write_bytes(drill.note)
-    backups.set_mark(drill.directory.folder, note)
-    refused("MARK_THERE", lambda: backups.set_mark(drill.directory.folder, note))
+    marks.set_mark(drill.directory.folder, note)
+    refused("MARK_THERE", lambda: marks.set_mark(drill.directory.folder, note))
     whole = mark.read_bytes()
     mark.write_bytes(b"junk")
-    refused("HIGH_WATER_DAMAGED", lambda: backups.set_mark(drill.directory.folder, note))
+    refused("HIGH_WATER_DAMAGED", lambda: marks.set_mark(drill.directory.folder, note))
     refused("HIGH_WATER_DAMAGED", lambda: drill.restore(checkpoint=note))
     mark.write_bytes(whole)
     note.write_bytes(b"junk")
@@ -135,6 +130,25 @@ async def test_data_keys_that_cannot_be_read_are_told_since_nobody_knows_who_was
     assert drill.restore().signed_size == drill.size
 
 
+async def test_a_disk_full_of_restored_keys_is_not_taken_for_keys_that_cannot_be_read(
+    drill, monkeypatch
+):
+    """Else whoever was erased is moved away, as that error advises, and comes back."""
+    sub = statement().sub
+    drill.erase(sub)
+    with monkeypatch.context() as patch:
+        patch.setattr(restoring.transfer, "merge_keys", fill)
+        with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+            drill.restore(keys=drill.keys)
+    drill.restore(keys=drill.keys)
+    assert erased(drill, sub) == (True, b"")
+
+
+def fill(_older: object, target) -> None:
+    target.exec_driver_sql("PRAGMA max_page_count = 1")
+    target.exec_driver_sql("CREATE TABLE much AS SELECT zeroblob(100000)")
+
+
 async def test_databases_elsewhere_are_not_restored_to_a_place_that_nobody_reads(drill):
     path = drill.main / "credproof.toml"
     path.write_text(path.read_text().replace('main_url = ""', 'main_url = "sqlite:///x.db"'))
@@ -144,13 +158,13 @@ async def test_databases_elsewhere_are_not_restored_to_a_place_that_nobody_reads
 async def test_an_older_export_brings_no_revoked_consent_back(drill):
     """Exports may be applied in any order."""
     older = drill.folder / "older.db"
-    backups.export(drill.directory, older, 0)
+    making.export(drill.directory, older, 0)
     with closing(sqlite3.connect(older)) as database, database:
         database.execute("UPDATE consents SET revoked_index = NULL")  # as before it was revoked
         for table in ("entries", "consents", "attestations", "answers"):
             database.execute(f"DELETE FROM {table} WHERE log_index >= ?", (drill.backed_up,))
         database.execute("DELETE FROM commits WHERE tree_size > ?", (drill.backed_up,))
-    backups.refill(drill.directory, older)
+    refilling.refill(drill.directory, older)
     assert check(drill.directory).damage == ()
 
 
@@ -168,23 +182,22 @@ async def test_an_export_without_the_rows_of_its_entries_is_refused(drill, chang
     before = drill.restore()
     with closing(sqlite3.connect(drill.export)) as database, database:
         assert database.execute(change).rowcount
-    refused("EXPORT_DIFFERS", lambda: backups.refill(drill.directory, drill.export))
-    assert before == backups.state(drill.directory)
+    refused("EXPORT_DIFFERS", lambda: refilling.refill(drill.directory, drill.export))
+    assert before == reached.state(drill.directory)
 
 
 async def test_both_parts_of_a_backup_never_lie_in_one_folder(drill):
     both = drill.folder / "both"
     for main, keys in ((both, both), (both, both / "keys"), (both / "main", both)):
         refused(
-            "NOT_APART", lambda main=main, keys=keys: backups.back_up(drill.directory, main, keys)
+            "NOT_APART", lambda main=main, keys=keys: making.back_up(drill.directory, main, keys)
         )
     assert not both.exists()
-    refused("NOT_APART", lambda: backups.require_apart(both / "since.db", both))
+    refused("NOT_APART", lambda: making.require_apart(both / "since.db", both))
 
 
 async def test_an_export_of_nothing_says_where_the_log_ends(drill):
-    nothing = backups.export(drill.directory, drill.folder / "nothing.db", drill.size)
-    assert nothing.tree_size == drill.size
+    assert making.export(drill.directory, drill.folder / "nothing.db", drill.size) == drill.size
 
 
 async def test_a_backup_under_another_name_of_the_log_is_refused_before_anything_is_changed(drill):

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from credproof import enrolment as enrolments
 from credproof import home as homes
 from credproof.base import jws
 from credproof.base.errors import Conflict, CredproofError
 from credproof.custody import Custody
-from credproof.home import verify_enrolment
+from credproof.enrolment import verify_enrolment
 from credproof_server import admission
 from credproof_server.custodian import directory as custodians
 from credproof_server.directory import now
@@ -103,11 +104,11 @@ def test_no_pseudonym_is_made_under_a_key_that_was_replaced(deployment):
 
 
 def test_nobody_enrols_as_a_custodian_without_a_share(tmp_path):
-    refused("NO_SHARE", lambda: homes.enrol(tmp_path, role="custodian", **NAMED))
+    refused("NO_SHARE", lambda: enrolments.enrol(tmp_path, role="custodian", **NAMED))
     with_share = {"role": "lender", "custody": Custody(SECRET, ADDRESS)}
-    refused("NO_SHARE", lambda: homes.enrol(tmp_path, **NAMED, **with_share))
+    refused("NO_SHARE", lambda: enrolments.enrol(tmp_path, **NAMED, **with_share))
     nowhere = {"role": "custodian", "custody": Custody(SECRET, "nowhere")}
-    refused("BAD_ADDRESS", lambda: homes.enrol(tmp_path, **NAMED, **nowhere))
+    refused("BAD_ADDRESS", lambda: enrolments.enrol(tmp_path, **NAMED, **nowhere))
     assert not (tmp_path / "signing.key").exists()
 
 
@@ -186,7 +187,7 @@ def test_a_renewed_certificate_changes_no_trust(deployment, tmp_path):
 
 def test_a_custodian_does_not_come_back_with_another_share(deployment, tmp_path):
     notary(deployment)
-    enrolment = homes.enrol_again(
+    enrolment = enrolments.enrol_again(
         tmp_path / NOTARY,
         role="custodian",
         participant_id=NOTARY,

@@ -19,7 +19,7 @@ from credproof.base import encoding, jws
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.yaml import parse_yaml
 from credproof.borrower import parse_pass
-from credproof.home import verify_enrolment
+from credproof.enrolment import verify_enrolment
 from credproof.log.audit import parse_state
 from credproof.log.checkpoint import parse_checkpoint
 from credproof.log.entry import parse_entry

@@ -9,7 +9,7 @@ import pytest
 from credproof.base.encoding import canonical_json, parse_json
 from credproof.base.errors import CredproofError
 from credproof.borrower import parse_pass
-from credproof.home import verify_enrolment
+from credproof.enrolment import verify_enrolment
 
 from tests.fuzz.targets import seeds
 from tests.world import NOW

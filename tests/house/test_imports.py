@@ -21,7 +21,7 @@ class Room(NamedTuple):
 
 
 CORE = "base log attestation verification"
-KIT = f"{CORE} v1 wire standard records roots home updating mirror channel session history"
+KIT = f"{CORE} v1 wire standard records roots files home updating mirror channel session history"
 SDK = "provider lender borrower auditor"
 
 EFFECTS = (
@@ -50,8 +50,10 @@ CLIENT_ROOMS = {
     "web": Room("base"),
     "custody": Room(CORE),
     "roots": Room(CORE),
-    "home": Room(f"{CORE} wire custody roots"),
-    "updating": Room(f"{CORE} wire roots home", "grpc credproof.v1"),
+    "files": Room(""),
+    "home": Room(f"{CORE} wire roots files"),
+    "enrolment": Room(f"{CORE} custody files home"),
+    "updating": Room(f"{CORE} wire roots files home", "grpc credproof.v1"),
     "channel": Room(f"{CORE} v1 wire home"),
     "session": Room(f"{CORE} v1 wire home updating channel"),
     "history": Room(f"{CORE} v1 wire channel"),
@@ -65,7 +67,7 @@ CLIENT_ROOMS = {
     "borrower": Room(KIT),
     "auditing": Room(KIT),
     "auditor": Room(f"{KIT} pseudonyms witnessing auditing"),
-    "cli": Room(f"{KIT} pseudonyms witnessing asking filed submission auditing {SDK}"),
+    "cli": Room(f"{KIT} pseudonyms witnessing asking filed submission auditing enrolment {SDK}"),
     "page": Room(f"{KIT} borrower cli web"),
 }
 """From the ground up: a row names only rows above it."""

@@ -51,8 +51,10 @@ def tools(tmp_path_factory) -> Path:
     if interpreter is None:
         pytest.skip("no Python 3.12: aics-witness and aics-tlog need it")
     folder = tmp_path_factory.mktemp("aics")
-    subprocess.run([interpreter, "-m", "venv", folder], check=True, capture_output=True)
-    pip = [folder / "bin" / "pip", "install", "-q", "--no-input", "--disable-pip-version-check"]
+    command = [interpreter, "-m", "venv", "--without-pip", folder]
+    subprocess.run(command, check=True, capture_output=True)
+    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install"]
+    pip += ["-q", "--no-input", "--disable-pip-version-check"]
     try:
         subprocess.run([*pip, *PACKAGES], check=True, capture_output=True, timeout=INSTALL_S)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):

@@ -18,6 +18,8 @@ from tests.mirror.test_mirror import KEY, copied
 
 SOURCE = Path(__file__).parent / "go" / "main.go"
 GO = Path(sys.executable).with_name("go")
+QUICKLY = ("-gcflags=all=-N -l", "-ldflags=-s -w")
+"""To build takes longer than to run: nothing is optimised."""
 MODULE = """\
 module verifier
 
@@ -49,7 +51,6 @@ def _build(folder: Path, built: Path) -> None:
         **os.environ,
         "GOPROXY": "off",
         "GOFLAGS": "-mod=mod",
-        "GOCACHE": str(folder / "cache"),
         "GOTOOLCHAIN": "local",
         "CGO_ENABLED": "0",
     }
@@ -62,7 +63,8 @@ def _build(folder: Path, built: Path) -> None:
     (folder / "xmod" / "go.mod").write_text("module golang.org/x/mod\n\ngo 1.22\n")
     (folder / "go.mod").write_text(MODULE)
     shutil.copy(SOURCE, folder / "main.go")
-    subprocess.run([GO, "build", "-o", built, "."], cwd=folder, check=True, env=environment)
+    command = [GO, "build", *QUICKLY, "-o", built, "."]
+    subprocess.run(command, cwd=folder, check=True, env=environment)
 
 
 def told(data: object) -> object:

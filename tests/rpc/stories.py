@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from credproof.auditing.evidence import LogFault
+from credproof.auditing.following import seq_of
 from credproof.auditor import Auditor
 from credproof.log.checkpoint import (
     Checkpoint,
@@ -65,12 +66,20 @@ class Story:
         return verify_checkpoint(note, key.name, [key])
 
 
+def _from(lines: list[bytes], start: int) -> list[bytes]:
+    """As a database gives them: from the first on that stands there, whatever was left out."""
+    places = enumerate(map(seq_of, lines))
+    return lines[next((at for at, seq in places if max(at, seq or 0) >= start), len(lines)) :]
+
+
 @contextmanager
 def told(auditor: Auditor, story: Story, *, root: bytes | None = None, serve=None):
     """The auditor hears this story instead of the real one; `serve` are other lines than signed."""
     tree, lines, checkpoint = story.tree, serve or story.lines, story.checkpoint(root)
     auditor.checkpoint = lambda: checkpoint
-    auditor.pages = lambda start, end: iter([lines[start:end]] if start < end else [])
+    auditor.pages = lambda start, end: iter(
+        [_from(lines, start)[: end - start]] if start < end else []
+    )
     auditor.consistency = tree.consistency_proof
     auditor.inclusion = tree.inclusion_proof
     try:

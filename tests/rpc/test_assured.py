@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from credproof import borrower as borrowers
+from credproof import enrolment as enrolments
 from credproof import home as homes
 from credproof.base.encoding import date_of
 from credproof.base.keys import Ed25519Signer
@@ -28,7 +29,9 @@ SECOND = "second-bank"
 def second(running) -> Path:
     """The home of another provider."""
     folder = running.world.home(SECOND)
-    enrolment = homes.enrol(folder, role="provider", participant_id=SECOND, title="Second Bank")
+    enrolment = enrolments.enrol(
+        folder, role="provider", participant_id=SECOND, title="Second Bank"
+    )
     admitted = admission.admit(running.world.service, enrolment)
     homes.join(folder, admitted.to_bytes(), root_kid=None, now=int(time.time()))
     return folder

@@ -26,6 +26,7 @@ from credproof.log.note import parse_note
 from credproof.log.proof import verify_proof
 from credproof.log.witness import parse_add_checkpoint
 from credproof.verification.registry import verify_change
+from credproof.verification.replay import Replay
 from credproof.wire import trust as trust_wire
 from typer.testing import CliRunner
 
@@ -106,6 +107,8 @@ def test_an_entry_that_is_left_out_is_told_as_a_gap(auditor, story, whole):
     for _ in range(4):
         story.add("answer.whispered", "lend", bytes(32))
     at = 7 if whole else size + 1
+    if whole:
+        (auditor._home.folder / "audit.db").unlink()  # what was verified is not there any more
     with told(auditor, story, serve=[*story.lines[:at], *story.lines[at + 1 :]]):
         files = fault(auditor, "SEQ_GAP", whole=whole)
     assert f"entry-{at}.served.json" in files
@@ -121,6 +124,7 @@ def test_an_entry_that_is_not_the_signed_one_is_named(running, auditor, story, a
     else:
         changed = replace(parse_entry(story.lines[index]), actor="somebody").to_line()
         served.lines[index] = changed
+    (auditor._home.folder / "audit.db").unlink()
     with told(auditor, story, serve=served.lines):
         files = fault(auditor, "ENTRY_CHANGED", whole=True)
     assert files[f"entry-{index}.served.json"] == served.lines[index]
@@ -329,23 +333,41 @@ def test_a_root_that_leaves_somebody_out_is_shown_by_its_entry(running, auditor,
     assert re.fullmatch(rf"ROOT_DIFFERS-{index}-[0-9a-f]{{8}}", folder.name)
 
 
+def right_root(story: Story) -> bytes:
+    """The root of the directory that all entries make."""
+    replay = Replay()
+    for line in story.lines:
+        replay.feed_line(line)
+    wrong = Story.__new__(Story)
+    wrong.lines = list(story.lines)
+    wrong.add("directory.root", "service", bytes(32), covered=len(story.lines))
+    with pytest.raises(VerificationFailed):
+        replay.feed_line(wrong.lines[-1])
+    return replay.root
+
+
 def test_a_service_that_makes_no_root_any_more_is_told_each_time(
     running, auditor, story, monkeypatch
 ):
     """It was in silence until the next root, and lenders were told that answers are complete."""
     home = running.world.home(AUDITOR)
-    story.add("directory.root", "service", bytes(32), covered=len(story.lines))
+    story.add("directory.root", "service", right_root(story), covered=len(story.lines))
     index = len(story.lines)
     story.add("attestation.accepted", PROVIDER, CONSENT, index=b64url(CONSENT))
     monkeypatch.setattr(Auditor, "open", lambda _home: nullcontext(auditor))
-    follow, verify = (["audit", word, "--home", home] for word in ("follow", "verify"))
+    words = ("follow", "verify", "replay")
+    follow, verify, replay = (["audit", word, "--home", home] for word in words)
     with told(auditor, story):
         assert json.loads(run(*follow, "--json"))["reason"] == "", "it may still come"
+        assert json.loads(run(*replay, "--json"))["uncovered"] == 1
         later = time.time() + DIRECTORY_AGE_MAX_S + CLOCK_SKEW_S + 2
         monkeypatch.setattr(time, "time", lambda: later)
         for _ in range(2):
             assert json.loads(run(*follow, "--json", code=1))["reason"] == BEHIND
-        said = run(*follow, code=1), run(*verify, code=1)
+        said = [run(*words, code=1) for words in (follow, verify, replay)]
+        offline = run(*replay, "--offline")
+    assert "Uncovered:   1 changes" in said[-1]
+    assert "Uncovered:   1 changes" in offline, "nobody knows what came since"
     start_again(auditor)
     assert all(f"no root covers entry {index}" in text for text in said)
     assert all(f"({BEHIND})\nnext:  " in text for text in said)

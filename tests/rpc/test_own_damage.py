@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
 from credproof.auditing.trusted import CHECKPOINT_NAME, STATE_NAME, WITNESSED_NAME
+from credproof.auditor import Auditor
 from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
 
 from tests.cli.command import run
@@ -75,7 +76,8 @@ def test_a_checkpoint_of_witnesses_that_is_damaged_is_told_too(auditor, tmp_path
 def test_a_state_that_does_not_fit_what_was_signed_is_told_as_damage(auditor, tmp_path, wrong):
     folder = auditor._home.folder
     state = json.loads((folder / STATE_NAME).read_bytes())
-    state["peaks"] = state["peaks"][::-1]
+    first = state["peaks"][0]
+    state["peaks"][0] = ("B" if first[0] == "A" else "A") + first[1:]
     bad = json.dumps(state, sort_keys=True, separators=(",", ":")).encode()
     (folder / STATE_NAME).write_bytes(bad if wrong is None else wrong)
     assert follow(folder, tmp_path, code=1) == ["AUDITED_DAMAGED"]
@@ -163,3 +165,42 @@ def test_an_index_that_is_not_what_was_verified_is_told_before_a_root(auditor, t
     assert "(INDEX_DAMAGED)" in run(*words, code=1)
     assert "ROOT_DIFFERS" not in follow(folder, tmp_path, code=1, words=("--replay",))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", ["damaged", "older"])
+def test_a_kept_registry_that_is_damaged_is_named_and_fetched_again(auditor, tmp_path, wrong):
+    """By the newest one all that follows is judged."""
+    auditor.verify()
+    folder = auditor._home.folder
+    with auditor.index() as index:
+        newest = folder / "registry" / f"{index.trust_version}.json"
+    kept, older = newest.read_bytes(), (folder / "registry" / "1.json").read_bytes()
+    newest.write_bytes(older if wrong == "older" else kept[:-40])
+    assert follow(folder, tmp_path, code=1) == ["REGISTRY_NOT_KEPT"]
+    assert list(tmp_path.iterdir()) == [], "nothing is held against the operator"
+    run("audit", "verify", "--whole", "--home", folder)
+    assert newest.read_bytes() == kept
+    assert follow(folder, tmp_path, code=0) == []
+    newest.with_name(f"{newest.stem}.lost.json").unlink()
+
+
+@pytest.mark.parametrize("which", ["its own", "another"])
+@pytest.mark.parametrize("statement", [DAMAGED["a line"], DAMAGED["a line is gone"]])
+def test_a_broken_rule_is_shown_by_no_index_that_is_damaged(
+    auditor, story, tmp_path, monkeypatch, statement, which
+):
+    """It ended in BAD_INCLUSION_PROOF, as if the service could not prove what it signed."""
+    folder = auditor._home.folder
+    at = len(story.lines) if which == "its own" else 3
+    story.add("answer.whispered", "lend", bytes(32))
+    monkeypatch.setattr(Auditor, "open", lambda _home: nullcontext(auditor))
+    with told(auditor, story):
+        auditor.verify()
+        change(folder, statement.replace("= 3", f"= {at}"))
+        assert follow(folder, tmp_path, code=1) == ["INDEX_DAMAGED"]
+        assert list(tmp_path.iterdir()) == [], "nothing is held against the operator"
+        (folder / "audit.db").rename(tmp_path / "kept.db")
+        said = run("audit", "follow", "--evidence", tmp_path / "found", "--home", folder, code=1)
+    assert "UNKNOWN_KIND" in said
+    assert len(list((tmp_path / "found").iterdir())) == 1, "by another one it is shown"
+    start_again(auditor)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from credproof.auditor import Auditor
 from credproof.base.errors import Refused, VerificationFailed
-from credproof.home import Home, enrol_again, read_public
+from credproof.enrolment import enrol_again
+from credproof.home import Home, read_public
 from credproof.lender import Lender, OfflineVerifier
 from credproof.provider import Provider
 from credproof_server import admission, roots

@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 from credproof.auditing import rereading
-from credproof.auditing.rereading import Reread, reread
+from credproof.auditing.rereading import Reread, Rewritten, reread
 from credproof.auditor import Auditor
 from credproof.base.errors import DataLoss
 from credproof.base.limits import ENTRIES_PAGE_MAX
 from credproof.log.entry import parse_entry
 from credproof.log.proof import verify_proof
 
-from tests.cli.command import run
+from tests.cli.command import run, run_both
 from tests.rpc.conftest import AUDITOR
 from tests.rpc.stories import start_again, told
 
@@ -106,6 +106,60 @@ def test_one_entry_that_differs_hides_no_other_and_is_told_until_it_is_right(
     assert not read_again(auditor).faults
 
 
+def rewritten(auditor: Auditor) -> Rewritten:
+    """What reading all of it again comes to, where something differs."""
+    with pytest.raises(Rewritten) as caught:
+        auditor.verify(whole=True)
+    return caught.value
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_whoever_reads_all_of_it_again_is_told_of_each_entry_that_differs(
+    auditor, story, more, monkeypatch
+):
+    """The first one hid the others, and all that came after it."""
+    monkeypatch.setattr(rereading, "ENTRIES_PAGE_MAX", 5)
+    with told(auditor, story):
+        auditor.verify()
+    wrong = {1: b"{", 3: None, 4: None, 8: b"{}"}
+    for _ in range(more):
+        story.add("answer.whispered", "lend", bytes(32))
+    lines = [wrong.get(at, line) for at, line in enumerate(story.lines)]
+    served = [line for line in lines if line is not None]
+    with told(auditor, story, serve=served):
+        found = rewritten(auditor)
+        kept = auditor.trusted()
+    assert [(fault.reason, fault.message.split()[1].rstrip(",")) for fault in found.faults] == [
+        ("ENTRY_CHANGED", "1"),
+        ("SEQ_GAP", "3"),
+        ("SEQ_GAP", "4"),
+        ("ENTRY_CHANGED", "8"),
+    ]
+    assert found.reason == "ENTRY_CHANGED"
+    assert kept.position.size == len(story.lines) == found.report.entries_read
+    key, name = story.signer.verifier_key, "entry-3.seen"
+    files = found.faults[1].files
+    verify_proof(files[f"{name}.json"], files[f"{name}.tlog-proof"], key.name, [key])
+    with told(auditor, story, serve=served):
+        again = read_again(auditor).faults
+    assert len(again) == len(wrong), "the next run has their files"
+    with told(auditor, story):
+        assert auditor.verify(whole=True).entries_read == len(story.lines)
+        assert not read_again(auditor).faults
+    start_again(auditor)
+
+
+def test_not_more_entries_are_named_than_anybody_reads(auditor, story, monkeypatch):
+    monkeypatch.setattr(rereading, "EVIDENCE_FINDINGS_MAX", 3)
+    asked = []
+    with told(auditor, story, serve=[b"{"] * len(story.lines)):
+        honest = auditor.pages
+        auditor.pages = lambda start, end: asked.append(start) or honest(start, end)
+        found = rewritten(auditor)
+    assert [fault.message.split()[1] for fault in found.faults] == ["0", "1", "2"]
+    assert asked == [0, len(story.lines)]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -136,10 +190,15 @@ def test_cron_is_told_of_an_old_entry_that_was_rewritten_in_the_database(
             words = ["audit", "follow", "--evidence", tmp_path, "--home", home]
             as_text = run(*words, code=1)
             told_as = json.loads(run(*words, "--json", code=1))
+            whole = ["audit", "verify", "--whole", "--home", home]
+            whole_as_text, whole_as_json = run(*whole, code=1), run_both(*whole, "--json", code=1)
         finally:
             database.execute(change, (line,))
     assert "entry 5 is not the one that was verified before (ENTRY_CHANGED)" in as_text
     assert (told_as["reason"], len(told_as["faults"])) == ("ENTRY_CHANGED", 1)
+    assert "entry 5 is not the one that was verified before (ENTRY_CHANGED)" in whole_as_text
+    assert "Verified:" in whole_as_text
+    assert json.loads(whole_as_json[0])["faults"] == told_as["faults"]
     (folder,) = tmp_path.iterdir()
     assert (folder / "entry-5.seen.json").read_bytes() == line
     well = json.loads(run(*words, "--json"))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+from credproof import enrolment as enrolments
 from credproof import home as homes
 from credproof.auditing import unsealing as unsealings
 from credproof.auditor import Auditor
@@ -204,7 +205,7 @@ def test_two_certificates_of_one_auditor_are_one_auditor(case, running, tmp_path
     twin = tmp_path / "twin"
     shutil.copytree(running.world.home(AUDITOR), twin)
     said = {"role": "auditor", "participant_id": AUDITOR, "title": "Twin"}
-    enrolment = homes.enrol_again(twin, **said)
+    enrolment = enrolments.enrol_again(twin, **said)
     admitted = admission.admit(running.world.service, enrolment)
     homes.join(twin, admitted.to_bytes(), root_kid=None, now=0)
     first = running.home(AUDITOR)

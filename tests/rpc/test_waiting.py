@@ -9,6 +9,7 @@ from dataclasses import replace
 import grpc
 import pytest
 from credproof import borrower as borrowers
+from credproof import enrolment as enrolments
 from credproof import home as homes
 from credproof.base.errors import Conflict, Refused, Unreachable, VerificationFailed
 from credproof.base.keys import Ed25519Signer
@@ -36,7 +37,9 @@ def asked(running, lender):
 @pytest.fixture(scope="module")
 def second_lender(running):
     folder = running.world.home("south-lender")
-    enrolment = homes.enrol(folder, role="lender", participant_id="south-lender", title="South")
+    enrolment = enrolments.enrol(
+        folder, role="lender", participant_id="south-lender", title="South"
+    )
     admitted = admission.admit(running.world.service, enrolment, **licensed(now()))
     homes.join(folder, admitted.to_bytes(), root_kid=None, now=now())
     with Lender.open(folder) as found:

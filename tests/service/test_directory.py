@@ -13,7 +13,7 @@ from credproof.cli.advice import next_step
 from credproof.log.entry import ChainPosition
 from credproof.log.merkle import Tree
 from credproof_server import admission, app, setup
-from credproof_server.backups import back_up
+from credproof_server.backups.making import back_up
 from credproof_server.checking import check
 from credproof_server.config import FILE_NAME
 from credproof_server.demo import world as demo

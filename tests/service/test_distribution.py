@@ -17,8 +17,9 @@ from credproof.cli.advice import next_step
 from credproof.home import read_public
 from credproof.updating import metadata as tuf
 from credproof.updating.own_keys import sign_keys
-from credproof_server import admission, backups, directory, roots
+from credproof_server import admission, directory, roots
 from credproof_server.app import TRUST_HEALTH, _renew_once
+from credproof_server.backups import making, refilling, restoring
 from credproof_server.checking import check
 from credproof_server.service.core import Core
 from grpc_health.v1 import health, health_pb2
@@ -379,10 +380,10 @@ def newest(service: Path, path: Path) -> str:
 def test_a_restored_service_goes_on_after_what_its_clients_have_seen(service, tmp_path):
     """Else a restore would look to them like the rollback that it is not."""
     found = directory.ServiceDirectory(service)
-    backups.back_up(found, tmp_path / "main", tmp_path / "keys")
+    making.back_up(found, tmp_path / "main", tmp_path / "keys")
     roots.publish(service, changed(service, *KEYS[:2], online_key=True))
     seen = versions(service)
-    backups.restore(service, tmp_path / "main", tmp_path / "keys", None)
+    restoring.restore(service, tmp_path / "main", tmp_path / "keys", None)
     assert not check(found).damage
     assert [item.role for item in roots.standings(service)] == ["root", "targets", "snapshot"]
     with opened(service) as core:
@@ -394,8 +395,8 @@ def test_a_restored_service_goes_on_after_what_its_clients_have_seen(service, tm
 
 def test_a_service_without_metadata_is_backed_up_too(service, tmp_path):
     shutil.rmtree(service / "tuf")
-    backups.back_up(directory.ServiceDirectory(service), tmp_path / "main", tmp_path / "keys")
-    backups.restore(service, tmp_path / "main", tmp_path / "keys", None)
+    making.back_up(directory.ServiceDirectory(service), tmp_path / "main", tmp_path / "keys")
+    restoring.restore(service, tmp_path / "main", tmp_path / "keys", None)
     assert reason(roots.standings, service) == "NO_TUF"
 
 
@@ -412,7 +413,7 @@ def test_a_service_restored_on_an_empty_disk_goes_on_by_the_clock(
     made, service, tmp_path, monkeypatch
 ):
     """Nothing there says what its clients have seen since the backup."""
-    backups.back_up(directory.ServiceDirectory(service), tmp_path / "main", tmp_path / "keys")
+    making.back_up(directory.ServiceDirectory(service), tmp_path / "main", tmp_path / "keys")
     with opened(service) as core:
         trust, given = core.trust, core.distribution
         for number in range(3):
@@ -426,7 +427,7 @@ def test_a_service_restored_on_an_empty_disk_goes_on_by_the_clock(
             given.renew(trust)
     seen = versions(service)
     shutil.rmtree(service / "tuf")
-    backups.restore(service, tmp_path / "main", tmp_path / "keys", None)
+    restoring.restore(service, tmp_path / "main", tmp_path / "keys", None)
     at(monkeypatch, 0.01)
     directory.ServiceDirectory(service).distribution().renew(trust)
     assert min(versions(service)) > max(seen)
@@ -438,7 +439,7 @@ def exported(made, service, tmp_path) -> Path:
 
     Restored from the backup, not yet from the export.
     """
-    backups.back_up(directory.ServiceDirectory(service), tmp_path / "main", tmp_path / "keys")
+    making.back_up(directory.ServiceDirectory(service), tmp_path / "main", tmp_path / "keys")
     size = directory.ServiceDirectory(service).log_head()[0]
     roots.publish(service, changed(service, *KEYS[:2], online_key=True))
     roots.extend(service)
@@ -446,17 +447,17 @@ def exported(made, service, tmp_path) -> Path:
         data = sign_keys(made.home("bank"), (), (), now=directory.now())
         core.distribution.accept({"provider-bank": data}, core.trust)
         core.distribution.renew(core.trust)
-    backups.export(directory.ServiceDirectory(service), tmp_path / "since.db", size)
+    making.export(directory.ServiceDirectory(service), tmp_path / "since.db", size)
     lost = Path(shutil.move(service, tmp_path / "lost"))
     service.mkdir()
     shutil.copy(lost / "kek", service)
-    backups.restore(service, tmp_path / "main", tmp_path / "keys", lost / "high-water")
+    restoring.restore(service, tmp_path / "main", tmp_path / "keys", lost / "high-water")
     return tmp_path / "since.db"
 
 
 def test_an_export_brings_back_what_clients_have_seen_since_the_backup(exported, service, tmp_path):
     """Else they refuse what the restored service gives: it would be a rollback."""
-    backups.refill(directory.ServiceDirectory(service), exported)
+    refilling.refill(directory.ServiceDirectory(service), exported)
     assert not check(directory.ServiceDirectory(service)).damage
     with opened(service) as core:
         core.distribution.renew(core.trust)
@@ -472,7 +473,7 @@ def test_an_export_of_an_older_version_needs_new_targets_and_check_says_how(expo
     with closing(sqlite3.connect(exported)) as database, database:
         database.execute("DROP TABLE files")
     found = directory.ServiceDirectory(service)
-    backups.refill(found, exported)
+    refilling.refill(found, exported)
     (damage,) = check(found).damage
     assert "credproof root extend" in damage.message
     shutil.copytree(service.with_name("lost") / "offline-root", service / "offline-root")
@@ -488,7 +489,7 @@ def test_an_export_that_names_another_place_for_a_file_is_refused_and_writes_not
         with closing(sqlite3.connect(exported)) as database, database:
             database.execute("DELETE FROM files")
             database.execute("INSERT INTO files VALUES (?, x'00')", (name,))
-        assert reason(backups.refill, directory.ServiceDirectory(service), exported) == (
+        assert reason(refilling.refill, directory.ServiceDirectory(service), exported) == (
             "EXPORT_DIFFERS"
         )
     assert {path: path.read_bytes() for path in before} == before

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from credproof import enrolment as enrolments
 from credproof import home as homes
 from credproof.attestation.withdrawal import sign_withdrawal
 from credproof.base.encoding import b64url
@@ -194,10 +195,10 @@ async def attest_elsewhere(core, signer: Ed25519Signer) -> None:
 
 def admit_another(deployment, core) -> Ed25519Signer:
     """Admit a provider to a service whose core is open; gives its signer."""
-    made = homes.enrol(
+    made = enrolments.enrol(
         deployment.folder / "other", role="provider", participant_id="other", title="Other"
     )
-    applicant = homes.verify_enrolment(made, now=core.clock())
+    applicant = enrolments.verify_enrolment(made, now=core.clock())
     bundle = core.trust.bundle
     fresh = participant_of(applicant, bundle.schemas)
     people = (*bundle.participants, fresh)

@@ -7,12 +7,14 @@ import time
 
 import pytest
 from credproof import borrower as borrowers
+from credproof import enrolment as enrolments
 from credproof import home as homes
 from credproof.base.encoding import canonical_json
 from credproof.base.errors import CredproofError
 from credproof.base.keys import Ed25519Signer
 from credproof.borrower import Borrower, make_pass
-from credproof.home import Home, verify_enrolment
+from credproof.enrolment import verify_enrolment
+from credproof.home import Home
 from credproof.provider import verify_possession
 from credproof.verification.notice import text_in
 from credproof_server import admission
@@ -35,7 +37,7 @@ def refused(reason: str, call) -> None:
 
 def enrol(folder, **changes) -> bytes:
     settings = {"role": "lender", "participant_id": "new-lender", "title": "New", **changes}
-    return homes.enrol(folder, **settings)
+    return enrolments.enrol(folder, **settings)
 
 
 def test_keys_are_never_made_over(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from credproof import home as homes
+from credproof import enrolment as enrolments
 from credproof.base import jws
 from credproof.base.encoding import b64url, canonical_json, tagged_hash
 from credproof.base.errors import CredproofError
@@ -43,7 +43,7 @@ def enrolment(key, digest) -> bytes:
 @pytest.mark.parametrize("kind", KEYS)
 def test_an_enrolment_with_a_tls_key_of_another_kind_is_refused_before_anything_is_done(kind):
     data = enrolment(*KEYS[kind]())
-    refused("BAD_ENROLMENT", lambda: homes.verify_enrolment(data, now=NOW))
+    refused("BAD_ENROLMENT", lambda: enrolments.verify_enrolment(data, now=NOW))
 
 
 @pytest.mark.parametrize("pins", ["[]", '{"bank":5}', '{"bank":[5]}', "5"])

@@ -12,7 +12,8 @@ from credproof.base.errors import Conflict, CredproofError, Malformed, Refused
 from credproof.base.group import hash_to_group
 from credproof.log.entry import parse_entry
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
-from credproof_server import admission, app, backups
+from credproof_server import admission, app
+from credproof_server.backups import making, refilling, restoring
 from credproof_server.checking import check
 from credproof_server.config import FILE_NAME
 from credproof_server.service.answering import Ask, Settle
@@ -319,12 +320,12 @@ async def test_a_throttle_that_was_changed_behind_the_back_is_named(core, watche
 async def test_a_restored_service_throttles_and_counts_on(core, watched, tmp_path):
     """Backed up with three refusals, exported with the throttle: neither is lost."""
     await told(core, 1, 2, 3)
-    head = backups.back_up(watched.directory, tmp_path / "main", tmp_path / "keys")
+    size = making.back_up(watched.directory, tmp_path / "main", tmp_path / "keys")
     await told(core, 4, 5)
-    backups.export(watched.directory, tmp_path / "since.db", head.tree_size)
+    making.export(watched.directory, tmp_path / "since.db", size)
     core.close()
-    backups.restore(watched.service, tmp_path / "main", tmp_path / "keys", None)
-    backups.refill(watched.directory, tmp_path / "since.db")
+    restoring.restore(watched.service, tmp_path / "main", tmp_path / "keys", None)
+    refilling.refill(watched.directory, tmp_path / "since.db")
     again = watched.directory.open_core()
     try:
         assert await told(again, 6) == ["THROTTLED"]
@@ -339,12 +340,12 @@ async def test_a_restored_service_throttles_and_counts_on(core, watched, tmp_pat
 
 async def test_a_throttle_that_was_lifted_after_the_backup_stays_lifted(core, watched, tmp_path):
     await told(core, *range(5))
-    head = backups.back_up(watched.directory, tmp_path / "main", tmp_path / "keys")
+    size = making.back_up(watched.directory, tmp_path / "main", tmp_path / "keys")
     await core.commit(LiftThrottle("operator", "lend"))
-    backups.export(watched.directory, tmp_path / "since.db", head.tree_size)
+    making.export(watched.directory, tmp_path / "since.db", size)
     core.close()
-    backups.restore(watched.service, tmp_path / "main", tmp_path / "keys", None)
-    backups.refill(watched.directory, tmp_path / "since.db")
+    restoring.restore(watched.service, tmp_path / "main", tmp_path / "keys", None)
+    refilling.refill(watched.directory, tmp_path / "since.db")
     again = watched.directory.open_core()
     try:
         assert await told(again, 9) == ["NOT_PERMITTED"]

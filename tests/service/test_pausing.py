@@ -14,7 +14,7 @@ from credproof.base.limits import PAUSE_AGE_MAX_S
 from credproof.verification.consent import sign_revocation
 from credproof.verification.document import PAUSE, RESUMPTION
 from credproof.verification.pausing import sign_pause
-from credproof_server import backups
+from credproof_server.backups import making, refilling, restoring
 from credproof_server.checking import check
 from credproof_server.demo.authenticator import SoftwareAuthenticator
 from credproof_server.service.consents import Consents
@@ -273,16 +273,16 @@ async def test_an_older_backup_does_not_undo_a_pause(tmp_path, deployment, core)
     await asking.attest()
     consent_id = await asking.consent(POLICY)
     directory, main, keys = deployment.directory, tmp_path / "backup", tmp_path / "keys"
-    size = backups.back_up(directory, main, keys).tree_size
+    size = making.back_up(directory, main, keys)
     await change(asking, PAUSE, consent_id)
-    backups.export(directory, tmp_path / "export", size)
+    making.export(directory, tmp_path / "export", size)
     core.close()
-    backups.restore(directory.folder, main, keys, None)
+    restoring.restore(directory.folder, main, keys, None)
     with pytest.raises(CredproofError) as caught:
         directory.open_core()
     assert caught.value.reason == "LOG_BEHIND"
 
-    backups.refill(directory, tmp_path / "export")
+    refilling.refill(directory, tmp_path / "export")
     assert check(directory).damage == ()
     again = directory.open_core()
     try:
@@ -294,8 +294,8 @@ async def test_an_older_backup_does_not_undo_a_pause(tmp_path, deployment, core)
 async def test_an_export_that_lacks_a_pause_is_refused(tmp_path, peopled):
     directory, file = peopled.core_directory, tmp_path / "export"
     main, keys = tmp_path / "backup", tmp_path / "keys"
-    backups.export(directory, file, 0)
-    size = backups.back_up(directory, main, keys).tree_size
+    making.export(directory, file, 0)
+    size = making.back_up(directory, main, keys)
     assert size
     database = sqlite3.connect(file)
     with database:
@@ -317,5 +317,5 @@ def _refill_empty(asking: Asking, main, keys, file) -> None:
             database.execute(f"DELETE FROM {table} WHERE log_index >= {at}")
         database.execute(f"DELETE FROM commits WHERE tree_size > {at}")
     database.close()
-    backups.restore(directory.folder, main, keys, None)
-    backups.refill(directory, file)
+    restoring.restore(directory.folder, main, keys, None)
+    refilling.refill(directory, file)

@@ -14,7 +14,7 @@ import pytest
 from credproof.base.errors import CredproofError
 from credproof.base.limits import TIMESTAMP_AUTHORITIES_MAX, TIMESTAMP_EVERY_MAX_S, URL_CHARS_MAX
 from credproof.log.timestamp import verify_timestamp
-from credproof_server import backups
+from credproof_server.backups import making, refilling, restoring
 from credproof_server.checking import check
 from credproof_server.config import FILE_NAME, TEMPLATE, parse_config
 from credproof_server.directory import ServiceDirectory, now
@@ -222,17 +222,17 @@ def drip(server: socket.socket) -> None:
 
 def test_a_restored_service_has_what_was_stamped_since_its_backup(scene, tmp_path):
     directory = scene.deployment.directory
-    head = backups.back_up(directory, tmp_path / "main", tmp_path / "keys")
+    size = making.back_up(directory, tmp_path / "main", tmp_path / "keys")
     scene.stamp()
     scene.grow()
     scene.stamp(after_s=EVERY_S)
-    backups.export(directory, tmp_path / "since.db", head.tree_size)
+    making.export(directory, tmp_path / "since.db", size)
     folder = tmp_path / "restored"
     folder.mkdir()
     shutil.copy(directory.folder / "kek", folder / "kek")
     shutil.copy(directory.folder / "high-water", tmp_path / "mark")
-    backups.restore(folder, tmp_path / "main", tmp_path / "keys", tmp_path / "mark")
-    backups.refill(ServiceDirectory(folder), tmp_path / "since.db")
+    restoring.restore(folder, tmp_path / "main", tmp_path / "keys", tmp_path / "mark")
+    refilling.refill(ServiceDirectory(folder), tmp_path / "since.db")
     again = ServiceDirectory(folder).open_core()
     with again.engine.connect() as connection:
         assert list(stamps.all_stamps(connection)) == scene.rows()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from credproof.base.errors import CredproofError
 from credproof.cli.advice import next_step
-from credproof.updating import continued
+from credproof.updating import accepted
 from credproof.updating import metadata as tuf
 from credproof.updating.own_keys import key_ids, key_set, key_set_in_force
 from credproof_server.service.distribution import key_name
@@ -158,9 +158,9 @@ def test_a_key_set_between_that_is_held_back_or_exchanged_stops_who_missed_it(si
 
 def test_a_longer_row_of_key_sets_is_followed_no_further(signed, client, monkeypatch):
     moved(signed)
-    monkeypatch.setattr(continued, "KEY_SETS_MAX", 2)
+    monkeypatch.setattr(accepted, "KEY_SETS_MAX", 2)
     assert client.refused() == "KEYS_NOT_CONTINUED"
-    monkeypatch.setattr(continued, "KEY_SETS_MAX", 3)
+    monkeypatch.setattr(accepted, "KEY_SETS_MAX", 3)
     assert client.update()
 
 

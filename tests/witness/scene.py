@@ -21,8 +21,9 @@ from credproof.log.cosignature import Ed25519Cosigner
 from credproof.log.note import parse_note
 from credproof.log.witness import parse_add_checkpoint
 from credproof.verification.trust import Trust
-from credproof_server import backups, quorums, standing
+from credproof_server import quorums, standing
 from credproof_server.admission import change_bundle
+from credproof_server.backups import making
 from credproof_server.config import FILE_NAME
 from credproof_server.demo.world import AUDITOR, LENDER, World
 from credproof_server.directory import HIGH_WATER, WITNESSED, ServiceDirectory
@@ -163,6 +164,7 @@ class Copies:
         kept = scene.ask("revolving-standing")
         scene.stop()
         self.folder, self.scene = folder, scene
+        self.shown = folder / "shown"
         self.behind, world = folder / "behind", scene.world.copy(folder / "other")
         self.forked = world.service
         shutil.copytree(scene.world.service, self.behind)
@@ -170,7 +172,7 @@ class Copies:
         set_days(scene.world.service, 29)
         until(lambda: None if scene.is_witnessed else pending())
         scene.stop()
-        backups.back_up(scene.directory, folder / "backup", folder / "keys")
+        making.back_up(scene.directory, folder / "backup", folder / "keys")
         assert refused(self.behind) == "LOG_BEHIND"
         self.told = self._fork(world, kept)
 
@@ -196,7 +198,7 @@ class Copies:
             "operator": run("participant", "suspend", str(world.service), LENDER, code=1),
             "lender": run(*refresh, code=1),
             "verify": run("audit", "verify", "--home", home, code=1),
-            "follow": run("audit", "follow", "--home", home, code=1),
+            "follow": run("audit", "follow", "--home", home, "--evidence", self.shown, code=1),
             "export": run("audit", "export", str(self.folder / "tiles"), "--home", home, code=1),
             "show": run("quorum", "show", str(world.service)),
         }

@@ -14,10 +14,16 @@ from credproof.base.errors import Conflict, CredproofError
 from credproof.cli.app import app
 from credproof.lender import OfflineVerifier
 from credproof.log import witnessed as log_witnessed
-from credproof.log.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from credproof.log.checkpoint import (
+    Checkpoint,
+    parse_checkpoint,
+    sign_checkpoint,
+    verify_checkpoint,
+)
 from credproof.log.continued import parse_continued
 from credproof.log.cosignature import cosigned
-from credproof.log.merkle import Tree, leaf_hash
+from credproof.log.merkle import Tree, leaf_hash, verify_consistency
+from credproof.log.witness import parse_add_checkpoint
 from credproof.wire import answer as answer_wire
 from credproof.witnessing import Pending
 from credproof_server import new_origin, quorums
@@ -271,6 +277,26 @@ def test_everybody_is_told_while_a_service_runs_that_was_shown_its_fork(copies):
     assert "Verified:    signature, hash chain" in copies.told["verify"]
     assert "Entries:   " in copies.told["follow"]
     assert "Disproof:   " in copies.told["show"]
+
+
+def test_auditors_are_given_what_witnesses_showed_and_show_it_to_others(copies):
+    """The service's word against itself counts because both checkpoints bear its signature."""
+    (folder,) = copies.shown.iterdir()
+    assert folder.name.startswith("LOG_FORKED-")
+    assert "has signed another past" in copies.told["verify"]
+    key = ServiceDirectory(copies.forked).log_signer().verifier_key
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert str(key) in files["log.vkey"].decode().splitlines()
+    assert files["other.checkpoint"] == (copies.forked / DISPROOF).read_bytes()
+    seen, other = (
+        verify_checkpoint(files[f"{name}.checkpoint"], key.name, [key])
+        for name in ("seen", "other")
+    )
+    asked = parse_add_checkpoint(files["past.request"])
+    past = parse_checkpoint(files["past.checkpoint"].decode())
+    verify_consistency(past.tree_size, past.root_hash, seen.tree_size, seen.root_hash, asked.proof)
+    assert (past.tree_size, asked.note) == (other.tree_size, seen.note)
+    assert past.root_hash != other.root_hash
 
 
 def test_what_witnesses_showed_stops_every_start_though_they_are_silent_and_check_tells_it(copies):

@@ -14,15 +14,16 @@ from credproof.auditing.evidence import (
     COMPARED_LONGER,
     COMPARED_NAMED,
     COMPARED_ROOTS,
+    DISPROVED_LONGER,
     Evidence,
     LogFault,
 )
 from credproof.auditing.following import require_own
 from credproof.auditing.index import Index
 from credproof.auditing.trusted import CHECKPOINT_NAME, Trusted, log_vkeys, verify_log_note
-from credproof.base.errors import Conflict, CredproofError
+from credproof.base.errors import Conflict, CredproofError, Malformed, VerificationFailed
 from credproof.home import Home
-from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint
+from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
 from credproof.log.continued import ENTRY_CONTINUED, Continued, parse_continued
 from credproof.log.merkle import leaf_hash, verify_inclusion
 from credproof.log.proof import TlogProof
@@ -32,6 +33,10 @@ from credproof.wire import answer as answer_wire
 
 _REQUEST: Final = b"old "
 _FORKED: Final = "the log has signed another past than the one that was verified here"
+_BEHIND: Final = "the log has signed more than the service still gives, as a witness showed it"
+_NOTHING: Final = (
+    "the service says that a witness showed it another log, and gives nothing by which"
+)
 _REPLACED: Final = "the log signed more under its old origin than its new one says"
 
 
@@ -84,6 +89,26 @@ class Comparing:
             self._require_named(other, end)
             message = "it covers entries that were lost: nothing is left to compare it with"
         raise Conflict("NOT_COMPARED", message)
+
+    def require_undisproved(self, note: bytes, newest: VerifiedCheckpoint) -> None:
+        """Judge what a service gives as shown against its own log, which is at `newest`.
+
+        Nothing is said of one that covers what was not verified here, and the service has.
+
+        Raises:
+            LogFault: `LOG_FORKED`: the log signed another past; `LOG_BEHIND`: it signed more than
+                it still has.
+            VerificationFailed: `NOT_DISPROVED`: it shows no such thing.
+        """
+        try:
+            shown = verify_checkpoint(note, newest.origin, [self._trust.log_key])
+        except (Malformed, VerificationFailed) as error:
+            raise VerificationFailed("NOT_DISPROVED", f"{_NOTHING}: {error.message}") from error
+        if shown.tree_size > newest.tree_size:
+            _raise("LOG_BEHIND", _BEHIND, self._evidence(shown, None), DISPROVED_LONGER)
+        if shown.tree_size <= self.verified.tree_size:
+            self._require_root(shown, None)
+            raise VerificationFailed("NOT_DISPROVED", _NOTHING)
 
     def _require_root(self, other: VerifiedCheckpoint, end: Continued | None) -> None:
         size = other.tree_size

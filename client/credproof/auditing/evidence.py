@@ -209,6 +209,12 @@ COMPARED_LONGER: Final = (
     f"{_COMPARED} It names the last checkpoint of the old origin: one that covers fewer entries"
     f" than {OTHER}, which the old log signed too. What became of the others it does not say."
 )
+DISPROVED_LONGER: Final = (
+    f"Verify {SEEN} and {OTHER} under log.vkey: the log signed both. A witness showed {OTHER} to"
+    " the service, which gave it to us. That it has not got all entries of it any more is its word"
+    " and ours: ask it for its checkpoint. As long as that covers fewer entries than"
+    f" {OTHER}, what the log signed is not there any more."
+)
 SHRANK: Final = (
     "Verify both checkpoints under log.vkey. They carry no time: that the one which covers fewer"
     " entries came later is our word alone. Ask the service for its checkpoint: as long as that"

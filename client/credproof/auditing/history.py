@@ -13,8 +13,8 @@ from credproof.base.errors import (
     Unreachable,
     VerificationFailed,
 )
+from credproof.files import replace_file
 from credproof.history import Fetched
-from credproof.home import replace_file
 from credproof.log.entry import Entry
 from credproof.verification.registry import parse_changed, verify_change
 from credproof.verification.trust import Roots, Trust
@@ -75,9 +75,7 @@ class History:
             root = self._root
             return verify_change(package.token, package.documents, entry, root=root).trust
         except (OSError, Malformed, VerificationFailed) as error:
-            file, place = f"{FOLDER}/{version}.json", f"entry {entry.seq}"
-            message = f"{file} in your home is not what {place} put in force, or cannot be read"
-            raise DataLoss("REGISTRY_NOT_KEPT", message) from error
+            raise _not_kept(version, f"what entry {entry.seq} put in force") from error
 
     def _package(self, version: int) -> trust_wire.TrustPackage:
         if self._path(version).exists():
@@ -93,14 +91,26 @@ class History:
             raise VerificationFailed("REGISTRY_WITHHELD", message) from error
 
     def kept(self, version: int) -> Trust | None:
-        """The bundle of a version that is kept; None for 0, the beginning.
+        """The bundle of a version, fetched where it is not kept; None for 0, the beginning.
 
         Raises:
-            VerificationFailed: as `verify_trust`.
+            DataLoss: `REGISTRY_NOT_KEPT`: something else is kept in its place.
+            VerificationFailed: `REGISTRY_WITHHELD`, and as `verify_trust`.
         """
         if version == 0:
             return None
+        if self._path(version).exists():
+            return self._kept(version)
         return self._package(version).verify(self._root, at=0)
+
+    def _kept(self, version: int) -> Trust:
+        try:
+            found = trust_wire.parse(self._path(version).read_bytes()).verify(self._root, at=0)
+        except (Malformed, VerificationFailed) as error:
+            raise _not_kept(version, "a bundle of this version") from error
+        if found.bundle.version != version:
+            raise _not_kept(version, "a bundle of this version")
+        return found
 
     def require_given(self, version: int, given: Trust, again: Callable[[], Trust]) -> None:
         """Clients must be `given` the bundle that the log put in force last, of this version.
@@ -108,7 +118,7 @@ class History:
         What was put in force while the log was read is asked for `again`.
 
         Raises:
-            VerificationFailed: `TRUST_ROLLBACK`, `OTHER_TRUST`.
+            VerificationFailed: `TRUST_ROLLBACK`, `OTHER_TRUST`; as `kept`.
         """
         logged = self.kept(version)
         if logged is not None and given.bundle.version < version:
@@ -126,11 +136,20 @@ class History:
         return path.read_bytes() if path.exists() else None
 
     def all(self) -> Iterator[Trust]:
-        """Every version that is kept, in order."""
+        """Every version that is kept, in order.
+
+        Raises:
+            DataLoss: `REGISTRY_NOT_KEPT`.
+        """
         version = 1
         while self._path(version).exists():
-            yield trust_wire.parse(self._path(version).read_bytes()).verify(self._root, at=0)
+            yield self._kept(version)
             version += 1
 
     def _path(self, version: int) -> Path:
         return self._folder / f"{version}.json"
+
+
+def _not_kept(version: int, wanted: str) -> DataLoss:
+    message = f"{FOLDER}/{version}.json in your home is not {wanted}, or cannot be read"
+    return DataLoss("REGISTRY_NOT_KEPT", message)

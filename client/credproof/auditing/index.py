@@ -7,25 +7,21 @@ deleted at any time: the next audit reads the log anew, and tells again what it 
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
-from credproof.base.closing import Closing
+from credproof.auditing.database import Database
 from credproof.base.encoding import canonical_json, parse_own_json
-from credproof.base.errors import DataLoss
+from credproof.base.errors import Conflict, DataLoss
 from credproof.base.limits import CLOCK_SKEW_S
-from credproof.base.sqlite import is_damage
 from credproof.log.audit import AuditState, parse_state
 from credproof.log.entry import Entry, parse_entry
 from credproof.verification.log_rules import TIME_IN_FUTURE, Finding
 from credproof.verification.rule_state import Thing
 
-_TABLES: Final = """
+_SCHEMA: Final = """
+PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS entries (
     log_index INTEGER PRIMARY KEY,
     time INTEGER NOT NULL,
@@ -65,6 +61,8 @@ CREATE TABLE IF NOT EXISTS marks (
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 _ADD: Final = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INDEX_NAME: Final = "audit.db"
+"""Its name in an auditor's home."""
 TOLD: Final = "told"
 """The mark of a finding that somebody was told of."""
 FILED: Final = "filed"
@@ -73,60 +71,21 @@ _VARIABLES: Final = 500
 """How many names are looked up at once; SQLite allows at least 999."""
 
 
-class Index(Closing):
+class Index(Database):
     """The index in a file; also the memory of the rules between entries."""
 
     def __init__(self, path: Path) -> None:
-        """Open it, or begin one that only its owner can read.
+        """Open it, or begin one.
 
         Raises:
             DataLoss: `INDEX_DAMAGED`.
         """
-        self.path = path
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._database = sqlite3.connect(path, isolation_level=None, timeout=10)
-        try:
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.executescript(_TABLES)
-        except sqlite3.DatabaseError as error:
-            self._database.close()
-            if is_damage(error):
-                raise self._damaged() from error
-            raise
+        super().__init__(path, _SCHEMA)
 
-    def close(self) -> None:
-        """Let go of the file."""
-        self._database.close()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it; what SQLite found damaged inside is told as this file's.
-
-        Raises:
-            DataLoss: `INDEX_DAMAGED`.
-        """
-        super().__exit__(kind, error, trace)
-        if is_damage(error):
-            raise self._damaged() from error
-
-    def _damaged(self) -> DataLoss:
+    def damaged(self) -> DataLoss:
+        """It may be deleted, but says what was signed where the service does not."""
         message = f"{self.path.name} is damaged: move it away, it may still show what was signed"
         return DataLoss("INDEX_DAMAGED", message)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Keep all that is written inside, or nothing of it."""
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
 
     # -- how far it goes
 
@@ -295,6 +254,18 @@ class Index(Closing):
     def stream(self, query: str, values: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         """The same, row by row: there may be more than memory holds."""
         return iter(self._database.execute(query, values))
+
+
+def open_index(home: Path) -> Index:
+    """What was verified in a home.
+
+    Raises:
+        Conflict: `NOTHING_VERIFIED`.
+    """
+    if not (home / INDEX_NAME).exists():
+        message = f"there is no {INDEX_NAME} in this home yet, or it was deleted"
+        raise Conflict("NOTHING_VERIFIED", message)
+    return Index(home / INDEX_NAME)
 
 
 def _row(line: bytes, entry: Entry) -> tuple[object, ...]:

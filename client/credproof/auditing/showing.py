@@ -19,7 +19,7 @@ from credproof.auditing.evidence import (
     LogFault,
     findings_json,
 )
-from credproof.auditing.following import Seen, Source, own_tree
+from credproof.auditing.following import Seen, Source, own_tree, require_own
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
 from credproof.auditing.stamping import add_evidence
@@ -55,7 +55,13 @@ class Showing:
 
     @cached_property
     def _tree(self) -> Tree:
-        """What was verified last; empty where it is not all kept."""
+        """What was verified last; empty where it is not all kept.
+
+        Raises:
+            DataLoss: `INDEX_DAMAGED`: what is kept shows nothing, and speaks against nobody.
+        """
+        state = self._index.state
+        require_own(self._index, state.position.size, state.root())
         if self._seen is None:
             return Tree()
         checkpoint = self._seen.checkpoint
@@ -65,8 +71,10 @@ class Showing:
         """Files that show one broken rule.
 
         Raises:
+            DataLoss: `INDEX_DAMAGED`.
             VerificationFailed: `BAD_INCLUSION_PROOF`, and as `newest`.
         """
+        _ = self._tree  # before any line is read
         evidence = Evidence()
         evidence.add(FINDINGS, findings_json([finding]), "The rule that is broken.")
         changes = self._add_registry(evidence, finding.log_index)

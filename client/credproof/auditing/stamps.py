@@ -7,19 +7,17 @@ are those that this auditor names itself, whatever the service says.
 from __future__ import annotations
 
 import hashlib
-import os
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from credproof.base.closing import Closing
+from credproof.auditing.database import Database
 from credproof.base.encoding import Json, canonical_json, parse_json
 from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed
 from credproof.base.limits import TIMESTAMP_AUTHORITIES_MAX, at_most
 from credproof.base.members import Members
-from credproof.home import replace_file
+from credproof.files import replace_file
 from credproof.log.checkpoint import origin_of
 from credproof.log.stamped import Stamped
 from credproof.log.timestamp import (
@@ -33,7 +31,7 @@ from credproof.log.timestamp import (
 
 STAMPS_NAME: Final = "timestamps.db"
 AUTHORITIES_NAME: Final = "timestamp-authorities.json"
-_TABLES: Final = """
+_SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS stamps (
     tree_size INTEGER NOT NULL,
     authority TEXT NOT NULL,
@@ -56,9 +54,11 @@ class Authorities:
         self._path = home / AUTHORITIES_NAME
 
     def all(self) -> Sequence[TimestampAuthority]:
-        """
+        """Those that are trusted, by name.
+
         Raises:
             Malformed: `BAD_MEMBER`, `BAD_CERTIFICATES`, `BAD_AUTHORITY`.
+            LimitExceeded: too many of them.
         """
         found = [_authority(name, item) for name, item in self._read().items()]
         at_most(len(found), TIMESTAMP_AUTHORITIES_MAX, "timestamp authorities")
@@ -128,7 +128,7 @@ class KeptStamp:
     response: bytes
 
 
-class Stamps(Closing):
+class Stamps(Database):
     """Timestamps in a file, and which of them an authority that is trusted here has signed."""
 
     def __init__(self, home: Path) -> None:
@@ -137,19 +137,12 @@ class Stamps(Closing):
         Raises:
             DataLoss: `STAMPS_DAMAGED`.
         """
-        path = home / STAMPS_NAME
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._database = sqlite3.connect(path, isolation_level=None, timeout=10)
-        try:
-            self._database.executescript(_TABLES)
-        except sqlite3.DatabaseError as error:
-            self._database.close()
-            message = f"{STAMPS_NAME} is damaged: set it aside, and run this again"
-            raise DataLoss("STAMPS_DAMAGED", message) from error
+        super().__init__(home / STAMPS_NAME, _SCHEMA)
 
-    def close(self) -> None:
-        """Let go of the file."""
-        self._database.close()
+    def damaged(self) -> DataLoss:
+        """It cannot be made anew once the service is gone."""
+        message = f"{STAMPS_NAME} is damaged: set it aside, and run this again"
+        return DataLoss("STAMPS_DAMAGED", message)
 
     def last(self, origin: str) -> tuple[int, str]:
         """Size and authority of the last one of an origin; a service goes on after it."""
@@ -163,26 +156,27 @@ class Stamps(Closing):
     def add(self, stamps: Iterable[KeptStamp]) -> None:
         """Keep more of them; on disk on return."""
         rows = [(s.tree_size, s.authority, origin_of(s.note), s.note, s.response) for s in stamps]
-        columns = "(tree_size, authority, origin, note, response)"
-        add = f"INSERT OR IGNORE INTO stamps {columns} VALUES (?, ?, ?, ?, ?)"  # noqa: S608
-        self._database.execute("BEGIN IMMEDIATE")
-        self._database.executemany(add, rows)
-        self._database.execute("COMMIT")
+        add = (
+            "INSERT OR IGNORE INTO stamps (tree_size, authority, origin, note, response)"
+            " VALUES (?, ?, ?, ?, ?)"
+        )
+        with self.transaction():
+            self._database.executemany(add, rows)
 
     def look(self, trusted: Authorities) -> None:
         """Verify what was not looked at since the authorities that are trusted changed."""
         authorities, digest = trusted.all(), trusted.digest
-        self._database.execute("BEGIN IMMEDIATE")
-        known = self._database.execute("SELECT digest FROM trust").fetchone()
-        if known is None or bytes(known[0]) != digest:
-            self._database.execute("UPDATE stamps SET looked = 0, stamped_by = NULL, time = NULL")
-            self._database.execute("INSERT OR REPLACE INTO trust VALUES (0, ?)", (digest,))
-        new = "SELECT rowid, note, response FROM stamps WHERE looked = 0"
-        for rowid, note, response in self._database.execute(new).fetchall():
-            found = _believed(bytes(response), bytes(note), authorities)
-            change = "UPDATE stamps SET looked = 1, stamped_by = ?, time = ? WHERE rowid = ?"
-            self._database.execute(change, (*found, rowid))
-        self._database.execute("COMMIT")
+        with self.transaction():
+            known = self._database.execute("SELECT digest FROM trust").fetchone()
+            if known is None or bytes(known[0]) != digest:
+                again = "UPDATE stamps SET looked = 0, stamped_by = NULL, time = NULL"
+                self._database.execute(again)
+                self._database.execute("INSERT OR REPLACE INTO trust VALUES (0, ?)", (digest,))
+            new = "SELECT rowid, note, response FROM stamps WHERE looked = 0"
+            for rowid, note, response in self._database.execute(new).fetchall():
+                found = _believed(bytes(response), bytes(note), authorities)
+                change = "UPDATE stamps SET looked = 1, stamped_by = ?, time = ? WHERE rowid = ?"
+                self._database.execute(change, (*found, rowid))
 
     def verified(self, lost: Mapping[str, int]) -> list[Stamped]:
         """Those of an authority that is trusted, in the order of their sizes.

@@ -14,7 +14,8 @@ from typing import Final
 from credproof.auditing.following import Seen
 from credproof.auditing.history import History
 from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
-from credproof.home import Home, replace_file
+from credproof.files import replace_file
+from credproof.home import Home
 from credproof.log.audit import AuditState, parse_state
 from credproof.log.checkpoint import (
     Checkpoint,
@@ -94,18 +95,19 @@ class Trusted:
         Before the first audit it is the start too.
         """
         state = self._state()
-        return state if state is not None and self._fits(state) else AuditState()
+        if state is None or not _fits(state, self._verified(CHECKPOINT_NAME)):
+            return AuditState()
+        return state
 
     def damage(self) -> Mapping[str, DataLoss]:
         """What is damaged, by the name of the file."""
+        seen = self._verified(CHECKPOINT_NAME)
         found: dict[str, DataLoss] = {}
-        for name in (CHECKPOINT_NAME, WITNESSED_NAME):
-            if self._read(name) is not None and self._verified(name) is None:
+        for name, checkpoint in ((CHECKPOINT_NAME, seen), (WITNESSED_NAME, self.witnessed())):
+            if checkpoint is None and self._read(name) is not None:
                 message = f"{name} in this home is damaged: no key of the log has signed it"
                 found[name] = DataLoss("CHECKPOINT_DAMAGED", message)
-        state = self._state()
-        is_other = state is not None and self._is_of_another_size(state)
-        if self._read(STATE_NAME) is not None and not is_other and self.state() != state:
+        if self._read(STATE_NAME) is not None and not _is_sound(self._state(), seen):
             message = f"{STATE_NAME} in this home is damaged: it does not fit {CHECKPOINT_NAME}"
             found[STATE_NAME] = DataLoss("AUDITED_DAMAGED", message)
         return found
@@ -159,12 +161,14 @@ class Trusted:
             return None if data is None else parse_state(data)
         return None
 
-    def _fits(self, state: AuditState) -> bool:
-        seen = self._verified(CHECKPOINT_NAME)
-        told = (state.position.size, state.root())
-        return seen is None or (seen.checkpoint.tree_size, seen.checkpoint.root_hash) == told
 
-    def _is_of_another_size(self, state: AuditState) -> bool:
-        """Whether an audit ended between the two files, or one was put back from a backup."""
-        seen = self._verified(CHECKPOINT_NAME)
-        return seen is not None and state.position.size != seen.checkpoint.tree_size
+def _fits(state: AuditState, seen: Seen | None) -> bool:
+    told = (state.position.size, state.root())
+    return seen is None or (seen.checkpoint.tree_size, seen.checkpoint.root_hash) == told
+
+
+def _is_sound(state: AuditState | None, seen: Seen | None) -> bool:
+    """One of another size is: an audit ended between the two files, or a backup put one back."""
+    if state is None or seen is None:
+        return state is not None
+    return state.position.size != seen.checkpoint.tree_size or _fits(state, seen)

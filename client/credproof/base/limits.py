@@ -74,6 +74,8 @@ EVIDENCE_FINDINGS_MAX: Final = 100
 """Findings that get files in one run, a directory each; the next run writes those of the next."""
 ENTRIES_PAGE_MAX: Final = 1000
 """Log entries in one page."""
+SNAPSHOT_ATTEMPTS_MAX: Final = 3
+"""How often one call is made while a borrower's attestations change under it: they seldom do."""
 LADDER_RUNGS_MAX: Final = 32
 """Rungs of one ladder: what any number of questions can reveal is bounded by it."""
 CHAIN_STEPS_MAX: Final = 512

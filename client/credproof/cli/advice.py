@@ -125,10 +125,12 @@ NEXT: Final[Mapping[str, str]] = {
     "UNKNOWN_RELYING_PARTY": "the operator names the page: credproof passkeys DIR RP-ID ORIGIN",
     # The log is not what it was.
     "LOG_FORKED": _FORKED,
-    **dict.fromkeys(("LOG_SHRANK", "LOG_REPLACED", "TREE_MISMATCH"), _EVIDENCE),
+    **dict.fromkeys(("LOG_BEHIND", "LOG_SHRANK", "LOG_REPLACED", "TREE_MISMATCH"), _EVIDENCE),
     **dict.fromkeys(("ENTRY_CHANGED", "OTHER_TRUST", "REGISTRY_WITHHELD"), _EVIDENCE),
     **dict.fromkeys(("CHAIN_BROKEN", "SEQ_GAP", "TIME_WENT_BACK", "ENTRIES_MISSING"), _EVIDENCE),
     **dict.fromkeys(("NOT_WITNESSED", "NOT_WITNESSED_YET"), _REFRESH),
+    "NOT_DISPROVED": "ask the operator what the service was shown (credproof quorum show), and the"
+    " witnesses themselves",
     "ENTRIES_LOST": "keep the file as it is: no witness can cosign it any more; an auditor tells by"
     " credproof audit compare FILE whether its entry was lost, or of a fork; then ask anew",
     "ROOT_BEHIND": "look again in a minute; if it stays, ask the operator why, and tell lenders"

@@ -25,7 +25,7 @@ from credproof.asking import Asked
 from credproof.base.errors import Conflict, CredproofError, Malformed, Refused
 from credproof.base.limits import ASK_ITEMS_MAX
 from credproof.cli.output import err, progress_bar
-from credproof.home import replace_file
+from credproof.files import replace_file
 from credproof.lender import KeptAnswer, Lender
 from credproof.records.asks import Ask, AskRow, read_asks
 from credproof.records.journal import Journal

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,12 +11,22 @@ import typer
 
 from credproof.auditing.evidence import LogFault, findings_json, write
 from credproof.auditing.index import TOLD
-from credproof.auditor import Auditor, RaisedAnomaly, ReplayReport, audit_token
+from credproof.auditing.raised import RaisedAnomaly
+from credproof.auditing.replaying import ReplayReport
+from credproof.auditing.rereading import Rewritten
+from credproof.auditor import Auditor, audit_token
 from credproof.base.encoding import Json, parse_own_json, time_text
-from credproof.base.errors import CredproofError, DataLoss
-from credproof.cli import searching, stamps, unsealing
+from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
+from credproof.cli import monthly, searching, stamps, unsealing
 from credproof.cli.comparing import compare
-from credproof.cli.following import evidence_text, follow, print_findings, uncompared
+from credproof.cli.evidence_page import evidence
+from credproof.cli.following import (
+    evidence_text,
+    faults_json,
+    follow,
+    print_findings,
+    uncompared,
+)
 from credproof.cli.output import (
     EXIT_CODES,
     FAILED,
@@ -28,7 +38,6 @@ from credproof.cli.output import (
     print_json,
     progress_bar,
 )
-from credproof.cli.packaging import evidence
 from credproof.cli.parts import GROUPS
 from credproof.cli.registry import registry
 from credproof.cli.stamps import print_stamps, stamps_json
@@ -49,11 +58,10 @@ app = typer.Typer(help=GROUPS["audit"], no_args_is_help=True)
 app.command(epilog=EXIT_CODES)(follow)
 app.command(epilog=EXIT_CODES)(compare)
 app.command(epilog=EXIT_CODES)(evidence)
-app.command(epilog=EXIT_CODES)(compare)
 app.add_typer(stamps.app, name="authority")
 app.command("search", epilog=EXIT_CODES)(searching.find)
 app.command("registry", epilog=EXIT_CODES)(registry)
-app.command("report", epilog=EXIT_CODES)(searching.monthly)
+app.command("report", epilog=EXIT_CODES)(monthly.monthly)
 app.command(epilog=EXIT_CODES)(unsealing.unseal)
 app.command(epilog=EXIT_CODES)(unsealing.unseals)
 app.command(epilog=EXIT_CODES)(unsealing.approve)
@@ -86,6 +94,11 @@ def verify(
     LOG_FORKED or LOG_BEHIND that the service tells: a witness showed it another log than its own.
     Needs the service.
 
+    --whole also compares all that you verified before with what the service gives now, and names
+    each entry that it gives otherwise (ENTRY_CHANGED) or not at all (SEQ_GAP, ENTRIES_MISSING), up
+    to 100 of them; what was signed stays in audit.db, and the next audit follow --evidence writes
+    files. Without audit.db it ends at the first.
+
     A home that followed a fork is told LOG_FORKED for ever. To begin anew with the log that others
     have (audit compare), move audited.json, newest.checkpoint, witnessed.checkpoint, timestamps.db
     and audit.db into another directory, and keep them: they show the fork.
@@ -97,28 +110,38 @@ def verify(
     bar, at = progress_bar("verifying", None, hidden=as_json), int(time.time())
     with Auditor.open(home) as auditor, bar as advance:
         damage = _tell_damage(auditor, as_json=as_json)
-        report = auditor.verify(whole=whole, progress=advance)
+        report, rewritten = _verified(auditor, whole, advance)
         stamped = auditor.timestamps(report.checkpoint)
         with auditor.index() as index:
             findings = index.findings()
             index.mark(findings, TOLD)
             late = behind(index, at)
-        witnesses = _told_of_witnesses(auditor, report)
+        witnesses, disproof = _told_of_witnesses(auditor, report), _disproof(auditor)
+    told = (*rewritten, *uncompared(report), late, witnesses, disproof)
+    faults = [fault for fault in told if isinstance(fault, CredproofError)]
     if as_json:
         beside = {"timestamps": stamps_json(stamped), **_witnesses_json(witnesses)}
-        print_json(_summary(report, findings) | beside)
+        print_json(_summary(report, findings) | beside | {"faults": faults_json(faults)})
     else:
         _print_report(report, findings)
         if not isinstance(witnesses, DataLoss):
             print_witnesses(witnesses)
         print_stamps(stamped)
         print_findings(findings)
-    told = (*uncompared(report), late, witnesses)
-    faults = [fault for fault in told if isinstance(fault, CredproofError)]
     for fault in faults:
         print_error(fault, as_json=as_json)
     if findings or faults or damage:
         raise typer.Exit(FAILED)
+
+
+def _verified(
+    auditor: Auditor, whole: bool, progress: Callable[[int], None]
+) -> tuple[AuditReport, Sequence[LogFault]]:
+    """What was verified, and older entries that the service gives otherwise now."""
+    try:
+        return auditor.verify(whole=whole, progress=progress), ()
+    except Rewritten as found:
+        return found.report, found.faults
 
 
 def _told_of_witnesses(auditor: Auditor, report: AuditReport) -> WitnessLook | DataLoss:
@@ -127,6 +150,15 @@ def _told_of_witnesses(auditor: Auditor, report: AuditReport) -> WitnessLook | D
         return look_at_witnesses(auditor, report)
     except DataLoss as fault:
         return fault
+
+
+def _disproof(auditor: Auditor) -> VerificationFailed | DataLoss | None:
+    """What the service gives as shown against its own log, as far as it shows that."""
+    try:
+        auditor.require_undisproved()
+    except (VerificationFailed, DataLoss) as fault:
+        return fault
+    return None
 
 
 def _witnesses_json(found: WitnessLook | DataLoss) -> dict[str, Json]:
@@ -186,19 +218,25 @@ def replay(
     entry on, with what the entries before it make. A root that differs is named with its entry
     (ROOT_DIFFERS): somebody was left out, or kept. With --evidence, that entry, its proof and a
     README.txt are written for others to check. An audit.db that is not what you verified is
-    INDEX_DAMAGED, and names nobody. Holds the directory in memory: about 1 KB for each borrower
-    and schema. Needs the service, but for --offline: that reads what audit.db has of the last
-    audit, and is for a service that does not answer. Writes what audit verify writes.
+    INDEX_DAMAGED, and names nobody. A change that no root covers (Uncovered) is ROOT_BEHIND, with
+    exit code 1, once it has waited for more than 3 minutes by your clock, as in audit follow. Holds
+    the directory in memory: about 1 KB for each borrower and schema. Needs the service, but for
+    --offline: that reads what audit.db has of the last audit, and is for a service that does not
+    answer; whether its roots are behind is not said then, for nobody knows what came since. Writes
+    what audit verify writes.
 
     \b
     Example:
       credproof audit replay --evidence findings --home audit
     """
+    at, late = int(time.time()), None
     with _kept(home) if offline else Auditor.open(home) as auditor:
         damage, audited = _tell_damage(auditor, as_json=as_json), None
         if not offline:
             with progress_bar("verifying", None, hidden=as_json) as advance:
                 audited = auditor.verify(progress=advance).checkpoint
+            with auditor.index() as index:
+                late = behind(index, at)
         size = audited.tree_size if audited else None
         with progress_bar("replaying", size, hidden=as_json) as advance:
             try:
@@ -221,7 +259,9 @@ def replay(
         )
     else:
         _print_replay(report)
-    if damage:
+    if late is not None:
+        print_error(late, as_json=as_json)
+    if damage or late:
         raise typer.Exit(FAILED)
 
 

@@ -30,7 +30,7 @@ from credproof.cli.output import (
 )
 from credproof.cli.parts import GROUPS
 from credproof.cli.telling import DETAILS, WORDS, LanguageOption, say
-from credproof.home import replace_file
+from credproof.files import replace_file
 from credproof.verification.checked import CheckedRequest
 from credproof.verification.link import is_link, request_of
 

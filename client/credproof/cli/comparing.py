@@ -11,6 +11,7 @@ import typer
 
 from credproof.auditing.comparing import Comparing
 from credproof.auditing.evidence import LogFault, write
+from credproof.auditing.index import open_index
 from credproof.base.errors import CredproofError, Malformed
 from credproof.cli.following import evidence_text
 from credproof.cli.output import (
@@ -21,7 +22,6 @@ from credproof.cli.output import (
     out,
     print_error,
 )
-from credproof.cli.searching import open_index
 from credproof.home import Home
 from credproof.log.checkpoint import VerifiedCheckpoint
 

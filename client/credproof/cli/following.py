@@ -16,9 +16,9 @@ from typing import Annotated
 import typer
 
 from credproof.auditing.evidence import RULE_BROKEN, LogFault, findings_json, write
-from credproof.auditing.index import FILED, TOLD, Index
+from credproof.auditing.index import FILED, INDEX_NAME, TOLD, Index
 from credproof.auditing.stamping import NO_STAMPS, StampReport
-from credproof.auditor import INDEX_NAME, Auditor
+from credproof.auditor import Auditor
 from credproof.base.encoding import DAY_S, Json, parse_own_json
 from credproof.base.errors import CredproofError, DataLoss, Unreachable, VerificationFailed
 from credproof.cli.output import (
@@ -72,6 +72,7 @@ def follow(
     \b
       LOG_FORKED            the log has another past; or a witness showed the service
                             that it has (so LOG_BEHIND), and it writes nothing more
+      NOT_DISPROVED         the service says so, and gives nothing that shows it
       LOG_SHRANK            it lost its tail
       SEQ_GAP               it leaves an entry out
       ENTRY_CHANGED         it gives out an entry that was not signed
@@ -190,7 +191,8 @@ class Told:
         try:
             yield
         except (VerificationFailed, DataLoss, Unreachable) as fault:
-            self.faults.append(fault)
+            if str(fault) not in map(str, self.faults):
+                self.faults.append(fault)
 
     @property
     def code(self) -> int:
@@ -270,6 +272,8 @@ def _look_on(told: Told, auditor: Auditor, report: AuditReport, at: int, *, repl
     with told.gathering():
         told.witnesses = look_at_witnesses(auditor, report)
     with told.gathering():
+        auditor.require_undisproved()
+    with told.gathering():
         told.stamps = auditor.timestamps(report.checkpoint)
     with told.gathering(), auditor.index() as index:
         if (fault := behind(index, at)) is not None:
@@ -339,11 +343,16 @@ def print_findings(findings: Sequence[Finding]) -> None:
         out.print(plain(line), markup=False)
 
 
+def faults_json(faults: Sequence[CredproofError]) -> list[Json]:
+    """What is wrong as JSON."""
+    return [{"message": fault.message, "reason": fault.reason} for fault in faults]
+
+
 def _json(told: Told, written: Sequence[Path]) -> dict[str, Json]:
     report, faults = told.report, told.faults
     return {
         "evidence": [str(where) for where in written],
-        "faults": [{"message": fault.message, "reason": fault.reason} for fault in faults],
+        "faults": faults_json(faults),
         "findings": parse_own_json(findings_json(told.findings)),
         "message": "" if told.gravest is None else told.gravest.message,
         "read": 0 if report is None else report.entries_read,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from credproof import enrolment as enrolments
 from credproof import home as homes
 from credproof.cli.output import EXIT_CODES, JsonOption, read_file, tell
 from credproof.verification.participant import ROLES
@@ -48,7 +49,7 @@ def enrol(
     """
     if role not in ROLES:
         raise typer.BadParameter(f"role must be one of: {', '.join(ROLES)}")
-    homes.enrol(home, role=role, participant_id=name, title=title)
+    enrolments.enrol(home, role=role, participant_id=name, title=title)
     enrolment = home / "enrolment.json"
     tell(
         {"enrolment": str(enrolment), "fingerprint": homes.signing_key(home).public.kid},

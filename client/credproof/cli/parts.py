@@ -8,9 +8,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -93,12 +94,24 @@ def load(name: str) -> Mapping[str, Any]:
 
 
 def _bound(command: Any) -> None:
-    """Numbers that no database or message holds are wrong usage, in whatever command."""
+    """Numbers that no database or message holds are wrong usage, in whatever command.
+
+    So is an empty path, which would be the current directory.
+    """
     for inner in getattr(command, "commands", {}).values():
         _bound(inner)
     for option in command.params:
         if option.callback is None:
             option.callback = _not_too_large
+        if option.type_descriptor.annotation in (Path, list[Path]):
+            option.process_value = partial(_path, option)
+
+
+def _path(option: Any, ctx: Any, value: Any) -> Any:
+    """Read a path as it was typed: once it is one, an empty one cannot be told any more."""
+    if value == "" or (isinstance(value, (list, tuple)) and "" in value):
+        raise typer.BadParameter("the path is empty: is a variable of your shell not set?")
+    return type(option).process_value(option, ctx, value)
 
 
 def _not_too_large(_ctx: Any, _option: Any, value: Any) -> Any:

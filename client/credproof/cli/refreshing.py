@@ -22,7 +22,7 @@ from credproof.cli.output import (
     read_file,
 )
 from credproof.cli.verifying import answer_files, failure
-from credproof.home import replace_file
+from credproof.files import replace_file
 from credproof.lender import KeptAnswer, Lender
 from credproof.records.journal import Journal
 from credproof.verification.report import report, witness_text

@@ -1,30 +1,28 @@
-"""`credproof audit search` and `report`: what the auditor's index says of the verified log."""
+"""`credproof audit search`: entries of the verified log, out of the auditor's index."""
 
 from __future__ import annotations
 
 import csv
 import datetime as dt
 import sys
-import time
 from binascii import unhexlify
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from credproof.auditing.index import Index
-from credproof.auditing.monthly import Report, parse_month, report
+from credproof.auditing.index import Index, open_index
 from credproof.auditing.searching import COLUMNS, Found, Query, search
-from credproof.auditor import INDEX_NAME, Auditor
+from credproof.auditor import Auditor
 from credproof.base.encoding import DAY_S, b64url, parse_b64, parse_b64url, parse_json
-from credproof.base.errors import Conflict, Malformed
+from credproof.base.errors import Malformed
 from credproof.base.limits import PERSON_ENTRIES_MAX
 from credproof.cli.output import (
     HomeOption,
@@ -33,7 +31,6 @@ from credproof.cli.output import (
     out,
     plain,
     print_error,
-    print_json,
     print_json_list,
 )
 from credproof.log.entry import parse_entry
@@ -247,18 +244,6 @@ def _one_line() -> str:
     return line
 
 
-def open_index(home: Path) -> Index:
-    """What was verified in a home.
-
-    Raises:
-        Conflict: `NOTHING_VERIFIED`.
-    """
-    if not (home / INDEX_NAME).exists():
-        message = f"there is no {INDEX_NAME} in this home yet, or it was deleted"
-        raise Conflict("NOTHING_VERIFIED", message)
-    return Index(home / INDEX_NAME)
-
-
 def _period(since: str | None, until: str | None) -> tuple[int | None, int | None]:
     begin, end = _seconds(since), _seconds(until, whole_day=True)
     in_order = begin is None or end is None or begin < end
@@ -305,7 +290,7 @@ def _bytes(text: str, option: str, size: int) -> bytes:
     raise typer.BadParameter(f"{option} takes {2 * size} hexadecimal digits, base64url or base64")
 
 
-def _when(seconds: object) -> str:
+def when(seconds: object) -> str:
     assert isinstance(seconds, int)
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
 
@@ -324,7 +309,7 @@ def _show(found: Iterable[Found], shown_as: Format) -> None:
 def _row(item: Found) -> list[object]:
     """The values of a line of CSV: the time as --since takes it."""
     index, seconds, *rest = item.values
-    return [index, f"{_when(seconds).replace(' ', 'T')}Z", *map(_cell, rest)]
+    return [index, f"{when(seconds).replace(' ', 'T')}Z", *map(_cell, rest)]
 
 
 def _cell(value: object) -> str:
@@ -354,85 +339,6 @@ def _show_table(found: Iterable[Found]) -> None:
         said += [] if kind in _DIGESTED else [reason]
         said += _beside(str(kind), item.line)
         texts = (kind, actor, " ".join(str(text) for text in said if text))
-        table.add_row(str(index), _when(seconds), *(Text(plain(text)) for text in texts))
+        table.add_row(str(index), when(seconds), *(Text(plain(text)) for text in texts))
     width = max(out.width, _COLUMNS_MIN) if out.is_terminal else _PIPED_COLUMNS
     Console(highlight=False, width=width).print(table)
-
-
-# -- report -------------------------------------------------------------------
-
-
-def monthly(
-    month: Annotated[str, typer.Option(metavar="YYYY-MM", help="The calendar month, UTC.")],
-    home: HomeOption = Path(),
-    as_json: JsonOption = False,
-) -> None:
-    """Report a month: questions, outcomes, refusals, consents, anomalies, broken rules.
-
-    Counts what audit verify or audit follow verified, in audit.db, without the service. Among
-    what providers attested are bindings of keys: the log does not tell them from records. Of a
-    month before the log began, one that has not begun, or one of which nothing was verified yet,
-    that is told, and no figure (with --json `outside`).
-
-    \b
-    Example:
-      credproof audit report --month 2026-11 --home audit
-    """
-    with open_index(home) as index:
-        found = report(index, parse_month(month), int(time.time()))
-    if as_json:
-        print_json(_json(found))
-    else:
-        _print(found)
-
-
-def _json(found: Report) -> dict[str, Any]:
-    told = asdict(found)
-    del told["month"]
-    return {"month": found.month.name, "whole": found.is_whole, **told}
-
-
-def _print(found: Report) -> None:
-    out.print(f"Month:        {found.month.name} ({_extent(found)})")
-    if found.outside is not None:
-        return
-    out.print(f"Entries:      {found.entries}")
-    for lender, purposes in found.questions.items():
-        for purpose, counts in purposes.items():
-            told = f"{counts['answered']} answered, {counts['refused']} refused"
-            out.print(f"Questions:    {plain(lender)}, {plain(purpose)}: {told}", markup=False)
-    for title, counts in _titled(found):
-        told = ", ".join(f"{plain(name)} {count}" for name, count in counts.items() if count)
-        out.print(f"{title:<14}{told or 'none'}", markup=False)
-    places = ", ".join(map(str, found.beyond_cap))
-    out.print(f"Beyond cap:   {f'entries {places}' if places else 'none'}")
-
-
-def _extent(found: Report) -> str:
-    """What of a month the index has."""
-    if found.until is None or found.began is None:
-        return "no entry yet"
-    until, day = f"verified up to {_when(found.until)} UTC", _when(found.began)[:10]
-    words = {
-        "BEFORE_LOG": f"before the log, which began on {day}",
-        "FUTURE": f"not begun yet; {until}",
-        "NOT_VERIFIED": f"nothing of it is verified yet; {until}: run audit follow",
-    }
-    if found.outside is not None:
-        return words[found.outside]
-    began = f"the log began on {day}; " if found.began >= found.month.start else ""
-    return f"{began}{until}{'' if found.is_whole else ', not whole'}"
-
-
-def _titled(found: Report) -> Sequence[tuple[str, Mapping[str, int]]]:
-    return (
-        ("Outcomes:", found.outcomes),
-        ("Refusals:", found.refusals),
-        ("Consents:", found.consents),
-        ("Attested by:", found.attestations),
-        ("Withdrawn:", found.withdrawals),
-        ("Anomalies:", {**found.anomalies, "lifted": found.lifted}),
-        ("Searched by:", found.searches),
-        ("Unsealing:", found.unsealed),
-        ("Broken rules:", found.findings),
-    )

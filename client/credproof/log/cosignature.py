@@ -6,7 +6,6 @@ Two kinds: Ed25519 (signature type 0x04), which small verifiers share, and ML-DS
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -18,7 +17,8 @@ from credproof.base.encoding import b64
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.keys import Ed25519Signer, PublicKey
 from credproof.log.checkpoint import parse_checkpoint
-from credproof.log.note import PREFIX, parse_note, parts_of_vkey
+from credproof.log.note import PREFIX, parse_note
+from credproof.log.vkey import format_vkey, key_id, parse_vkey
 
 ED25519: Final = 0x04
 ML_DSA_44: Final = 0x06
@@ -38,12 +38,15 @@ class CosignerKey:
 
     @property
     def key_id(self) -> bytes:
-        """The first 4 bytes of SHA-256(name ‖ 0x0A ‖ algorithm ‖ key)."""
-        data = self.name.encode() + b"\n" + bytes([self.algorithm]) + self.data
-        return hashlib.sha256(data).digest()[:4]
+        """As `vkey.key_id`."""
+        return key_id(self.name, self._key)
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{b64(bytes([self.algorithm]) + self.data)}"
+        return format_vkey(self.name, self._key)
+
+    @property
+    def _key(self) -> bytes:
+        return bytes([self.algorithm]) + self.data
 
     @classmethod
     def parse(cls, text: str) -> CosignerKey:
@@ -52,19 +55,17 @@ class CosignerKey:
         Raises:
             Malformed: `BAD_VKEY`.
         """
-        name, key_id, data = parts_of_vkey(text)
-        if len(data) - 1 != _KEY_BYTES.get(data[0]):
+        name, key = parse_vkey(text)
+        if len(key) - 1 != _KEY_BYTES.get(key[0]):
             raise Malformed("BAD_VKEY", "vkey is not of a cosigner: Ed25519 (4) or ML-DSA-44 (6)")
-        key = cls(name, data[0], data[1:])
-        if key.key_id.hex() != key_id:
-            raise Malformed("BAD_VKEY", "vkey's hash is not that of its name and key")
-        return key
+        return cls(name, key[0], key[1:])
 
     def verify(self, text: str, signature: bytes) -> int:
         """Accept a cosignature of the checkpoint in a note's text; gives its time in seconds.
 
         Raises:
             VerificationFailed: `BAD_SIGNATURE`.
+            Malformed: `BAD_CHECKPOINT` where ML-DSA-44 cannot sign what the text is.
         """
         time = int.from_bytes(signature[:_TIME_BYTES], "big")
         right_size = len(signature) == _TIME_BYTES + _SIGNATURE_BYTES[self.algorithm]

@@ -250,7 +250,7 @@ def verify_inclusion(
     """
     _require_hash(leaf)
     _require_hash(root)
-    _check_hashes(proof, "BAD_INCLUSION_PROOF")
+    _require_hashes(proof, "BAD_INCLUSION_PROOF")
     if not 0 <= log_index < tree_size:
         raise VerificationFailed("BAD_INCLUSION_PROOF", "log index is outside the tree")
     index, last, result = log_index, tree_size - 1, leaf
@@ -280,7 +280,7 @@ def verify_consistency(
     """
     _require_hash(old_root)
     _require_hash(new_root)
-    _check_hashes(proof, "BAD_CONSISTENCY_PROOF")
+    _require_hashes(proof, "BAD_CONSISTENCY_PROOF")
     if not 0 <= old_size <= new_size:
         raise VerificationFailed("BAD_CONSISTENCY_PROOF", "the newer tree is the smaller one")
     if old_size in (0, new_size):
@@ -325,7 +325,7 @@ def _require_hash(data: bytes) -> None:
         raise Malformed("WRONG_LENGTH", f"expected {HASH_BYTES} bytes, got {len(data)}")
 
 
-def _check_hashes(proof: Sequence[bytes], reason: str) -> None:
+def _require_hashes(proof: Sequence[bytes], reason: str) -> None:
     at_most(len(proof), TREE_PROOF_HASHES_MAX, "tree proof")
     if any(len(item) != HASH_BYTES for item in proof):
         raise VerificationFailed(reason, "a hash of the proof has a wrong length")

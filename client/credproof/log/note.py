@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,34 +10,13 @@ from credproof.base.encoding import b64, parse_b64
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.keys import PublicKey, Signer
 from credproof.base.limits import NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX, at_most
+from credproof.log.vkey import format_vkey, key_id, parse_vkey, require_name
 
 ED25519 = 0x01
 PREFIX = "\N{EM DASH} "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 """Control characters other than the newline."""
-_SPACE = re.compile(r"[\s\x00-\x1f]")
 _KEY_BYTES = 32
-_NO_VKEY = "a vkey is wanted: NAME+HASH+KEY, in one piece"
-
-
-def parts_of_vkey(text: str) -> tuple[str, str, bytes]:
-    """Name, hash (hexadecimal) and key of a vkey text, as they stand there: nothing is compared.
-
-    The key is its algorithm's byte and what follows it.
-
-    Raises:
-        Malformed: `BAD_VKEY`.
-    """
-    name, _, rest = text.partition("+")
-    key_id, _, key = rest.partition("+")
-    try:
-        check_name(name)
-        data = parse_b64(key)
-    except Malformed as error:
-        raise Malformed("BAD_VKEY", _NO_VKEY) from error
-    if not data:
-        raise Malformed("BAD_VKEY", _NO_VKEY)
-    return name, key_id, data
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +28,15 @@ class VerifierKey:
 
     @property
     def key_id(self) -> bytes:
-        """The first 4 bytes of SHA-256(name ‖ 0x0A ‖ algorithm ‖ key)."""
-        data = self.name.encode() + b"\n" + bytes([ED25519]) + self.public.data
-        return hashlib.sha256(data).digest()[:4]
+        """As `vkey.key_id`."""
+        return key_id(self.name, self._key)
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{b64(bytes([ED25519]) + self.public.data)}"
+        return format_vkey(self.name, self._key)
+
+    @property
+    def _key(self) -> bytes:
+        return bytes([ED25519]) + self.public.data
 
     @classmethod
     def parse(cls, text: str) -> VerifierKey:
@@ -64,13 +45,10 @@ class VerifierKey:
         Raises:
             Malformed: `BAD_VKEY`.
         """
-        name, key_id, data = parts_of_vkey(text)
-        if data[0] != ED25519 or len(data) != 1 + _KEY_BYTES:
+        name, key = parse_vkey(text)
+        if key[0] != ED25519 or len(key) != 1 + _KEY_BYTES:
             raise Malformed("BAD_VKEY", "vkey is not of a log: Ed25519 (1)")
-        verifier = cls(name, PublicKey("EdDSA", data[1:]))
-        if verifier.key_id.hex() != key_id:
-            raise Malformed("BAD_VKEY", "vkey's hash is not that of its name and key")
-        return verifier
+        return cls(name, PublicKey("EdDSA", key[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +86,13 @@ def sign_note(text: str, signers: Sequence[NoteSigner]) -> bytes:
     Raises:
         Malformed: `BAD_NOTE`.
     """
-    _check_text(text)
+    _require_text(text)
     lines = [_signature_line(text, signer) for signer in signers]
     return f"{text}\n{''.join(lines)}".encode()
 
 
 def _signature_line(text: str, signer: NoteSigner) -> str:
-    check_name(signer.name)
+    require_name(signer.name)
     signature = signer.verifier_key.key_id + signer.signer.sign(text.encode())
     return f"{PREFIX}{signer.name} {b64(signature)}\n"
 
@@ -135,7 +113,7 @@ def parse_note(data: bytes) -> Note:
     if not blank or not tail.endswith("\n"):
         raise Malformed("BAD_NOTE", "note lacks its signatures")
     text = body + "\n"
-    _check_text(text)
+    _require_text(text)
     lines = tail[:-1].split("\n")
     at_most(len(lines), NOTE_SIGNATURES_MAX, "signatures of a note")
     return Note(text, tuple(_parse_signature(line) for line in lines))
@@ -148,7 +126,7 @@ def _parse_signature(line: str) -> NoteSignature:
     data = parse_b64(text)
     if not space or len(data) < 5:
         raise Malformed("BAD_NOTE", "signature line is too short")
-    check_name(name)
+    require_name(name)
     return NoteSignature(name, data[:4], data[4:])
 
 
@@ -176,16 +154,6 @@ def verify_note(data: bytes, keys: Sequence[VerifierKey]) -> Note:
     return note
 
 
-def _check_text(text: str) -> None:
+def _require_text(text: str) -> None:
     if not text.endswith("\n") or _CONTROL.search(text):
         raise Malformed("BAD_NOTE", "note text has a control character or no final newline")
-
-
-def check_name(name: str) -> None:
-    """A signer's name as C2SP wants it.
-
-    Raises:
-        Malformed: `BAD_NOTE`.
-    """
-    if not name or "+" in name or _SPACE.search(name):
-        raise Malformed("BAD_NOTE", "signer's name is empty, or has a space or a plus sign")

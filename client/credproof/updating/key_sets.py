@@ -11,7 +11,7 @@ from tuf.api.metadata import Root, Snapshot, Targets
 from tuf.ngclient import Updater
 
 from credproof.base.errors import Malformed, VerificationFailed
-from credproof.updating.continued import binds
+from credproof.updating.accepted import binds
 from credproof.updating.metadata import (
     BUNDLE,
     key_file,

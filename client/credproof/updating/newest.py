@@ -27,7 +27,7 @@ from credproof.base.limits import (
     TIMESTAMP_METADATA_BYTES_MAX,
 )
 from credproof.roots import HISTORY, chain, roots_of, state_folder
-from credproof.updating.continued import AcceptedKeySets
+from credproof.updating.accepted import AcceptedKeySets
 from credproof.updating.key_sets import require_key_sets, require_plain
 from credproof.updating.metadata import (
     BUNDLE,

@@ -10,7 +10,7 @@ from credproof.base.errors import Conflict, Malformed, VerificationFailed
 from credproof.base.keys import PublicKey
 from credproof.home import Home
 from credproof.roots import state_folder
-from credproof.updating.continued import AcceptedKeySets, binds
+from credproof.updating.accepted import AcceptedKeySets, binds
 from credproof.updating.metadata import (
     ROOT,
     SNAPSHOT,

@@ -9,7 +9,7 @@ from typing import Final
 from credproof.base.encoding import Json, canonical_json, parse_json
 from credproof.base.errors import CredproofError, Malformed, VerificationFailed
 from credproof.base.members import Members
-from credproof.home import replace_file
+from credproof.files import replace_file
 from credproof.roots import damaged
 from credproof.updating.metadata import parse_any
 from credproof.verification.trust import Trust

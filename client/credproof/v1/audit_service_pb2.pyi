@@ -23,16 +23,22 @@ class GetCheckpointRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WITNESSED_FIELD_NUMBER: _builtins.int
+    DISPROOF_FIELD_NUMBER: _builtins.int
     witnessed: _builtins.bool
     """Whether it must have reached the quorum that the trust bundle names."""
+    disproof: _builtins.bool
+    """Whether to give, instead, the checkpoint by which the service stopped: a witness showed it, the log
+    has signed it and does not cover it. The caller MUST verify that.
+    """
     def __init__(
         self,
         *,
         witnessed: _builtins.bool = ...,
+        disproof: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["witnessed", b"witnessed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disproof", b"disproof", "witnessed", b"witnessed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -44,7 +50,7 @@ class GetCheckpointResponse(_message.Message):
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.bytes
-    """A C2SP signed note. Empty when no checkpoint was witnessed yet."""
+    """A C2SP signed note. Empty when no checkpoint was witnessed yet, or nothing was shown."""
     def __init__(
         self,
         *,

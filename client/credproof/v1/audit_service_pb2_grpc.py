@@ -92,7 +92,8 @@ class AuditServiceServicer:
     """
 
     def GetCheckpoint(self, request, context):
-        """Gives the newest signed checkpoint, or the newest that enough witnesses have cosigned.
+        """Gives the newest signed checkpoint, the newest that enough witnesses have cosigned, or what a
+        witness showed against this log.
         The caller MUST be an active participant.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

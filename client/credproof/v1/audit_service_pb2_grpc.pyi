@@ -34,7 +34,8 @@ class AuditServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetCheckpointRequest, _audit_service_pb2.GetCheckpointResponse]
-    """Gives the newest signed checkpoint, or the newest that enough witnesses have cosigned.
+    """Gives the newest signed checkpoint, the newest that enough witnesses have cosigned, or what a
+    witness showed against this log.
     The caller MUST be an active participant.
     """
     ListEntries: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListEntriesRequest, _audit_service_pb2.ListEntriesResponse]
@@ -74,7 +75,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetCheckpointRequest, _audit_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
-    """Gives the newest signed checkpoint, or the newest that enough witnesses have cosigned.
+    """Gives the newest signed checkpoint, the newest that enough witnesses have cosigned, or what a
+    witness showed against this log.
     The caller MUST be an active participant.
     """
     ListEntries: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListEntriesRequest, _audit_service_pb2.ListEntriesResponse]  # type: ignore[assignment]
@@ -117,7 +119,8 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.GetCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.GetCheckpointResponse, _abc.Awaitable[_audit_service_pb2.GetCheckpointResponse]]:
-        """Gives the newest signed checkpoint, or the newest that enough witnesses have cosigned.
+        """Gives the newest signed checkpoint, the newest that enough witnesses have cosigned, or what a
+        witness showed against this log.
         The caller MUST be an active participant.
         """
 

@@ -20,7 +20,9 @@ from credproof.base.errors import DataLoss, Malformed, VerificationFailed
 from credproof.base.group import scalar_from
 from credproof.base.oprf import public_key
 from credproof.custody import Custody
-from credproof.home import SETTINGS, Home, enrol, enrol_again, write_private
+from credproof.enrolment import enrol, enrol_again
+from credproof.files import write_private
+from credproof.home import SETTINGS, Home
 from credproof.verification.trust import Trust
 
 from credproof_server.custodian.config import FILE_NAME, TEMPLATE, load_config, parse_config

@@ -15,7 +15,8 @@ from typing import Final
 from credproof.base.errors import CredproofError
 from credproof.base.keys import DatedKey
 from credproof.borrower import Borrower
-from credproof.home import Home, enrol, join, verify_enrolment
+from credproof.enrolment import enrol, verify_enrolment
+from credproof.home import Home, join
 from credproof.lender import OfflineVerifier
 from credproof.log.entry import parse_entry
 from credproof.provider import Provider

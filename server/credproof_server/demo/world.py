@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from credproof.auditor import Auditor
 from credproof.base.errors import Unreachable
-from credproof.home import Home, enrol, join
+from credproof.enrolment import enrol
+from credproof.home import Home, join
 from credproof.lender import Lender
 from credproof.provider import Provider
 from credproof.verification.participant import Licence, Role

@@ -10,7 +10,7 @@ from pathlib import Path
 from credproof.base.encoding import canonical_json, parse_json
 from credproof.base.errors import Malformed
 from credproof.base.members import Members
-from credproof.home import replace_file
+from credproof.files import replace_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from credproof.log.note import NoteSigner
 from credproof.verification.trust import Roots
 from sqlalchemy import Engine
 
+from credproof_server.log.disproof import Disproof
 from credproof_server.log.high_water import HighWater
 from credproof_server.log.state import Clock, LogState, Transaction, load_state
 from credproof_server.storage.engine import savepoint
@@ -94,7 +95,7 @@ class Sequencer:
         )
         self._stopped_at: float | None = None
         self._fault: str | None = None
-        self._disproof: DataLoss | None = None
+        self._disproof: Disproof | None = None
         self.state, self.head = self._load(before_signing)
         self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
         self._thread.start()
@@ -141,7 +142,12 @@ class Sequencer:
         `refuse`."""
         return self._fault if self._disproof is None else self._disproof.reason
 
-    def refuse(self, disproof: DataLoss) -> None:
+    @property
+    def disproof(self) -> Disproof | None:
+        """As `refuse` was given."""
+        return self._disproof
+
+    def refuse(self, disproof: Disproof) -> None:
         """Write and sign nothing more: the log is not the one that was signed before.
 
         May be called from any thread. Nothing but another start, which compares, ends it.
@@ -288,6 +294,6 @@ class Sequencer:
         return True
 
 
-def _refused(disproof: DataLoss) -> DataLoss:
+def _refused(disproof: Disproof) -> DataLoss:
     """What callers are told, without the figures that the operator is told."""
     return DataLoss(disproof.reason, "the service's log is not the one that it signed before")

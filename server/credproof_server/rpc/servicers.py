@@ -286,7 +286,10 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     async def GetCheckpoint(  # noqa: N802
         self, request: audit_pb.GetCheckpointRequest, context: Context
     ) -> audit_pb.GetCheckpointResponse:
-        note = self._audit.witnessed() if request.witnessed else self._audit.checkpoint()
+        if request.disproof:
+            note = self._audit.disproof()
+        else:
+            note = self._audit.witnessed() if request.witnessed else self._audit.checkpoint()
         return audit_pb.GetCheckpointResponse(checkpoint=note)
 
     async def ListEntries(  # noqa: N802

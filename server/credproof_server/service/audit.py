@@ -33,6 +33,11 @@ class Audit:
         self._core.sequencer.require_undisputed()
         return self._published()
 
+    def disproof(self) -> bytes:
+        """The checkpoint that a witness showed against this log; empty when there is none."""
+        found = self._core.sequencer.disproof
+        return b"" if found is None else found.seen.note
+
     def _published(self) -> bytes:
         head = self._core.published.head
         return b"" if head is None else head.note

@@ -14,7 +14,7 @@ from credproof.base.errors import Conflict, DataLoss, Malformed, VerificationFai
 from credproof.base.keys import Ed25519Signer, PublicKey
 from credproof.roots import bundle_keys
 from credproof.updating import metadata as tuf
-from credproof.updating.continued import binds, continues, not_continued
+from credproof.updating.accepted import binds, continues, not_continued
 from credproof.updating.key_sets import not_signed
 from credproof.updating.metadata import PREFIX, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, T
 from credproof.updating.newest import is_bound

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from credproof.base.errors import Conflict, DataLoss, Unreachable
+from credproof.base.sqlite import primary_code
 from sqlalchemy import (
     Connection,
     Engine,
@@ -26,6 +28,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 MAIN = "main"
 VAULT = "vault"
 """The two stores: all that may be backed up for long, and the data keys that may not."""
+_NO_DAMAGE: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY)
 
 
 def connect(url: str) -> Engine:
@@ -105,10 +108,13 @@ def readable() -> Iterator[None]:
 
     Raises:
         DataLoss: `DATABASE_DAMAGED`.
+        sqlite3.Error: what is no damage, as SQLite tells it: a full disk, a busy file.
     """
     try:
         yield
     except DatabaseError as error:
+        if isinstance(error.orig, sqlite3.Error) and primary_code(error.orig) in _NO_DAMAGE:
+            raise error.orig from None
         raise DataLoss("DATABASE_DAMAGED", "a database cannot be read") from error
 
 

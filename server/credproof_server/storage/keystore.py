@@ -12,7 +12,7 @@ from typing import Protocol
 
 from credproof.base.encoding import parse_b64url, tagged
 from credproof.base.errors import DataLoss, Malformed
-from credproof.home import write_private
+from credproof.files import write_private
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from credproof.home import replace_file
+from credproof.files import replace_file
 from credproof.roots import version_of
 
 UNVERSIONED: Final = "timestamp"

@@ -12,7 +12,7 @@ import typer
 from credproof import web
 from credproof.base.encoding import time_text
 from credproof.cli.output import EXIT_CODES, JsonOption, out, print_json, tell
-from credproof.home import replace_file
+from credproof.files import replace_file
 from credproof.log.note import VerifierKey
 
 from credproof_server.witness import store

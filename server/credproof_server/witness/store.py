@@ -14,10 +14,11 @@ from typing import Any, Final
 from credproof.base.encoding import b64url, parse_b64url
 from credproof.base.errors import Conflict, DataLoss, Malformed, VerificationFailed
 from credproof.base.sqlite import primary_code
-from credproof.home import write_private
+from credproof.files import write_private
 from credproof.log.checkpoint import origin_of, parse_checkpoint
 from credproof.log.cosignature import Cosigner, Ed25519Cosigner, MlDsaCosigner, with_lines
-from credproof.log.note import VerifierKey, check_name, parse_note
+from credproof.log.note import VerifierKey, parse_note
+from credproof.log.vkey import require_name
 from credproof.log.witness import AddCheckpoint, Seen, judge
 
 EVIDENCE_MAX: Final = 1000
@@ -53,7 +54,7 @@ def init(folder: Path, name: str, *, ml_dsa: bool = False) -> tuple[Cosigner, ..
         Malformed: `BAD_NOTE` for a name that no note can hold; `BAD_WITNESS_NAME`.
         Conflict: `NOT_EMPTY`.
     """
-    check_name(name)
+    require_name(name)
     if "://" in name:
         message = "a witness's name is a URL without its scheme: like witness.example/one"
         raise Malformed("BAD_WITNESS_NAME", message)

@@ -9,13 +9,12 @@ from typing import Annotated
 import typer
 
 from credproof.auditing.history import History
-from credproof.auditing.index import Index
+from credproof.auditing.index import INDEX_NAME, Index
 from credproof.auditing.page.judged import judge
 from credproof.auditing.page.whole import Known, page
 from credproof.auditing.page.words import words_in
 from credproof.auditing.stamping import StampProof, stamp_of
 from credproof.auditing.stamps import Authorities, Stamps
-from credproof.auditor import INDEX_NAME
 from credproof.cli.output import (
     FAILED,
     HomeOption,

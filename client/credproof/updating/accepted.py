@@ -16,7 +16,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 from credproof.base.errors import VerificationFailed
 from credproof.base.keys import PublicKey
 from credproof.base.limits import KEY_SETS_MAX
-from credproof.home import replace_file
+from credproof.files import replace_file
 from credproof.updating.metadata import (
     anew_since,
     is_signed_by,

@@ -1,0 +1,90 @@
+"""Reading a log from its first entry into a new index, which then takes the place of the old one.
+
+Until then nothing that was kept is changed, whatever the service gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from credproof.auditing.evidence import LogFault
+from credproof.auditing.following import Seen, Source, own_tree
+from credproof.auditing.index import Index
+from credproof.auditing.rereading import Beside, faults_of
+from credproof.auditing.surviving import Surviving
+from credproof.auditing.trusted import Trusted
+from credproof.log.audit import AuditReport
+from credproof.log.checkpoint import VerifiedCheckpoint
+
+Follow = Callable[[Index, Source], AuditReport]
+"""Brings an index up to a checkpoint, out of a source."""
+
+
+def read_whole(
+    source: Source, path: Path, seen: Seen | None, vkeys: Sequence[str], follow: Follow
+) -> tuple[AuditReport, Sequence[LogFault]]:
+    """Read all of it again; gives what the service gives otherwise than it was verified, too.
+
+    That is told of all that was `seen` and is kept here: own lines stand in its place. Without
+    them, the first entry that is wrong ends it: as `follow`.
+
+    Raises:
+        LogFault, Malformed, VerificationFailed: as `Following.run`.
+    """
+    with _beside(path) as (own, index):
+        beside = Beside(source, own, _kept(own, seen))
+        report = follow(index, beside)
+        index.take_over(own)
+        faults = faults_of(beside.wrong, index, report.checkpoint, vkeys, 0)
+    _new(path).replace(path)
+    return report, faults
+
+
+def read_moved(
+    source: Source,
+    path: Path,
+    kept: Trusted,
+    seen: Seen,
+    checkpoint: VerifiedCheckpoint,
+    vkeys: Sequence[str],
+    follow: Follow,
+) -> AuditReport:
+    """Read a log of a new origin, which must be the one that was `seen` but for what was lost.
+
+    Raises:
+        LogFault, Malformed, VerificationFailed: as `Following.run` and `Surviving.require_same`.
+    """
+    with _beside(path) as (own, index):
+        report = follow(index, source)
+        surviving = Surviving(own, index, kept, seen, checkpoint, vkeys)
+        report = replace(report, uncompared=surviving.require_same(report))
+        index.take_over(own)
+    if surviving.is_cut(report):
+        kept.keep_lost(seen, path)
+    _new(path).replace(path)
+    return report
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[tuple[Index, Index]]:
+    """The index at this path, and an empty one beside it."""
+    fresh = _new(path)
+    for left in (fresh, *(fresh.with_name(fresh.name + end) for end in ("-wal", "-shm"))):
+        left.unlink(missing_ok=True)
+    with Index(path) as own, Index(fresh) as index:
+        yield own, index
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def _kept(own: Index, seen: Seen | None) -> int:
+    """How many entries are kept as they were seen: all of them or none."""
+    if seen is None:
+        return 0
+    size = seen.checkpoint.tree_size
+    return 0 if own_tree(own, size, seen.checkpoint.root_hash) is None else size

@@ -1,0 +1,74 @@
+"""A SQLite file in an auditor's home, which only its owner reads."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from credproof.base.closing import Closing
+from credproof.base.errors import DataLoss
+from credproof.base.sqlite import is_damage
+
+BUSY_S: Final = 10.0
+"""How long one process waits while another writes, in seconds."""
+
+
+class Database(Closing):
+    """Whatever SQLite finds damaged in it, when it is opened or later, is told as this file's."""
+
+    def __init__(self, path: Path, schema: str) -> None:
+        """Open it, or begin one.
+
+        Raises:
+            DataLoss: as `damaged`.
+        """
+        self.path = path
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._database = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
+        try:
+            self._database.executescript(schema)
+        except sqlite3.DatabaseError as error:
+            self._database.close()
+            if is_damage(error):
+                raise self.damaged() from error
+            raise
+
+    @abstractmethod
+    def damaged(self) -> DataLoss:
+        """What is told of it when it is damaged, and what to do then."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it.
+
+        Raises:
+            DataLoss: as `damaged`, where that is what SQLite found inside.
+        """
+        super().__exit__(kind, error, trace)
+        if is_damage(error):
+            raise self.damaged() from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep all that is written inside, or nothing of it."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
