@@ -10,15 +10,19 @@ from pathlib import Path
 import pytest
 from credproof.auditor import Auditor
 from credproof.base.errors import Refused, VerificationFailed
+from credproof.base.keys import DatedKey
 from credproof.enrolment import enrol_again
 from credproof.home import Home, read_public
 from credproof.lender import Lender, OfflineVerifier
 from credproof.provider import Provider
+from credproof.verification.participant import NEVER
 from credproof_server import admission, roots
 from credproof_server.demo.world import World
 
 from tests.rpc.conftest import AUDITOR, LENDER, PROVIDER, Running, served
+from tests.rpc.registry import participant, publish
 from tests.rpc.takeover import connected, reason, run
+from tests.world import signer_of
 
 POLICY, SCHEMA = "revolving-standing", "consumer-revolving/1"
 
@@ -229,6 +233,15 @@ def test_a_lender_keeps_what_stands_of_it_and_an_auditor_goes_on(running, tmp_pa
         auditor.verify()
     assert refused(lambda: Lender.open(world.home("lend-2"))) == "KEY_ENDED"
     assert refused(lambda: Auditor.open(world.home("office-2"))) == "KEY_ENDED"
+
+
+def test_a_renewal_that_a_restore_lost_is_told_as_that_to_who_was_renewed(running):
+    """Its key has not ended: nothing lists it."""
+    world = running.world
+    world.admit("grove", "provider")
+    other = DatedKey(signer_of("grove").public, 0, NEVER)
+    publish(running, participant("grove", keys=(other,)))
+    assert reason(world.home("grove")) == "KEY_NOT_LISTED"
 
 
 def test_who_cannot_be_renewed_is_told_why(running, tmp_path):

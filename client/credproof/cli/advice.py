@@ -119,6 +119,8 @@ NEXT: Final[Mapping[str, str]] = {
     "NOT_AUTHENTICATED": "use the home that you joined with; if it is lost, enrol anew",
     "KEY_ENDED": "go on in the home with your newest keys; if you asked for no others, ask the"
     " operator who did",
+    "KEY_NOT_LISTED": "ask the operator, who may have lost your renewal in a restore: credproof"
+    " participant renew, with the same enrolment or, after seven days, another one",
     "ALREADY_ADMITTED": "for new keys of that participant: credproof participant renew; of another"
     " one: enrol under another id",
     "UNKNOWN_PARTICIPANT": "do not agree; ask the operator who this is",
