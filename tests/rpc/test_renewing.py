@@ -97,10 +97,11 @@ def test_a_provider_that_lost_all_its_keys_comes_back_by_a_root_of_two_people(ru
     assert connected(home)
     sign = ("provider", "keys", "sign", "-o", home / "keys.json", "--home", home)
     assert run(*sign, code=1) == "KEY_NOT_KNOWN", "the lost one must be named"
+    assert "STRANGE_KEY" in run("provider", "watch", "--home", home, code=1), "not named yet"
+    assert "STRANGE" not in run("provider", "watch", "--known", old, "--home", home)
     signed(home, "--known", old)
 
-    assert "STRANGE" in run("provider", "watch", "--home", home, code=1)
-    told = run("provider", "watch", "--known", old, "--home", home)
+    told = run("provider", "watch", "--home", home)
     assert "RELEASED" not in told
     assert [", ended" in line for line in told.splitlines()[:2]] == [True, False]
     assert Home(home).signer.public.kid in told
@@ -233,6 +234,22 @@ def test_a_lender_keeps_what_stands_of_it_and_an_auditor_goes_on(running, tmp_pa
         auditor.verify()
     assert refused(lambda: Lender.open(world.home("lend-2"))) == "KEY_ENDED"
     assert refused(lambda: Auditor.open(world.home("office-2"))) == "KEY_ENDED"
+
+
+def test_a_key_that_a_thief_signed_into_the_key_set_and_somebody_listed_stays_strange(
+    running, tmp_path
+):
+    """Listed after the home's own, it is none of before, though a copy of the own key signed it."""
+    world, thiefs = running.world, tmp_path / "thiefs.key"
+    home, thief = stolen(running, tmp_path, "forge")
+    roots.new_key(thiefs)
+    signed(thief, "--add", tmp_path / "thiefs.key.pub")
+    (own,) = keys_of(world, "forge")
+    ended = DatedKey(read_public(tmp_path / "thiefs.key.pub"), 0, int(time.time()))
+    publish(running, participant("forge", keys=(own, ended)))
+    told = run("provider", "watch", "--home", home, code=1)
+    assert "STRANGE_KEY" in told
+    assert f"Key set:   {', '.join(sorted([own.public.kid, ended.public.kid]))}" in told
 
 
 def test_a_renewal_that_a_restore_lost_is_told_as_that_to_who_was_renewed(running):

@@ -169,7 +169,7 @@ NEXT: Final[Mapping[str, str]] = {
     "NO_ONLINE_KEY": "draft the root on this service: credproof root draft DIR --online-key",
     "NO_SUCH_KEY": "credproof root status and credproof provider watch show the keys",
     "STRANGE_KEY": "have the operator suspend you, and tell your lenders; if the key was once"
-    " yours, name it by --known",
+    " yours, name it by --known: here, or once for all by credproof provider keys sign",
     "KEYS_NOT_CONTINUED": "do not go on: ask the provider which keys are its; as the provider, sign"
     " with a key of the set before; if all are lost, two people let you begin anew (credproof root"
     " draft --begin-anew)",
