@@ -26,6 +26,12 @@ def test_who_is_no_auditor_is_not_told_to_keep_an_auditors_files(reason):
     assert "audited.json" in told.partition("as an auditor keep")[2]
 
 
+def test_a_lender_whose_provider_has_a_new_key_is_told_to_ask_the_provider_itself():
+    told = next_step(VerificationFailed("NOT_THE_PINNED_KEY", "another key", step=4))
+    assert "ask the provider itself" in told
+    assert "lender pin" in told
+
+
 def test_a_suspended_participant_is_told_of_that_and_not_of_consents():
     assert "participant resume" in next_step(Refused("NOT_PERMITTED", NOT_ACTIVE))
     other = next_step(Refused("NOT_PERMITTED", "the service does not permit this"))

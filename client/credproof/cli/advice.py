@@ -54,6 +54,10 @@ _PROVIDER: Final = (
     " (credproof participant renew --key-set); if all your keys are lost, two people let you begin"
     " anew (credproof root draft --begin-anew)"
 )
+_PINNED: Final = (
+    "do not rely on it; ask the provider itself, by telephone say, for its fingerprint: if it has"
+    " a new key, credproof lender pin, then ask again"
+)
 _LOST: Final = "credproof restore DIR --from BACKUP --keys-from KEYS; none is made in its place"
 _OPERATOR: Final = "tell the operator, who finds it by credproof check; to ask again does not help"
 _FORK: Final = (
@@ -243,6 +247,8 @@ def next_step(error: CredproofError) -> str | None:
     """What a person does about it; None when the message says it already."""
     if error.reason in _OWN_FILES:
         return NEXT[error.reason]  # whatever was to be verified is not in doubt
+    if error.reason == "NOT_THE_PINNED_KEY":
+        return _PINNED  # a check says it, and yet there is an honest way to it
     if error.step is not None and error.reason != "NOT_WITNESSED":
         return f"do not rely on it; docs/PROTOCOL.md says what check {error.step} looks at"
     if isinstance(error, DataLoss) and error.told and error.reason in ("LOG_FORKED", "LOG_BEHIND"):
