@@ -152,8 +152,9 @@ class Distribution:
         following = tuf.parse(data, Root, ROOT)
         fresh = following.signed
         before = self.root() if self.is_begun else fresh
+        how = "(credproof root sign; root status shows those in force)"
         for signer, whose in ((before, "the keys of the root in force"), (fresh, "its own keys")):
-            tuf.require_signed(signer, ROOT, following, keys=f"{whose} (credproof root sign)")
+            tuf.require_signed(signer, ROOT, following, keys=f"{whose} {how}")
         if fresh.version != (last := len(self.files.versions(ROOT))) + 1:
             raise Conflict("TUF_VERSION", f"the next root has version {last + 1}: draft it anew")
         tuf.require_sound(fresh, self._clock())
