@@ -21,7 +21,6 @@ from credproof.cli.output import (
     print_json,
     progress_bar,
     read_file,
-    require_writable,
     tell,
 )
 from credproof.verification.participant import Participant, licence_json
@@ -47,6 +46,7 @@ from credproof_server.directory import ServiceDirectory
 from credproof_server.registry_cli import (
     certified_for_a_year,
     licence_of,
+    require_admission_file,
     standing_text,
     write_admission,
 )
@@ -206,7 +206,7 @@ def add_command(
       credproof participant add service notary/enrolment.json -o notary.admission.json \\
         --role custodian
     """
-    require_writable(output)
+    require_admission_file(output)
     admitted = admission.admit(
         folder,
         read_file(enrolment),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from credproof.base.errors import Malformed
+from credproof.base.errors import Conflict, Malformed
 from credproof.cli.output import (
     EXIT_CODES,
     JsonOption,
@@ -21,7 +21,7 @@ from credproof.cli.output import (
     tell,
     write_file,
 )
-from credproof.home import Admission
+from credproof.home import Admission, is_admission
 from credproof.verification.bundle import RelyingParty, relying_party_json
 from credproof.verification.participant import NEVER, Licence, Participant, licence_json
 from credproof.verification.policy import PURPOSES
@@ -106,12 +106,28 @@ def renew_command(
       credproof participant renew service bank2/enrolment.json --key-set bank.keys.json \\
         -o bank2.admission.json
     """
-    require_writable(output)
+    require_admission_file(output)
     signed = b"" if key_set is None else read_file(key_set)
     done = renewal.renew(folder, read_file(enrolment), root_key=root_key, key_set=signed)
     told = "Suspended:  as before (credproof participant resume ends it)"
     notes = (told,) if done.is_suspended else ()
-    write_admission(output, done.admission, "Renewed", *notes, as_json=as_json)
+    word = "Renewed" if done.is_changed else "Already"
+    write_admission(output, done.admission, word, *notes, as_json=as_json)
+
+
+def require_admission_file(output: Path) -> None:
+    """Refuse to write an admission over any other file, before anything is done.
+
+    One that a full disk left empty may be written anew.
+
+    Raises:
+        Conflict: `NOT_EMPTY`.
+        typer.BadParameter: it cannot be written.
+    """
+    there = read_file(output) if output.is_file() else b""
+    if there and not is_admission(there):
+        raise Conflict("NOT_EMPTY", "there is another file of this name: name a new one")
+    require_writable(output)
 
 
 def write_admission(

@@ -28,9 +28,13 @@ from credproof_server.directory import ServiceDirectory, now
 
 
 class Renewed(NamedTuple):
-    """The admission of a participant that was renewed, and whether it is suspended all the same."""
+    """The admission of a participant that was renewed.
+
+    `is_changed` says whether this listed its key, `is_suspended` whether it is so all the same.
+    """
 
     admission: Admission
+    is_changed: bool
     is_suspended: bool
 
 
@@ -56,7 +60,7 @@ def renew(
     with trust_channel(directory) as channel:
         current = channel.current()
     if is_listed(_renewable(current, applicant), applicant):
-        return _admitted(directory, applicant, current)
+        return _admitted(directory, applicant, current, is_changed=False)
 
     def renewed(present: Trust) -> TrustBundle:
         known = _renewable(present, applicant)
@@ -64,12 +68,14 @@ def renew(
 
     sets = {provider_role(applicant.id): key_set} if key_set else {}
     trust = change_bundle(directory, renewed, root_key, key_sets=sets)
-    return _admitted(directory, applicant, trust)
+    return _admitted(directory, applicant, trust, is_changed=True)
 
 
-def _admitted(directory: ServiceDirectory, applicant: Enrolment, trust: Trust) -> Renewed:
+def _admitted(
+    directory: ServiceDirectory, applicant: Enrolment, trust: Trust, *, is_changed: bool
+) -> Renewed:
     is_suspended = trust.participants[applicant.id].status != "active"
-    return Renewed(admission_for(directory, applicant, trust), is_suspended)
+    return Renewed(admission_for(directory, applicant, trust), is_changed, is_suspended)
 
 
 def _renewable(current: Trust, applicant: Enrolment) -> Participant:

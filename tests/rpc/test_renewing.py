@@ -126,6 +126,11 @@ def test_a_provider_that_holds_its_key_signs_the_new_one_and_goes_on_with_it(run
     signed(home)
     renew = enrolled(world, tmp_path / "new", "provider", "coop")
     assert run(*renew, code=1) == "KEY_NOT_SIGNED"
+    for file in (tmp_path / "new" / "enrolment.json", world.service / "root.json"):
+        kept = file.read_bytes()
+        for word in ("add", "renew"):
+            assert run("participant", word, *renew[2:-1], file, code=2) == "NOT_EMPTY"
+        assert file.read_bytes() == kept
     assert len(keys_of(world, "coop")) == 1
     signed(home, "--add", tmp_path / "new" / "signing.key.pub")
     with Provider.open(home) as before:
@@ -216,12 +221,10 @@ def test_a_lender_keeps_what_stands_of_it_and_an_auditor_goes_on(running, tmp_pa
     before = {item.id: item for item in admission.participants(world.service)}
     for name, role in (("lend-2", "lender"), ("office-2", "auditor")):
         renewed(world, tmp_path / name, role, name)
-        run(
-            *enrolled(world, tmp_path / f"{name}.other", role, name)[:3],
-            tmp_path / name / "enrolment.json",
-            "-o",
-            tmp_path / "same",
-        )
+        again = enrolled(world, tmp_path / f"{name}.other", role, name)[:3]
+        for _ in range(2):  # an admission is written over an admission
+            told = run(*again, tmp_path / name / "enrolment.json", "-o", tmp_path / "same")
+            assert f"Already:    {role} {name}" in told
     after = {item.id: item for item in admission.participants(world.service)}
     for name in ("lend-2", "office-2"):
         assert len(after[name].keys) == 2, "for the very same key it makes another admission"

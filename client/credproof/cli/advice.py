@@ -159,7 +159,7 @@ NEXT: Final[Mapping[str, str]] = {
     " what is named here publishes it again: credproof provider keys publish; of targets, credproof"
     " root extend",
     "OTHER_ROOT_KEY": "name the key that signs trust bundles now by --root-key, or put it in the"
-    " place of DIR/offline-root/root.key; credproof root status DIR shows its fingerprint (targets)",
+    " place of DIR/offline-root/root.key; credproof root status DIR shows its fingerprint",
     **dict.fromkeys(("TUF_MIXED", "TUF_WITHHELD", "TUF_TOO_LONG"), _LIES),
     **dict.fromkeys(("TUF_NOT_BOUND", "BAD_METADATA"), _LIES),
     "TUF_EXPIRED": "check the clock here; the operator sees by credproof root status what must be"
