@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -19,14 +19,17 @@ from pathlib import Path
 from credproof.auditing.anew import read_moved, read_whole
 from credproof.auditing.comparing import Comparing
 from credproof.auditing.evidence import LogFault
-from credproof.auditing.following import Following, Seen, Source, verified
+from credproof.auditing.following import Following, Progress
 from credproof.auditing.history import History
 from credproof.auditing.index import INDEX_NAME, Index
+from credproof.auditing.own import Seen, verified
 from credproof.auditing.raised import RaisedAnomaly, raised
 from credproof.auditing.reading import LogReader
+from credproof.auditing.rejudging import require_judged
 from credproof.auditing.replaying import ReplayReport, replayed
 from credproof.auditing.rereading import Reread, Rewritten, reread
 from credproof.auditing.showing import Showing
+from credproof.auditing.signed import Source
 from credproof.auditing.stamping import StampReport, fetch, judge
 from credproof.auditing.stamps import Authorities, Stamps
 from credproof.auditing.trusted import Trusted, log_vkeys
@@ -57,7 +60,6 @@ from credproof.witnessing import Witnessing
 
 SEARCHES_NAME = "searches.jsonl"
 """Why this auditor looked for persons: what the log has digests of."""
-Progress = Callable[[int], None]
 
 
 def audit_token(home: Home, *, hours: int) -> str:
@@ -115,7 +117,7 @@ class Auditor(LogReader):
                 else was verified, and is kept.
             Malformed, VerificationFailed: `LOG_REPLACED`, or what is wrong with which entry under
                 the log's own signature; as `History.require_given`.
-            DataLoss: `INDEX_DAMAGED`, `AUDITED_DAMAGED`: it is not the log that is wrong.
+            DataLoss: `INDEX_DAMAGED`, `AUDITED_DAMAGED`, `AUDITED_AHEAD`: a file of this home.
             Conflict: `AUDIT_BUSY`.
         """
         with self._locked():
@@ -143,10 +145,24 @@ class Auditor(LogReader):
             anew = partial(follow, seen, AuditState())
             return read_moved(self, path, self._kept, seen, checkpoint, vkeys, anew), ()
         with self.index() as index:
-            self._following(index, checkpoint, seen).require_continued()
+            index.require_whole()
+            trusted = self._continued(index, checkpoint, seen)
             if not whole:
-                return follow(seen, self.trusted(), index, self), ()
-        return read_whole(self, path, seen, vkeys, partial(follow, None, self.trusted()))
+                return follow(seen, trusted, index, self), ()
+        return read_whole(self, path, vkeys, partial(follow, None, trusted))
+
+    def _continued(
+        self, index: Index, checkpoint: VerifiedCheckpoint, seen: Seen | None
+    ) -> AuditState:
+        """Where the newest of all that is kept here ended, which the checkpoint must continue.
+
+        Raises:
+            CredproofError: as `Following.require_continued`.
+        """
+        witnessed = self._kept.witnessed()
+        if witnessed is not None and witnessed.is_newer(seen, of=checkpoint.origin):
+            self._following(index, checkpoint, witnessed).require_signed()
+        return self._following(index, checkpoint, seen).require_continued(self.trusted())
 
     def _follow(
         self,
@@ -193,7 +209,7 @@ class Auditor(LogReader):
         """The newest checkpoint, which continues the one of the last audit.
 
         Raises:
-            LogFault: `LOG_SHRANK`, `LOG_FORKED`.
+            CredproofError: as `Following.require_continued`.
             Conflict: `NOT_VERIFIED_YET`: it has a new origin, which takes an audit.
         """
         checkpoint, seen = self.checkpoint(), self._kept.seen()
@@ -201,7 +217,7 @@ class Auditor(LogReader):
             message = "the log has a new origin: run credproof audit verify first"
             raise Conflict("NOT_VERIFIED_YET", message)
         with self.index() as index:
-            self._following(index, checkpoint, seen).require_continued()
+            self._continued(index, checkpoint, seen)
         return checkpoint
 
     def _following(
@@ -268,6 +284,10 @@ class Auditor(LogReader):
     def reread(self, index: Index, report: AuditReport) -> Reread:
         """As `rereading.reread`, of the service."""
         return reread(self, index, report, self._vkeys)
+
+    def require_judged(self, index: Index) -> None:
+        """As `rejudging.require_judged`: before anybody is named for a broken rule."""
+        require_judged(index, self.history())
 
     def finding_evidence(self, findings: Sequence[Finding]) -> list[dict[str, bytes]]:
         """Files that show each of the first `EVIDENCE_FINDINGS_MAX` of these broken rules.

@@ -108,6 +108,7 @@ async def test_a_log_whose_high_water_mark_is_lost_is_not_signed(drill):
     note.write_bytes(b"junk")
     error = refused("BAD_NOTE", lambda: drill.restore(checkpoint=note))
     assert f"the checkpoint in {note}" in error.message, "which of the two"
+    refused("BAD_NOTE", lambda: drill.restore(checkpoint=note.rename(drill.main / mark.name)))
     drill.directory.open_core().close()
 
 

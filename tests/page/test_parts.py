@@ -12,8 +12,10 @@ import pytest
 import typer
 from credproof import web
 from credproof.base.errors import Conflict, Unreachable
+from credproof.page.app import refusal
 from credproof.page.cli import consent_page
 from credproof.web import bind
+from credproof.witnessing import NobodyNamed
 from starlette.requests import Request
 
 from tests.cli.command import run
@@ -46,6 +48,12 @@ def test_what_the_browser_finds_wrong_has_a_text():
 def test_scripts_never_make_markup_out_of_text():
     for dangerous in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert dangerous not in SCRIPTS
+
+
+def test_an_error_of_a_kind_of_its_own_is_told_as_what_it_is_one_of():
+    """It ended in a fault of the page."""
+    response = refusal(NobodyNamed())
+    assert response.status_code == 422
 
 
 def test_a_body_that_does_not_arrive_is_not_waited_for(monkeypatch):

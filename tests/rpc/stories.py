@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from credproof.auditing.evidence import LogFault
-from credproof.auditing.following import seq_of
+from credproof.auditing.explaining import seq_of
 from credproof.auditor import Auditor
 from credproof.log.checkpoint import (
     Checkpoint,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 from credproof.base.encoding import b64url
 from credproof.base.errors import Conflict, CredproofError, Malformed, Refused
 from credproof.base.group import hash_to_group
+from credproof.base.limits import ANOMALY_EVIDENCE_MAX, ENTRY_BYTES_MAX
 from credproof.log.entry import parse_entry
 from credproof.verification.anomaly import ENTRY_LIFTED, ENTRY_RAISED, parse_anomaly
 from credproof_server import admission, app
@@ -17,11 +19,11 @@ from credproof_server.backups import making, refilling, restoring
 from credproof_server.checking import check
 from credproof_server.config import FILE_NAME
 from credproof_server.service.answering import Ask, Settle
-from credproof_server.service.looking import Looking
+from credproof_server.service.looking import Looking, RaiseTogether
 from credproof_server.service.pseudonyms import Pseudonyms
-from credproof_server.service.raising import LiftThrottle
+from credproof_server.service.raising import Borrower, LiftThrottle
 from credproof_server.service.verify import Verify
-from credproof_server.storage import repository
+from credproof_server.storage import observations, repository
 
 from tests.adversary.misuse import RULES
 from tests.deployment import watch
@@ -65,6 +67,43 @@ def entries(core, kind: str) -> list:
 
 def rules_raised(core) -> list[str]:
     return [parse_anomaly(entry).rule for entry in entries(core, ENTRY_RAISED)]
+
+
+LENDERS = 2000
+"""An entry that named so many, each by an id of 40 letters, would be longer than one may be."""
+
+
+class RaiseMany:
+    """What is raised when so many lenders were answered about one borrower."""
+
+    def __init__(self, core, about: Borrower, monkeypatch) -> None:
+        self._rules, self._about, self._patch = core.rules, about, monkeypatch
+
+    def apply(self, tx) -> int:
+        names = [f"lender-{number:033}" for number in range(LENDERS)]
+        given = [tx.append("answer.given", n, bytes(32), salt=bytes(16), fields={}) for n in names]
+        rows = [
+            SimpleNamespace(
+                sub=self._about.sub, lender=n, policy_digest=bytes(32), log_index=at, time=tx.time
+            )
+            for n, at in zip(names, given, strict=True)
+        ]
+        self._patch.setattr(observations, "asked_about", lambda *_: rows)
+        return RaiseTogether(self._rules, [self._about]).apply(tx)
+
+
+async def test_so_many_lenders_are_counted_and_the_newest_are_named(core, monkeypatch):
+    """An entry has room for 64 KiB: what is told of a borrower must not stop the log."""
+    sub = seed_of("popular")
+    about = Borrower(sub, core.vault.keys([sub])[sub])
+    assert (await core.commit(RaiseMany(core, about, monkeypatch))).value == 1
+    (entry,) = entries(core, ENTRY_RAISED)
+    found = parse_anomaly(entry)
+    newest = range(LENDERS - ANOMALY_EVIDENCE_MAX, LENDERS)
+    assert found.participants == tuple(f"lender-{number:033}" for number in newest)
+    assert found.counts == {"lenders": LENDERS, "answers": LENDERS}
+    assert len(found.evidence) == ANOMALY_EVIDENCE_MAX
+    assert len(entry.to_line()) < ENTRY_BYTES_MAX // 16
 
 
 def count(core, table: str) -> int:

@@ -6,9 +6,10 @@ import base64
 import html
 import json
 import re
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,6 +139,21 @@ def test_only_what_an_authority_stamped_that_the_auditor_itself_trusts_counts(sc
     assert found["newest"]["authority"] == "stamper"
     assert "by stamper" in scene.run("audit", "follow", "--home", scene.home)
     assert (scene.home / STAMPS_NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_timestamp_that_is_damaged_here_accuses_nobody(trusting):
+    """One flipped bit of its time, beside what the authority signed, made a finding with files."""
+    trusting.verify()
+    path = trusting.home / STAMPS_NAME
+    kept = path.read_bytes()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE stamps SET time = time - 100000 WHERE time IS NOT NULL")
+    words = ("audit", "follow", "--json", "--home", trusting.home)
+    for _ in range(2):
+        told = json.loads(trusting.run(*words, code=1))
+        assert (told["reason"], told["findings"]) == ("STAMPS_DAMAGED", [])
+    path.write_bytes(kept)
+    assert json.loads(trusting.run(*words))["reason"] == ""
 
 
 def test_an_operator_sees_how_far_the_authorities_are(scene, monkeypatch):

@@ -5,6 +5,8 @@ And what the service gives that cannot be read is its fault, unlike a file of on
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from credproof.base.errors import CredproofError, DataLoss, Malformed, VerificationFailed
 from credproof.cli.advice import next_step
@@ -17,7 +19,7 @@ from credproof.wire.trust import parse as parse_package
 from tuf.api.metadata import Root
 
 from tests.deployment import Deployment
-from tests.updating.chain import BANK, Chain, Client
+from tests.updating.chain import BANK, OPERATORS, Chain, Client
 
 FILES = (
     "bundle-version",
@@ -49,6 +51,26 @@ def test_a_damaged_file_of_ones_own_is_named_and_not_taken_for_nothing_seen(
     assert "delete" in (next_step(caught.value) or ""), "also where an answer was to be verified"
     path.write_bytes(whole)
     assert client.update()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("what", ["signed", "signatures"])
+def test_a_flipped_bit_in_a_root_of_ones_own_accuses_nobody(chain, client, version, what):
+    """It was TUF_NOT_SIGNED, "ask the operator why", of no role, about a file of one's own."""
+    chain.accept({"root": chain.next_root(chain.root, *OPERATORS)})
+    client.update()
+    path = client.state.folder / HISTORY / f"{version}.root.json"
+    data = json.loads(path.read_bytes())
+    if what == "signed":
+        data["signed"]["expires"] = data["signed"]["expires"].replace("2", "3", 1)
+    else:
+        for signature in data["signatures"]:
+            signature["sig"] = signature["sig"][::-1]
+    path.write_text(json.dumps(data))
+    with pytest.raises(DataLoss) as caught:
+        client.update()
+    assert caught.value.reason == "METADATA_DAMAGED"
+    assert str(path) in caught.value.message
 
 
 def test_a_damaged_root_is_named_where_no_service_is_asked(chain, client):

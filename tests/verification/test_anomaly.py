@@ -44,6 +44,7 @@ def test_what_is_written_is_read():
         ({"evidence": [-1]}, "BAD_ANOMALY"),
         ({"evidence": ["1"]}, "BAD_ANOMALY"),
         ({"evidence": [1] * (ANOMALY_EVIDENCE_MAX + 1)}, "LIMIT_EXCEEDED"),
+        ({"participants": ["lend"] * (ANOMALY_EVIDENCE_MAX + 1)}, "LIMIT_EXCEEDED"),
         ({"tag": "AA"}, "WRONG_LENGTH"),
         ({"window": "60"}, "BAD_MEMBER"),
         ({"figure": 1}, "BAD_MEMBER"),
@@ -56,8 +57,9 @@ def test_what_no_service_writes_is_refused(changes, reason):
 
 
 def test_as_much_evidence_as_is_allowed_is_read():
-    most = parse_anomaly(entry(evidence=[1] * ANOMALY_EVIDENCE_MAX))
-    assert len(most.evidence) == ANOMALY_EVIDENCE_MAX
+    names = [f"{number:040}" for number in range(ANOMALY_EVIDENCE_MAX)]
+    most = parse_anomaly(entry(evidence=[1] * ANOMALY_EVIDENCE_MAX, participants=names))
+    assert len(most.evidence) == len(most.participants) == ANOMALY_EVIDENCE_MAX
 
 
 def lifting(time: int, **fields: object) -> Entry:

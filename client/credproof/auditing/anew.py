@@ -11,31 +11,34 @@ from dataclasses import replace
 from pathlib import Path
 
 from credproof.auditing.evidence import LogFault
-from credproof.auditing.following import Seen, Source, own_tree
 from credproof.auditing.index import Index
+from credproof.auditing.own import Seen, own_tree
 from credproof.auditing.rereading import Beside, faults_of
+from credproof.auditing.signed import Source
 from credproof.auditing.surviving import Surviving
 from credproof.auditing.trusted import Trusted
 from credproof.log.audit import AuditReport
-from credproof.log.checkpoint import VerifiedCheckpoint
+from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint
+from credproof.log.continued import ENTRY_CONTINUED
+from credproof.log.entry import parse_entry
 
 Follow = Callable[[Index, Source], AuditReport]
 """Brings an index up to a checkpoint, out of a source."""
 
 
 def read_whole(
-    source: Source, path: Path, seen: Seen | None, vkeys: Sequence[str], follow: Follow
+    source: Source, path: Path, vkeys: Sequence[str], follow: Follow
 ) -> tuple[AuditReport, Sequence[LogFault]]:
     """Read all of it again; gives what the service gives otherwise than it was verified, too.
 
-    That is told of all that was `seen` and is kept here: own lines stand in its place. Without
-    them, the first entry that is wrong ends it: as `follow`.
+    That is told of all that was verified and is kept here, which must be of this log: own lines
+    stand in its place. Without them, the first entry that is wrong ends it: as `follow`.
 
     Raises:
         LogFault, Malformed, VerificationFailed: as `Following.run`.
     """
     with _beside(path) as (own, index):
-        beside = Beside(source, own, _kept(own, seen))
+        beside = Beside(source, own, _kept(own))
         report = follow(index, beside)
         index.take_over(own)
         faults = faults_of(beside.wrong, index, report.checkpoint, vkeys, 0)
@@ -58,12 +61,14 @@ def read_moved(
         LogFault, Malformed, VerificationFailed: as `Following.run` and `Surviving.require_same`.
     """
     with _beside(path) as (own, index):
-        report = follow(index, source)
-        surviving = Surviving(own, index, kept, seen, checkpoint, vkeys)
-        report = replace(report, uncompared=surviving.require_same(report))
+        report, cut = follow(index, source), []
+        for known in (seen, *_beyond(own, seen)):
+            surviving = Surviving(own, index, kept, known, checkpoint, vkeys)
+            report = replace(report, uncompared=surviving.require_same(report))
+            cut += [known] if surviving.is_cut(report) else []
         index.take_over(own)
-    if surviving.is_cut(report):
-        kept.keep_lost(seen, path)
+    for known in cut:
+        kept.keep_lost(known, path)
     _new(path).replace(path)
     return report
 
@@ -82,9 +87,19 @@ def _new(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 
 
-def _kept(own: Index, seen: Seen | None) -> int:
-    """How many entries are kept as they were seen: all of them or none."""
-    if seen is None:
-        return 0
-    size = seen.checkpoint.tree_size
-    return 0 if own_tree(own, size, seen.checkpoint.root_hash) is None else size
+def _kept(own: Index) -> int:
+    """How many entries are kept as they were verified: all of them or none."""
+    state = own.state
+    size = state.position.size
+    return 0 if own_tree(own, size, state.root()) is None else size
+
+
+def _beyond(own: Index, seen: Seen) -> Sequence[Seen]:
+    """How far own lines of the log of `seen` go after it, which nobody signed for us to keep."""
+    state, old = own.state, seen.checkpoint
+    tree = own_tree(own, state.position.size, state.root())
+    if tree is None or tree.size <= old.tree_size or tree.root(old.tree_size) != old.root_hash:
+        return ()
+    if any(parse_entry(line).kind == ENTRY_CONTINUED for line in own.lines(old.tree_size)):
+        return ()  # they are of the new origin: an audit ended before it kept its checkpoint
+    return (Seen(Checkpoint(old.origin, tree.size, tree.root()), None),)

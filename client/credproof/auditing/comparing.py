@@ -18,8 +18,8 @@ from credproof.auditing.evidence import (
     Evidence,
     LogFault,
 )
-from credproof.auditing.following import require_own
 from credproof.auditing.index import Index
+from credproof.auditing.own import require_own
 from credproof.auditing.trusted import CHECKPOINT_NAME, Trusted, log_vkeys, verify_log_note
 from credproof.base.errors import Conflict, CredproofError, Malformed, VerificationFailed
 from credproof.home import Home
@@ -60,9 +60,7 @@ class Comparing:
             raise Conflict("NOTHING_VERIFIED", "nothing was verified in this home yet")
         self.verified, self._note = seen.checkpoint, seen.note
         self._tree = require_own(index, self.verified.tree_size, self.verified.root_hash)
-        query = "SELECT line FROM entries WHERE kind = :kind ORDER BY log_index"
-        lines = index.select(query, {"kind": ENTRY_CONTINUED})
-        self._ends = [parse_continued(bytes(line)) for (line,) in lines]
+        self._ends = [parse_continued(line) for line in index.lines_of([ENTRY_CONTINUED])]
 
     def require_same_past(self, data: bytes) -> VerifiedCheckpoint:
         """Accept a checkpoint, that of an answer, or of a request to a witness, and give it.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from credproof.auditing.following import require_own
 from credproof.auditing.index import Index
+from credproof.auditing.own import require_own
 from credproof.auditing.showing import Showing
 from credproof.base.errors import VerificationFailed
 from credproof.log.checkpoint import VerifiedCheckpoint

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from itertools import islice, zip_longest
 
 from credproof.auditing.evidence import REREAD, Evidence, LogFault
-from credproof.auditing.following import Source, require_own, seq_of
+from credproof.auditing.explaining import seq_of
 from credproof.auditing.index import Index
+from credproof.auditing.own import require_own
+from credproof.auditing.signed import Source
 from credproof.base.errors import DataLoss, VerificationFailed
 from credproof.base.limits import ENTRIES_PAGE_MAX, EVIDENCE_FINDINGS_MAX
 from credproof.log.audit import AuditReport

@@ -19,9 +19,10 @@ from credproof.auditing.evidence import (
     LogFault,
     findings_json,
 )
-from credproof.auditing.following import Seen, Source, own_tree, require_own
 from credproof.auditing.history import History
 from credproof.auditing.index import Index
+from credproof.auditing.own import Seen, own_tree, require_own
+from credproof.auditing.signed import Source
 from credproof.auditing.stamping import add_evidence
 from credproof.auditing.stamps import Stamps
 from credproof.base.errors import VerificationFailed
@@ -96,13 +97,10 @@ class Showing:
 
         What was replaced less than `CLOCK_SKEW_S` before is one too.
         """
-        query = (
-            "SELECT line FROM entries WHERE kind = :kind AND log_index <= :index"
-            " ORDER BY log_index DESC"
-        )
         since = (self._index.time(log_index) or 0) - CLOCK_SKEW_S
-        for (line,) in self._index.select(query, {"kind": ENTRY_CHANGED, "index": log_index}):
-            change = parse_entry(bytes(line))
+        changes = list(self._index.lines_of([ENTRY_CHANGED], log_index + 1))
+        for line in reversed(changes):
+            change = parse_entry(line)
             package = self._history.file(parse_changed(change))
             if package is not None:
                 evidence.add_registry(parse_changed(change), package)

@@ -95,13 +95,17 @@ def require_logged(
 def judge(
     stamps: Stamps, index: Index, trusted: Authorities, audited: VerifiedCheckpoint, now: int
 ) -> StampReport:
-    """Hold all verified timestamps against the entries; what contradicts them is a finding."""
+    """Hold all verified timestamps against the entries; what contradicts them is a finding.
+
+    Raises:
+        DataLoss: `STAMPS_DAMAGED`, `INDEX_DAMAGED`: a file of this home.
+    """
     stamps.look(trusted)
     verified = stamps.verified(_lost(index))
-    index.note(
-        Finding(item.rule, item.log_index, item.message)
-        for item in contradictions(verified, index.time)
-    )
+    found = list(contradictions(verified, index.time))
+    for item in found:
+        stamps.kept(item.stamped)  # it says so itself, before anybody is named
+    index.note(Finding(item.rule, item.log_index, item.message) for item in found)
     return StampReport(
         verified=len(verified),
         untrusted=stamps.untrusted(),
@@ -112,8 +116,7 @@ def judge(
 
 def _lost(index: Index) -> dict[str, int]:
     """Older origins, and from which entry on theirs were lost."""
-    rows = index.select("SELECT line FROM entries WHERE kind = :kind", {"kind": ENTRY_CONTINUED})
-    found = [parse_continued(bytes(line)) for (line,) in rows]
+    found = [parse_continued(line) for line in index.lines_of([ENTRY_CONTINUED])]
     return {item.origin: item.log_index for item in found}
 
 

@@ -18,7 +18,9 @@ from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed
 from credproof.base.limits import TIMESTAMP_AUTHORITIES_MAX, at_most
 from credproof.base.members import Members
 from credproof.files import replace_file
-from credproof.log.checkpoint import origin_of
+from credproof.home import bad_home, own_file
+from credproof.log.checkpoint import origin_of, parse_checkpoint
+from credproof.log.note import parse_note
 from credproof.log.stamped import Stamped
 from credproof.log.timestamp import (
     TimestampAuthority,
@@ -57,10 +59,11 @@ class Authorities:
         """Those that are trusted, by name.
 
         Raises:
-            Malformed: `BAD_MEMBER`, `BAD_CERTIFICATES`, `BAD_AUTHORITY`.
+            Malformed: `BAD_HOME`.
             LimitExceeded: too many of them.
         """
-        found = [_authority(name, item) for name, item in self._read().items()]
+        with own_file(self._path):
+            found = [_authority(name, item) for name, item in self._read().items()]
         at_most(len(found), TIMESTAMP_AUTHORITIES_MAX, "timestamp authorities")
         return found
 
@@ -95,12 +98,12 @@ class Authorities:
         replace_file(self._path, canonical_json(known))
 
     def _read(self) -> dict[str, Json]:
-        try:
-            found = parse_json(self._path.read_bytes())
-        except FileNotFoundError:
+        if not self._path.exists():
             return {}
+        with own_file(self._path):
+            found = parse_json(self._path.read_bytes())
         if not isinstance(found, dict):
-            raise Malformed("BAD_MEMBER", f"{AUTHORITIES_NAME} is not an object")
+            raise bad_home(self._path)
         return found
 
 
@@ -138,6 +141,7 @@ class Stamps(Database):
             DataLoss: `STAMPS_DAMAGED`.
         """
         super().__init__(home / STAMPS_NAME, _SCHEMA)
+        self._trusted = Authorities(home)
 
     def damaged(self) -> DataLoss:
         """It cannot be made anew once the service is gone."""
@@ -168,13 +172,13 @@ class Stamps(Database):
         authorities, digest = trusted.all(), trusted.digest
         with self.transaction():
             known = self._database.execute("SELECT digest FROM trust").fetchone()
-            if known is None or bytes(known[0]) != digest:
+            if known is None or known[0] != digest:
                 again = "UPDATE stamps SET looked = 0, stamped_by = NULL, time = NULL"
                 self._database.execute(again)
                 self._database.execute("INSERT OR REPLACE INTO trust VALUES (0, ?)", (digest,))
             new = "SELECT rowid, note, response FROM stamps WHERE looked = 0"
             for rowid, note, response in self._database.execute(new).fetchall():
-                found = _believed(bytes(response), bytes(note), authorities)
+                found = _believed(self.blob(response), self.blob(note), authorities)
                 change = "UPDATE stamps SET looked = 1, stamped_by = ?, time = ? WHERE rowid = ?"
                 self._database.execute(change, (*found, rowid))
 
@@ -196,13 +200,26 @@ class Stamps(Database):
         return int(self._database.execute(query).fetchone()[0])
 
     def kept(self, stamped: Stamped) -> KeptStamp:
-        """A verified timestamp as it came."""
+        """A verified timestamp as it came, verified anew: what is remembered of it is not signed.
+
+        Raises:
+            DataLoss: `STAMPS_DAMAGED`: it does not say what was remembered.
+        """
         query = (
             "SELECT tree_size, authority, note, response FROM stamps"
             " WHERE tree_size = ? AND time = ? AND stamped_by = ?"
         )
         place = (stamped.tree_size, stamped.time, stamped.authority)
-        return KeptStamp(*self._database.execute(query, place).fetchone())
+        size, authority, note, response = self._database.execute(query, place).fetchone()
+        found = KeptStamp(size, str(authority), self.blob(note), self.blob(response))
+        says = _believed(found.response, found.note, self._trusted.all())
+        if (*says, self.own(note, _size)) != (stamped.authority, stamped.time, size):
+            raise self.damaged()
+        return found
+
+
+def _size(note: bytes) -> int:
+    return parse_checkpoint(parse_note(note).text).tree_size
 
 
 def _believed(

@@ -20,8 +20,9 @@ from credproof.auditing.evidence import (
     Evidence,
     LogFault,
 )
-from credproof.auditing.following import Seen, first_not, own_tree
 from credproof.auditing.index import Index
+from credproof.auditing.own import Seen, own_tree
+from credproof.auditing.signed import first_not
 from credproof.auditing.trusted import Trusted
 from credproof.base.errors import VerificationFailed
 from credproof.log.audit import AuditReport
@@ -176,7 +177,7 @@ class Surviving:
         self, says: str, seen: Seen, evidence: Evidence, how: str, reason: str = "LOG_FORKED"
     ) -> NoReturn:
         if seen.note is None:
-            raise VerificationFailed(reason, f"{says}, by audited.json alone")
+            raise VerificationFailed(reason, f"{says}, by what nobody signed alone")
         raise LogFault(reason, says, evidence.finish(reason, says, how))
 
 

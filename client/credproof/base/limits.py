@@ -112,7 +112,8 @@ OBSERVATIONS_MAX: Final = 4096
 """Refused questions of one lender that are kept to be counted, the newest of them: attacks show
 much earlier."""
 ANOMALY_EVIDENCE_MAX: Final = 32
-"""Entries that one raised anomaly names: enough to see the pattern, the log holds the rest."""
+"""Entries that one raised anomaly names, so participants too: enough to see the pattern, the log
+holds the rest."""
 NOTE_SIGNATURES_MAX: Final = 64
 """Signature lines of one note; C2SP asks a verifier to accept at least 16."""
 TIMESTAMP_AUTHORITIES_MAX: Final = 8

@@ -79,7 +79,8 @@ NEXT: Final[Mapping[str, str]] = {
     " credproof witness init a witness's",
     "BAD_FILE": "mend the file and run this again: what was done is not done twice",
     "BAD_MAPPING": "mend the mapping: the README shows one under `A provider's first hour`",
-    "BAD_HOME": "copy your home back from a backup, or enrol anew in another directory",
+    "BAD_HOME": "copy this file, or your home, back from a backup, or enrol anew in another"
+    " directory; of timestamp-authorities.json move it away, and name those that you trust again",
     # Names.
     "BAD_SUBJECT_ID": "write ref:NAME (letters, digits, dot, - and _), cn-id:… or uscc:…",
     "UNKNOWN_SCHEMA": "name it as the operator's bundle does, like consumer-revolving/1",
@@ -216,6 +217,9 @@ NEXT: Final[Mapping[str, str]] = {
     "AUDIT_BUSY": "wait until the other credproof audit command has ended",
     "INDEX_DAMAGED": "move audit.db away and keep it; credproof audit verify makes another",
     **dict.fromkeys(("CHECKPOINT_DAMAGED", "AUDITED_DAMAGED"), _KEPT),
+    "AUDITED_AHEAD": "nothing was replaced; where the two are of a backup, the log was rewritten:"
+    " compare with other auditors (credproof audit compare); else audited.json is damaged: move it"
+    " away and keep it",
     "REGISTRY_NOT_KEPT": "credproof audit verify --whole fetches it again",
     "NOTHING_VERIFIED": "credproof audit follow --home HOME",
     "MIRROR_DAMAGED": "export into another directory, and put it in the place of this one: the log"

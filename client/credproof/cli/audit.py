@@ -114,6 +114,8 @@ def verify(
         stamped = auditor.timestamps(report.checkpoint)
         with auditor.index() as index:
             findings = index.findings()
+            if findings:
+                auditor.require_judged(index)
             index.mark(findings, TOLD)
             late = behind(index, at)
         witnesses, disproof = _told_of_witnesses(auditor, report), _disproof(auditor)

@@ -91,6 +91,8 @@ def follow(
       ROOT_DIFFERS          with --replay: a root of the directory leaves somebody out
       CHECKPOINT_DAMAGED, AUDITED_DAMAGED, INDEX_DAMAGED
                             a file of your own is damaged; the log is not in doubt
+      AUDITED_AHEAD         audited.json alone goes further than what else you keep,
+                            and the log is not what it says
 
     A broken rule is told once and then counted (Standing: audit verify lists them); what is wrong
     with the log itself is told as long as it is wrong. With --evidence, files that a third party
@@ -191,7 +193,7 @@ class Told:
         try:
             yield
         except (VerificationFailed, DataLoss, Unreachable) as fault:
-            if str(fault) not in map(str, self.faults):
+            if not any(_is_same(fault, other) for other in self.faults):
                 self.faults.append(fault)
 
     @property
@@ -222,6 +224,12 @@ class Told:
             yield RULE_BROKEN, files
 
 
+def _is_same(fault: CredproofError, other: CredproofError) -> bool:
+    """Whether two faults are one: a damaged file is met at more than one place."""
+    damaged = isinstance(fault, DataLoss) and isinstance(other, DataLoss)
+    return fault.reason == other.reason if damaged else str(fault) == str(other)
+
+
 def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> Told:
     """Look once; `evidence` is where there must be files about each finding."""
     told, at = Told(), int(time.time())
@@ -241,8 +249,9 @@ def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> To
             told.faults += uncompared(told.report)
             _look_on(told, auditor, told.report, at, replay=replay)
         with auditor.index() as index:
-            known = index.findings()
-            told.findings = index.findings(without=[TOLD] if evidence is None else [TOLD, FILED])
+            known = _known(told, auditor, index)
+            marks = [TOLD] if evidence is None else [TOLD, FILED]
+            told.findings = index.findings(without=marks) if known else []
         if evidence is not None:
             told.findings += [f for f in known if f not in told.findings and _lost(f, evidence)]
         told.standing = len(known) - len(told.findings)
@@ -259,6 +268,15 @@ def uncompared(report: AuditReport) -> Sequence[DataLoss]:
     which = f"whether entries {first} to {last} are those of the old origin is not known here"
     what = "audit.db was not there; compare what other auditors have of it: credproof audit compare"
     return [DataLoss("NOT_COMPARED", f"{which}: {what}")]
+
+
+def _known(told: Told, auditor: Auditor, index: Index) -> list[Finding]:
+    """What was found between entries; nothing where own lines do not bear out what is new."""
+    with told.gathering():
+        if index.findings(without=[TOLD]):
+            auditor.require_judged(index)
+        return index.findings()
+    return []
 
 
 def _lost(finding: Finding, evidence: Path) -> bool:

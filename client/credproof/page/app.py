@@ -47,6 +47,7 @@ _STATUS: Final[Mapping[type[CredproofError], int]] = {
     DataLoss: 500,
     Internal: 500,
 }
+"""The first that an error is one of counts."""
 _TYPES: Final = {
     "css": "text/css; charset=utf-8",
     "html": "text/html; charset=utf-8",
@@ -126,7 +127,8 @@ def _telling(work: Callable[[Request], Awaitable[Any]]) -> Endpoint:
 def refusal(error: CredproofError) -> Response:
     """An error as the browser gets it: its reason, and its message."""
     value = {"message": error.message, "reason": error.reason}
-    return JSONResponse(value, status_code=_STATUS[type(error)])
+    status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+    return JSONResponse(value, status_code=status)
 
 
 async def _not_served(_request: Request, error: Exception) -> Response:

@@ -24,7 +24,7 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization.json import JSONSerializer
 
-from credproof.base.encoding import canonical_json
+from credproof.base.encoding import DAY_S, canonical_json
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.keys import PublicKey, Signer
 from credproof.base.limits import (
@@ -47,7 +47,6 @@ PREFIX: Final = "provider-"
 BUNDLE: Final = "trust.jwt"
 """The one target of the role `targets`: the text of the trust bundle."""
 
-DAY_S: Final = 24 * 3600
 ROOT_LIFE_S: Final = 365 * DAY_S
 """How long a root is good: a year, as the bundle that it stands over."""
 ROOT_LIFE_MAX_S: Final = 400 * DAY_S

@@ -26,7 +26,7 @@ from credproof.base.limits import (
     ROOT_METADATA_BYTES_MAX,
     TIMESTAMP_METADATA_BYTES_MAX,
 )
-from credproof.roots import HISTORY, chain, roots_of, state_folder
+from credproof.roots import HISTORY, chain, damaged, roots_of, state_folder
 from credproof.updating.accepted import AcceptedKeySets
 from credproof.updating.key_sets import require_key_sets, require_plain
 from credproof.updating.metadata import (
@@ -106,7 +106,9 @@ class State:
     def _anchor(self, source: Source) -> bytes:
         """The first root that the pinned key has signed as one of its own."""
         for path in chain(self.folder / HISTORY)[:1]:
-            return path.read_bytes()
+            if not is_bound(data := path.read_bytes(), self._pinned):
+                raise damaged(path)
+            return data
         for version in range(1, ROOT_CHAIN_MAX + 1):
             data = source.metadata(ROOT, version)
             if not data and version == 1:
@@ -163,7 +165,7 @@ def _given(fetcher: _Fetcher | None = None) -> Iterator[None]:
     try:
         yield
     except (exceptions.RepositoryError, exceptions.DownloadError) as error:
-        raise _told(error, fetcher.role if fetcher else ROOT) from error
+        raise _told(error, fetcher.role if fetcher and fetcher.role else ROOT) from error
     except Malformed as error:
         if error.reason != "BAD_METADATA":
             raise

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
+
+from tuf.api.metadata import Metadata, Root
 
 from credproof.base.encoding import Json, canonical_json, parse_json
 from credproof.base.errors import CredproofError, Malformed, VerificationFailed
 from credproof.base.members import Members
 from credproof.files import replace_file
-from credproof.roots import damaged
-from credproof.updating.metadata import parse_any
+from credproof.roots import HISTORY, chain, damaged
+from credproof.updating.metadata import ROOT, is_signed, parse, parse_any
 from credproof.verification.registry import Change
 from credproof.verification.trust import Trust
 from credproof.wire.trust import TrustPackage, package_of
@@ -24,7 +26,7 @@ _TWO: Final = ("seen-bundle-{0}", "other-bundle-{0}")
 
 def require_whole(folder: Path) -> None:
     """Each file of metadata must be readable: python-tuf takes one that is not for one that is not
-    there, and forgets what it saw.
+    there, and forgets what it saw. Roots must be signed: it takes the first one for what was given.
 
     Raises:
         DataLoss: `METADATA_DAMAGED`.
@@ -36,6 +38,19 @@ def require_whole(folder: Path) -> None:
             parse_any(path.read_bytes(), path.stem.rpartition(".")[2])
         except CredproofError as error:
             raise damaged(path) from error
+    _require_signed_roots(chain(folder / HISTORY))
+
+
+def _require_signed_roots(paths: Sequence[Path]) -> None:
+    """Each by its own keys, and by those of the one before it."""
+    before: Metadata[Root] | None = None
+    for path in paths:
+        root = parse(path.read_bytes(), Root, ROOT)
+        follows = before is not None and before.signed.version + 1 == root.signed.version
+        signing = [root, *([before] if before is not None and follows else [])]
+        if not all(is_signed(by.signed, ROOT, root) for by in signing):
+            raise damaged(path)
+        before = root
 
 
 class SeenBundle:

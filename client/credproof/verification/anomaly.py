@@ -23,7 +23,8 @@ ENTRY_LIFTED: Final = "anomaly.lifted"
 class Anomaly:
     """A rule that was broken.
 
-    `participants` are whose conduct it is: one, or several together. `window_s` and `throttle_s`
+    `participants` are whose conduct the evidence shows: one, or several together, never more than
+    there is evidence; `counts` may count more. `window_s` and `throttle_s`
     are in seconds; a throttle of 0 only tells, `evaluations` says whether it refuses those too.
     `evidence` are log indexes. `tag` stands for the borrower, where it is about one (32 bytes).
     The rules are pinned by their version and digest (32 bytes).
@@ -60,7 +61,7 @@ def parse_anomaly(entry: Entry) -> Anomaly:
 
     Raises:
         Malformed: `BAD_MEMBER`, `BAD_ANOMALY`.
-        LimitExceeded: more evidence than `ANOMALY_EVIDENCE_MAX`.
+        LimitExceeded: more evidence, or more participants, than `ANOMALY_EVIDENCE_MAX`.
     """
     members = Members(entry.fields, "anomaly")
     found = Anomaly(
@@ -76,6 +77,7 @@ def parse_anomaly(entry: Entry) -> Anomaly:
         tag=_tag(members),
     )
     members.finish()
+    at_most(len(found.participants), ANOMALY_EVIDENCE_MAX, "participants")
     if entry.kind != ENTRY_RAISED or not found.participants:
         raise Malformed("BAD_ANOMALY", "the entry raises no anomaly, or nobody's")
     return found

@@ -53,7 +53,7 @@ def newest_mark(folder: Path, main: Path, checkpoint: Path | None) -> bytes:
         )
     stored = KeyStore(main / "keys", load_key_encryption(folder / "kek"))
     key = NoteSigner(config.log_origin, Ed25519Signer(stored.read("log"))).verifier_key
-    seen = [_named_checkpoint(path, key) for path in _marks(folder, checkpoint)]
+    seen = [_mark(path, key, folder) for path in _marks(folder, checkpoint)]
     if not seen:
         raise Malformed(
             "NO_CHECKPOINT",
@@ -76,13 +76,20 @@ def _marks(folder: Path, checkpoint: Path | None) -> list[Path]:
     return [*([own] if own.exists() else []), *([checkpoint] if checkpoint else [])]
 
 
+def _mark(path: Path, key: VerifierKey, folder: Path) -> VerifiedCheckpoint:
+    try:
+        return _named_checkpoint(path, key)
+    except Malformed as error:
+        if path == folder / HIGH_WATER:
+            raise damaged_mark(path) from error
+        raise
+
+
 def _named_checkpoint(path: Path, key: VerifierKey) -> VerifiedCheckpoint:
     """The checkpoint in a file; an error says in which."""
     try:
         return verify_checkpoint(path.read_bytes(), key.name, [key])
     except Malformed as error:
-        if path.name == HIGH_WATER:
-            raise damaged_mark(path) from error
         raise Malformed(error.reason, f"the checkpoint in {path}: {error.message}") from error
     except VerificationFailed as error:
         told = f"the checkpoint in {path}: {error.message}"

@@ -150,7 +150,7 @@ def evidence_command(
                 replace_file(output / f"{item.id}.request", item.body)
                 replace_file(output / f"{item.id}.cosigned", item.cosigned)
     rows = [
-        {"id": i.id, "origin": i.origin, "time": i.time, "size": i.size, "fork": bool(i.fork)}
+        {"id": i.id, "origin": i.origin, "time": i.time, "size": i.size, "fork": i.fork}
         for i in found
     ]
     if as_json:
@@ -167,7 +167,7 @@ def serve_command(
     folder: WitnessArgument,
     listen: Annotated[
         str, typer.Option(help="host:port to listen on; port 0 takes a free one.")
-    ] = ("127.0.0.1:7450"),
+    ] = "127.0.0.1:7450",
 ) -> None:
     """Serve a witness over HTTP until SIGTERM (C2SP tlog-witness).
 

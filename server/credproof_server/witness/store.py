@@ -162,9 +162,11 @@ class Witness:
 
         Raises:
             Conflict: `LOG_KNOWN` when its origin has a key already.
+            DataLoss: `WITNESS_DAMAGED`.
         """
         try:
-            self._database.execute("INSERT INTO logs VALUES (?, ?)", (vkey.name, str(vkey)))
+            with self._lock, _damage_told():
+                self._database.execute("INSERT INTO logs VALUES (?, ?)", (vkey.name, str(vkey)))
         except sqlite3.IntegrityError as error:
             raise Conflict("LOG_KNOWN", "a log of this origin is witnessed already") from error
 
@@ -186,9 +188,18 @@ class Witness:
 
     def evidence(self, origin: str | None = None) -> list[Evidence]:
         """What is kept against a log, or against all of them, the oldest first."""
-        query = "SELECT id, origin, time, body, size, fork = 1, cosigned FROM evidence ORDER BY id"
-        found = [Evidence(*row) for row in self._rows(query)]
-        return [item for item in found if origin in (None, item.origin)]
+        query = "SELECT id, origin, time, body, size, fork, cosigned FROM evidence"
+        where, given = ("", ()) if origin is None else (" WHERE origin = ?", (origin,))
+        rows = self._rows(f"{query}{where} ORDER BY id", *given)
+        return [
+            Evidence(number, log, time, body, size, bool(fork), cosigned)
+            for number, log, time, body, size, fork, cosigned in rows
+        ]
+
+    def _forks(self, origin: str) -> int:
+        """How many are kept of a log: their bodies are not read for that."""
+        count = "SELECT count(*) FROM evidence WHERE origin = ? AND fork"
+        return int(self._rows(count, origin)[0][0])
 
     def _rows(self, query: str, *arguments: str) -> list[tuple[Any, ...]]:
         with self._lock, _damage_told():
@@ -231,7 +242,7 @@ class Witness:
         if Seen(new.tree_size, new.root_hash) == seen:
             return  # a wrong proof of what was cosigned
         fork = new.tree_size == seen.tree_size
-        if fork and sum(item.fork for item in self.evidence(new.origin)) >= EVIDENCE_MAX:
+        if fork and self._forks(new.origin) >= EVIDENCE_MAX:
             return
         cosigned = self.newest(new.origin) or b""
         row = (new.origin, now, request.to_bytes(), new.tree_size, new.root_hash, fork, cosigned)
