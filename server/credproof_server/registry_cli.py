@@ -134,7 +134,11 @@ def write_admission(
     output: Path, admitted: Admission, word: str, *notes: str, as_json: bool
 ) -> None:
     """Write an admission, and tell for whom; `word` says what was done, `notes` are lines more."""
-    write_file(output, admitted.to_bytes())
+    try:
+        write_file(output, admitted.to_bytes())
+    except typer.BadParameter as error:
+        again = "the registry is changed all the same: run this again, and it is written"
+        raise typer.BadParameter(f"{error.message}; {again}") from error
     settings = admitted.settings
     tell(
         {"role": settings.role, "id": settings.id, "admission": str(output)},

@@ -276,6 +276,16 @@ def test_who_cannot_be_renewed_is_told_why(running, tmp_path):
         assert not (home / "new.admission").exists()
 
 
+def test_an_admission_that_a_full_disk_does_not_take_is_written_when_it_is_run_again(
+    running, tmp_path
+):
+    running.world.admit("quay", "auditor")
+    renew = enrolled(running.world, tmp_path / "new", "auditor", "quay")
+    told = " ".join(run(*renew[:-1], "/dev/full", code=2).split())
+    assert "run this again" in told.replace("│ ", "")
+    assert "Already:    auditor quay" in run(*renew)
+
+
 def test_the_key_of_another_participant_is_not_listed_twice(running, tmp_path):
     home = tmp_path / "thief"
     renew = enrolled(running.world, home, "auditor", AUDITOR)
