@@ -32,12 +32,13 @@ from credproof.log.merkle import Tree, leaf_hash
 from credproof_server import new_origin
 from credproof_server.backups import making, restoring
 from credproof_server.checking import check
-from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, World
+from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, PROVIDER, World
 from credproof_server.directory import HIGH_WATER, ServiceDirectory
 from credproof_server.log.high_water import HighWater
 
 from tests.cli.command import run
 from tests.rpc.conftest import Running
+from tests.rpc.takeover import reason
 
 ORIGIN = f"{DOMAIN}/log2"
 
@@ -111,6 +112,16 @@ def refused(reason: str, call) -> None:
     with pytest.raises(CredproofError) as caught:
         call()
     assert reason == caught.value.reason
+
+
+def test_an_operator_is_told_what_a_new_origin_undoes_and_does_it_again_before_serving(loss):
+    """Else a stolen key that had ended would count again."""
+    service = loss.world.service
+    told = run("restore", service, "--new-origin", ORIGIN)
+    assert "Undone:     renewals, suspensions" in told
+    run("participant", "suspend", service, PROVIDER)
+    with loss.world.served():
+        assert reason(loss.world.home(PROVIDER)) == "NOT_PERMITTED"
 
 
 def test_the_first_entry_of_the_new_origin_names_the_last_checkpoint_of_the_old(loss):
