@@ -376,13 +376,13 @@ class Auditor(LogReader):
 
         Raises:
             Malformed: an entry raises no anomaly that can be read, or lifts nobody's.
-            VerificationFailed: `BAD_INCLUSION_PROOF`, `OTHER_ENTRY`, and as `checkpoint`.
+            CredproofError: `BAD_INCLUSION_PROOF`, `OTHER_ENTRY`; as `require_continued`.
         """
         return raised(self._of_kinds({ENTRY_RAISED, ENTRY_LIFTED}, since, progress))
 
     def _of_kinds(self, kinds: Collection[str], since: int, progress: Progress) -> Iterator[Entry]:
         """The entries of some kinds, each verified to be in the log."""
-        checkpoint = self.checkpoint()
+        checkpoint = self.require_continued()
         for index, line in enumerate(self.lines(since, checkpoint.tree_size), since):
             progress(1)
             if not any(kind.encode() in line for kind in kinds):
@@ -394,7 +394,7 @@ class Auditor(LogReader):
 
     def evidence(self, anomaly: Anomaly) -> Iterator[Entry]:
         """The entries that an anomaly names, each verified like it."""
-        checkpoint = self.checkpoint()
+        checkpoint = self.require_continued()
         for index in anomaly.evidence:
             line = next(self.lines(index, index + 1))
             entry = parse_entry(line)
