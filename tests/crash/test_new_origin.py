@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -253,6 +254,31 @@ def test_a_new_origin_that_was_interrupted_is_not_served_until_it_is_finished(lo
     kinds = [json.loads(line)["kind"] for line in lines(core)]
     core.close()
     assert kinds.count("log.continued") == 1
+
+
+def test_a_second_loss_that_takes_the_beginning_of_the_new_origin_is_told_of_both(loss):
+    """A copy of the database of before came back: nothing in it names the origin between."""
+    folder, service, second = loss.world.folder, loss.world.service, f"{DOMAIN}/log3"
+    loss.begin_anew()
+    with loss.world.served():
+        loss.running.person()
+    between = Home(loss.world.home(AUDITOR)).folder
+    (service / "log.db").unlink()
+    (service / "log.db-wal").unlink(missing_ok=True)
+    shutil.copy(folder / "backup" / "log.db", service / "log.db")
+    new_origin.begin_anew(service, second)
+    with loss.world.served():
+        told = json.loads(run("audit", "verify", "--json", "--home", between))
+        home = Home(loss.world.home(LENDER))
+        with loss.world.lender():
+            old = OfflineVerifier(home).verify(loss.answer.to_bytes())
+    ended = {item["origin"]: (item["kept"], item["log_index"]) for item in told["continued"]}
+    assert sorted(ended) == [f"{DOMAIN}/log", ORIGIN]
+    assert {kept for kept, _ in ended.values()} == {loss.backed_up}
+    assert sorted(at for _, at in ended.values()) == [loss.backed_up, loss.backed_up + 1]
+    assert told["findings"] == []
+    assert old.checkpoint.origin == f"{DOMAIN}/log", "its key is listed still"
+    assert check(loss.directory).damage == ()
 
 
 def lines(core) -> list[bytes]:

@@ -205,41 +205,6 @@ def test_a_broken_rule_is_shown_by_no_index_that_is_damaged(
     start_again(auditor)
 
 
-REMEMBERED = "SELECT name FROM things WHERE name LIKE 'attestation:%' LIMIT 1"
-FORGOTTEN = {
-    "a thing is gone": f"DELETE FROM things WHERE name = ({REMEMBERED})",
-    "a name": f"UPDATE things SET name = 'b' || substr(name, 2) WHERE name = ({REMEMBERED})",
-    "a value": "UPDATE things SET value = x'7b7d' WHERE name LIKE 'attestation:%'",
-    "no value": "UPDATE things SET value = x'7b' WHERE name LIKE 'attestation:%'",
-    "the last one": (
-        "UPDATE things SET value = CAST(json_set(CAST(value AS TEXT), '$.lost', json('true'))"
-        " AS BLOB) WHERE name = 'last'"
-    ),
-}
-
-
-@pytest.mark.parametrize("what", FORGOTTEN)
-def test_no_rule_is_told_as_broken_by_what_is_remembered_wrongly(auditor, story, what):
-    """A grant that was forgotten would make the answer under it a misuse."""
-    change(auditor._home.folder, FORGOTTEN[what])
-    story.add("answer.whispered", "lend", bytes(32))
-    with told(auditor, story), pytest.raises(DataLoss) as caught:
-        auditor.verify()
-    assert caught.value.reason == "INDEX_DAMAGED"
-    with auditor.index() as index:
-        assert index.findings() == []
-
-
-def test_an_honest_entry_is_not_accused_by_what_is_remembered_wrongly(auditor, tmp_path):
-    auditor.verify()
-    change(folder := auditor._home.folder, FORGOTTEN["the last one"])
-    auditor.search_person("ref:uci-1", reason="a complaint of today")
-    assert follow(folder, tmp_path, code=1) == ["INDEX_DAMAGED"]
-    assert list(tmp_path.iterdir()) == [], "nothing is held against the operator"
-    run("audit", "verify", "--whole", "--home", folder)
-    assert follow(folder, tmp_path, code=0) == []
-
-
 @pytest.mark.parametrize("name", ["audit", "trust", "reread", "differing"])
 def test_a_flipped_bit_of_the_state_is_told_as_damage(auditor, tmp_path, name):
     """A version of the registry that no entry names would be one that the operator withholds."""

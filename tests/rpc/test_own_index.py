@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
 from credproof.auditing.trusted import CHECKPOINT_NAME, STATE_NAME
+from credproof.auditor import Auditor
 
 from tests.cli.command import run
-from tests.rpc.stories import start_again
+from tests.rpc.stories import start_again, told
 
 INDEX_NAME = "audit.db"
 READS = (
@@ -105,18 +106,31 @@ def test_nobody_is_named_for_a_broken_rule_that_own_lines_do_not_break(
     assert "Nothing is wrong" in run("audit", "follow", "--home", folder)
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE state SET value = x'3939' WHERE name = 'trust'",
-        "DELETE FROM state WHERE name = 'trust'",
-        "DELETE FROM state WHERE name = 'audit'",
-        "DELETE FROM entries WHERE log_index > 3",
-    ],
-)
-def test_what_the_index_says_of_itself_is_what_its_lines_say(auditor, running, statement):
+ELSEWHERE = {
+    "UPDATE state SET value = x'3939' WHERE name = 'trust'": [("follow",)],
+    "DELETE FROM state WHERE name = 'trust'": [("follow",)],
+    "DELETE FROM state WHERE name = 'audit'": [("follow",), READS[0]],
+    "DELETE FROM entries WHERE log_index > 3": [("follow",), READS[0]],
+}
+
+
+@pytest.mark.parametrize("statement", ELSEWHERE)
+def test_where_the_index_says_that_it_is_is_where_its_lines_end(auditor, running, statement):
     """A version of the registry that no line names was one "that nobody shows"."""
     change(auditor._home.folder, statement)
     running.person()
-    for words in (("follow",), READS[0]):
+    for words in ELSEWHERE[statement]:
         damaged(auditor._home.folder, words)
+
+
+def test_a_version_of_the_registry_that_broke_a_rule_is_no_damage_of_ones_own(
+    auditor, story, monkeypatch
+):
+    """The log names it, and it was never put in force."""
+    folder = auditor._home.folder
+    story.add("registry.changed", "lend", bytes(32), version=99)
+    monkeypatch.setattr(Auditor, "open", lambda _home: nullcontext(auditor))
+    with told(auditor, story):
+        for _ in range(2):
+            assert "INDEX_DAMAGED" not in run("audit", "follow", "--home", folder, code=1)
+            story.add("answer.whispered", "lend", bytes(32))

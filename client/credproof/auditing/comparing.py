@@ -24,7 +24,7 @@ from credproof.auditing.trusted import CHECKPOINT_NAME, Trusted, log_vkeys, veri
 from credproof.base.errors import Conflict, CredproofError, Malformed, VerificationFailed
 from credproof.home import Home
 from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
-from credproof.log.continued import ENTRY_CONTINUED, Continued, parse_continued
+from credproof.log.continued import ENTRY_CONTINUED, Continued, ends, parse_continued
 from credproof.log.merkle import leaf_hash, verify_inclusion
 from credproof.log.proof import TlogProof
 from credproof.log.witness import parse_add_checkpoint
@@ -60,7 +60,7 @@ class Comparing:
             raise Conflict("NOTHING_VERIFIED", "nothing was verified in this home yet")
         self.verified, self._note = seen.checkpoint, seen.note
         self._tree = require_own(index, self.verified.tree_size, self.verified.root_hash)
-        self._ends = [parse_continued(line) for line in index.lines_of([ENTRY_CONTINUED])]
+        self._ends = ends(map(parse_continued, index.lines_of([ENTRY_CONTINUED])))
 
     def require_same_past(self, data: bytes) -> VerifiedCheckpoint:
         """Accept a checkpoint, that of an answer, or of a request to a witness, and give it.
@@ -77,7 +77,7 @@ class Comparing:
         if end is None and other.origin != self.verified.origin:
             message = "it is of a newer origin: credproof audit verify, then compare again"
             raise Conflict("NOT_COMPARED", message)
-        shared = self.verified.tree_size if end is None else end.log_index
+        shared = self.verified.tree_size if end is None else end.kept
         if other.tree_size <= shared:
             self._require_root(other, end)
             return other

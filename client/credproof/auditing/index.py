@@ -19,7 +19,6 @@ from credproof.base.limits import CLOCK_SKEW_S
 from credproof.log.audit import AuditState, parse_state
 from credproof.log.entry import Entry, parse_entry
 from credproof.verification.log_rules import TIME_IN_FUTURE, Finding
-from credproof.verification.registry import ENTRY_CHANGED, parse_changed
 from credproof.verification.rule_state import Thing
 
 T = TypeVar("T")
@@ -224,18 +223,13 @@ class Index(Database):
         return self.line(log_index) == other.line(log_index)
 
     def require_whole(self) -> None:
-        """How far it goes, and which registry was in force there, is what its own rows say.
+        """It has the lines up to where it says that it goes, and none after.
 
         Raises:
             DataLoss: `INDEX_DAMAGED`.
         """
         (last,) = self._database.execute("SELECT max(log_index) FROM entries").fetchone()
-        changes = list(self.lines_of([ENTRY_CHANGED]))[-1:]
-        versions = [
-            self.own(line, lambda data: parse_changed(parse_entry(data))) for line in changes
-        ]
-        size = 0 if last is None else last + 1
-        if (size, versions or [0]) != (self.state.position.size, [self.trust_version]):
+        if (-1 if last is None else last) != self.state.position.size - 1:
             raise self.damaged()
 
     def require_columns(self) -> None:

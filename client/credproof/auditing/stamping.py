@@ -12,7 +12,7 @@ from credproof.auditing.index import Index
 from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.log.checkpoint import VerifiedCheckpoint, origin_of, verify_checkpoint
-from credproof.log.continued import ENTRY_CONTINUED, parse_continued
+from credproof.log.continued import ENTRY_CONTINUED, ends, parse_continued
 from credproof.log.merkle import Tree, leaf_hash, verify_consistency
 from credproof.log.note import VerifierKey
 from credproof.log.proof import TlogProof
@@ -116,8 +116,8 @@ def judge(
 
 def _lost(index: Index) -> dict[str, int]:
     """Older origins, and from which entry on theirs were lost."""
-    found = [parse_continued(line) for line in index.lines_of([ENTRY_CONTINUED])]
-    return {item.origin: item.log_index for item in found}
+    found = ends(map(parse_continued, index.lines_of([ENTRY_CONTINUED])))
+    return {item.origin: item.kept for item in found}
 
 
 def add_evidence(

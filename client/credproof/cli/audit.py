@@ -188,7 +188,7 @@ def _print_report(report: AuditReport, findings: Sequence[Finding]) -> None:
     for kind, count in sorted(report.kinds.items()):
         out.print(f"             {count:>8}  {kind}")
     for found in report.continued:
-        lost = f"entries {found.log_index} to {found.tree_size - 1} of it were lost"
+        lost = f"entries {found.kept} to {found.tree_size - 1} of it were lost"
         out.print(f"Continues:   {found.origin}: {lost}")
     checked = "signature, hash chain, order of times, Merkle tree"
     out.print(f"Verified:    {checked}{'' if findings else _RULES}")
@@ -283,7 +283,12 @@ def _summary(report: AuditReport, findings: Sequence[Finding]) -> dict[str, obje
         "read": report.entries_read,
         "kinds": dict(report.kinds),
         "continued": [
-            {"origin": c.origin, "log_index": c.log_index, "tree_size": c.tree_size}
+            {
+                "origin": c.origin,
+                "log_index": c.log_index,
+                "kept": c.kept,
+                "tree_size": c.tree_size,
+            }
             for c in report.continued
         ],
         "findings": parse_own_json(findings_json(findings)),
