@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,21 @@ def test_of_an_answer_that_goes_further_the_entries_tell_it(running, office, sto
     ]
     assert notes == [files["seen.checkpoint"], files["other.checkpoint"]]
     assert leaf_hash(files[f"entry-{at}.seen.json"]) != leaf_hash(files[f"entry-{at}.other.json"])
+
+
+def test_an_answer_whose_entry_was_changed_is_not_the_same_past(office, story, tmp_path):
+    """Its checkpoint is the log's: whoever changed the rest is not the log."""
+    at, note = len(story.lines) - 2, story.checkpoint().note
+    line, proof = story.lines[at], tuple(story.tree.inclusion_proof(at, len(story.lines)))
+    bundles = [
+        AnswerBundle("", "", (), (), Logged(shown, place, proof), note)
+        for shown, place in ((line, at), (line + b" ", at), (line, at + 1), (line, 10**6))
+    ]
+    given = [answer_wire.to_bytes(replace(bundle, answer="\N{BULLET}")) for bundle in bundles]
+    assert results(office, tmp_path, *given, code=1, evidence=True) == ["same"] + 3 * [
+        "OTHER_ENTRY"
+    ]
+    assert not (tmp_path / "findings").exists(), "nothing is held against the operator"
 
 
 def test_an_entry_without_a_proof_accuses_nobody(running, office, story, tmp_path):

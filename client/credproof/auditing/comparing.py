@@ -38,6 +38,13 @@ _BEHIND: Final = "the log has signed more than the service still gives, as a wit
 _NOTHING: Final = (
     "the service says that a witness showed it another log, and gives nothing by which"
 )
+_CHANGED: Final = (
+    "its checkpoint is the log's, and shows that the file was changed: it has another entry"
+)
+_FOLLOW: Final = (
+    "credproof audit follow, then compare again; where that brings no more, the service keeps"
+    " entries from you, and this file shows it"
+)
 _REPLACED: Final = "the log signed more under its old origin than its new one says"
 
 
@@ -70,6 +77,7 @@ class Comparing:
             Malformed, VerificationFailed: what no key of the log has signed.
             LogFault: `LOG_FORKED`; `LOG_REPLACED` where the old log went on after what the new one
                 names.
+            VerificationFailed: `OTHER_ENTRY`: the file was changed, its checkpoint is the log's.
             Conflict: `NOT_COMPARED` when it covers entries that are not here.
         """
         note, entries = _parts(data)
@@ -81,10 +89,12 @@ class Comparing:
         shared = self.verified.tree_size if end is None else end.kept
         if other.tree_size <= shared:
             self._require_root(other, end)
+            self._require_own_lines(other, entries)
             return other
         self._require_entries(other, end, shared, entries)
-        message = "it covers more than you verified: credproof audit follow, then compare again"
-        if end is not None:
+        if end is None:
+            message = f"it covers {other.tree_size} entries, you verified {shared}: {_FOLLOW}"
+        else:
             self._require_named(other, end)
             message = "it covers entries that were lost: nothing is left to compare it with"
         raise Conflict("NOT_COMPARED", message)
@@ -118,6 +128,13 @@ class Comparing:
         proof = self._tree.consistency_proof(size, self._tree.size)
         evidence.add_past(past, proof, self._note)
         _raise("LOG_FORKED", _FORKED, evidence, COMPARED_ROOTS)
+
+    def _require_own_lines(self, other: VerifiedCheckpoint, entries: Sequence[Logged]) -> None:
+        """What a file brings under a root that is the own one is the log's, or nobody's."""
+        for logged in entries:
+            at = logged.log_index
+            if at >= other.tree_size or self._index.line(at) != logged.line:
+                raise VerificationFailed("OTHER_ENTRY", f"{_CHANGED} {at}")
 
     def _require_entries(
         self,

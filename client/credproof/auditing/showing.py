@@ -81,7 +81,7 @@ class Showing:
         changes = self._add_registry(evidence, finding.log_index)
         self._add_logged(evidence, {finding.log_index, *finding.shown_by, *changes})
         add_evidence(evidence, stamps, self._index, [finding])
-        says = f"{finding.message} ({finding.rule})"
+        says = f"Entry {finding.log_index}: {finding.message} ({finding.rule})"
         how = RULES + (IN_FUTURE if finding.rule == TIME_IN_FUTURE else "")
         return dict(evidence.finish(RULE_BROKEN, says, how))
 

@@ -25,6 +25,7 @@ from credproof.cli.following import (
     faults_json,
     follow,
     lost_json,
+    newest_text,
     print_continued,
     print_findings,
     print_lost,
@@ -189,6 +190,7 @@ def _print_report(report: AuditReport, findings: Sequence[Finding]) -> None:
     checkpoint = report.checkpoint
     out.print(f"Log:         {checkpoint.origin}")
     out.print(f"Entries:     {checkpoint.tree_size}, of which {report.entries_read} read now")
+    out.print(f"Newest:      {newest_text(report)}")
     out.print(f"Root:        {checkpoint.root_hash.hex()}")
     for kind, count in sorted(report.kinds.items()):
         out.print(f"             {count:>8}  {kind}")

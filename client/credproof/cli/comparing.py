@@ -52,7 +52,10 @@ def compare(
                     which others see it; LOG_REPLACED: it signed more under an old origin
                     than the new one says
       NOT_COMPARED  exit code 2: it covers entries that you have not verified yet, or that
-                    were lost. Of a longer answer the entries that you know are compared
+                    were lost. Of a longer answer the entries that you know are compared.
+                    Where audit follow brings no more either, the service keeps them from you
+      OTHER_ENTRY   exit code 1: the checkpoint of an answer is the log's, and an entry in the
+                    file is not: somebody changed the file
 
     Send your own newest.checkpoint to other auditors, and let them do the same. Reads audit.db,
     newest.checkpoint and the trust that your home keeps; needs no network. With --json one object

@@ -20,7 +20,7 @@ from credproof.auditing.index import FILED, INDEX_NAME, TOLD, Index
 from credproof.auditing.lost import Lost
 from credproof.auditing.stamping import NO_STAMPS, StampReport
 from credproof.auditor import Auditor
-from credproof.base.encoding import DAY_S, Json, parse_own_json
+from credproof.base.encoding import DAY_S, Json, parse_own_json, time_text
 from credproof.base.errors import CredproofError, DataLoss, Unreachable, VerificationFailed
 from credproof.cli.output import (
     FAILED,
@@ -344,6 +344,7 @@ def _tell(told: Told, written: Sequence[tuple[Path, bool]], *, as_json: bool) ->
     if told.report is not None:
         size, read = told.report.checkpoint.tree_size, told.report.entries_read
         out.print(f"Entries:   {size}, of which {read} are new; {told.reread} older ones compared")
+        out.print(f"Newest:    {newest_text(told.report)}")
         print_continued(told.report)
         if told.roots is not None:
             out.print(f"Roots:     {told.roots}, each what the entries before it make")
@@ -358,6 +359,11 @@ def _tell(told: Told, written: Sequence[tuple[Path, bool]], *, as_json: bool) ->
         out.print("Nothing is wrong" + ("." if told.roots is not None else _NOT_REPLAYED))
     for one in written:
         out.print(f"Evidence:  {evidence_text(one)}", markup=False)
+
+
+def newest_text(report: AuditReport) -> str:
+    """When the newest entry was logged: a log that stands still for one auditor shows by it."""
+    return f"entry of {time_text(report.state.position.last_time)}"
 
 
 def print_continued(report: AuditReport) -> None:
@@ -406,6 +412,7 @@ def _json(told: Told, written: Sequence[Path]) -> dict[str, Json]:
         "faults": faults_json(faults),
         "findings": parse_own_json(findings_json(told.findings)),
         "lost": lost_json(told.lost),
+        "newest": None if report is None else report.state.position.last_time,
         "message": "" if told.gravest is None else told.gravest.message,
         "read": 0 if report is None else report.entries_read,
         "reason": told.reason,

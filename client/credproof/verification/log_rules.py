@@ -90,7 +90,8 @@ def _broken(state: State, entry: Entry) -> Finding | None:
     """The first rule that an entry breaks."""
     rule = RULES.get(entry.kind)
     if rule is None:
-        return Finding("UNKNOWN_KIND", entry.seq, f"what {entry.kind} means is not known here")
+        message = f"what {entry.kind} means is not known here: a newer credproof may know it"
+        return Finding("UNKNOWN_KIND", entry.seq, message)
     try:
         rule(state, entry)
     except BrokenRule as broken:
