@@ -22,16 +22,18 @@ from credproof.auditing.evidence import LogFault
 from credproof.auditing.following import Following, Progress
 from credproof.auditing.history import History
 from credproof.auditing.index import INDEX_NAME, Index
+from credproof.auditing.lost import Lost, lost_entries
 from credproof.auditing.own import Seen, verified
 from credproof.auditing.raised import RaisedAnomaly, raised
 from credproof.auditing.reading import LogReader
+from credproof.auditing.registry import put_in_force
 from credproof.auditing.rejudging import require_judged
 from credproof.auditing.replaying import ReplayReport, replayed
 from credproof.auditing.rereading import Reread, Rewritten, reread
 from credproof.auditing.showing import Showing
 from credproof.auditing.signed import Source
 from credproof.auditing.stamping import StampReport, fetch, judge
-from credproof.auditing.stamps import Authorities, Stamps
+from credproof.auditing.stamps import Stamps
 from credproof.auditing.trusted import Trusted, log_vkeys
 from credproof.auditing.unsealing import Unsealings
 from credproof.base.encoding import canonical_json
@@ -198,12 +200,13 @@ class Auditor(LogReader):
 
         Raises:
             VerificationFailed: `TIMESTAMP_NOT_OF_LOG`.
+            DataLoss: `STAMPS_DAMAGED`, `INDEX_DAMAGED`.
         """
         folder = self._home.folder
         keys = [VerifierKey.parse(vkey) for vkey in self._vkeys]
         with Stamps(folder) as stamps, self.index() as index:
             fetch(stamps, self, audited, keys)
-            return judge(stamps, index, Authorities(folder), audited, int(time.time()))
+            return judge(stamps, index, audited, int(time.time()))
 
     def require_continued(self) -> VerifiedCheckpoint:
         """The newest checkpoint, which continues the one of the last audit.
@@ -250,6 +253,11 @@ class Auditor(LogReader):
         with self.index() as index:
             yield Unsealings(self._home, self._channel, self.trust, index)
 
+    def lost(self) -> Sequence[Lost]:
+        """What this home verified of entries that were lost under a new origin, and still has."""
+        with self.index() as index:
+            return lost_entries(self._home.folder, index)
+
     def history(self) -> History:
         """The history of the registry, of which what is new is fetched."""
         root = self._home.roots
@@ -289,11 +297,20 @@ class Auditor(LogReader):
         """As `rejudging.require_judged`: before anybody is named for a broken rule."""
         require_judged(index, self.history())
 
+    def require_registry(self, index: Index, among: range) -> None:
+        """Each version of the registry that these entries put in force must still be kept here.
+
+        Raises:
+            DataLoss: `REGISTRY_NOT_KEPT`.
+        """
+        for _ in put_in_force(self.history(), index, among):
+            pass
+
     def finding_evidence(self, findings: Sequence[Finding]) -> list[dict[str, bytes]]:
         """Files that show each of the first `EVIDENCE_FINDINGS_MAX` of these broken rules.
 
         Raises:
-            DataLoss, VerificationFailed: as `Showing.finding`.
+            DataLoss, VerificationFailed: as `Showing.finding`; `STAMPS_DAMAGED`.
         """
         with self.index() as index, Stamps(self._home.folder) as stamps:
             showing = self._showing(index)
@@ -372,25 +389,33 @@ class Auditor(LogReader):
         """What the service raised as misuse, from the entry `since` on, in the order of the log,
         and which throttles were lifted.
 
-        Each entry's inclusion under the newest checkpoint is verified.
+        Each entry's inclusion under the newest checkpoint is verified, which continues the one of
+        the last audit; so is what differs from the lines that this home has.
 
         Raises:
             Malformed: an entry raises no anomaly that can be read, or lifts nobody's.
-            CredproofError: `BAD_INCLUSION_PROOF`, `OTHER_ENTRY`; as `require_continued`.
+            VerificationFailed: `BAD_INCLUSION_PROOF`, `OTHER_ENTRY`.
+            DataLoss: `INDEX_DAMAGED`.
+            LogFault, Conflict: as `require_continued`.
         """
         return raised(self._of_kinds({ENTRY_RAISED, ENTRY_LIFTED}, since, progress))
 
     def _of_kinds(self, kinds: Collection[str], since: int, progress: Progress) -> Iterator[Entry]:
         """The entries of some kinds, each verified to be in the log."""
         checkpoint = self.require_continued()
-        for index, line in enumerate(self.lines(since, checkpoint.tree_size), since):
-            progress(1)
-            if not any(kind.encode() in line for kind in kinds):
-                continue
-            entry = parse_entry(line)
-            if entry.kind in kinds:
-                self._require_included(entry, line, index, checkpoint)
-                yield entry
+        with self.index() as own:
+            for index, line in enumerate(self.lines(since, checkpoint.tree_size), since):
+                progress(1)
+                differs = own.line(index) not in (None, line)
+                if not differs and not any(kind.encode() in line for kind in kinds):
+                    continue
+                entry = parse_entry(line)
+                if differs or entry.kind in kinds:
+                    self._require_included(entry, line, index, checkpoint)
+                if differs:
+                    raise own.damaged()  # what the service gives is what was signed
+                if entry.kind in kinds:
+                    yield entry
 
     def evidence(self, anomaly: Anomaly) -> Iterator[Entry]:
         """The entries that an anomaly names, each verified like it."""

@@ -280,6 +280,16 @@ class Admission:
         )
 
 
+def is_admission(data: bytes) -> bool:
+    """Whether a file's content has the form of an admission; what it says is not verified."""
+    try:
+        found = parse_json(data)
+    except Malformed:
+        return False
+    names = {"authority", "certificate", "settings", "trust"}
+    return isinstance(found, dict) and found.keys() == names
+
+
 def _settings_json(settings: Settings) -> dict[str, Any]:
     return {
         "address": settings.address,

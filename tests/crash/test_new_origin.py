@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from credproof.auditing.evidence import LogFault
 from credproof.auditing.index import INDEX_NAME
-from credproof.auditing.trusted import CHECKPOINT_NAME, WITNESSED_NAME
+from credproof.auditing.trusted import CHECKPOINT_NAME, STATE_NAME, WITNESSED_NAME
 from credproof.auditor import Auditor
 from credproof.base.encoding import b64url, canonical_json
 from credproof.base.errors import CredproofError, VerificationFailed
@@ -32,12 +32,13 @@ from credproof.log.merkle import Tree, leaf_hash
 from credproof_server import new_origin
 from credproof_server.backups import making, restoring
 from credproof_server.checking import check
-from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, World
+from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, PROVIDER, World
 from credproof_server.directory import HIGH_WATER, ServiceDirectory
 from credproof_server.log.high_water import HighWater
 
 from tests.cli.command import run
 from tests.rpc.conftest import Running
+from tests.rpc.takeover import reason
 
 ORIGIN = f"{DOMAIN}/log2"
 
@@ -113,6 +114,16 @@ def refused(reason: str, call) -> None:
     assert reason == caught.value.reason
 
 
+def test_an_operator_is_told_what_a_new_origin_undoes_and_does_it_again_before_serving(loss):
+    """Else a stolen key that had ended would count again."""
+    service = loss.world.service
+    told = run("restore", service, "--new-origin", ORIGIN)
+    assert "Undone:     renewals, suspensions" in told
+    run("participant", "suspend", service, PROVIDER)
+    with loss.world.served():
+        assert reason(loss.world.home(PROVIDER)) == "NOT_PERMITTED"
+
+
 def test_the_first_entry_of_the_new_origin_names_the_last_checkpoint_of_the_old(loss):
     loss.begin_anew()
     with loss.world.served(), loss.world.auditor() as auditor:
@@ -175,6 +186,27 @@ def test_an_auditor_is_told_what_was_lost_and_goes_on_and_compares_what_is_left(
     assert "the same past" in run(*words)
     file.write_bytes(hidden)
     assert "(LOG_REPLACED)" in run(*words, code=1)
+
+
+def test_entries_that_an_auditor_verified_are_told_as_lost_as_long_as_it_has_them(loss):
+    """`audit follow`, which cron runs, said that nothing is wrong."""
+    home, end, size = loss.world.home(AUDITOR), loss.backed_up, loss.lost.tree_size
+    own = json.loads((home / STATE_NAME).read_bytes())["tree_size"]
+    loss.begin_anew()
+    lost = f"entries {end} to {own - 1} of {DOMAIN}/log, which you had verified: lost-{own}.db"
+    with loss.world.served():
+        told = run("audit", "follow", "--home", home)
+        assert f"Continues:   {DOMAIN}/log: entries {end} to {size - 1} of it were lost" in told
+        for word in ("follow", "verify"):
+            assert lost in run("audit", word, "--home", home)
+            (item,) = json.loads(run("audit", word, "--json", "--home", home))["lost"]
+            names = {"file": f"lost-{own}.db", "first": end, "last": own - 1}
+            assert item == {**names, "origin": f"{DOMAIN}/log"}
+        assert "Nothing is wrong" not in run("audit", "follow", "--home", home)
+        (home / f"lost-{own}.db").unlink()
+        assert "Nothing is wrong" in run("audit", "follow", "--home", home)
+    told = run("audit", "search", "--kind", "log.continued", "--home", home)
+    assert f"entries {end} to {size - 1} of it were lost" in told
 
 
 def test_an_auditor_refuses_a_new_origin_that_is_silent_about_what_it_saw(loss):

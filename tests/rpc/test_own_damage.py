@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from credproof.auditing.evidence import LogFault
 from credproof.auditing.trusted import CHECKPOINT_NAME, STATE_NAME, WITNESSED_NAME
 from credproof.auditor import Auditor
 from credproof.base.encoding import canonical_json
 from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
+from credproof.log.entry import parse_entry
 
 from tests.cli.command import run
 from tests.rpc.stories import start_again, told
@@ -230,3 +233,25 @@ def test_rows_that_are_gone_or_elsewhere_are_told_as_damage(auditor, tmp_path, s
     change(folder := auditor._home.folder, statement)
     auditor.search_person("ref:uci-1", reason="a complaint of today")
     assert follow(folder, tmp_path, code=1) == ["INDEX_DAMAGED"]
+
+
+def test_anomalies_are_not_believed_of_a_log_that_this_home_knows_to_be_forked(auditor, story):
+    """A log that was written anew hid misuse, and the command said that each was verified."""
+    story.rewritten(3, actor="somebody")
+    with told(auditor, story), pytest.raises(LogFault) as caught:
+        auditor.anomalies()
+    assert caught.value.reason == "LOG_FORKED"
+
+
+@pytest.mark.parametrize(
+    ("whose", "reason"), [("the service's", "BAD_INCLUSION_PROOF"), ("own", "INDEX_DAMAGED")]
+)
+def test_an_entry_that_is_not_the_one_verified_hides_no_anomaly(auditor, story, whose, reason):
+    served = list(story.lines)
+    if whose == "own":
+        change(auditor._home.folder, "UPDATE entries SET line = x'7b7d' WHERE log_index = 3")
+    else:
+        served[3] = replace(parse_entry(served[3]), kind="answer.refused").to_line()
+    with told(auditor, story, serve=served), pytest.raises(CredproofError) as caught:
+        auditor.anomalies()
+    assert caught.value.reason == reason

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from credproof import history
 from credproof.base.errors import CredproofError, Malformed, Refused, VerificationFailed
 from credproof.base.keys import DatedKey, Ed25519Signer
+from credproof.home import Home
+from credproof.roots import state_folder
 from credproof.v1 import registry_service_pb2 as pb
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.participant import NEVER
+from credproof.wire.trust import package_of
+from credproof_server import admission
+from credproof_server.directory import ServiceDirectory
 
 from tests.cli.command import run
 from tests.rpc.conftest import AUDITOR, LENDER, PROVIDER
-from tests.rpc.registry import changed, participant
+from tests.rpc.registry import changed, participant, publish
+from tests.rpc.takeover import connected
 
 
 def with_key(running, key) -> object:
@@ -45,6 +54,27 @@ def test_a_provider_sees_a_key_that_somebody_registered_in_its_name(running):
     assert "STRANGE" not in run("provider", "watch", "--home", home, "--known", strange.kid)
 
 
+def test_two_bundles_of_one_version_are_told_by_watch_however_many_came_since(running, tmp_path):
+    """The log names another one under the version that the home has, which it passed over."""
+    home = Path(shutil.copytree(running.world.home(PROVIDER), tmp_path / "home", symlinks=True))
+    version, directory = connected(home), ServiceDirectory(running.world.service)
+    kept = Home(home).trust(at=0)
+    other = replace(kept.bundle, issued_at=kept.bundle.issued_at - 1)
+    lost = admission.signed_bundle(directory.root_signer(), other, kept.documents)
+    (home / "trust.json").write_bytes(package_of(lost).to_bytes())
+    publish(running, lambda bundle: bundle)
+    told = run("provider", "watch", "--home", home, code=1)
+    assert f"as version {version} (TRUST_FORKED)" in told
+    folder = state_folder(home, Home(home).settings.root)
+    two = [folder / f"{word}-bundle-{version}" for word in ("seen", "other")]
+    assert [file.read_bytes() for file in two] == [
+        package_of(trust).to_bytes() for trust in (lost, kept)
+    ]
+    assert "TRUST_FORKED" in run("provider", "watch", "--home", home, code=1), (
+        "until it is looked at"
+    )
+
+
 def test_an_auditor_sees_who_was_listed_and_suspended_by_version(running, auditor):
     """A key of a stranger, too, that no rule between entries is broken by."""
     home, strange = running.world.home(AUDITOR), Ed25519Signer(os.urandom(32)).public
@@ -72,8 +102,23 @@ def test_an_auditor_sees_who_was_listed_and_suspended_by_version(running, audito
     assert told.splitlines()[-1].endswith("credproof audit registry")
 
 
+@pytest.fixture(scope="module")
+def answer(running, tmp_path_factory):
+    """A file with an honest answer."""
+    with running.world.lender() as lender:
+        subject_id, consent, _ = running.consented(lender)
+        subject = lender.subject(subject_id)
+        kept = lender.ask(subject, policy_id="revolving-standing", consent=consent)
+    file = tmp_path_factory.mktemp("answer") / "honest.answer"
+    file.write_bytes(kept.to_bytes())
+    return file
+
+
 @pytest.mark.parametrize("data", [None, b"junk", "other"])
-def test_a_version_that_an_auditor_lost_is_named_and_fetched_again(running, auditor, data):
+def test_a_version_that_an_auditor_lost_is_named_and_fetched_again(
+    running, answer, auditor, tmp_path, data
+):
+    """A page of evidence called an honest answer forged by it, and audit follow said nothing."""
     home = running.world.home(AUDITOR)
     kept = home / "registry" / "2.json"
     honest = kept.read_bytes()
@@ -86,8 +131,16 @@ def test_a_version_that_an_auditor_lost_is_named_and_fetched_again(running, audi
     assert "registry/2.json in your home" in told
     assert "REGISTRY_NOT_KEPT" in told
     assert "next:  credproof audit verify --whole" in told
+    words = ("audit", "evidence", answer, "-o", tmp_path / "page.html", "--home", home)
+    assert "registry/2.json in your home" in run(*words, code=1)
+    assert not (tmp_path / "page.html").exists()
+    told = run("audit", "follow", "--evidence", tmp_path / "found", "--home", home, code=1)
+    assert "REGISTRY_NOT_KEPT" in told
+    assert not (tmp_path / "found").exists(), "nothing is held against the operator"
     run("audit", "verify", "--whole", "--home", home)
     assert kept.read_bytes() == honest
+    run(*words)
+    run("audit", "follow", "--home", home)
     assert run("audit", "registry", "--home", home)
 
 

@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import re
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -204,6 +205,11 @@ def test_the_page_of_evidence_shows_before_when_an_answer_was_logged(trusting, t
         trusting.run(*words)
         page = (tmp_path / "page.html").read_text()
     assert "by the clock of stamper" in page
+    shutil.copytree(trusting.home, home := tmp_path / "home")
+    with closing(sqlite3.connect(home / STAMPS_NAME)) as database, database:
+        database.execute("UPDATE stamps SET stamped_by = 'another'")
+    trusting.run(*words[:-1], home, code=1)  # STAMPS_DAMAGED: no page about another authority
+    assert (tmp_path / "page.html").read_text() == page
     blocks = [html.unescape(block) for block in re.findall(r"(?s)<pre>(.*?)</pre>", page)]
     at = next(i for i, b in enumerate(blocks) if re.fullmatch(r"MII[\w+/=\n]+", b))
     response, proof = base64.b64decode(blocks[at]), blocks[at - 1].encode()
@@ -215,6 +221,35 @@ def test_the_page_of_evidence_shows_before_when_an_answer_was_logged(trusting, t
     (command,) = [block for block in blocks if block.startswith("openssl ts")]
     given = command.replace("stamped.", f"{tmp_path}/stamped.").replace("auth", f"{tmp_path}/auth")
     assert "Verification: OK" in openssl(*given.split()[1:])
+
+
+def test_a_flipped_bit_in_ones_own_timestamps_makes_no_finding_and_tells_no_false_date(
+    trusting, tmp_path
+):
+    """It made a finding, with files, against an honest operator."""
+    trusting.verify()
+    shutil.copytree(trusting.home, home := tmp_path / "home")
+    with closing(sqlite3.connect(home / STAMPS_NAME)) as database, database:
+        database.execute("UPDATE stamps SET time = time - 1048576")
+    words = ("audit", "follow", "--json", "--evidence", tmp_path / "found", "--home", home)
+    told = json.loads(trusting.run(*words, code=1))
+    assert (told["findings"], told["evidence"]) == ([], [])
+    assert {fault["reason"] for fault in told["faults"]} == {"STAMPS_DAMAGED"}
+    (home / STAMPS_NAME).rename(tmp_path / "set-aside.db")
+    again = json.loads(trusting.run(*words))
+    assert again["timestamps"]["verified"] > 0, "they are fetched again"
+
+
+def test_an_index_that_is_damaged_makes_no_finding_by_a_timestamp(trusting, tmp_path):
+    trusting.verify()
+    shutil.copytree(trusting.home, home := tmp_path / "home")
+    with closing(sqlite3.connect(home / "audit.db")) as database, database:
+        later = """replace(line, '"time":1', '"time":2')"""
+        database.execute(f"UPDATE entries SET line = CAST({later} AS BLOB)")
+    words = ("audit", "follow", "--json", "--evidence", tmp_path / "found", "--home", home)
+    told = json.loads(trusting.run(*words, code=1))
+    assert (told["findings"], told["evidence"]) == ([], [])
+    assert "INDEX_DAMAGED" in {fault["reason"] for fault in told["faults"]}
 
 
 def dated_back(story: Story) -> Story:

@@ -130,10 +130,21 @@ class History:
             message = "clients are given a trust bundle that the log did not put in force"
             raise VerificationFailed("OTHER_TRUST", message)
 
-    def file(self, version: int) -> bytes | None:
-        """The package of a version as it is kept; None when it is not."""
-        path = self._path(version)
-        return path.read_bytes() if path.exists() else None
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was ever kept."""
+        return self._folder.exists()
+
+    def file(self, entry: Entry) -> bytes | None:
+        """The package that an entry of the verified log put in force; None when it is not kept.
+
+        Raises:
+            DataLoss: `REGISTRY_NOT_KEPT`: something else is kept in its place.
+        """
+        path = self._path(parse_changed(entry))
+        if not path.exists():
+            return None
+        return trust_wire.package_of(self.logged(entry)).to_bytes()
 
     def all(self) -> Iterator[Trust]:
         """Every version that is kept, in order.

@@ -9,9 +9,10 @@ from credproof.auditing.history import History
 from credproof.auditing.index import Index
 from credproof.auditing.searching import Query, search
 from credproof.home import Home
-from credproof.log.entry import parse_entry
+from credproof.log.entry import Entry, parse_entry
 from credproof.verification.registry import ENTRY_CHANGED
 from credproof.verification.registry_diff import Changed, registry_changes
+from credproof.verification.trust import Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,24 @@ def registry(home: Home, index: Index) -> Iterator[Version]:
     Raises:
         DataLoss: `REGISTRY_NOT_KEPT`.
     """
-    history, before = History(home.folder, home.roots), None
-    for found in search(index, Query(kind=ENTRY_CHANGED)):
-        entry = parse_entry(found.line)
-        trust = history.logged(entry)
+    before = None
+    for entry, trust in put_in_force(History(home.folder, home.roots), index):
         number, until = trust.bundle.version, trust.bundle.expires_at
         yield Version(number, entry.seq, entry.time, until, registry_changes(before, trust))
         before = trust
+
+
+def put_in_force(
+    history: History, index: Index, among: range | None = None
+) -> Iterator[tuple[Entry, Trust]]:
+    """Each version that the verified log, or entries `among` it, put in force, as it is kept here.
+
+    Raises:
+        DataLoss: `REGISTRY_NOT_KEPT`: something else is kept in its place, or nothing.
+    """
+    query = Query(kind=ENTRY_CHANGED, after=among.start - 1 if among else -1)
+    for found in search(index, query):
+        if among is not None and found.log_index not in among:
+            return
+        entry = parse_entry(found.line)
+        yield entry, history.logged(entry)

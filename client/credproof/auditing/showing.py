@@ -72,7 +72,7 @@ class Showing:
         """Files that show one broken rule.
 
         Raises:
-            DataLoss: `INDEX_DAMAGED`.
+            DataLoss: `INDEX_DAMAGED`, `STAMPS_DAMAGED`, `REGISTRY_NOT_KEPT`.
             VerificationFailed: `BAD_INCLUSION_PROOF`, and as `newest`.
         """
         _ = self._tree  # before any line is read
@@ -101,7 +101,7 @@ class Showing:
         changes = list(self._index.lines_of([ENTRY_CHANGED], log_index + 1))
         for line in reversed(changes):
             change = parse_entry(line)
-            package = self._history.file(parse_changed(change))
+            package = self._history.file(change)
             if package is not None:
                 evidence.add_registry(parse_changed(change), package)
             yield change.seq

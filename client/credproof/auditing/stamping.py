@@ -9,14 +9,28 @@ from typing import Final, Protocol
 
 from credproof.auditing.evidence import Evidence
 from credproof.auditing.index import Index
-from credproof.auditing.stamps import Authorities, KeptStamp, Stamps
+from credproof.auditing.lost import continued
+from credproof.auditing.own import require_own_state
+from credproof.auditing.stamps import KeptStamp, Stamps
 from credproof.base.errors import Malformed, VerificationFailed
-from credproof.log.checkpoint import VerifiedCheckpoint, origin_of, verify_checkpoint
-from credproof.log.continued import ENTRY_CONTINUED, ends, parse_continued
+from credproof.log.checkpoint import (
+    VerifiedCheckpoint,
+    origin_of,
+    parse_checkpoint,
+    verify_checkpoint,
+)
 from credproof.log.merkle import Tree, leaf_hash, verify_consistency
-from credproof.log.note import VerifierKey
+from credproof.log.note import VerifierKey, parse_note
 from credproof.log.proof import TlogProof
-from credproof.log.stamped import AHEAD, BACKDATED, Gap, Stamped, contradictions, gaps
+from credproof.log.stamped import (
+    AHEAD,
+    BACKDATED,
+    Contradiction,
+    Gap,
+    Stamped,
+    contradictions,
+    gaps,
+)
 from credproof.log.timestamp import is_authority_name, require_of
 from credproof.verification.log_rules import TIME_IN_FUTURE, Finding
 
@@ -92,32 +106,43 @@ def require_logged(
         raise VerificationFailed("TIMESTAMP_NOT_OF_LOG", message) from error
 
 
-def judge(
-    stamps: Stamps, index: Index, trusted: Authorities, audited: VerifiedCheckpoint, now: int
-) -> StampReport:
+def judge(stamps: Stamps, index: Index, audited: VerifiedCheckpoint, now: int) -> StampReport:
     """Hold all verified timestamps against the entries; what contradicts them is a finding.
 
     Raises:
-        DataLoss: `STAMPS_DAMAGED`, `INDEX_DAMAGED`: a file of this home.
+        DataLoss: `STAMPS_DAMAGED`, `INDEX_DAMAGED`: it speaks against nobody.
     """
-    stamps.look(trusted)
+    stamps.look()
     verified = stamps.verified(_lost(index))
-    found = list(contradictions(verified, index.time))
-    for item in found:
-        stamps.kept(item.stamped)  # it says so itself, before anybody is named
-    index.note(Finding(item.rule, item.log_index, item.message) for item in found)
+    _note(stamps, index, list(contradictions(verified, index.time)))
+    found = gaps(verified, audited.tree_size, index.time, now) if verified else []
+    ends = {(gap.last + 1, gap.until) for gap in found}
+    for stamped in verified:
+        if stamped is verified[-1] or (stamped.tree_size, stamped.time) in ends:
+            stamps.kept(stamped)
     return StampReport(
         verified=len(verified),
         untrusted=stamps.untrusted(),
         newest=verified[-1] if verified else None,
-        gaps=tuple(gaps(verified, audited.tree_size, index.time, now)) if verified else (),
+        gaps=tuple(found),
     )
+
+
+def _note(stamps: Stamps, index: Index, found: Sequence[Contradiction]) -> None:
+    """What is new of it is noted once both sides of it are known to be what was verified."""
+    known = {(finding.log_index, finding.rule) for finding in index.findings()}
+    new = [item for item in found if (item.log_index, item.rule) not in known]
+    for item in new:
+        stamps.kept(item.stamped)
+    if new:
+        require_own_state(index, index.state)
+        index.require_columns()
+    index.note(Finding(item.rule, item.log_index, item.message) for item in new)
 
 
 def _lost(index: Index) -> dict[str, int]:
     """Older origins, and from which entry on theirs were lost."""
-    found = ends(map(parse_continued, index.lines_of([ENTRY_CONTINUED])))
-    return {item.origin: item.kept for item in found}
+    return {item.origin: item.kept for item in continued(index)}
 
 
 def add_evidence(
@@ -162,7 +187,11 @@ class StampProof:
 
 
 def stamp_of(stamps: Stamps, index: Index, log_index: int, line: bytes) -> StampProof | None:
-    """The earliest verified timestamp that covers an entry; None where none is kept here."""
+    """The earliest verified timestamp that covers an entry; None where none is kept here.
+
+    Raises:
+        DataLoss: `STAMPS_DAMAGED`, `INDEX_DAMAGED`.
+    """
     size = index.state.position.size
     found = [s for s in stamps.verified(_lost(index)) if log_index < s.tree_size <= size]
     if not found or index.line(log_index) != line:
@@ -170,5 +199,7 @@ def stamp_of(stamps: Stamps, index: Index, log_index: int, line: bytes) -> Stamp
     stamped = min(found, key=lambda item: item.time)
     tree, kept = Tree(), stamps.kept(stamped)
     tree.extend([leaf_hash(other) for other in islice(index.lines(), stamped.tree_size)])
+    if tree.root() != parse_checkpoint(parse_note(kept.note).text).root_hash:
+        raise index.damaged()  # its proof would show nothing
     hashes = tree.inclusion_proof(log_index, stamped.tree_size)
     return StampProof(stamped, kept, TlogProof(log_index, hashes, kept.note))

@@ -1,14 +1,17 @@
 """The timestamps that an auditor keeps, and whom it believes them from.
 
 They lie in a file of their own: it cannot be made anew once the service is gone. The authorities
-are those that this auditor names itself, whatever the service says.
+are those that this auditor names itself, whatever the service says. What was verified once is only
+remembered: before anybody is named by a timestamp, or its date told, it is verified anew.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +20,10 @@ from credproof.base.encoding import Json, canonical_json, parse_json
 from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed
 from credproof.base.limits import TIMESTAMP_AUTHORITIES_MAX, at_most
 from credproof.base.members import Members
+from credproof.base.sqlite import is_damage
 from credproof.files import replace_file
 from credproof.home import bad_home, own_file
-from credproof.log.checkpoint import origin_of, parse_checkpoint
-from credproof.log.note import parse_note
+from credproof.log.checkpoint import origin_of
 from credproof.log.stamped import Stamped
 from credproof.log.timestamp import (
     TimestampAuthority,
@@ -28,6 +31,7 @@ from credproof.log.timestamp import (
     is_policy,
     parse_certificates,
     require_root,
+    time_of,
     verify_timestamp,
 )
 
@@ -138,10 +142,27 @@ class Stamps(Database):
         """Open the file, or begin one.
 
         Raises:
-            DataLoss: `STAMPS_DAMAGED`.
+            DataLoss: `STAMPS_DAMAGED`, also where it says something else of a timestamp than the
+                note and the response that are kept.
         """
         super().__init__(home / STAMPS_NAME, _SCHEMA)
         self._trusted = Authorities(home)
+        self._database.text_factory = partial(str, encoding="utf-8", errors="replace")
+        try:
+            self._require_sound()
+        except BaseException:
+            self.close()
+            raise
+
+    def _require_sound(self) -> None:
+        query = "SELECT tree_size, origin, note, response, stamped_by, time FROM stamps"
+        try:
+            if not all(_is_sound(*row) for row in self._database.execute(query)):
+                raise self.damaged()
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                raise self.damaged() from error
+            raise
 
     def damaged(self) -> DataLoss:
         """It cannot be made anew once the service is gone."""
@@ -167,23 +188,24 @@ class Stamps(Database):
         with self.transaction():
             self._database.executemany(add, rows)
 
-    def look(self, trusted: Authorities) -> None:
+    def look(self) -> None:
         """Verify what was not looked at since the authorities that are trusted changed."""
-        authorities, digest = trusted.all(), trusted.digest
+        authorities, digest = self._trusted.all(), self._trusted.digest
         with self.transaction():
             known = self._database.execute("SELECT digest FROM trust").fetchone()
-            if known is None or known[0] != digest:
+            if known != (digest,):
                 again = "UPDATE stamps SET looked = 0, stamped_by = NULL, time = NULL"
                 self._database.execute(again)
                 self._database.execute("INSERT OR REPLACE INTO trust VALUES (0, ?)", (digest,))
             new = "SELECT rowid, note, response FROM stamps WHERE looked = 0"
             for rowid, note, response in self._database.execute(new).fetchall():
-                found = _believed(self.blob(response), self.blob(note), authorities)
+                found = _believed(response, note, authorities)
                 change = "UPDATE stamps SET looked = 1, stamped_by = ?, time = ? WHERE rowid = ?"
                 self._database.execute(change, (*found, rowid))
 
     def verified(self, lost: Mapping[str, int]) -> list[Stamped]:
-        """Those of an authority that is trusted, in the order of their sizes.
+        """Those of an authority that is trusted, in the order of their sizes, as they were verified
+        once: what is told of one of them takes `kept` before.
 
         Of an older origin, by its name in `lost`, only what covers nothing that was lost with it.
         """
@@ -200,26 +222,35 @@ class Stamps(Database):
         return int(self._database.execute(query).fetchone()[0])
 
     def kept(self, stamped: Stamped) -> KeptStamp:
-        """A verified timestamp as it came, verified anew: what is remembered of it is not signed.
+        """A verified timestamp as it came, verified anew.
 
         Raises:
-            DataLoss: `STAMPS_DAMAGED`: it does not say what was remembered.
+            DataLoss: `STAMPS_DAMAGED`: the authority has signed no such time.
         """
         query = (
             "SELECT tree_size, authority, note, response FROM stamps"
             " WHERE tree_size = ? AND time = ? AND stamped_by = ?"
         )
         place = (stamped.tree_size, stamped.time, stamped.authority)
-        size, authority, note, response = self._database.execute(query, place).fetchone()
-        found = KeptStamp(size, str(authority), self.blob(note), self.blob(response))
-        says = _believed(found.response, found.note, self._trusted.all())
-        if (*says, self.own(note, _size)) != (stamped.authority, stamped.time, size):
+        found = KeptStamp(*self._database.execute(query, place).fetchone())
+        believed = _believed(found.response, found.note, self._trusted.all())
+        if believed != (stamped.authority, stamped.time):
             raise self.damaged()
         return found
 
 
-def _size(note: bytes) -> int:
-    return parse_checkpoint(parse_note(note).text).tree_size
+def _is_sound(
+    size: object, origin: object, note: object, response: object, by: object, time: object
+) -> bool:
+    """Whether a row says what its note and its response say; who signed them is not looked at."""
+    if not (isinstance(note, bytes) and isinstance(response, bytes)):
+        return False
+    if not note.startswith(f"{origin}\n{size}\n".encode()) or (by is None) != (time is None):
+        return False
+    try:
+        return time is None or time_of(response) == time
+    except CredproofError:
+        return False
 
 
 def _believed(

@@ -24,7 +24,10 @@ from credproof.cli.following import (
     evidence_text,
     faults_json,
     follow,
+    lost_json,
+    print_continued,
     print_findings,
+    print_lost,
     uncompared,
 )
 from credproof.cli.output import (
@@ -89,8 +92,8 @@ def verify(
     four, and registry/. One that is damaged is told, with exit code 1, and moved aside (.damaged);
     the others are gone by. It fills audit.db, which audit search reads. Under a new origin all but
     the tail that was lost must be what you verified (LOG_FORKED); what you verified of that tail
-    stays in lost-SIZE.db. What entries say wrongly is
-    told each time, with exit code 1; audit follow --evidence writes files about it. So is
+    stays in lost-SIZE.db, and is told (Lost) as long as that lies there. What entries say wrongly
+    is told each time, with exit code 1; audit follow --evidence writes files about it. So is
     LOG_FORKED or LOG_BEHIND that the service tells: a witness showed it another log than its own.
     Needs the service.
 
@@ -111,7 +114,7 @@ def verify(
     with Auditor.open(home) as auditor, bar as advance:
         damage = _tell_damage(auditor, as_json=as_json)
         report, rewritten = _verified(auditor, whole, advance)
-        stamped = auditor.timestamps(report.checkpoint)
+        stamped, lost = auditor.timestamps(report.checkpoint), auditor.lost()
         with auditor.index() as index:
             findings = index.findings()
             if findings:
@@ -122,10 +125,12 @@ def verify(
     told = (*rewritten, *uncompared(report), late, witnesses, disproof)
     faults = [fault for fault in told if isinstance(fault, CredproofError)]
     if as_json:
-        beside = {"timestamps": stamps_json(stamped), **_witnesses_json(witnesses)}
+        shown = {"lost": lost_json(lost), "timestamps": stamps_json(stamped)}
+        beside = shown | _witnesses_json(witnesses)
         print_json(_summary(report, findings) | beside | {"faults": faults_json(faults)})
     else:
         _print_report(report, findings)
+        print_lost(lost)
         if not isinstance(witnesses, DataLoss):
             print_witnesses(witnesses)
         print_stamps(stamped)
@@ -187,9 +192,7 @@ def _print_report(report: AuditReport, findings: Sequence[Finding]) -> None:
     out.print(f"Root:        {checkpoint.root_hash.hex()}")
     for kind, count in sorted(report.kinds.items()):
         out.print(f"             {count:>8}  {kind}")
-    for found in report.continued:
-        lost = f"entries {found.kept} to {found.tree_size - 1} of it were lost"
-        out.print(f"Continues:   {found.origin}: {lost}")
+    print_continued(report)
     checked = "signature, hash chain, order of times, Merkle tree"
     out.print(f"Verified:    {checked}{'' if findings else _RULES}")
     if findings:
@@ -334,9 +337,10 @@ def anomalies(
     """Show what the service raised as misuse: which rule, by whom, what was counted, and which
     entry lifted a throttle before its time.
 
-    Each entry is verified to be in the log under its newest checkpoint. Version and digest name the
-    rules that were in force: credproof rules show prints those of an operator. Needs the service.
-    Writes nothing.
+    Each entry is verified to be in the log under its newest checkpoint, which must continue what
+    you verified last (LOG_FORKED, LOG_SHRANK), and so must the entries that you have. Version and
+    digest name the rules that were in force: credproof rules show prints those of an operator.
+    Needs the service. Writes nothing.
 
     \b
     Example:

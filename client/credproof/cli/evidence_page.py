@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from credproof.auditing.index import INDEX_NAME, Index
 from credproof.auditing.page.judged import judge
 from credproof.auditing.page.whole import Known, page
 from credproof.auditing.page.words import words_in
+from credproof.auditing.registry import put_in_force
 from credproof.auditing.stamping import StampProof, stamp_of
 from credproof.auditing.stamps import Authorities, Stamps
 from credproof.cli.output import (
@@ -29,6 +31,7 @@ from credproof.cli.output import (
 from credproof.cli.telling import LanguageOption
 from credproof.home import Home
 from credproof.verification.answer import Logged
+from credproof.verification.trust import Trust
 from credproof.wire import answer as answer_wire
 
 
@@ -50,7 +53,8 @@ def evidence(
     Inside it are the answer file, the trust bundle, and what openssl verifies, with the commands.
     An answer that does not verify gets its page too, and exit code 1. Reads the trust that your
     home keeps, its pins, its registry/ (of audit follow; without it no key's history is told), its
-    timestamps; needs no network. The page holds the borrower's id, as the answer file does.
+    timestamps; needs no network. One of these files that is damaged is told, and there is no page.
+    The page holds the borrower's id, as the answer file does.
 
     \b
     Example:
@@ -80,11 +84,24 @@ def _known(home: Home, logged: Logged) -> Known:
     return Known(
         trust=home.trust(at=0),
         roots=home.roots,
-        history=list(History(home.folder, home.roots).all()),
+        history=_history(home),
         pins=home.pins(),
         stamp=stamp,
         authority=authority,
     )
+
+
+def _history(home: Home) -> Sequence[Trust]:
+    """The versions of the registry that the verified log put in force; none where none is kept.
+
+    Raises:
+        DataLoss: `REGISTRY_NOT_KEPT`: by another one an honest answer would look forged.
+    """
+    history, index_file = History(home.folder, home.roots), home.folder / INDEX_NAME
+    if not index_file.exists():
+        return list(history.all())
+    with Index(index_file) as index:
+        return [trust for _, trust in put_in_force(history, index)] if history.is_begun else []
 
 
 def _stamp(home: Home, logged: Logged) -> StampProof | None:
@@ -93,5 +110,5 @@ def _stamp(home: Home, logged: Logged) -> StampProof | None:
     if not index_file.exists():
         return None
     with Stamps(home.folder) as stamps, Index(index_file) as index:
-        stamps.look(Authorities(home.folder))
+        stamps.look()
         return stamp_of(stamps, index, logged.log_index, logged.line)

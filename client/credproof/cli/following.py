@@ -17,6 +17,7 @@ import typer
 
 from credproof.auditing.evidence import RULE_BROKEN, LogFault, findings_json, write
 from credproof.auditing.index import FILED, INDEX_NAME, TOLD, Index
+from credproof.auditing.lost import Lost
 from credproof.auditing.stamping import NO_STAMPS, StampReport
 from credproof.auditor import Auditor
 from credproof.base.encoding import DAY_S, Json, parse_own_json
@@ -95,11 +96,12 @@ def follow(
                             and the log is not what it says
 
     A broken rule is told once and then counted (Standing: audit verify lists them); what is wrong
-    with the log itself is told as long as it is wrong. With --evidence, files that a third party
-    checks with other tools are written, with a README.txt, into a directory named for what they
-    show: once, or again where that is gone. --replay reads all that is kept of the log. With
-    --interval, what stops one look is told on stderr, and the next look tries again. Needs the
-    service.
+    with the log itself is told as long as it is wrong, and what you verified of entries that a new
+    origin lost (Lost; no finding) as long as lost-SIZE.db lies in your home. With --evidence, files
+    that a third party checks with other tools are written, with a README.txt, into a directory
+    named for what they show: once, or again where that is gone. --replay reads all that is kept of
+    the log. With --interval, what stops one look is told on stderr, and the next look tries again.
+    Needs the service.
 
     Each run also compares 1000 older entries of audit.db with what the service gives now, and the
     next run the 1000 after them: in time it tells that an old entry was rewritten (ENTRY_CHANGED)
@@ -184,6 +186,7 @@ class Told:
     witnesses: WitnessLook | None = None
     findings: list[Finding] = field(default_factory=list)
     standing: int = 0
+    lost: Sequence[Lost] = ()
     shown: Sequence[Mapping[str, bytes]] = ()
     faults: list[CredproofError] = field(default_factory=list)
 
@@ -256,6 +259,8 @@ def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> To
             told.findings += [f for f in known if f not in told.findings and _lost(f, evidence)]
         told.standing = len(known) - len(told.findings)
         with told.gathering():
+            told.lost = auditor.lost()
+        with told.gathering():
             told.shown = auditor.finding_evidence(told.findings) if evidence is not None else ()
     return told
 
@@ -299,6 +304,7 @@ def _look_on(told: Told, auditor: Auditor, report: AuditReport, at: int, *, repl
         again = auditor.reread(index, report)
         told.reread = len(again.page)
         told.faults += again.faults
+        auditor.require_registry(index, again.page)
     if replay:
         with told.gathering():
             told.roots = auditor.replay(report.checkpoint).roots
@@ -338,18 +344,45 @@ def _tell(told: Told, written: Sequence[tuple[Path, bool]], *, as_json: bool) ->
     if told.report is not None:
         size, read = told.report.checkpoint.tree_size, told.report.entries_read
         out.print(f"Entries:   {size}, of which {read} are new; {told.reread} older ones compared")
+        print_continued(told.report)
         if told.roots is not None:
             out.print(f"Roots:     {told.roots}, each what the entries before it make")
         if told.witnesses is not None:
             print_witnesses(told.witnesses)
         print_stamps(told.stamps)
+    print_lost(told.lost)
     print_findings(told.findings)
     if told.standing:
         out.print(f"Standing:  {told.standing} told before: credproof audit verify lists them")
-    if told.code == OK and not told.standing:
+    if told.code == OK and not told.standing and not told.lost:
         out.print("Nothing is wrong" + ("." if told.roots is not None else _NOT_REPLAYED))
     for one in written:
         out.print(f"Evidence:  {evidence_text(one)}", markup=False)
+
+
+def print_continued(report: AuditReport) -> None:
+    """Where the log goes on under a new origin, among the entries that were read now."""
+    for found in report.continued:
+        out.print(plain(f"Continues:   {found.says}"), markup=False)
+
+
+def print_lost(found: Sequence[Lost]) -> None:
+    """What was verified here and is not in the log any more."""
+    for item in found:
+        out.print(plain(f"Lost:        {item.says}"), markup=False)
+
+
+def lost_json(found: Sequence[Lost]) -> list[Json]:
+    """The same as JSON: `first` to `last` of `origin`, null where the log does not name them."""
+    return [
+        {
+            "file": item.file,
+            "first": item.end.kept if item.end else None,
+            "last": item.size - 1 if item.end else None,
+            "origin": item.end.origin if item.end else None,
+        }
+        for item in found
+    ]
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -372,6 +405,7 @@ def _json(told: Told, written: Sequence[Path]) -> dict[str, Json]:
         "evidence": [str(where) for where in written],
         "faults": faults_json(faults),
         "findings": parse_own_json(findings_json(told.findings)),
+        "lost": lost_json(told.lost),
         "message": "" if told.gravest is None else told.gravest.message,
         "read": 0 if report is None else report.entries_read,
         "reason": told.reason,

@@ -34,6 +34,7 @@ from credproof.cli.output import (
     print_error,
     print_json_list,
 )
+from credproof.log.continued import ENTRY_CONTINUED, parse_continued
 from credproof.log.entry import parse_entry
 from credproof.verification.answer import Reference
 from credproof.verification.entry_rules import ENTRY_SEARCHED, RULES
@@ -326,8 +327,10 @@ def _cell(value: object) -> str:
 
 
 def _beside(kind: str, line: bytes, index: Index) -> list[str]:
-    """What an entry says that has no column: a version, a detail of which entry, a consent, the
-    number of the request that it decides."""
+    """What an entry says that has no column: a version, a detail of which entry, what was lost,
+    the number of the request that it decides."""
+    if kind == ENTRY_CONTINUED:
+        return [parse_continued(line).says]
     entry = parse_entry(line)
     if kind in (ENTRY_APPROVED, ENTRY_DECLINED):
         with suppress(Malformed):  # an entry that may not be so is a finding, and is shown

@@ -35,6 +35,14 @@ class Continued:
     checkpoint: bytes
     kept: int
 
+    @property
+    def says(self) -> str:
+        """Which entries were lost, for people."""
+        if self.tree_size <= self.kept:
+            return f"{self.origin}: no entry of it was lost"
+        last = self.tree_size - 1
+        return f"{self.origin}: entries {self.kept} to {last} of it were lost"
+
 
 def continued_fields(old: VerifiedCheckpoint) -> tuple[bytes, dict[str, object]]:
     """Object and fields of the entry that continues the log of `old`."""

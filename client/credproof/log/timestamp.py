@@ -126,6 +126,15 @@ def require_of(response: bytes, note: bytes) -> None:
     _require_digest(_parse(response), note)
 
 
+def time_of(response: bytes) -> int:
+    """The time that a response says, in whole seconds, rounded down; nothing is verified.
+
+    Raises:
+        CredproofError: `BAD_TIMESTAMP`, `TIMESTAMP_REFUSED`.
+    """
+    return int(_parse(response).tst_info.gen_time.timestamp())
+
+
 def verify_timestamp(
     response: bytes, note: bytes, authority: TimestampAuthority, *, nonce: int | None = None
 ) -> Timestamp:
