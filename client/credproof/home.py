@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
+from cryptography.x509 import load_pem_x509_certificate
 
 from credproof.base.encoding import (
     canonical_json,
@@ -78,16 +79,20 @@ class Home:
         key, certificate = read(self.folder / TLS_KEY), read(self.folder / TLS_CERTIFICATE)
         with own_file(self.folder / TLS_KEY):
             public = load_pem_private_key(key, None).public_key()
+        authority = self.authority()
         with own_file(self.folder / TLS_CERTIFICATE):
-            if load_pem_x509_certificate(certificate).public_key() != public:
+            found = load_pem_x509_certificate(certificate)
+            found.verify_directly_issued_by(load_pem_x509_certificate(authority))
+            if found.public_key() != public:
                 raise ValueError("it is of another key than tls.key")
-        return self.authority(), key, certificate
+        return authority, key, certificate
 
     def authority(self) -> bytes:
         """PEM of the authority that signs the service's certificates."""
         pem = read(self.folder / AUTHORITY)
         with own_file(self.folder / AUTHORITY):
-            load_pem_x509_certificates(pem)
+            found = load_pem_x509_certificate(pem)
+            found.verify_directly_issued_by(found)
         return pem
 
     @property
@@ -201,7 +206,7 @@ def own_file(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (Malformed, ValueError) as error:
+    except (Malformed, ValueError, TypeError, InvalidSignature) as error:
         raise bad_home(path) from error
 
 

@@ -116,6 +116,16 @@ def test_a_damaged_file_of_a_home_is_named_and_is_nobody_elses_fault(deployment,
         assert "back from a backup" in (next_step(caught.value) or "")
 
 
+@pytest.mark.parametrize("name", ["ca.crt", "tls.crt"])
+def test_a_flipped_bit_of_a_certificate_is_no_service_that_does_not_answer(deployment, name):
+    home = deployment.home("lend")
+    lines = (home.folder / name).read_text().splitlines(keepends=True)
+    place = lines[-2]  # of the signature
+    lines[-2] = ("B" if place[0] != "B" else "C") + place[1:]
+    (home.folder / name).write_text("".join(lines))
+    refused("BAD_HOME", home.tls)
+
+
 def test_a_certificate_of_another_key_is_a_damaged_home(deployment):
     lend, bank = deployment.home("lend"), deployment.home("bank")
     (lend.folder / "tls.crt").write_bytes((bank.folder / "tls.crt").read_bytes())
