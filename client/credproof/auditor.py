@@ -27,6 +27,7 @@ from credproof.auditing.own import Seen, verified
 from credproof.auditing.raised import RaisedAnomaly, raised
 from credproof.auditing.reading import LogReader
 from credproof.auditing.registry import put_in_force
+from credproof.auditing.rejudging import require_judged
 from credproof.auditing.replaying import ReplayReport, replayed
 from credproof.auditing.rereading import Reread, Rewritten, reread
 from credproof.auditing.showing import Showing
@@ -146,6 +147,7 @@ class Auditor(LogReader):
             anew = partial(follow, seen, AuditState())
             return read_moved(self, path, self._kept, seen, checkpoint, vkeys, anew), ()
         with self.index() as index:
+            index.require_whole()
             trusted = self._continued(index, checkpoint, seen)
             if not whole:
                 return follow(seen, trusted, index, self), ()
@@ -290,6 +292,10 @@ class Auditor(LogReader):
     def reread(self, index: Index, report: AuditReport) -> Reread:
         """As `rereading.reread`, of the service."""
         return reread(self, index, report, self._vkeys)
+
+    def require_judged(self, index: Index) -> None:
+        """As `rejudging.require_judged`: before anybody is named for a broken rule."""
+        require_judged(index, self.history())
 
     def require_registry(self, index: Index, among: range) -> None:
         """Each version of the registry that these entries put in force must still be kept here.

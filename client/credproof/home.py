@@ -6,10 +6,14 @@ What goes to the operator to begin with is an enrolment, what comes back is an a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 
 from credproof.base.encoding import (
     canonical_json,
@@ -33,6 +37,11 @@ ADMISSION_BYTES_MAX: Final = 2 * TRUST_BYTES_MAX
 
 SETTINGS = "participant.json"
 TRUST = "trust.json"
+AUTHORITY: Final = "ca.crt"
+TLS_CERTIFICATE: Final = "tls.crt"
+TLS_KEY: Final = "tls.key"
+_NO_DAMAGE: Final = ("TRUST_EXPIRED", "FROM_THE_FUTURE", "WRONG_ROOT")
+"""What is wrong with a trust bundle by the clock, or by which root is known, not by its bytes."""
 PINS = "pins.json"
 
 
@@ -61,13 +70,25 @@ class Home:
         return signing_key(self.folder)
 
     def tls(self) -> tuple[bytes, bytes, bytes]:
-        """PEM of the authority, the private key and the certificate."""
-        key, certificate = read(self.folder / "tls.key"), read(self.folder / "tls.crt")
+        """PEM of the authority, the private key and the certificate.
+
+        Raises:
+            Malformed: `BAD_HOME`: one of them cannot be read, or does not fit the others.
+        """
+        key, certificate = read(self.folder / TLS_KEY), read(self.folder / TLS_CERTIFICATE)
+        with own_file(self.folder / TLS_KEY):
+            public = load_pem_private_key(key, None).public_key()
+        with own_file(self.folder / TLS_CERTIFICATE):
+            if load_pem_x509_certificate(certificate).public_key() != public:
+                raise ValueError("it is of another key than tls.key")
         return self.authority(), key, certificate
 
     def authority(self) -> bytes:
         """PEM of the authority that signs the service's certificates."""
-        return read(self.folder / "ca.crt")
+        pem = read(self.folder / AUTHORITY)
+        with own_file(self.folder / AUTHORITY):
+            load_pem_x509_certificates(pem)
+        return pem
 
     @property
     def roots(self) -> tuple[PublicKey, ...]:
@@ -84,19 +105,23 @@ class Home:
         Raises:
             Malformed: `BAD_HOME`.
         """
-        try:
+        with own_file(self.folder / TRUST):
             return trust_wire.parse(read(self.folder / TRUST))
-        except Malformed as error:
-            message = f"{self.folder / TRUST} is missing or damaged"
-            raise Malformed("BAD_HOME", message) from error
 
     def trust(self, *, at: int) -> Trust:
         """The trust bundle kept here, valid at `at`.
 
         Raises:
-            Malformed, VerificationFailed: as `verify_trust`.
+            Malformed: `BAD_HOME`: it is not what was verified when it was written.
+            VerificationFailed: `TRUST_EXPIRED`, `FROM_THE_FUTURE`, `WRONG_ROOT`.
         """
-        return self.package().verify(self.roots, at=at)
+        package, roots = self.package(), self.roots
+        try:
+            return package.verify(roots, at=at)
+        except (Malformed, VerificationFailed) as error:
+            if error.reason in _NO_DAMAGE:
+                raise
+            raise bad_home(self.folder / TRUST) from error
 
     def adopt(self, package: TrustPackage, *, now: int) -> Trust:
         """Keep a newer trust bundle; an older one than seen before is refused.
@@ -140,8 +165,13 @@ class Home:
 
 
 def signing_key(folder: Path) -> Ed25519Signer:
-    """The signing key of a home, also before it has joined."""
-    return Ed25519Signer(parse_b64url(_read_text(folder / "signing.key"), size=32))
+    """The signing key of a home, also before it has joined.
+
+    Raises:
+        Malformed: `BAD_HOME`.
+    """
+    with own_file(path := folder / "signing.key"):
+        return Ed25519Signer(parse_b64url(_read_text(path), size=32))
 
 
 def read_public(path: Path) -> PublicKey:
@@ -160,6 +190,24 @@ def read_public(path: Path) -> PublicKey:
     if key.alg != "EdDSA":
         raise Malformed("BAD_JWK", f"{path} holds another key than Ed25519: it signs no metadata")
     return key
+
+
+@contextmanager
+def own_file(path: Path) -> Iterator[None]:
+    """What cannot be read inside is this file of a home: nobody else gave it.
+
+    Raises:
+        Malformed: `BAD_HOME`.
+    """
+    try:
+        yield
+    except (Malformed, ValueError) as error:
+        raise bad_home(path) from error
+
+
+def bad_home(path: Path) -> Malformed:
+    """A file of a home is not what was written there."""
+    return Malformed("BAD_HOME", f"{path} is missing or damaged")
 
 
 def read(path: Path) -> bytes:
@@ -185,7 +233,8 @@ def _load_settings(path: Path) -> Settings:
             " credproof enrol, then credproof join"
         )
         raise Malformed("NO_PARTICIPANT", message)
-    return _parse_settings(parse_loose_json(read(path)))
+    with own_file(path):
+        return _parse_settings(parse_loose_json(read(path)))
 
 
 def _parse_settings(value: Any) -> Settings:
@@ -226,6 +275,16 @@ class Admission:
         )
 
 
+def is_admission(data: bytes) -> bool:
+    """Whether a file's content has the form of an admission; what it says is not verified."""
+    try:
+        found = parse_json(data)
+    except Malformed:
+        return False
+    names = {"authority", "certificate", "settings", "trust"}
+    return isinstance(found, dict) and found.keys() == names
+
+
 def _settings_json(settings: Settings) -> dict[str, Any]:
     return {
         "address": settings.address,
@@ -257,7 +316,8 @@ def join(
     members = Members(parse_json(admission), "admission")
     settings = _parse_settings(members.take("settings", dict))
     trust = members.take("trust", str)
-    files = {"ca.crt": members.take("authority", str), "tls.crt": members.take("certificate", str)}
+    pems = members.take("authority", str), members.take("certificate", str)
+    files = dict(zip((AUTHORITY, TLS_CERTIFICATE), pems, strict=True))
     members.finish()
     root = settings.root
     if root_kid not in (None, root.kid):

@@ -38,7 +38,7 @@ from credproof.submission.run import Run
 from credproof.submission.sender import Sender
 from credproof.updating.metadata import provider_role
 from credproof.updating.own_keys import is_released, keep_key_set, key_ids, key_set_in_force
-from credproof.updating.seen import forked
+from credproof.updating.seen import compared, forked
 from credproof.v1 import attestation_service_pb2 as pb
 from credproof.v1 import registry_service_pb2 as registry_pb
 from credproof.v1.attestation_service_pb2_grpc import AttestationServiceStub
@@ -129,6 +129,7 @@ class Provider(Session):
     def __init__(self, home: Home) -> None:
         self._outbox = Outbox(home.folder / "outbox.db")
         try:
+            self._kept = home.package()
             super().__init__(home)
             self._signer = home.signer
         except BaseException:
@@ -149,15 +150,17 @@ class Provider(Session):
     ) -> tuple[Sequence[ListedKey], VerifiedCheckpoint]:
         """Every key that the registry ever listed for this provider, in its whole history.
 
-        Each version is proved to be the one that the log names, up to the newest checkpoint.
+        Each version is proved to be the one that the log names, up to the newest checkpoint. Where
+        the home had another bundle under its version, both are kept: `forked_versions`.
 
         Raises:
             VerificationFailed: as `fetch_history` and `checkpoint`.
         """
         checkpoint, newest = self.checkpoint(), self.trust.bundle.version
-        root = self._home.roots
+        root, kept = self._home.roots, self._kept.verify(self._home.roots, at=0)
         history = fetch_history(self._channel, newest, checkpoint, root, progress)
-        return keys_of(self.id, history), checkpoint
+        folder = state_folder(self._home.folder, self._home.settings.root)
+        return keys_of(self.id, compared(history, kept, folder)), checkpoint
 
     def signed_keys(self) -> tuple[str, ...] | None:
         """The fingerprints of the key set that this provider signed, and that is in force.

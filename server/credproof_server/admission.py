@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from credproof.attestation.oprf_key import OprfKey, Share
@@ -36,6 +37,8 @@ TRUST_LIFE_S = 365 * 24 * 3600
 """How long a trust bundle is valid when we sign it."""
 
 
+NOTHING: Final[Items] = MappingProxyType({})
+
 SAID: Final = ("operator", "custodian")
 """Roles that change what others rely on: nobody gets one by the way."""
 
@@ -46,8 +49,11 @@ class TrustChannel(Protocol):
 
     def current(self) -> Trust: ...
 
-    def publish(self, trust: Trust, root: Signer | None = None) -> None:
-        """Put a bundle in force, with metadata by `root`; by DIR/offline-root if not given."""
+    def publish(self, trust: Trust, root: Signer | None = None, key_sets: Items = NOTHING) -> None:
+        """Put a bundle in force, with targets by `root`; by DIR/offline-root if not given.
+
+        `key_sets` come into force with it, by role.
+        """
 
     def metadata(self, role: str) -> bytes:
         """The metadata of a role in force; empty when there is none."""
@@ -213,10 +219,11 @@ def change_bundle(
     change: Callable[[Trust], TrustBundle],
     root_key: Path | None = None,
     documents: tuple[bytes, ...] = (),
+    key_sets: Items = NOTHING,
 ) -> Trust:
     """Put the next trust bundle in force: what `change` makes of the present one, dated anew.
 
-    `documents` are new ones that it pins.
+    `documents` are new ones that it pins; `key_sets` those that providers signed for it, by role.
     """
     with trust_channel(directory) as channel:
         current = channel.current()
@@ -224,7 +231,7 @@ def change_bundle(
         known = tuple(dict.fromkeys((*current.documents, *documents)))
         signer = directory.root_signer(root_key)
         trust = signed_bundle(signer, bundle, known)
-        channel.publish(trust, signer)
+        channel.publish(trust, signer, key_sets)
     return trust
 
 
@@ -313,9 +320,10 @@ def targets_for(trust: Trust, newest: Callable[[str], bytes], root: Signer) -> I
     return {TARGETS: make_targets(trust, next_targets(newest(TARGETS), snapshot, now()), root)}
 
 
-def publish_signed(core: Core, trust: Trust, root: Signer) -> None:
+def publish_signed(core: Core, trust: Trust, root: Signer, key_sets: Items = NOTHING) -> None:
     """Put a bundle in force in a service's files, and give it out from now on."""
-    items = targets_for(trust, lambda role: core.distribution.get(role, 0), root)
+    targets = targets_for(trust, lambda role: core.distribution.get(role, 0), root)
+    items = {**targets, **key_sets}
     core.sequencer.submit(publishing(core, OPERATOR, trust, items)).result()
     core.distribution.renew(trust)
 
@@ -334,9 +342,9 @@ class _Files:
     def current(self) -> Trust:
         return self._core.trust
 
-    def publish(self, trust: Trust, root: Signer | None = None) -> None:
+    def publish(self, trust: Trust, root: Signer | None = None, key_sets: Items = NOTHING) -> None:
         own = own_trust(self._core, trust.token, trust.documents)
-        publish_signed(self._core, own, root or self._directory.root_signer())
+        publish_signed(self._core, own, root or self._directory.root_signer(), key_sets)
 
     def metadata(self, role: str) -> bytes:
         return self._core.distribution.get(role, 0)
@@ -367,9 +375,9 @@ class _Service(Closing):
         # Its dates are left aside: what has expired, the operator must be able to renew.
         return trust_wire.from_proto(reply.package).verify(roots, at=0)
 
-    def publish(self, trust: Trust, root: Signer | None = None) -> None:
-        items = targets_for(trust, self.metadata, root or self._directory.root_signer())
-        package, metadata = package_of(trust).to_proto(), _messages(items)
+    def publish(self, trust: Trust, root: Signer | None = None, key_sets: Items = NOTHING) -> None:
+        targets = targets_for(trust, self.metadata, root or self._directory.root_signer())
+        package, metadata = package_of(trust).to_proto(), _messages({**targets, **key_sets})
         request = pb.PublishTrustBundleRequest(package=package, metadata=metadata)
         call(self._stub.PublishTrustBundle, request)
 

@@ -21,7 +21,6 @@ from credproof.cli.output import (
     print_json,
     progress_bar,
     read_file,
-    require_writable,
     tell,
 )
 from credproof.verification.participant import Participant, licence_json
@@ -47,6 +46,7 @@ from credproof_server.directory import ServiceDirectory
 from credproof_server.registry_cli import (
     certified_for_a_year,
     licence_of,
+    require_admission_file,
     standing_text,
     write_admission,
 )
@@ -206,7 +206,7 @@ def add_command(
       credproof participant add service notary/enrolment.json -o notary.admission.json \\
         --role custodian
     """
-    require_writable(output)
+    require_admission_file(output)
     admitted = admission.admit(
         folder,
         read_file(enrolment),
@@ -438,8 +438,10 @@ def restore_command(
 
     If signed entries are lost for good, --new-origin NAME ends the old log and begins a new one
     with what is left; its first entry names the old log's last checkpoint, so that all can see what
-    is lost. Witnesses know a log by its key, which has the new name in it: give it to them
-    (credproof witness add-log), or they refuse, and nothing is witnessed any more.
+    is lost. What changed the registry there is undone, so that a stolen key that had ended counts
+    again: renew and suspend anew before you serve it. Witnesses know a log by its key, which has
+    the new name in it: give it to them (credproof witness add-log), or they refuse, and nothing is
+    witnessed any more.
     """
     if new_origin is not None and (source or keys or exported or checkpoint):
         raise typer.BadParameter("restore first, then name --new-origin by itself")
@@ -463,6 +465,8 @@ def _tell_new_origin(folder: Path, origin: str, vkey: str, *, as_json: bool) -> 
         {"origin": origin, "log": vkey},
         f"Origin:     {origin} (tell auditors: what was lost stands in the log)",
         f"Log key:    {vkey}",
+        "Undone:     renewals, suspensions and what else was changed and is lost: keys that had",
+        f"            ended count again. Do it anew now: credproof participant list {folder}",
         f"Next:       credproof serve {folder}; where there are witnesses, each must be given the",
         "            new log key: credproof witness add-log WITNESS LOG-KEY",
         as_json=as_json,

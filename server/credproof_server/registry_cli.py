@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from credproof.base.errors import Malformed
+from credproof.base.errors import Conflict, Malformed
 from credproof.cli.output import (
     EXIT_CODES,
     JsonOption,
@@ -21,7 +21,7 @@ from credproof.cli.output import (
     tell,
     write_file,
 )
-from credproof.home import Admission
+from credproof.home import Admission, is_admission
 from credproof.verification.bundle import RelyingParty, relying_party_json
 from credproof.verification.participant import NEVER, Licence, Participant, licence_json
 from credproof.verification.policy import PURPOSES
@@ -79,6 +79,10 @@ def renew_command(
         Path,
         typer.Option("--output", "-o", help="The admission, a file to be written and sent back."),
     ],
+    key_set: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A provider's key set that its old key has signed."),
+    ] = None,
     root_key: RootKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -89,28 +93,58 @@ def renew_command(
     call with the certificates of then. All else stays: licence, purposes, schemas, acceptance,
     title, suspension. That it is who it says, you check.
 
-    A provider with a key set of its own puts the new key in first (credproof provider keys sign
-    --add, then publish); if it has lost all its keys, two people say in a root that it begins anew
-    (credproof root draft --begin-anew). Needs the root key. The service may run meanwhile. Not for
-    custodians, nor for the service's own operator.
+    A provider with a key set of its own signs the new key into it first (credproof provider keys
+    sign --add), and sends you that too: by --key-set it comes into force with the new key, also
+    while the provider is suspended. If it has lost all its keys, or a thief was first
+    (TUF_VERSION), two people say in a root that it begins anew (credproof root draft --begin-anew).
+    Needs the root key. The service may run meanwhile. Not for custodians, nor for the service's own
+    operator.
 
     \b
-    Example:
-      credproof participant renew service bank2/enrolment.json -o bank2.admission.json
+    Examples:
+      credproof participant renew service lend2/enrolment.json -o lend2.admission.json
+      credproof participant renew service bank2/enrolment.json --key-set bank.keys.json \\
+        -o bank2.admission.json
     """
+    require_admission_file(output)
+    signed = b"" if key_set is None else read_file(key_set)
+    done = renewal.renew(folder, read_file(enrolment), root_key=root_key, key_set=signed)
+    told = "Suspended:  as before (credproof participant resume ends it)"
+    notes = (told,) if done.is_suspended else ()
+    word = "Renewed" if done.is_changed else "Already"
+    write_admission(output, done.admission, word, *notes, as_json=as_json)
+
+
+def require_admission_file(output: Path) -> None:
+    """Refuse to write an admission over any other file, before anything is done.
+
+    One that a full disk left empty may be written anew.
+
+    Raises:
+        Conflict: `NOT_EMPTY`.
+        typer.BadParameter: it cannot be written.
+    """
+    there = read_file(output) if output.is_file() else b""
+    if there and not is_admission(there):
+        raise Conflict("NOT_EMPTY", "there is another file of this name: name a new one")
     require_writable(output)
-    admitted = renewal.renew(folder, read_file(enrolment), root_key=root_key)
-    write_admission(output, admitted, "Renewed", as_json=as_json)
 
 
-def write_admission(output: Path, admitted: Admission, word: str, *, as_json: bool) -> None:
-    """Write an admission, and tell for whom; `word` says what was done."""
-    write_file(output, admitted.to_bytes())
+def write_admission(
+    output: Path, admitted: Admission, word: str, *notes: str, as_json: bool
+) -> None:
+    """Write an admission, and tell for whom; `word` says what was done, `notes` are lines more."""
+    try:
+        write_file(output, admitted.to_bytes())
+    except typer.BadParameter as error:
+        again = "the registry is changed all the same: run this again, and it is written"
+        raise typer.BadParameter(f"{error.message}; {again}") from error
     settings = admitted.settings
     tell(
         {"role": settings.role, "id": settings.id, "admission": str(output)},
         f"{word + ':':<12}{settings.role} {settings.id}",
         f"Admission:  {output} (send it back)",
+        *notes,
         as_json=as_json,
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from credproof.base.encoding import time_text
 from credproof.base.errors import Conflict
 from credproof.cli.output import (
     EXIT_CODES,
@@ -48,7 +49,7 @@ def status_command(folder: ServiceArgument, as_json: JsonOption = False) -> None
     Exit code 1 when people must sign one anew within 30 days (SOON), or it counts no more
     (EXPIRED): root by root draft, targets by root extend, a provider's by credproof provider keys.
     The service signs snapshot and timestamp itself, and renews them while it runs. The service may
-    run. Writes nothing.
+    run. Shows each provider that the root lets begin anew, too (ANEW). Writes nothing.
 
     \b
     Example:
@@ -63,6 +64,8 @@ def status_command(folder: ServiceArgument, as_json: JsonOption = False) -> None
         who = f"{item.threshold} of {', '.join(item.keys)}"
         until = f"until {date_text(item.expires_at)}"
         out.print(f"{word:<7}  {item.role:<20}  version {item.version:<10}  {until}  {who}")
+    for provider, since in () if as_json else roots.begun_anew(folder).items():
+        out.print(f"ANEW     {provider:<20}  no key set until {time_text(since)} binds it")
     if due:
         raise typer.Exit(FAILED)
 
@@ -158,9 +161,10 @@ def draft_command(
     must sign as of the new one. The service may run.
 
     Who has seen a provider's key set takes no other than one of its keys has signed. One that lost
-    all of them goes on by --begin-anew: what it signed until now binds nobody any more. Publish
-    this root, list the provider's new key (credproof participant renew), and let it sign and
-    publish its keys. The root says it for ever, to everybody; root sign shows it.
+    all of them, or whose thief signed one first, goes on by --begin-anew: what was signed until now
+    binds nobody any more. Of a thief, suspend the provider before. Publish this root, list the
+    provider's new key (credproof participant renew), and let it sign and publish its keys. The root
+    says it for ever, to everybody; root sign shows it.
 
     \b
     Examples:
@@ -185,7 +189,8 @@ def draft_command(
     )
     write_file(output, tuf.to_bytes(made))
     then = f"Next:       credproof root sign {output} --key FILE, then root publish"
-    tell(_root_json(made), *_root_lines(made), then, as_json=as_json)
+    lines = _root_lines(made, begun=begin_anew or ())
+    tell(_root_json(made), *lines, then, as_json=as_json)
 
 
 @app.command("sign", epilog=EXIT_CODES)
@@ -199,9 +204,9 @@ def sign_command(
 ) -> None:
     """Add your signature to the next root, and show what you sign.
 
-    Compare the keys with what you were told: whoever may sign roots decides who is trusted. Signs
-    nothing that was changed after another of these keys signed it. Writes FILE. Needs no service
-    and no network.
+    Compare the keys with what you were told: whoever may sign roots decides who is trusted. A time
+    at which a provider begins anew (Anew) that root status does not show is new. Signs nothing that
+    was changed after another of these keys signed it. Writes FILE. Needs no service and no network.
 
     \b
     Example:
@@ -255,8 +260,8 @@ def extend_command(
     tell({"until": until}, f"Extended:   until {date_text(until)}", as_json=as_json)
 
 
-def _root_lines(made: Metadata[Root]) -> Iterator[str]:
-    """What a root says, and who has signed it."""
+def _root_lines(made: Metadata[Root], *, begun: Sequence[str] = ()) -> Iterator[str]:
+    """What a root says, and who has signed it; `begun` are providers that the draft lets begin."""
     told, root = _root_json(made), made.signed
     yield f"Root:       version {root.version}, until {date_text(tuf.seconds(root.expires))}"
     yield f"Must sign:  {told['threshold']} of these, and of those of the root before"
@@ -265,7 +270,8 @@ def _root_lines(made: Metadata[Root]) -> Iterator[str]:
     for kid in told["not_named"]:
         yield f"Signed by:  {kid}, which this root does not name: counts if the one before does"
     for provider, since in told["providers_anew"].items():
-        yield f"Anew:       {provider}: no key set that it signed until {date_text(since)} binds it"
+        new = ", new in this root" * (provider in begun)
+        yield f"Anew:       {provider}: no key set of it until {time_text(since)} binds it{new}"
     yield f"Bundles:    signed by {told['bundle_key']}"
     yield f"Online:     {told['online_key']}"
 

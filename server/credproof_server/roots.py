@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from credproof.base.encoding import b64url, canonical_json, parse_b64url
@@ -215,3 +215,12 @@ def standings(folder: Path) -> list[Standing]:
         Conflict: `NO_TUF`.
     """
     return ServiceDirectory(folder).distribution().standings()
+
+
+def begun_anew(folder: Path) -> Mapping[str, int]:
+    """As `metadata.providers_anew`, of the root in force.
+
+    Raises:
+        Conflict: `NO_TUF`.
+    """
+    return tuf.providers_anew(ServiceDirectory(folder).distribution().root())

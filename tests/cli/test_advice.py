@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from credproof.base.errors import NOT_ACTIVE, Refused, VerificationFailed
+from credproof.base.errors import NOT_ACTIVE, Malformed, Refused, VerificationFailed
 from credproof.cli.advice import next_step
 
 SHOWN_WRONG = ("OTHER_INDEX", "OTHER_MEMBERS", "BAD_LOOKUP_PROOF", "BAD_INCLUSION_PROOF")
@@ -24,6 +24,18 @@ def test_who_is_no_auditor_is_not_told_to_keep_an_auditors_files(reason):
     told = next_step(VerificationFailed(reason, "the log names another version"))
     assert "ask the operator why" in told
     assert "audited.json" in told.partition("as an auditor keep")[2]
+
+
+def test_a_lender_whose_provider_has_a_new_key_is_told_to_ask_the_provider_itself():
+    told = next_step(VerificationFailed("NOT_THE_PINNED_KEY", "another key", step=4))
+    assert "ask the provider itself" in told
+    assert "lender pin" in told
+
+
+def test_an_operator_who_brings_a_root_key_of_before_is_told_where_the_new_one_goes():
+    told = next_step(Malformed("OTHER_ROOT_KEY", "this is not the root key of this service"))
+    assert "--root-key" in told
+    assert "offline-root/root.key" in told
 
 
 def test_a_suspended_participant_is_told_of_that_and_not_of_consents():

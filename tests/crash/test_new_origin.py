@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -31,12 +32,13 @@ from credproof.log.merkle import Tree, leaf_hash
 from credproof_server import new_origin
 from credproof_server.backups import making, restoring
 from credproof_server.checking import check
-from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, World
+from credproof_server.demo.world import AUDITOR, DOMAIN, LENDER, PROVIDER, World
 from credproof_server.directory import HIGH_WATER, ServiceDirectory
 from credproof_server.log.high_water import HighWater
 
 from tests.cli.command import run
 from tests.rpc.conftest import Running
+from tests.rpc.takeover import reason
 
 ORIGIN = f"{DOMAIN}/log2"
 
@@ -110,6 +112,16 @@ def refused(reason: str, call) -> None:
     with pytest.raises(CredproofError) as caught:
         call()
     assert reason == caught.value.reason
+
+
+def test_an_operator_is_told_what_a_new_origin_undoes_and_does_it_again_before_serving(loss):
+    """Else a stolen key that had ended would count again."""
+    service = loss.world.service
+    told = run("restore", service, "--new-origin", ORIGIN)
+    assert "Undone:     renewals, suspensions" in told
+    run("participant", "suspend", service, PROVIDER)
+    with loss.world.served():
+        assert reason(loss.world.home(PROVIDER)) == "NOT_PERMITTED"
 
 
 def test_the_first_entry_of_the_new_origin_names_the_last_checkpoint_of_the_old(loss):
@@ -274,6 +286,31 @@ def test_a_new_origin_that_was_interrupted_is_not_served_until_it_is_finished(lo
     kinds = [json.loads(line)["kind"] for line in lines(core)]
     core.close()
     assert kinds.count("log.continued") == 1
+
+
+def test_a_second_loss_that_takes_the_beginning_of_the_new_origin_is_told_of_both(loss):
+    """A copy of the database of before came back: nothing in it names the origin between."""
+    folder, service, second = loss.world.folder, loss.world.service, f"{DOMAIN}/log3"
+    loss.begin_anew()
+    with loss.world.served():
+        loss.running.person()
+    between = Home(loss.world.home(AUDITOR)).folder
+    (service / "log.db").unlink()
+    (service / "log.db-wal").unlink(missing_ok=True)
+    shutil.copy(folder / "backup" / "log.db", service / "log.db")
+    new_origin.begin_anew(service, second)
+    with loss.world.served():
+        told = json.loads(run("audit", "verify", "--json", "--home", between))
+        home = Home(loss.world.home(LENDER))
+        with loss.world.lender():
+            old = OfflineVerifier(home).verify(loss.answer.to_bytes())
+    ended = {item["origin"]: (item["kept"], item["log_index"]) for item in told["continued"]}
+    assert sorted(ended) == [f"{DOMAIN}/log", ORIGIN]
+    assert {kept for kept, _ in ended.values()} == {loss.backed_up}
+    assert sorted(at for _, at in ended.values()) == [loss.backed_up, loss.backed_up + 1]
+    assert told["findings"] == []
+    assert old.checkpoint.origin == f"{DOMAIN}/log", "its key is listed still"
+    assert check(loss.directory).damage == ()
 
 
 def lines(core) -> list[bytes]:

@@ -99,7 +99,7 @@ SERVER_ROOMS = {
     "backups": Room(
         "config storage log service directory row_checks", f"{GRPC} {USERS}"
     ),  # opens copies
-    "new_origin": Room("config log service directory admission", f"{SQL} {USERS}"),
+    "new_origin": Room("config storage log service directory admission", f"{SQL} {USERS}"),
     "custodian": Room(
         "config storage log service rpc directory", f"sqlalchemy alembic sqlite3 {USERS}"
     ),

@@ -46,11 +46,14 @@ class Story:
         self.lines.append(entry.to_line())
         return self
 
-    def continued(self, seen: VerifiedCheckpoint, *, lost: int, **changes: object) -> Story:
+    def continued(
+        self, *seen: VerifiedCheckpoint, lost: int, kept: int | None = None, **changes: object
+    ) -> Story:
         """The log goes on under a new origin, without its last entries."""
-        self.lines = self.lines[: seen.tree_size - lost]
-        digest, fields = continued_fields(seen)
-        self.add(ENTRY_CONTINUED, "operator", digest, **{**fields, **changes})
+        self.lines = self.lines[: seen[-1].tree_size - lost if kept is None else kept]
+        for old in seen:
+            digest, fields = continued_fields(old)
+            self.add(ENTRY_CONTINUED, "operator", digest, **{**fields, **changes})
         self.signer = NoteSigner(f"{self.signer.name}2", self.signer.signer)
         return self.add("answer.whispered", "lend", bytes(32))
 

@@ -240,3 +240,61 @@ def test_no_copy_is_made_of_a_new_origin_that_was_not_verified(auditor, story, t
         auditor.export(tmp_path / "copy")
     assert caught.value.reason == "NOT_VERIFIED_YET"
     assert not (tmp_path / "copy").exists()
+
+
+def twice(auditor: Auditor, story: Story, *, lost: int) -> tuple[VerifiedCheckpoint, Story]:
+    """The old log's last checkpoint, and that of a new origin that the auditor never saw."""
+    old = seen(auditor, story)
+    story.continued(old, lost=lost)
+    return old, story
+
+
+@pytest.mark.parametrize("back", [0, 3])
+def test_a_second_new_origin_names_both_that_ended_though_the_first_left_nothing(
+    auditor, story, back
+):
+    """Each is named by the one that goes on: what the auditor saw is held against that."""
+    own = list(story.lines)
+    old, story = twice(auditor, story, lost=LOST)
+    between, kept = story.checkpoint(), len(own) - LOST - back
+    story.continued(old, between, lost=0, kept=kept)
+    with told(auditor, story):
+        report = auditor.verify()
+    assert [(end.origin, end.kept) for end in report.continued] == [
+        (old.origin, kept),
+        (between.origin, kept),
+    ]
+    assert (auditor._home.folder / f"lost-{len(own)}.db").exists()
+    assert line_of(auditor, kept) == story.lines[kept]
+
+
+def test_who_followed_the_origin_between_is_told_what_is_left_of_it(auditor, story, monkeypatch):
+    """The first entry of the second stands where its own first one stood: that is no fork."""
+    keys = [str(story.signer.verifier_key)]
+    old, story = twice(auditor, story, lost=LOST)
+    keys.append(str(story.signer.verifier_key))
+    monkeypatch.setattr("credproof.auditing.trusted.log_vkeys", lambda _trust: keys)
+    with told(auditor, story):
+        auditor.verify()
+    between = story.checkpoint()
+    story.continued(old, between, lost=0, kept=(kept := old.tree_size - LOST))
+    story.rewritten(kept, salt=bytes(15) + b"s")
+    with told(auditor, story):
+        assert [end.origin for end in auditor.verify().continued] == [old.origin, between.origin]
+
+
+@pytest.mark.parametrize("lie", ["rewritten", "named less", "not named"])
+def test_a_second_new_origin_is_measured_like_the_first(auditor, story, lie):
+    old, story = twice(auditor, story, lost=LOST)
+    between, kept = story.checkpoint(), old.tree_size - LOST - 1
+    named = [old, between]
+    if lie == "rewritten":
+        story.rewritten(3, actor="somebody")
+    if lie == "named less":
+        size = old.tree_size - 1
+        named[0] = replace(old, tree_size=size, root_hash=story.tree.root(size))
+    story.continued(*(named[1:] if lie == "not named" else named), lost=0, kept=kept)
+    with told(auditor, story), pytest.raises(VerificationFailed) as caught:
+        auditor.verify()
+    assert caught.value.reason == ("LOG_REPLACED" if lie == "not named" else "LOG_FORKED")
+    assert (between.origin in caught.value.message) == (lie == "not named")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -403,10 +404,14 @@ def test_a_key_that_the_operator_lists_does_not_sign_for_a_provider_that_signed(
         "root", "draft", service, "-o", draft, "--begin-anew", "nobody", code=2
     )
     told = run("root", "draft", service, "-o", draft, "--begin-anew", listed.name)
-    assert f"Anew:       {listed.name}: no key set that it signed until" in told
+    assert re.search(rf"Anew: +{listed.name}: .* until .*:.* binds it, new in this root", told)
     for key in ("operator", "operator-2"):
         run("root", "sign", draft, "--key", service / key / "signing.key")
     run("root", "publish", service, draft)
+    told = run("root", "draft", service, "-o", tmp_path / "later.root.json")
+    assert listed.name in told
+    assert "new in this root" not in told, "in each later one, but not as new"
+    assert f"ANEW     {listed.name}" in run("root", "status", service)
     assert "RELEASED" in run("provider", "watch", "--home", home)
     time.sleep(1)  # key sets are numbered by the clock
     listed.take_over(running, before)

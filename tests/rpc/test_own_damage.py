@@ -12,6 +12,7 @@ import pytest
 from credproof.auditing.evidence import LogFault
 from credproof.auditing.trusted import CHECKPOINT_NAME, STATE_NAME, WITNESSED_NAME
 from credproof.auditor import Auditor
+from credproof.base.encoding import canonical_json
 from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
 from credproof.log.entry import parse_entry
 
@@ -131,20 +132,17 @@ def test_where_what_is_left_contradicts_itself_nobody_is_accused(auditor, story)
 DAMAGED = {
     "a line": "UPDATE entries SET line = x'7b7d' WHERE log_index = 3",
     "a line is gone": "DELETE FROM entries WHERE log_index = 3",
-    "the chain": (
-        "UPDATE state SET value = CAST(json_set(CAST(value AS TEXT), '$.last_hash',"
-        " 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA') AS BLOB) WHERE name = 'audit'"
-    ),
-    "the peaks": (
-        "UPDATE state SET value = CAST(json_set(CAST(value AS TEXT), '$.peaks[0]',"
-        " 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA') AS BLOB) WHERE name = 'audit'"
-    ),
 }
 
 
-@pytest.mark.parametrize("what", ["the chain", "the peaks"])
+@pytest.mark.parametrize("what", ["last_hash", "peaks"])
 def test_a_log_that_grows_is_not_forked_because_the_index_is_damaged(auditor, story, what):
-    change(auditor._home.folder, DAMAGED[what])
+    """Not even by a state that passes for what was written."""
+    with auditor.index() as index:
+        state = json.loads(index.state.to_bytes())
+        other = "A" * 43
+        state[what] = other if what == "last_hash" else [other, *state[what][1:]]
+        index._put("audit", canonical_json(state))
     story.add("answer.whispered", "lend", bytes(32))
     with told(auditor, story), pytest.raises(CredproofError) as caught:
         auditor.verify()
@@ -208,6 +206,33 @@ def test_a_broken_rule_is_shown_by_no_index_that_is_damaged(
     assert "UNKNOWN_KIND" in said
     assert len(list((tmp_path / "found").iterdir())) == 1, "by another one it is shown"
     start_again(auditor)
+
+
+@pytest.mark.parametrize("name", ["audit", "trust", "reread", "differing"])
+def test_a_flipped_bit_of_the_state_is_told_as_damage(auditor, tmp_path, name):
+    """A version of the registry that no entry names would be one that the operator withholds."""
+    run("audit", "follow", "--home", folder := auditor._home.folder)
+    with closing(sqlite3.connect(folder / "audit.db")) as database, database:
+        query = "SELECT value FROM state WHERE name = ?"
+        (value,) = database.execute(query, (name,)).fetchone()
+        flipped = (value[:-1] + bytes([value[-1] ^ 1]), name)
+        database.execute("UPDATE state SET value = ? WHERE name = ?", flipped)
+    auditor.search_person("ref:uci-1", reason="a complaint of today")
+    assert follow(folder, tmp_path, code=1) == ["INDEX_DAMAGED"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM state WHERE name = 'trust'",
+        "UPDATE entries SET log_index = (SELECT max(log_index) + 1 FROM entries) WHERE log_index=3",
+    ],
+)
+def test_rows_that_are_gone_or_elsewhere_are_told_as_damage(auditor, tmp_path, statement):
+    auditor.verify()
+    change(folder := auditor._home.folder, statement)
+    auditor.search_person("ref:uci-1", reason="a complaint of today")
+    assert follow(folder, tmp_path, code=1) == ["INDEX_DAMAGED"]
 
 
 def test_anomalies_are_not_believed_of_a_log_that_this_home_knows_to_be_forked(auditor, story):

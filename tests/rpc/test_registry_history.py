@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from credproof import history
 from credproof.base.errors import CredproofError, Malformed, Refused, VerificationFailed
 from credproof.base.keys import DatedKey, Ed25519Signer
+from credproof.home import Home
+from credproof.roots import state_folder
 from credproof.v1 import registry_service_pb2 as pb
 from credproof.v1.registry_service_pb2_grpc import RegistryServiceStub
 from credproof.verification.participant import NEVER
+from credproof.wire.trust import package_of
+from credproof_server import admission
+from credproof_server.directory import ServiceDirectory
 
 from tests.cli.command import run
 from tests.rpc.conftest import AUDITOR, LENDER, PROVIDER
-from tests.rpc.registry import changed, participant
+from tests.rpc.registry import changed, participant, publish
+from tests.rpc.takeover import connected
 
 
 def with_key(running, key) -> object:
@@ -43,6 +52,27 @@ def test_a_provider_sees_a_key_that_somebody_registered_in_its_name(running):
     assert "not listed any more" in text
     assert "the registry listed a key in your name" in text
     assert "STRANGE" not in run("provider", "watch", "--home", home, "--known", strange.kid)
+
+
+def test_two_bundles_of_one_version_are_told_by_watch_however_many_came_since(running, tmp_path):
+    """The log names another one under the version that the home has, which it passed over."""
+    home = Path(shutil.copytree(running.world.home(PROVIDER), tmp_path / "home", symlinks=True))
+    version, directory = connected(home), ServiceDirectory(running.world.service)
+    kept = Home(home).trust(at=0)
+    other = replace(kept.bundle, issued_at=kept.bundle.issued_at - 1)
+    lost = admission.signed_bundle(directory.root_signer(), other, kept.documents)
+    (home / "trust.json").write_bytes(package_of(lost).to_bytes())
+    publish(running, lambda bundle: bundle)
+    told = run("provider", "watch", "--home", home, code=1)
+    assert f"as version {version} (TRUST_FORKED)" in told
+    folder = state_folder(home, Home(home).settings.root)
+    two = [folder / f"{word}-bundle-{version}" for word in ("seen", "other")]
+    assert [file.read_bytes() for file in two] == [
+        package_of(trust).to_bytes() for trust in (lost, kept)
+    ]
+    assert "TRUST_FORKED" in run("provider", "watch", "--home", home, code=1), (
+        "until it is looked at"
+    )
 
 
 def test_an_auditor_sees_who_was_listed_and_suspended_by_version(running, auditor):

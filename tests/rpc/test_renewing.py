@@ -10,15 +10,19 @@ from pathlib import Path
 import pytest
 from credproof.auditor import Auditor
 from credproof.base.errors import Refused, VerificationFailed
+from credproof.base.keys import DatedKey
 from credproof.enrolment import enrol_again
-from credproof.home import Home
+from credproof.home import Home, read_public
 from credproof.lender import Lender, OfflineVerifier
 from credproof.provider import Provider
-from credproof_server import admission
+from credproof.verification.participant import NEVER
+from credproof_server import admission, roots
 from credproof_server.demo.world import World
 
 from tests.rpc.conftest import AUDITOR, LENDER, PROVIDER, Running, served
+from tests.rpc.registry import participant, publish
 from tests.rpc.takeover import connected, reason, run
+from tests.world import signer_of
 
 POLICY, SCHEMA = "revolving-standing", "consumer-revolving/1"
 
@@ -93,10 +97,11 @@ def test_a_provider_that_lost_all_its_keys_comes_back_by_a_root_of_two_people(ru
     assert connected(home)
     sign = ("provider", "keys", "sign", "-o", home / "keys.json", "--home", home)
     assert run(*sign, code=1) == "KEY_NOT_KNOWN", "the lost one must be named"
+    assert "STRANGE_KEY" in run("provider", "watch", "--home", home, code=1), "not named yet"
+    assert "STRANGE" not in run("provider", "watch", "--known", old, "--home", home)
     signed(home, "--known", old)
 
-    assert "STRANGE" in run("provider", "watch", "--home", home, code=1)
-    told = run("provider", "watch", "--known", old, "--home", home)
+    told = run("provider", "watch", "--home", home)
     assert "RELEASED" not in told
     assert [", ended" in line for line in told.splitlines()[:2]] == [True, False]
     assert Home(home).signer.public.kid in told
@@ -121,6 +126,11 @@ def test_a_provider_that_holds_its_key_signs_the_new_one_and_goes_on_with_it(run
     signed(home)
     renew = enrolled(world, tmp_path / "new", "provider", "coop")
     assert run(*renew, code=1) == "KEY_NOT_SIGNED"
+    for file in (tmp_path / "new" / "enrolment.json", world.service / "root.json"):
+        kept = file.read_bytes()
+        for word in ("add", "renew"):
+            assert run("participant", word, *renew[2:-1], file, code=2) == "NOT_EMPTY"
+        assert file.read_bytes() == kept
     assert len(keys_of(world, "coop")) == 1
     signed(home, "--add", tmp_path / "new" / "signing.key.pub")
     with Provider.open(home) as before:
@@ -138,6 +148,72 @@ def test_a_provider_that_holds_its_key_signs_the_new_one_and_goes_on_with_it(run
     assert run("participant", "renew", *add[2:], code=2) == "KEY_ENDED"
 
 
+def stolen(running: Running, tmp_path: Path, name: str) -> tuple[Path, Path]:
+    """A provider's home and the thief's copy of it; the provider has a key set in force."""
+    running.world.admit(name, "provider")
+    home = running.world.home(name)
+    signed(home)
+    return home, Path(shutil.copytree(home, tmp_path / "thief"))
+
+
+def suspended(world: World, name: str) -> None:
+    run("participant", "suspend", world.service, name)
+
+
+def test_a_suspended_provider_is_renewed_by_the_key_set_that_it_sends_to_the_operator(
+    running, tmp_path
+):
+    """Whoever stole its home is let in no more, not even to publish a key set."""
+    world, new = running.world, tmp_path / "new"
+    home, thief = stolen(running, tmp_path, "mill")
+    suspended(world, "mill")
+    renew = enrolled(world, new, "provider", "mill")
+    file = tmp_path / "keys.json"
+    run("provider", "keys", "sign", "-o", file, "--add", new / "signing.key.pub", "--home", home)
+    for copy in (home, thief):
+        publish = ("provider", "keys", "publish", file, "--home", copy)
+        assert run(*publish, code=2) == "NOT_PERMITTED"
+    assert run(*renew, code=1) == "KEY_NOT_SIGNED"
+    assert run(*renew, "--key-set", home / "keys.json", code=1) == "KEY_NOT_SIGNED", "an older one"
+    assert len(keys_of(world, "mill")) == 1, "nothing is half done"
+
+    assert "Suspended:  as before" in run(*renew, "--key-set", file)
+    run("join", new, new / "new.admission")
+    assert reason(new) == "NOT_PERMITTED", "a renewal does not end the suspension"
+    run("participant", "resume", world.service, "mill")
+    assert connected(new)
+    signed(new, "--known", Home(home).signer.public.kid)
+    assert reason(thief) == "KEY_ENDED"
+
+
+def test_a_thief_who_signed_a_key_set_first_is_shut_out_by_suspension_and_a_root_of_two_people(
+    running, tmp_path
+):
+    world, new = running.world, tmp_path / "new"
+    home, thief = stolen(running, tmp_path, "dairy")
+    roots.new_key(tmp_path / "thiefs.key")
+    signed(thief, "--add", tmp_path / "thiefs.key.pub")
+    suspended(world, "dairy")
+    renew = enrolled(world, new, "provider", "dairy")
+    file = tmp_path / "keys.json"
+    run("provider", "keys", "sign", "-o", file, "--add", new / "signing.key.pub", "--home", home)
+    assert run(*renew, "--key-set", file, code=2) == "TUF_VERSION"
+
+    begin_anew(world, tmp_path, "dairy")
+    run("provider", "keys", "sign", "-o", thief / "keys.json", "--home", thief)
+    again = ("provider", "keys", "publish", thief / "keys.json", "--home", thief)
+    assert run(*again, code=2) == "NOT_PERMITTED", "else it would bind the provider again"
+    run(*renew)
+    run("join", new, new / "new.admission")
+    run("participant", "resume", world.service, "dairy")
+    assert connected(new)
+    strange = read_public(tmp_path / "thiefs.key.pub").kid
+    signed(new, "--known", Home(home).signer.public.kid, "--remove", strange)
+    with Provider.open(new) as provider:
+        assert strange not in provider.signed_keys()
+    assert reason(thief) == "KEY_ENDED"
+
+
 def test_a_lender_keeps_what_stands_of_it_and_an_auditor_goes_on(running, tmp_path):
     world = running.world
     world.admit("lend-2", "lender")
@@ -145,12 +221,10 @@ def test_a_lender_keeps_what_stands_of_it_and_an_auditor_goes_on(running, tmp_pa
     before = {item.id: item for item in admission.participants(world.service)}
     for name, role in (("lend-2", "lender"), ("office-2", "auditor")):
         renewed(world, tmp_path / name, role, name)
-        run(
-            *enrolled(world, tmp_path / f"{name}.other", role, name)[:3],
-            tmp_path / name / "enrolment.json",
-            "-o",
-            tmp_path / "same",
-        )
+        again = enrolled(world, tmp_path / f"{name}.other", role, name)[:3]
+        for _ in range(2):  # an admission is written over an admission
+            told = run(*again, tmp_path / name / "enrolment.json", "-o", tmp_path / "same")
+            assert f"Already:    {role} {name}" in told
     after = {item.id: item for item in admission.participants(world.service)}
     for name in ("lend-2", "office-2"):
         assert len(after[name].keys) == 2, "for the very same key it makes another admission"
@@ -165,6 +239,31 @@ def test_a_lender_keeps_what_stands_of_it_and_an_auditor_goes_on(running, tmp_pa
     assert refused(lambda: Auditor.open(world.home("office-2"))) == "KEY_ENDED"
 
 
+def test_a_key_that_a_thief_signed_into_the_key_set_and_somebody_listed_stays_strange(
+    running, tmp_path
+):
+    """Listed after the home's own, it is none of before, though a copy of the own key signed it."""
+    world, thiefs = running.world, tmp_path / "thiefs.key"
+    home, thief = stolen(running, tmp_path, "forge")
+    roots.new_key(thiefs)
+    signed(thief, "--add", tmp_path / "thiefs.key.pub")
+    (own,) = keys_of(world, "forge")
+    ended = DatedKey(read_public(tmp_path / "thiefs.key.pub"), 0, int(time.time()))
+    publish(running, participant("forge", keys=(own, ended)))
+    told = run("provider", "watch", "--home", home, code=1)
+    assert "STRANGE_KEY" in told
+    assert f"Key set:   {', '.join(sorted([own.public.kid, ended.public.kid]))}" in told
+
+
+def test_a_renewal_that_a_restore_lost_is_told_as_that_to_who_was_renewed(running):
+    """Its key has not ended: nothing lists it."""
+    world = running.world
+    world.admit("grove", "provider")
+    other = DatedKey(signer_of("grove").public, 0, NEVER)
+    publish(running, participant("grove", keys=(other,)))
+    assert reason(world.home("grove")) == "KEY_NOT_LISTED"
+
+
 def test_who_cannot_be_renewed_is_told_why(running, tmp_path):
     for role, name, why in (
         ("lender", "nobody", "NO_SUCH_PARTICIPANT"),
@@ -175,6 +274,16 @@ def test_who_cannot_be_renewed_is_told_why(running, tmp_path):
         home = tmp_path / f"{role}-{name}"
         assert run(*enrolled(running.world, home, role, name), code=2) == why
         assert not (home / "new.admission").exists()
+
+
+def test_an_admission_that_a_full_disk_does_not_take_is_written_when_it_is_run_again(
+    running, tmp_path
+):
+    running.world.admit("quay", "auditor")
+    renew = enrolled(running.world, tmp_path / "new", "auditor", "quay")
+    told = " ".join(run(*renew[:-1], "/dev/full", code=2).split())
+    assert "run this again" in told.replace("│ ", "")
+    assert "Already:    auditor quay" in run(*renew)
 
 
 def test_the_key_of_another_participant_is_not_listed_twice(running, tmp_path):

@@ -9,10 +9,12 @@ import pytest
 from credproof import borrower as borrowers
 from credproof import enrolment as enrolments
 from credproof import home as homes
+from credproof.auditing.stamps import AUTHORITIES_NAME, Authorities
 from credproof.base.encoding import canonical_json
-from credproof.base.errors import CredproofError
+from credproof.base.errors import CredproofError, Malformed
 from credproof.base.keys import Ed25519Signer
 from credproof.borrower import Borrower, make_pass
+from credproof.cli.advice import next_step
 from credproof.enrolment import verify_enrolment
 from credproof.home import Home
 from credproof.provider import verify_possession
@@ -86,6 +88,38 @@ def test_a_home_without_its_files_is_named(tmp_path, deployment):
     home = deployment.home("lend")
     (home.folder / "tls.key").unlink()
     refused("BAD_HOME", home.tls)
+
+
+USES = {
+    "participant.json": Home,
+    "trust.json": lambda folder: Home(folder).trust(at=0),
+    "tls.key": lambda folder: Home(folder).tls(),
+    "tls.crt": lambda folder: Home(folder).tls(),
+    "ca.crt": lambda folder: Home(folder).tls(),
+    "signing.key": lambda folder: Home(folder).signer,
+    AUTHORITIES_NAME: lambda folder: Authorities(folder).all(),
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_a_damaged_file_of_a_home_is_named_and_is_nobody_elses_fault(deployment, name):
+    """It was a file "that this command's help names", or a service that does not answer."""
+    path = deployment.home("lend").folder / name
+    data = path.read_bytes() if path.exists() else b'{"one":{"certificates":"none","policy":""}}'
+    third = len(data) // 3
+    for damaged in (b"", b"junk", data[:third], data[:third] + b"\n" + data[third + 1 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(Malformed) as caught:
+            USES[name](path.parent)
+        assert caught.value.reason == "BAD_HOME"
+        assert str(path) in caught.value.message
+        assert "back from a backup" in (next_step(caught.value) or "")
+
+
+def test_a_certificate_of_another_key_is_a_damaged_home(deployment):
+    lend, bank = deployment.home("lend"), deployment.home("bank")
+    (lend.folder / "tls.crt").write_bytes((bank.folder / "tls.crt").read_bytes())
+    refused("BAD_HOME", lend.tls)
 
 
 def test_an_admission_needs_the_keys_that_it_is_for(tmp_path, deployment):

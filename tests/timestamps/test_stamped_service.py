@@ -142,6 +142,21 @@ def test_only_what_an_authority_stamped_that_the_auditor_itself_trusts_counts(sc
     assert (scene.home / STAMPS_NAME).stat().st_mode & 0o777 == 0o600
 
 
+def test_a_timestamp_that_is_damaged_here_accuses_nobody(trusting):
+    """One flipped bit of its time, beside what the authority signed, made a finding with files."""
+    trusting.verify()
+    path = trusting.home / STAMPS_NAME
+    kept = path.read_bytes()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE stamps SET time = time - 100000 WHERE time IS NOT NULL")
+    words = ("audit", "follow", "--json", "--home", trusting.home)
+    for _ in range(2):
+        told = json.loads(trusting.run(*words, code=1))
+        assert (told["reason"], told["findings"]) == ("STAMPS_DAMAGED", [])
+    path.write_bytes(kept)
+    assert json.loads(trusting.run(*words))["reason"] == ""
+
+
 def test_an_operator_sees_how_far_the_authorities_are(scene, monkeypatch):
     found = scene.await_stamps()
     shown = json.loads(scene.run("timestamps", scene.world.service, "--json"))
@@ -245,7 +260,8 @@ def test_an_index_that_is_damaged_makes_no_finding_by_a_timestamp(trusting, tmp_
     trusting.verify()
     shutil.copytree(trusting.home, home := tmp_path / "home")
     with closing(sqlite3.connect(home / "audit.db")) as database, database:
-        database.execute("UPDATE entries SET time = time + 1048576")
+        later = """replace(line, '"time":1', '"time":2')"""
+        database.execute(f"UPDATE entries SET line = CAST({later} AS BLOB)")
     words = ("audit", "follow", "--json", "--evidence", tmp_path / "found", "--home", home)
     told = json.loads(trusting.run(*words, code=1))
     assert (told["findings"], told["evidence"]) == ([], [])

@@ -174,6 +174,17 @@ def test_a_key_set_that_does_not_follow_the_one_in_force_is_refused(signed):
     assert reason(signed, {BANK: tuf.signed(later, [signed.world.bank])}) == "TUF_VERSION"
 
 
+@pytest.mark.parametrize("ahead_s", [86_401, 2**63])
+def test_a_key_set_that_is_dated_ahead_is_refused(signed, ahead_s):
+    """Nobody can ask for a version above int64; and its owner could never go on after a thief's."""
+    later = tuf.parse(signed.key_set(before=signed.newest(BANK)), Targets, BANK).signed
+    later.version = signed.time + ahead_s
+    assert reason(signed, {BANK: tuf.signed(later, [signed.world.bank])}) == "TUF_VERSION"
+    later.version = signed.time + 86_400
+    signed.accept({BANK: tuf.signed(later, [signed.world.bank])})
+    signed.accept({BANK: signed.key_set(before=signed.newest(BANK))})
+
+
 def anew(chain: Chain, *signers) -> bytes:
     """The next root, which says that the bank begins anew."""
     return chain.next_root(*signers, change=lambda root: tuf.begin_anew(root, "bank", chain.time))

@@ -19,12 +19,13 @@ from credproof.auditing.evidence import (
     LogFault,
 )
 from credproof.auditing.index import Index
+from credproof.auditing.lost import continued
 from credproof.auditing.own import require_own
 from credproof.auditing.trusted import CHECKPOINT_NAME, Trusted, log_vkeys, verify_log_note
 from credproof.base.errors import Conflict, CredproofError, Malformed, VerificationFailed
 from credproof.home import Home
 from credproof.log.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
-from credproof.log.continued import ENTRY_CONTINUED, Continued, parse_continued
+from credproof.log.continued import Continued
 from credproof.log.merkle import leaf_hash, verify_inclusion
 from credproof.log.proof import TlogProof
 from credproof.log.witness import parse_add_checkpoint
@@ -60,9 +61,7 @@ class Comparing:
             raise Conflict("NOTHING_VERIFIED", "nothing was verified in this home yet")
         self.verified, self._note = seen.checkpoint, seen.note
         self._tree = require_own(index, self.verified.tree_size, self.verified.root_hash)
-        query = "SELECT line FROM entries WHERE kind = :kind ORDER BY log_index"
-        lines = index.select(query, {"kind": ENTRY_CONTINUED})
-        self._ends = [parse_continued(bytes(line)) for (line,) in lines]
+        self._ends = continued(index)
 
     def require_same_past(self, data: bytes) -> VerifiedCheckpoint:
         """Accept a checkpoint, that of an answer, or of a request to a witness, and give it.
@@ -79,7 +78,7 @@ class Comparing:
         if end is None and other.origin != self.verified.origin:
             message = "it is of a newer origin: credproof audit verify, then compare again"
             raise Conflict("NOT_COMPARED", message)
-        shared = self.verified.tree_size if end is None else end.log_index
+        shared = self.verified.tree_size if end is None else end.kept
         if other.tree_size <= shared:
             self._require_root(other, end)
             return other

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import sqlite3
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
 
 from credproof.base.closing import Closing
-from credproof.base.errors import DataLoss
+from credproof.base.errors import CredproofError, DataLoss
 from credproof.base.sqlite import is_damage
 
+T = TypeVar("T")
 BUSY_S: Final = 10.0
 """How long one process waits while another writes, in seconds."""
 
@@ -39,6 +40,27 @@ class Database(Closing):
                 raise self.damaged() from error
             raise
 
+    def own(self, value: object, parse: Callable[[bytes], T]) -> T:
+        """What stands in a column that takes bytes, which were written here.
+
+        Raises:
+            DataLoss: as `damaged`, where it is anything else.
+        """
+        try:
+            return parse(self.blob(value))
+        except (CredproofError, ValueError) as error:
+            raise self.damaged() from error
+
+    def blob(self, value: object) -> bytes:
+        """The bytes of such a column; what is damaged can be of another type.
+
+        Raises:
+            DataLoss: as `damaged`.
+        """
+        if not isinstance(value, bytes):
+            raise self.damaged()
+        return value
+
     @abstractmethod
     def damaged(self) -> DataLoss:
         """What is told of it when it is damaged, and what to do then."""
@@ -56,10 +78,11 @@ class Database(Closing):
         """Close it.
 
         Raises:
-            DataLoss: as `damaged`, where that is what SQLite found inside.
+            DataLoss: as `damaged`, where that is what SQLite found inside, or rows stand where the
+                next ones belong.
         """
         super().__exit__(kind, error, trace)
-        if is_damage(error):
+        if is_damage(error) or isinstance(error, sqlite3.IntegrityError):
             raise self.damaged() from error
 
     @contextmanager

@@ -7,19 +7,21 @@ deleted at any time: the next audit reads the log anew, and tells again what it 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from credproof.auditing.database import Database
 from credproof.base.encoding import canonical_json, parse_own_json
-from credproof.base.errors import Conflict, DataLoss
+from credproof.base.errors import DataLoss
 from credproof.base.limits import CLOCK_SKEW_S
 from credproof.log.audit import AuditState, parse_state
 from credproof.log.entry import Entry, parse_entry
 from credproof.verification.log_rules import TIME_IN_FUTURE, Finding
 from credproof.verification.rule_state import Thing
 
+T = TypeVar("T")
 _SCHEMA: Final = """
 PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS entries (
@@ -67,6 +69,7 @@ TOLD: Final = "told"
 """The mark of a finding that somebody was told of."""
 FILED: Final = "filed"
 """The mark of a finding that has its files."""
+_CHECK_BYTES: Final = 16
 _VARIABLES: Final = 500
 """How many names are looked up at once; SQLite allows at least 999."""
 
@@ -92,42 +95,49 @@ class Index(Database):
     @property
     def state(self) -> AuditState:
         """Where the log stood after the last page that was taken in."""
-        found = self._value("audit")
-        return AuditState() if found is None else parse_state(found)
+        return self._value("audit", parse_state) or AuditState()
 
     @property
     def trust_version(self) -> int:
         """The version of the registry in force there; 0 at the beginning of a log."""
-        return int(self._value("trust") or b"0")
+        version = self._value("trust", int)
+        if version is None and self._value("audit", parse_state) is not None:
+            raise self.damaged()
+        return version or 0
 
     @property
     def until(self) -> int | None:
         """The latest time of an entry that was not in the future when it was read."""
-        found = self._value("until")
-        return None if found is None else int(found)
+        return self._value("until", int)
 
     @property
     def reread(self) -> int:
         """The entry from which on the service is compared with it the next time."""
-        return int(self._value("reread") or b"0")
+        return self._value("reread", int) or 0
 
     @property
     def differing(self) -> list[int]:
         """The entries that the service gave otherwise the last time."""
-        found: list[int] = parse_own_json(self._value("differing") or b"[]")
-        return found
+        return self._value("differing", parse_own_json) or []
 
     def mark_reread(self, log_index: int, differing: Sequence[int] = ()) -> None:
         """Compare from this entry on the next time, and those that differed now."""
         self._put("reread", b"%d" % log_index)
         self._put("differing", canonical_json(list(differing)))
 
-    def _value(self, name: str) -> bytes | None:
+    def _value(self, name: str, parse: Callable[[bytes], T]) -> T | None:
+        """What stands in the state; a flipped bit of it would be held against the operator."""
         row = self._database.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
-        return None if row is None else bytes(row[0])
+        if row is None:
+            return None
+        value = self.blob(row[0])[_CHECK_BYTES:]
+        if row[0] != _checked(name, value):
+            raise self.damaged()
+        return self.own(value, parse)
 
     def _put(self, name: str, value: bytes) -> None:
-        self._database.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))
+        row = (name, _checked(name, value))
+        self._database.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", row)
 
     def add(
         self,
@@ -156,13 +166,13 @@ class Index(Database):
     def load(self, names: Collection[str]) -> Mapping[str, Thing]:
         """Those of these things that are known."""
         left = list(names)
-        found: dict[str, bytes] = {}
+        found: dict[str, object] = {}
         while left:
             some, left = left[:_VARIABLES], left[_VARIABLES:]
             marks = ", ".join("?" * len(some))
             query = f"SELECT name, value FROM things WHERE name IN ({marks})"  # noqa: S608
             found.update(self._database.execute(query, some).fetchall())
-        return {name: parse_own_json(value) for name, value in found.items()}
+        return {name: self.own(value, parse_own_json) for name, value in found.items()}
 
     def keep(self, things: Mapping[str, Thing]) -> None:
         """Remember these things in place of what was known of them."""
@@ -180,7 +190,8 @@ class Index(Database):
         )
         values = (len(without), len(without), canonical_json(list(without)).decode())
         rows = self._database.execute(query, values).fetchall()
-        return [Finding(a, b, c, tuple(parse_own_json(shown))) for a, b, c, shown in rows]
+        parse = parse_own_json
+        return [Finding(a, b, c, tuple(self.own(shown, parse))) for a, b, c, shown in rows]
 
     def note(self, findings: Iterable[Finding]) -> None:
         """Add what was found in another way; what is known already is not told again."""
@@ -211,6 +222,16 @@ class Index(Database):
     def _has_of(self, other: Index, log_index: int) -> bool:
         return self.line(log_index) == other.line(log_index)
 
+    def require_whole(self) -> None:
+        """It has the lines up to where it says that it goes, and none after.
+
+        Raises:
+            DataLoss: `INDEX_DAMAGED`.
+        """
+        (last,) = self._database.execute("SELECT max(log_index) FROM entries").fetchone()
+        if (-1 if last is None else last) != self.state.position.size - 1:
+            raise self.damaged()
+
     def require_columns(self) -> None:
         """What is searched in says the same as the lines, which were verified.
 
@@ -218,7 +239,7 @@ class Index(Database):
             DataLoss: `INDEX_DAMAGED`.
         """
         for row in self._database.execute("SELECT * FROM entries"):
-            if row != _row(line := bytes(row[-1]), parse_entry(line)):
+            if row != _row(line := self.blob(row[-1]), self.own(line, parse_entry)):
                 message = f"{self.path.name} says something else of entry {row[0]} than its line"
                 raise DataLoss("INDEX_DAMAGED", message)
 
@@ -228,7 +249,7 @@ class Index(Database):
         """An entry's line."""
         query = "SELECT line FROM entries WHERE log_index = ?"
         row = self._database.execute(query, (log_index,)).fetchone()
-        return None if row is None else bytes(row[0])
+        return None if row is None else self.blob(row[0])
 
     @property
     def kinds(self) -> Sequence[str]:
@@ -236,16 +257,24 @@ class Index(Database):
         return [kind for (kind,) in self._database.execute("SELECT DISTINCT kind FROM entries")]
 
     def time(self, log_index: int) -> int | None:
-        """An entry's time, in whole seconds."""
-        query = "SELECT time FROM entries WHERE log_index = ?"
-        row = self._database.execute(query, (log_index,)).fetchone()
-        return None if row is None else int(row[0])
+        """An entry's time, in whole seconds, as its line says it."""
+        line = self.line(log_index)
+        return None if line is None else self.own(line, parse_entry).time
 
     def lines(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """The lines of the entries start … end - 1, or of all from `start` on, in order."""
         query = "SELECT line FROM entries WHERE log_index >= ? ORDER BY log_index LIMIT ?"
         limit = -1 if end is None else end - start
-        return (bytes(row[0]) for row in self._database.execute(query, (start, limit)))
+        return (self.blob(row[0]) for row in self._database.execute(query, (start, limit)))
+
+    def lines_of(self, kinds: Collection[str], before: int | None = None) -> Iterator[bytes]:
+        """The lines of the entries of some kinds, in order; only those before an index, if any."""
+        query = (
+            "SELECT line FROM entries WHERE kind IN (SELECT value FROM json_each(?))"
+            " AND log_index < coalesce(?, log_index + 1) ORDER BY log_index"
+        )
+        values = (canonical_json(sorted(kinds)).decode(), before)
+        return (self.blob(row[0]) for row in self._database.execute(query, values))
 
     def select(self, query: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         """The rows of a query of this room."""
@@ -256,16 +285,9 @@ class Index(Database):
         return iter(self._database.execute(query, values))
 
 
-def open_index(home: Path) -> Index:
-    """What was verified in a home.
-
-    Raises:
-        Conflict: `NOTHING_VERIFIED`.
-    """
-    if not (home / INDEX_NAME).exists():
-        message = f"there is no {INDEX_NAME} in this home yet, or it was deleted"
-        raise Conflict("NOTHING_VERIFIED", message)
-    return Index(home / INDEX_NAME)
+def _checked(name: str, value: bytes) -> bytes:
+    """A value behind a check of itself."""
+    return hashlib.sha256(name.encode() + value).hexdigest()[:_CHECK_BYTES].encode() + value
 
 
 def _row(line: bytes, entry: Entry) -> tuple[object, ...]:

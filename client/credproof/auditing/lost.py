@@ -10,7 +10,7 @@ from typing import Final
 
 from credproof.auditing.index import Index
 from credproof.base.errors import Malformed
-from credproof.log.continued import ENTRY_CONTINUED, Continued, parse_continued
+from credproof.log.continued import ENTRY_CONTINUED, Continued, ends, parse_continued
 
 _NAME: Final = re.compile(r"lost-([0-9]{1,19})\.db\Z")
 
@@ -31,7 +31,7 @@ class Lost:
         """Which entries these are, for people."""
         if self.end is None:
             return f"entries under an older origin, which you had verified: {self.file} has them"
-        which = f"entries {self.end.log_index} to {self.size - 1} of {self.end.origin}"
+        which = f"entries {self.end.kept} to {self.size - 1} of {self.end.origin}"
         return f"{which}, which you had verified: {self.file} has them"
 
 
@@ -41,11 +41,8 @@ def continued(index: Index) -> Sequence[Continued]:
     Raises:
         DataLoss: `INDEX_DAMAGED`.
     """
-    rows = index.select(
-        "SELECT line FROM entries WHERE kind = :kind ORDER BY log_index", {"kind": ENTRY_CONTINUED}
-    )
     try:
-        return [parse_continued(bytes(line)) for (line,) in rows]
+        return ends(map(parse_continued, index.lines_of([ENTRY_CONTINUED])))
     except Malformed as error:
         raise index.damaged() from error  # what was verified can be read
 
@@ -58,11 +55,11 @@ def lost_entries(home: Path, index: Index) -> Sequence[Lost]:
     """
     named = ((_NAME.match(path.name), path.name) for path in home.glob("lost-*.db"))
     sizes = sorted((int(match[1]), name) for match, name in named if match)
-    ends = continued(index)
-    return [Lost(name, size, _end(ends, size)) for size, name in sizes]
+    found = continued(index)
+    return [Lost(name, size, _end(found, size)) for size, name in sizes]
 
 
-def _end(ends: Sequence[Continued], size: int) -> Continued | None:
+def _end(found: Sequence[Continued], size: int) -> Continued | None:
     """The last origin that had so many entries and kept fewer."""
-    fitting = [end for end in ends if end.log_index < size <= end.tree_size]
+    fitting = [end for end in found if end.kept < size <= end.tree_size]
     return fitting[-1] if fitting else None

@@ -160,7 +160,7 @@ class _Counting:
         )
         found: dict[str, int] = {}
         for (line,) in rows:
-            rule = str(parse_json(bytes(line))["fields"].get("rule"))
+            rule = str(parse_json(self._index.blob(line))["fields"].get("rule"))
             found[rule] = found.get(rule, 0) + 1
         return dict(sorted(found.items()))
 

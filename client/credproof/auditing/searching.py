@@ -98,7 +98,7 @@ def search(index: Index, query: Query) -> Iterator[Found]:
         terms.append(f"log_index IN ({listed})")
     select = f"SELECT {', '.join(COLUMNS)}, line FROM entries WHERE {' AND '.join(terms)}"  # noqa: S608
     rows = index.stream(f"{select} ORDER BY log_index LIMIT :limit", given | values)
-    return (Found((*row[:-2], _hexadecimal(row[-2])), bytes(row[-1])) for row in rows)
+    return (Found((*row[:-2], _hexadecimal(row[-2])), index.blob(row[-1])) for row in rows)
 
 
 def _hexadecimal(text: str | None) -> str | None:

@@ -97,13 +97,10 @@ class Showing:
 
         What was replaced less than `CLOCK_SKEW_S` before is one too.
         """
-        query = (
-            "SELECT line FROM entries WHERE kind = :kind AND log_index <= :index"
-            " ORDER BY log_index DESC"
-        )
         since = (self._index.time(log_index) or 0) - CLOCK_SKEW_S
-        for (line,) in self._index.select(query, {"kind": ENTRY_CHANGED, "index": log_index}):
-            change = parse_entry(bytes(line))
+        changes = list(self._index.lines_of([ENTRY_CHANGED], log_index + 1))
+        for line in reversed(changes):
+            change = parse_entry(line)
             package = self._history.file(change)
             if package is not None:
                 evidence.add_registry(parse_changed(change), package)

@@ -142,7 +142,7 @@ def _note(stamps: Stamps, index: Index, found: Sequence[Contradiction]) -> None:
 
 def _lost(index: Index) -> dict[str, int]:
     """Older origins, and from which entry on theirs were lost."""
-    return {item.origin: item.log_index for item in continued(index)}
+    return {item.origin: item.kept for item in continued(index)}
 
 
 def add_evidence(

@@ -22,6 +22,7 @@ from credproof.base.limits import TIMESTAMP_AUTHORITIES_MAX, at_most
 from credproof.base.members import Members
 from credproof.base.sqlite import is_damage
 from credproof.files import replace_file
+from credproof.home import bad_home, own_file
 from credproof.log.checkpoint import origin_of
 from credproof.log.stamped import Stamped
 from credproof.log.timestamp import (
@@ -62,10 +63,11 @@ class Authorities:
         """Those that are trusted, by name.
 
         Raises:
-            Malformed: `BAD_MEMBER`, `BAD_CERTIFICATES`, `BAD_AUTHORITY`.
+            Malformed: `BAD_HOME`.
             LimitExceeded: too many of them.
         """
-        found = [_authority(name, item) for name, item in self._read().items()]
+        with own_file(self._path):
+            found = [_authority(name, item) for name, item in self._read().items()]
         at_most(len(found), TIMESTAMP_AUTHORITIES_MAX, "timestamp authorities")
         return found
 
@@ -100,12 +102,12 @@ class Authorities:
         replace_file(self._path, canonical_json(known))
 
     def _read(self) -> dict[str, Json]:
-        try:
-            found = parse_json(self._path.read_bytes())
-        except FileNotFoundError:
+        if not self._path.exists():
             return {}
+        with own_file(self._path):
+            found = parse_json(self._path.read_bytes())
         if not isinstance(found, dict):
-            raise Malformed("BAD_MEMBER", f"{AUTHORITIES_NAME} is not an object")
+            raise bad_home(self._path)
         return found
 
 

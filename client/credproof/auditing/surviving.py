@@ -78,22 +78,20 @@ class Surviving:
         """
         end = self._end(report)
         if end is None:
-            raise VerificationFailed(
-                "LOG_REPLACED", "the log has a new origin and does not say what became of the old"
-            )
+            raise VerificationFailed("LOG_REPLACED", _silent(report))
         self._require_named(end)
         compared = 0
-        for past in self._pasts(end.log_index):
+        for past in self._pasts(end.kept):
             if self._tree.root(past.size) != past.root:
                 self._raise_forked(end, past)
             compared = max(compared, past.size)
         self._require_all(end)
-        return range(compared, min(end.log_index, self._seen.checkpoint.tree_size))
+        return range(compared, min(end.kept, self._seen.checkpoint.tree_size))
 
     def is_cut(self, report: AuditReport) -> bool:
         """Whether lines that are kept are of entries that were lost."""
         end, tree = self._end(report), self._own_tree
-        return end is not None and tree is not None and end.log_index < tree.size
+        return end is not None and tree is not None and end.kept < tree.size
 
     def _end(self, report: AuditReport) -> Continued | None:
         """Where the log says that the old one ends in it."""
@@ -139,7 +137,7 @@ class Surviving:
 
     def _raise_forked(self, end: Continued, past: _Past) -> NoReturn:
         evidence = self._evidence(past.seen, end)
-        says = f"the log under its new origin has another past before entry {end.log_index}"
+        says = f"the log under its new origin has another past before entry {end.kept}"
         if past.seen.note is not None and self._add_entries(evidence, past):
             self._raise(says, past.seen, evidence, MOVED_ENTRIES)
         _add_past(evidence, past)
@@ -179,6 +177,14 @@ class Surviving:
         if seen.note is None:
             raise VerificationFailed(reason, f"{says}, by what nobody signed alone")
         raise LogFault(reason, says, evidence.finish(reason, says, how))
+
+
+def _silent(report: AuditReport) -> str:
+    if not report.continued:
+        return "the log has a new origin and does not say what became of the old"
+    named = ", ".join(found.origin for found in report.continued)
+    says = f"the log has a new origin and says what became of {named}, not of the one verified here"
+    return f"{says}: whoever verified another in between can say how that one began"
 
 
 def _named(end: Continued) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from credproof.auditing.history import History
+from credproof.auditing.index import INDEX_NAME, Index
 from credproof.auditing.own import Seen
-from credproof.base.errors import CredproofError, DataLoss, VerificationFailed
+from credproof.base.errors import Conflict, CredproofError, DataLoss, VerificationFailed
 from credproof.files import replace_file
 from credproof.home import Home
 from credproof.log.audit import AuditState, parse_state
@@ -21,9 +22,10 @@ from credproof.log.checkpoint import (
     Checkpoint,
     VerifiedCheckpoint,
     origin_of,
+    parse_checkpoint,
     verify_checkpoint,
 )
-from credproof.log.note import VerifierKey
+from credproof.log.note import VerifierKey, parse_note
 from credproof.verification.trust import Trust
 
 STATE_NAME: Final = "audited.json"
@@ -176,3 +178,41 @@ def _is_sound(state: AuditState | None, seen: Seen | None) -> bool:
     if state is None or seen is None:
         return state is not None
     return state.position.size != seen.checkpoint.tree_size or _fits(state, seen)
+
+
+def open_index(home: Path) -> Index:
+    """All that was verified in a home, to read there: without it "nothing" would be said of much.
+
+    Raises:
+        Conflict: `NOTHING_VERIFIED`.
+        DataLoss: `INDEX_DAMAGED`: it has less than was verified.
+    """
+    if not (home / INDEX_NAME).exists():
+        message = f"there is no {INDEX_NAME} in this home yet, or it was deleted"
+        raise Conflict("NOTHING_VERIFIED", message)
+    index = Index(home / INDEX_NAME)
+    try:
+        index.require_whole()
+        _require_all(index, _verified_size(home))
+    except BaseException:
+        index.close()
+        raise
+    return index
+
+
+def _require_all(index: Index, verified: int) -> None:
+    has = index.state.position.size
+    if has < verified:
+        message = f"{index.path.name} has {has} of the {verified} entries that were verified"
+        raise DataLoss("INDEX_DAMAGED", f"{message}: it was emptied, or is of a backup")
+
+
+def _verified_size(home: Path) -> int:
+    """How far a home's own files say that it was verified; audits tell which are damaged."""
+    sizes = [0]
+    with suppress(OSError, CredproofError):
+        sizes.append(parse_state((home / STATE_NAME).read_bytes()).position.size)
+    with suppress(OSError, CredproofError):
+        note = parse_note((home / CHECKPOINT_NAME).read_bytes())
+        sizes.append(parse_checkpoint(note.text).tree_size)
+    return max(sizes)

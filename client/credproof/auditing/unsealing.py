@@ -197,9 +197,7 @@ class Unsealings:
 
     def states(self) -> Sequence[UnsealingState]:
         """Every request of the verified log, with what became of it, in the order of the log."""
-        names = ", ".join(f"'{kind}'" for kind in KINDS)
-        query = f"SELECT line FROM entries WHERE kind IN ({names}) ORDER BY log_index"  # noqa: S608
-        entries = [parse_entry(bytes(row[0])) for row in self._index.select(query, {})]
+        entries = [parse_entry(line) for line in self._index.lines_of(KINDS)]
         shown = {item.log_index: item for item in self._shown()}
         asked = [entry for entry in entries if entry.kind == ENTRY_ASKED]
         return [self._state(entry, entries, shown.get(entry.seq)) for entry in asked]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 _CORRUPT, _NOT_A_DATABASE = 11, 26
+_NOT_TEXT: Final = "Could not decode to UTF-8"
+"""What Python says of a text in it that is none; SQLite has no code for that."""
 _PRIMARY: Final = 0xFF
 """The part of an extended code that the primary one is in (sqlite.org, "Result Codes")."""
 
@@ -17,4 +19,5 @@ def primary_code(error: BaseException | None) -> int:
 
 def is_damage(error: BaseException | None) -> bool:
     """Whether an error of sqlite3 says that a file does not hold what SQLite wrote."""
-    return primary_code(error) in (_CORRUPT, _NOT_A_DATABASE)
+    undecoded = str(error).startswith(_NOT_TEXT)
+    return undecoded or primary_code(error) in (_CORRUPT, _NOT_A_DATABASE)

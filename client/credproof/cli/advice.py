@@ -40,7 +40,8 @@ _SHOWN_WRONG: Final = (
 )
 _SUSPENDED: Final = (
     "check that --home is the right one; of a suspended participant the operator says why, and ends"
-    " it by credproof participant resume"
+    " it by credproof participant resume; a provider's key set goes to the operator meanwhile"
+    " (credproof participant renew --key-set)"
 )
 _REFRESH: Final = "credproof lender refresh FILE, a little later; if it stays, ask the operator"
 _CUSTODIAN: Final = "ask whether the custodian runs, then run this again: nothing is done twice"
@@ -48,10 +49,14 @@ _LIES: Final = (
     "do not go on: ask the operator why, and other participants whether they see the same"
 )
 _PROVIDER: Final = (
-    "do not go on: ask the provider which keys are its; as the provider, sign and publish your key"
-    " set first (credproof provider keys), then the operator lists the key (credproof participant"
-    " renew); if all your keys are lost, two people let you begin anew (credproof root draft"
-    " --begin-anew)"
+    "do not go on: ask the provider which keys are its; as the provider, sign your new key into"
+    " your key set (credproof provider keys sign --add), then the operator lists it by both"
+    " (credproof participant renew --key-set); if all your keys are lost, two people let you begin"
+    " anew (credproof root draft --begin-anew)"
+)
+_PINNED: Final = (
+    "do not rely on it; ask the provider itself, by telephone say, for its fingerprint: if it has"
+    " a new key, credproof lender pin, then ask again"
 )
 _LOST: Final = "credproof restore DIR --from BACKUP --keys-from KEYS; none is made in its place"
 _OPERATOR: Final = "tell the operator, who finds it by credproof check; to ask again does not help"
@@ -74,7 +79,8 @@ NEXT: Final[Mapping[str, str]] = {
     " credproof witness init a witness's",
     "BAD_FILE": "mend the file and run this again: what was done is not done twice",
     "BAD_MAPPING": "mend the mapping: the README shows one under `A provider's first hour`",
-    "BAD_HOME": "copy your home back from a backup, or enrol anew in another directory",
+    "BAD_HOME": "copy this file, or your home, back from a backup, or enrol anew in another"
+    " directory; of timestamp-authorities.json move it away, and name those that you trust again",
     # Names.
     "BAD_SUBJECT_ID": "write ref:NAME (letters, digits, dot, - and _), cn-id:… or uscc:…",
     "UNKNOWN_SCHEMA": "name it as the operator's bundle does, like consumer-revolving/1",
@@ -118,6 +124,8 @@ NEXT: Final[Mapping[str, str]] = {
     "NOT_AUTHENTICATED": "use the home that you joined with; if it is lost, enrol anew",
     "KEY_ENDED": "go on in the home with your newest keys; if you asked for no others, ask the"
     " operator who did",
+    "KEY_NOT_LISTED": "ask the operator, who may have lost your renewal in a restore: credproof"
+    " participant renew, with the same enrolment or, after seven days, another one",
     "ALREADY_ADMITTED": "for new keys of that participant: credproof participant renew; of another"
     " one: enrol under another id",
     "UNKNOWN_PARTICIPANT": "do not agree; ask the operator who this is",
@@ -151,12 +159,15 @@ NEXT: Final[Mapping[str, str]] = {
     "TUF_ROLLBACK": "do not go on: ask the operator why; if it restored the service, whoever signed"
     " what is named here publishes it again: credproof provider keys publish; of targets, credproof"
     " root extend",
+    "OTHER_ROOT_KEY": "name the key that signs trust bundles now by --root-key, or put it in the"
+    " place of DIR/offline-root/root.key; credproof root status DIR shows its fingerprint",
     **dict.fromkeys(("TUF_MIXED", "TUF_WITHHELD", "TUF_TOO_LONG"), _LIES),
     **dict.fromkeys(("TUF_NOT_BOUND", "BAD_METADATA"), _LIES),
     "TUF_EXPIRED": "check the clock here; the operator sees by credproof root status what must be"
     " signed anew, and credproof serve renews the rest",
     "TUF_VERSION": "begin with what is in force now: credproof root draft, or credproof provider"
-    " watch and then provider keys sign",
+    " watch and then provider keys sign; if a thief signed the key set in force, two people let the"
+    " provider begin anew (credproof root draft --begin-anew)",
     "NO_TUF": "the operator stops the service and runs credproof root begin DIR; of homes nothing"
     " is needed",
     "SERVICE_TOO_OLD": "the operator installs this version, then runs credproof upgrade and root"
@@ -165,7 +176,7 @@ NEXT: Final[Mapping[str, str]] = {
     "NO_ONLINE_KEY": "draft the root on this service: credproof root draft DIR --online-key",
     "NO_SUCH_KEY": "credproof root status and credproof provider watch show the keys",
     "STRANGE_KEY": "have the operator suspend you, and tell your lenders; if the key was once"
-    " yours, name it by --known",
+    " yours, name it by --known: here, or once for all by credproof provider keys sign",
     "KEYS_NOT_CONTINUED": "do not go on: ask the provider which keys are its; as the provider, sign"
     " with a key of the set before; if all are lost, two people let you begin anew (credproof root"
     " draft --begin-anew)",
@@ -242,6 +253,8 @@ def next_step(error: CredproofError) -> str | None:
     """What a person does about it; None when the message says it already."""
     if error.reason in _OWN_FILES:
         return NEXT[error.reason]  # whatever was to be verified is not in doubt
+    if error.reason == "NOT_THE_PINNED_KEY":
+        return _PINNED  # a check says it, and yet there is an honest way to it
     if error.step is not None and error.reason != "NOT_WITNESSED":
         return f"do not rely on it; docs/PROTOCOL.md says what check {error.step} looks at"
     if isinstance(error, DataLoss) and error.told and error.reason in ("LOG_FORKED", "LOG_BEHIND"):

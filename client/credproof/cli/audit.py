@@ -117,6 +117,8 @@ def verify(
         stamped, lost = auditor.timestamps(report.checkpoint), auditor.lost()
         with auditor.index() as index:
             findings = index.findings()
+            if findings:
+                auditor.require_judged(index)
             index.mark(findings, TOLD)
             late = behind(index, at)
         witnesses, disproof = _told_of_witnesses(auditor, report), _disproof(auditor)
@@ -284,7 +286,12 @@ def _summary(report: AuditReport, findings: Sequence[Finding]) -> dict[str, obje
         "read": report.entries_read,
         "kinds": dict(report.kinds),
         "continued": [
-            {"origin": c.origin, "log_index": c.log_index, "tree_size": c.tree_size}
+            {
+                "origin": c.origin,
+                "log_index": c.log_index,
+                "kept": c.kept,
+                "tree_size": c.tree_size,
+            }
             for c in report.continued
         ],
         "findings": parse_own_json(findings_json(findings)),

@@ -11,7 +11,7 @@ import typer
 
 from credproof.auditing.comparing import Comparing
 from credproof.auditing.evidence import LogFault, write
-from credproof.auditing.index import open_index
+from credproof.auditing.trusted import open_index
 from credproof.base.errors import CredproofError, Malformed
 from credproof.cli.following import evidence_text
 from credproof.cli.output import (

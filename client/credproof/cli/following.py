@@ -196,7 +196,7 @@ class Told:
         try:
             yield
         except (VerificationFailed, DataLoss, Unreachable) as fault:
-            if str(fault) not in map(str, self.faults):
+            if not any(_is_same(fault, other) for other in self.faults):
                 self.faults.append(fault)
 
     @property
@@ -227,6 +227,12 @@ class Told:
             yield RULE_BROKEN, files
 
 
+def _is_same(fault: CredproofError, other: CredproofError) -> bool:
+    """Whether two faults are one: a damaged file is met at more than one place."""
+    damaged = isinstance(fault, DataLoss) and isinstance(other, DataLoss)
+    return fault.reason == other.reason if damaged else str(fault) == str(other)
+
+
 def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> Told:
     """Look once; `evidence` is where there must be files about each finding."""
     told, at = Told(), int(time.time())
@@ -246,8 +252,9 @@ def _look(home: Path, evidence: Path | None, *, replay: bool, quiet: bool) -> To
             told.faults += uncompared(told.report)
             _look_on(told, auditor, told.report, at, replay=replay)
         with auditor.index() as index:
-            known = index.findings()
-            told.findings = index.findings(without=[TOLD] if evidence is None else [TOLD, FILED])
+            known = _known(told, auditor, index)
+            marks = [TOLD] if evidence is None else [TOLD, FILED]
+            told.findings = index.findings(without=marks) if known else []
         if evidence is not None:
             told.findings += [f for f in known if f not in told.findings and _lost(f, evidence)]
         told.standing = len(known) - len(told.findings)
@@ -266,6 +273,15 @@ def uncompared(report: AuditReport) -> Sequence[DataLoss]:
     which = f"whether entries {first} to {last} are those of the old origin is not known here"
     what = "audit.db was not there; compare what other auditors have of it: credproof audit compare"
     return [DataLoss("NOT_COMPARED", f"{which}: {what}")]
+
+
+def _known(told: Told, auditor: Auditor, index: Index) -> list[Finding]:
+    """What was found between entries; nothing where own lines do not bear out what is new."""
+    with told.gathering():
+        if index.findings(without=[TOLD]):
+            auditor.require_judged(index)
+        return index.findings()
+    return []
 
 
 def _lost(finding: Finding, evidence: Path) -> bool:
@@ -361,7 +377,7 @@ def lost_json(found: Sequence[Lost]) -> list[Json]:
     return [
         {
             "file": item.file,
-            "first": item.end.log_index if item.end else None,
+            "first": item.end.kept if item.end else None,
             "last": item.size - 1 if item.end else None,
             "origin": item.end.origin if item.end else None,
         }

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from credproof.auditing.index import open_index
 from credproof.auditing.monthly import Report, parse_month, report
+from credproof.auditing.trusted import open_index
 from credproof.cli.output import HomeOption, JsonOption, out, plain, print_json
 from credproof.cli.searching import when
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,7 @@ from credproof.home import Home
 from credproof.provider import Provider, SubmitReport, WithdrawReport
 from credproof.records.mapping import parse_mapping
 from credproof.records.reader import count_rows, read_records
+from credproof.updating.own_keys import signed_here
 from credproof.verification.acceptance import sign_acceptance
 from credproof.verification.registry import ListedKey
 
@@ -355,17 +357,18 @@ def watch(
     """See every key that the registry ever listed in your name; a strange one ends with code 1.
 
     Reads all versions of the trust bundle and proves each to be the one that the log names. Whoever
-    lists a key for you can sign attestations as you: run this daily. Your own key is in your
-    home. Tells too whether your own signed key set is in force (credproof provider keys): while it
-    is, whoever has seen it takes no key in your name that is not in it, unless two people said in
-    a root that you begin anew (RELEASED). Two trust bundles of one version that your home was given
-    are told until you move them away (TRUST_FORKED). Needs the service. Writes nothing.
+    lists a key for you can sign attestations as you: run this daily. Yours are the one in your home
+    and, once it has ended, each of before that your home's key has signed into your key set
+    (credproof provider keys sign --known). Tells too whether that is in force: while it is, whoever
+    has seen it takes no key in your name that is not in it, unless two people said in a root that
+    you begin anew (RELEASED). Two trust bundles of one version that your home was given are told
+    until you move them away (TRUST_FORKED). Needs the service. Writes nothing.
 
     \b
     Example:
       credproof provider watch --home bank
     """
-    mine = {Home(home).signer.public.kid, *(known or [])}
+    own = Home(home).signer.public.kid
     with Provider.open(home) as provider:
         with progress_bar("versions", provider.trust.bundle.version, hidden=as_json) as advance:
             keys, checkpoint = provider.registered_keys(advance)
@@ -373,6 +376,7 @@ def watch(
         released, forked = provider.is_released(), provider.forked_versions()
         now_listed = provider.trust.participants[provider.id].keys
     present = {key.public.kid: key for key in now_listed}
+    mine = {own, *(known or []), *_of_before(keys, own, signed_here(Home(home)), present)}
     strange = [item for item in keys if item.key.public.kid not in mine]
     if as_json:
         listed = [_listed_key(item, item not in strange, present) for item in keys]
@@ -398,6 +402,19 @@ def watch(
         print_error(VerificationFailed("TRUST_FORKED", message))
     if strange or forked:
         raise typer.Exit(FAILED)
+
+
+def _of_before(
+    keys: Sequence[ListedKey], own: str, word: Sequence[str], present: Mapping[str, DatedKey]
+) -> Iterator[str]:
+    """Ended keys that were listed before the own one, and are in the key set that it signed.
+
+    One that was listed later stays strange: a thief of the home can sign it in too.
+    """
+    before = takewhile(lambda item: item.key.public.kid != own, keys)
+    for item in before:
+        if item.key.public.kid in word and _ended(item, present):
+            yield item.key.public.kid
 
 
 def _ended(item: ListedKey, present: Mapping[str, DatedKey]) -> str:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from credproof.auditing.index import open_index
 from credproof.auditing.registry import Version
 from credproof.auditing.registry import registry as versions_of
+from credproof.auditing.trusted import open_index
 from credproof.base.encoding import time_text
 from credproof.cli.output import HomeOption, JsonOption, out, plain, print_json
 from credproof.home import Home

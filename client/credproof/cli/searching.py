@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from credproof.auditing.index import Index, open_index
+from credproof.auditing.index import Index
 from credproof.auditing.searching import COLUMNS, Found, Query, search
+from credproof.auditing.trusted import open_index
 from credproof.auditor import Auditor
 from credproof.base.encoding import DAY_S, b64url, parse_b64, parse_b64url, parse_json
 from credproof.base.errors import Malformed

@@ -43,9 +43,10 @@ def sign(
 
     Once it is published, nobody who has seen it takes a trust bundle that lists another key in your
     name, nor a key set that no key of this one has signed: keep the private keys of all of them. A
-    new key is signed first (--add), listed by the operator then (credproof participant renew): the
-    one of a home that you enrolled anew is its signing.key.pub. One that was lost before it was
-    listed is taken out (--remove); as long as it is listed, it must stay.
+    new key is signed first (--add), listed by the operator then, who gets this file with your new
+    enrolment (credproof participant renew --key-set): the one of a home that you enrolled anew is
+    its signing.key.pub. One that was lost before it was listed is taken out (--remove); as long as
+    it is listed, it must stay.
 
     A key in your name that your own key has not signed is refused (KEY_NOT_KNOWN) unless you name
     it (--known): see by credproof provider watch when it was listed. Needs no network; goes on from

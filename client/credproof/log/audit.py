@@ -16,7 +16,7 @@ from credproof.base.encoding import b64url, canonical_json, parse_b64url, parse_
 from credproof.base.errors import Malformed, VerificationFailed
 from credproof.base.members import Members
 from credproof.log.checkpoint import VerifiedCheckpoint
-from credproof.log.continued import ENTRY_CONTINUED, Continued, parse_continued
+from credproof.log.continued import ENTRY_CONTINUED, Continued, ends, parse_continued
 from credproof.log.entry import ChainPosition
 from credproof.log.merkle import Frontier, leaf_hash
 
@@ -173,4 +173,4 @@ class LogAudit:
                 "TREE_MISMATCH", f"the {self.size} entries do not make the checkpoint's tree"
             )
         read, kinds = self.size - self._first, dict(self._kinds)
-        return AuditReport(checkpoint, read, kinds, self.state, tuple(self._continued))
+        return AuditReport(checkpoint, read, kinds, self.state, tuple(ends(self._continued)))

@@ -1,13 +1,15 @@
 """The entry by which a log goes on under a new origin, after entries of it were lost for good.
 
 It stands where the surviving entries end, and names the last checkpoint of the old origin: what
-was lost is thereby said in the log itself.
+was lost is thereby said in the log itself. Where the beginning of an origin was lost too, there is
+one for each origin that ended since, directly after one another.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from credproof.base.encoding import b64url
@@ -20,9 +22,10 @@ ENTRY_CONTINUED: Final = "log.continued"
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """A new origin begins at `log_index`; the old one had been signed up to `tree_size`.
+    """A new origin begins after `kept` entries; the old one had been signed up to `tree_size`.
 
-    `checkpoint` is SHA-256 of the old origin's last signed note, `root_hash` its root.
+    `log_index` is where the entry stands that says so. `checkpoint` is SHA-256 of the old origin's
+    last signed note, `root_hash` its root.
     """
 
     log_index: int
@@ -30,14 +33,15 @@ class Continued:
     tree_size: int
     root_hash: bytes
     checkpoint: bytes
+    kept: int
 
     @property
     def says(self) -> str:
         """Which entries were lost, for people."""
-        if self.tree_size <= self.log_index:
+        if self.tree_size <= self.kept:
             return f"{self.origin}: no entry of it was lost"
         last = self.tree_size - 1
-        return f"{self.origin}: entries {self.log_index} to {last} of it were lost"
+        return f"{self.origin}: entries {self.kept} to {last} of it were lost"
 
 
 def continued_fields(old: VerifiedCheckpoint) -> tuple[bytes, dict[str, object]]:
@@ -64,6 +68,16 @@ def parse_continued(line: bytes) -> Continued:
         tree_size=members.take("tree_size", int),
         root_hash=members.bytes("root", 32),
         checkpoint=entry.object,
+        kept=entry.seq,
     )
     members.finish()
     return found
+
+
+def ends(found: Iterable[Continued]) -> Sequence[Continued]:
+    """Such entries in the order of their log: of those in a row, all end where the first stands."""
+    told: list[Continued] = []
+    for item in found:
+        follows = bool(told) and told[-1].log_index + 1 == item.log_index
+        told.append(replace(item, kept=told[-1].kept) if follows else item)
+    return told

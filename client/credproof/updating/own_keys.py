@@ -69,6 +69,17 @@ def is_released(home: Home) -> bool:
     return found is not None and not binds(found.version, root, home.settings.id)
 
 
+def signed_here(home: Home) -> tuple[str, ...]:
+    """The fingerprints in the key set that was accepted here last, if this home's key signed it.
+
+    Raises:
+        Malformed: `BAD_METADATA`.
+    """
+    found = _accepted(home)
+    is_own = found is not None and is_signed_by(found, home.signer.public)
+    return key_ids(found.signed) if found is not None and is_own else ()
+
+
 def key_ids(found: Targets) -> tuple[str, ...]:
     """The fingerprints in a key set."""
     return tuple(sorted(path.rpartition("/")[2] for path in found.targets))

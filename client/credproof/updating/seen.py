@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -15,8 +15,9 @@ from credproof.base.members import Members
 from credproof.files import replace_file
 from credproof.roots import HISTORY, chain, damaged
 from credproof.updating.metadata import ROOT, is_signed, parse, parse_any
+from credproof.verification.registry import Change
 from credproof.verification.trust import Trust
-from credproof.wire.trust import TrustPackage
+from credproof.wire.trust import TrustPackage, package_of
 
 SEEN: Final = "bundle-version"
 _TWO: Final = ("seen-bundle-{0}", "other-bundle-{0}")
@@ -72,10 +73,8 @@ class SeenBundle:
             VerificationFailed: `TRUST_FORKED`.
         """
         if version == self.version and _digest(package.token) != self._digest:
-            seen, other = (self._folder / name.format(version) for name in _TWO)
-            replace_file(other, package.to_bytes())
-            if kept is not None and _digest(kept.token) == self._digest:
-                replace_file(seen, kept.to_bytes())
+            is_seen = kept is not None and _digest(kept.token) == self._digest
+            _keep_two(self._folder, version, kept if is_seen else None, package)
             message = f"another trust bundle of version {self.version} was given before"
             raise VerificationFailed("TRUST_FORKED", message)
 
@@ -87,6 +86,26 @@ class SeenBundle:
                 "version": trust.bundle.version,
             }
             replace_file(self._folder / SEEN, canonical_json(said))
+
+
+def compared(history: Iterable[Change], kept: Trust, folder: Path) -> Iterator[Change]:
+    """A history as it is read; where the log names another bundle than `kept` under its version,
+    both are kept for good.
+
+    Several versions that come at once pass over the one that was seen last.
+    """
+    for change in history:
+        logged = change.trust
+        if logged.bundle.version == kept.bundle.version and logged.token != kept.token:
+            _keep_two(folder, kept.bundle.version, package_of(kept), package_of(logged))
+        yield change
+
+
+def _keep_two(folder: Path, version: int, kept: TrustPackage | None, other: TrustPackage) -> None:
+    names = [folder / name.format(version) for name in _TWO]
+    replace_file(names[1], other.to_bytes())
+    if kept is not None:
+        replace_file(names[0], kept.to_bytes())
 
 
 def forked(folder: Path) -> list[int]:

@@ -24,8 +24,8 @@ class Anomaly:
     """A rule that was broken.
 
     `participants` are whose conduct the evidence shows: one, or several together, never more than
-    there is evidence; `counts` may count more. `window_s` and `throttle_s`
-    are in seconds; a throttle of 0 only tells, `evaluations` says whether it refuses those too.
+    there is evidence; `counts` may count more. `window_s` and `throttle_s` are in seconds; a
+    throttle of 0 only tells, `evaluations` says whether it refuses those too.
     `evidence` are log indexes. `tag` stands for the borrower, where it is about one (32 bytes).
     The rules are pinned by their version and digest (32 bytes).
     """

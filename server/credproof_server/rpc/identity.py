@@ -51,7 +51,7 @@ def participant(auth_context: Mapping[str, Iterable[bytes]], trust: Trust, at: i
     """The active participant whose certificate carries exactly one SPIFFE id of this domain.
 
     Raises:
-        Refused: `NOT_AUTHENTICATED`, `NOT_PERMITTED`, `KEY_ENDED`.
+        Refused: `NOT_AUTHENTICATED`, `NOT_PERMITTED`, `KEY_NOT_LISTED`, `KEY_ENDED`.
     """
     names = _texts(auth_context, "x509_subject_alternative_name")
     uris = [name for name in names if name.startswith("spiffe://")]
@@ -69,7 +69,7 @@ def require_active(caller: Caller, trust: Trust, at: int) -> Participant:
     """The participant who called, still active under the bundle in force at time `at`.
 
     Raises:
-        Refused: `NOT_PERMITTED`, `KEY_ENDED`.
+        Refused: `NOT_PERMITTED`, `KEY_NOT_LISTED`, `KEY_ENDED`.
     """
     known = _active(caller.id, caller.role, trust)
     _require_listed(known, caller.kid, at)
@@ -90,7 +90,10 @@ def _active(participant_id: str, role: str, trust: Trust) -> Participant:
 def _require_listed(known: Participant, kid: str, at: int) -> None:
     """A certificate ends with the signing key that it was given with: it may be stolen, too."""
     key = known.key(kid)
-    if key is None or key.not_after <= at:
+    if key is None:
+        message = "the certificate was given with a key that the registry does not list"
+        raise Refused("KEY_NOT_LISTED", message)
+    if key.not_after <= at:
         raise Refused("KEY_ENDED", "the certificate was given with a key that counts no more")
 
 

@@ -29,6 +29,8 @@ from credproof_server.storage.metadata import MetadataFiles
 TIMESTAMP_LIFE_S: Final = 24 * 3600
 """How long a service may be kept from a client before the client notices: a day."""
 SNAPSHOT_LIFE_S: Final = 7 * 24 * 3600
+AHEAD_MAX_S: Final = 24 * 3600
+"""How far ahead of the service's clock a version may be, which is a time in seconds: a day."""
 SOON_S: Final = 30 * 24 * 3600
 """How long before something that people sign expires they are told: a month."""
 
@@ -150,8 +152,9 @@ class Distribution:
         following = tuf.parse(data, Root, ROOT)
         fresh = following.signed
         before = self.root() if self.is_begun else fresh
+        how = "(credproof root sign; root status shows those in force)"
         for signer, whose in ((before, "the keys of the root in force"), (fresh, "its own keys")):
-            tuf.require_signed(signer, ROOT, following, keys=f"{whose} (credproof root sign)")
+            tuf.require_signed(signer, ROOT, following, keys=f"{whose} {how}")
         if fresh.version != (last := len(self.files.versions(ROOT))) + 1:
             raise Conflict("TUF_VERSION", f"the next root has version {last + 1}: draft it anew")
         tuf.require_sound(fresh, self._clock())
@@ -225,9 +228,16 @@ class Distribution:
             raise not_continued(owner.id)
 
     def _require_next(self, role: str, data: bytes, current: int) -> None:
-        """The version must be higher; the same bytes may come again, when a reply was lost."""
+        """The version must be higher; the same bytes may come again, when a reply was lost.
+
+        One far ahead of the clock would be the last: none could follow it, and above int64 no
+        client can ask for it.
+        """
         if data != self.files.read(role, current) and _version_in(data, role) <= current:
             raise Conflict("TUF_VERSION", f"newer metadata of {role} was published already")
+        if _version_in(data, role) > max(self._clock() + AHEAD_MAX_S, current + 1):
+            message = f"the metadata of {role} is dated ahead: set the clock, and sign it anew"
+            raise Conflict("TUF_VERSION", message)
 
     # -- what is signed here
 
