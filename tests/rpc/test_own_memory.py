@@ -173,3 +173,11 @@ def test_a_new_origin_is_measured_by_own_lines_that_go_further_than_the_checkpoi
     with told(auditor, story), pytest.raises(VerificationFailed) as caught:
         auditor.verify()
     assert (caught.value.reason, memory(auditor)) == ("LOG_REPLACED", before)
+
+
+def test_anomalies_are_read_out_of_no_log_that_is_known_to_be_another(auditor, story):
+    """A log rewritten without them showed "0, each verified in the log"."""
+    forked(story)
+    with told(auditor, story), pytest.raises(VerificationFailed) as caught:
+        auditor.anomalies()
+    assert caught.value.reason == "LOG_FORKED"

@@ -103,8 +103,21 @@ def test_a_detail_is_unsealed_from_the_command_line(running, case):
     assert found["given"] == [{"log_index": shown["log_index"], "auditor": AUDITOR}]
     search = ("audit", "search", "--kind", "detail.unsealed", "--format", "json")
     assert [e["seq"] for e in json.loads(run(*search, "--home", second))] == [shown["log_index"]]
+    searched = run("audit", "search", "--kind", "unseal.approved", "--home", second)
+    assert f"number {number}" in searched
     with running.world.provider() as provider:
         check_offline(found, provider.trust)
+
+
+def test_verdicts_are_shown_with_where_their_questions_stand_in_words(running, case):
+    first, second = running.world.home(AUDITOR), running.world.home(SECOND)
+    asked = ("audit", "unseal", str(case.answered), "--detail", "verdicts", "--why", "complaint 9")
+    told = run(*asked, "--days", "1", "--home", first)
+    assert "open for 1 day\n" in told
+    number = told.split()[2].rstrip(",")
+    run("audit", "approve", number, "--home", second)
+    shown = run("audit", "open", number, "--home", first)
+    assert "policy explain revolving-standing" in shown
 
 
 def check_printed(told: str, content: dict) -> None:

@@ -40,7 +40,13 @@ from credproof.verification.answer import Reference
 from credproof.verification.entry_rules import ENTRY_SEARCHED, RULES
 from credproof.verification.policy import PURPOSES, OutcomeKind
 from credproof.verification.registry import ENTRY_CHANGED
-from credproof.verification.unsealing import ENTRY_ASKED, ENTRY_UNSEALED
+from credproof.verification.unseal_rules import parse_decided
+from credproof.verification.unsealing import (
+    ENTRY_APPROVED,
+    ENTRY_ASKED,
+    ENTRY_DECLINED,
+    ENTRY_UNSEALED,
+)
 
 TimeOption = Annotated[
     str | None,
@@ -174,7 +180,7 @@ def _tell(index: Index, query: Query, most: int | None, shown_as: Format) -> Non
         count = index.state.position.size
         out.print(f"Nothing found in the {count} entries that were verified.")
         return
-    _show(found, shown_as)
+    _show(found, shown_as, index)
     if found.rest:
         (out if shown_as == "table" else err).print(f"More:  --after {found.last}")
     if query.kind == ENTRY_CHANGED and shown_as == "table":
@@ -297,7 +303,7 @@ def when(seconds: object) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _show(found: Iterable[Found], shown_as: Format) -> None:
+def _show(found: Iterable[Found], shown_as: Format, index: Index) -> None:
     if shown_as == "json":
         print_json_list(parse_json(item.line) for item in found)
     elif shown_as == "csv":
@@ -305,7 +311,7 @@ def _show(found: Iterable[Found], shown_as: Format) -> None:
         writer.writerow(COLUMNS)
         writer.writerows(_row(item) for item in found)
     else:
-        _show_table(found)
+        _show_table(found, index)
 
 
 def _row(item: Found) -> list[object]:
@@ -320,18 +326,23 @@ def _cell(value: object) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _beside(kind: str, line: bytes) -> list[str]:
-    """What an entry says that has no column: a version, a detail of which entry, what was lost."""
+def _beside(kind: str, line: bytes, index: Index) -> list[str]:
+    """What an entry says that has no column: a version, a detail of which entry, what was lost, a
+    consent, the number of the request that it decides."""
     if kind == ENTRY_CONTINUED:
         return [parse_continued(line).says]
     entry = parse_entry(line)
+    if kind in (ENTRY_APPROVED, ENTRY_DECLINED):
+        with suppress(Malformed):  # an entry that may not be so is a finding, and is shown
+            asked = Query(kind=ENTRY_ASKED, object=parse_decided(entry).hex())
+            return [f"number {item.log_index}" for item in search(index, asked)]
     if kind.startswith("consent."):
         return [entry.object.hex()]
     fields = entry.fields
     return [f"{name} {fields[name]}" for name in _BESIDE.get(kind, ()) if name in fields]
 
 
-def _show_table(found: Iterable[Found]) -> None:
+def _show_table(found: Iterable[Found], index: Index) -> None:
     """A table in which nothing is cut: what is too long for a terminal goes on below."""
     table = Table(box=None, pad_edge=False)
     for name in ("entry", "time", "kind"):
@@ -339,10 +350,10 @@ def _show_table(found: Iterable[Found]) -> None:
     for name in ("actor", "what it says"):
         table.add_column(name, overflow="fold")
     for item in found:
-        index, seconds, kind, actor, _, *said, reason, _ = item.values
+        place, seconds, kind, actor, _, *said, reason, _ = item.values
         said += [] if kind in _DIGESTED else [reason]
-        said += _beside(str(kind), item.line)
+        said += _beside(str(kind), item.line, index)
         texts = (kind, actor, " ".join(str(text) for text in said if text))
-        table.add_row(str(index), when(seconds), *(Text(plain(text)) for text in texts))
+        table.add_row(str(place), when(seconds), *(Text(plain(text)) for text in texts))
     width = max(out.width, _COLUMNS_MIN) if out.is_terminal else _PIPED_COLUMNS
     Console(highlight=False, width=width).print(table)

@@ -25,6 +25,7 @@ from credproof.cli.output import (
     print_json,
     tell,
 )
+from credproof.verification.details import VERDICTS
 
 NumberArgument = Annotated[
     int, typer.Argument(metavar="NUMBER", min=0, help="The request, as audit unseals numbers it.")
@@ -75,7 +76,7 @@ def unseal(
     if as_json:
         print_json({"number": number})
         return
-    out.print(f"Asked:  number {number}, open for {days} days")
+    out.print(f"Asked:  number {number}, open for {days} {'day' if days == 1 else 'days'}")
     out.print(f"Next:   another auditor runs credproof audit approve {number}")
 
 
@@ -159,7 +160,15 @@ def open_detail(
     for name, value in shown.content.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         out.print(f"          {plain(name)}: {plain(text)}", markup=False)
+    if shown.detail == VERDICTS:
+        out.print(f"Questions: credproof policy explain {_policy(shown)} says what each asks")
     out.print(f"Logged:   entry {shown.log_index} says that you saw it")
+
+
+def _policy(shown: Unsealed) -> str:
+    """The policy that the unsealed answer names."""
+    policy = shown.entry.fields["policy"]
+    return plain(str(policy["id"])) if isinstance(policy, dict) else "POLICY"
 
 
 def _detail(shown: Unsealed) -> dict[str, Any]:
