@@ -351,8 +351,9 @@ class Auditor(LogReader):
         reads them verifies who signed them.
 
         Raises:
-            Conflict: `NOT_EMPTY` when the folder holds something else.
-            DataLoss: `MIRROR_DAMAGED`, naming the file, when the copy there is not whole.
+            Conflict: `NOT_EMPTY` when the folder holds something else, and as `Mirror`.
+            DataLoss: `MIRROR_DAMAGED`, naming the file, when the copy there is not whole, or has
+                another timestamp than the service gives.
             LogFault: as `require_continued`.
             VerificationFailed: `BAD_CONSISTENCY_PROOF`, `TREE_MISMATCH`, `ENTRIES_MISSING`,
                 `LOG_SHRANK`, `TIMESTAMP_NOT_OF_LOG`.
@@ -366,7 +367,7 @@ class Auditor(LogReader):
             mirror.add(page)
             progress(len(page))
         mirror.finish(checkpoint)
-        for stamps in self.stamps((mirror.stamped, "")):
+        for stamps in self.stamps((0, "")):
             for stamp in stamps:
                 if stamp.tree_size <= checkpoint.tree_size:
                     mirror.add_timestamp(stamp.authority, stamp.note, stamp.response)

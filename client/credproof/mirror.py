@@ -8,11 +8,18 @@ is a folder for each checkpoint that was stamped: its note, its text, and the ti
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import eq
 from pathlib import Path
 from typing import NoReturn
 
-from credproof.base.errors import Conflict, DataLoss, Malformed, VerificationFailed
+from credproof.base.errors import (
+    Conflict,
+    CredproofError,
+    DataLoss,
+    Malformed,
+    VerificationFailed,
+)
 from credproof.log.checkpoint import VerifiedCheckpoint, parse_checkpoint, verify_checkpoint
 from credproof.log.merkle import Tree, leaf_hash
 from credproof.log.note import VerifierKey, parse_note
@@ -38,41 +45,51 @@ class Mirror:
         """Open a copy, or begin one; every file there must be what its checkpoint says.
 
         Raises:
-            Conflict: `NOT_EMPTY` when other files than a copy's are there.
+            Conflict: `NOT_EMPTY` when other files than a copy's are there; `NO_KNOWN_SIGNATURE`,
+                `OTHER_LOG` when it is another log's.
             DataLoss: `MIRROR_DAMAGED`, naming a file that is missing or altered.
-            VerificationFailed: as `verify_checkpoint`, when it is another log's.
         """
         self._folder = folder
+        self._key = key
         self._tree = Tree()
         self._last: list[bytes] = []
         self.checkpoint: VerifiedCheckpoint | None = None
-        if (folder / CHECKPOINT).exists():
-            self.checkpoint = self._signed(key)
+        there = self._there()
+        if CHECKPOINT in there:
+            self.checkpoint = self._signed()
             self._load(self.checkpoint)
-        elif not self._is_ours():
+        elif TIMESTAMPS in there:
+            raise _damaged(CHECKPOINT, "is missing")
+
+    def _there(self) -> set[str]:
+        """What is here; without a checkpoint an export left it that did not come to that."""
+        if not self._folder.exists():
+            return set()
+        ours = {"tile", CHECKPOINT, f".{CHECKPOINT}.new", TIMESTAMPS}
+        there = {path.name for path in self._folder.iterdir()} if self._folder.is_dir() else {""}
+        if not there <= ours:
             message = "there are other files here: export into a folder of its own"
             raise Conflict("NOT_EMPTY", message)
-
-    def _is_ours(self) -> bool:
-        """Whether nothing is here, or what an export left that did not come to its checkpoint."""
-        if not self._folder.exists():
-            return True
-        ours = {"tile", f".{CHECKPOINT}.new"}
-        return self._folder.is_dir() and {path.name for path in self._folder.iterdir()} <= ours
+        return there
 
     @property
     def size(self) -> int:
         """How many entries it has."""
         return self._tree.size
 
-    def _signed(self, key: VerifierKey) -> VerifiedCheckpoint:
+    def _signed(self) -> VerifiedCheckpoint:
+        """What is wrong with it speaks against nobody: the copy is the auditor's own."""
+        note, key = (self._folder / CHECKPOINT).read_bytes(), self._key
         try:
-            return verify_checkpoint((self._folder / CHECKPOINT).read_bytes(), key.name, [key])
+            return verify_checkpoint(note, key.name, [key])
         except Malformed as error:
             raise _damaged(CHECKPOINT, "is no signed checkpoint") from error
         except VerificationFailed as error:
+            if error.reason == "BAD_SIGNATURE":
+                raise _damaged(CHECKPOINT, "is not what the log signed") from error
             told = f"{error.message} (the copy's file {CHECKPOINT})"
-            raise VerificationFailed(error.reason, told) from error
+            what = "it is another log's, or damaged; export into another directory"
+            raise Conflict(error.reason, f"{told}: {what}") from error
 
     def _load(self, checkpoint: VerifiedCheckpoint) -> None:
         """The tree is made of the bundles; hash tiles must be what it makes of them."""
@@ -160,17 +177,13 @@ class Mirror:
         self._forget(fresh)
         self.checkpoint = checkpoint
 
-    @property
-    def stamped(self) -> int:
-        """The largest size that it has a timestamp of."""
-        names = [path.name for path in (self._folder / TIMESTAMPS).glob("*")]
-        return max((int(name) for name in names if name.isdecimal()), default=0)
-
     def add_timestamp(self, authority: str, note: bytes, response: bytes) -> None:
-        """Write a timestamp of a checkpoint that is part of the copied log, and the checkpoint.
+        """Write a timestamp of a checkpoint that is part of the copied log, and the checkpoint, as
+        far as they are not there.
 
         Raises:
             VerificationFailed: `TIMESTAMP_NOT_OF_LOG`.
+            DataLoss: `MIRROR_DAMAGED`: something else is there, which is not written over.
         """
         try:
             require_of(response, note)
@@ -182,11 +195,28 @@ class Mirror:
         except (Malformed, VerificationFailed) as error:
             message = "the service gives a timestamp that is not of this log"
             raise VerificationFailed("TIMESTAMP_NOT_OF_LOG", message) from error
-        folder = self._folder / TIMESTAMPS / str(seen.tree_size)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CHECKPOINT).write_bytes(note)
-        (folder / f"{CHECKPOINT}.text").write_bytes(stamped_text(note))
-        (folder / f"{authority}.tsr").write_bytes(response)
+        place, text = f"{TIMESTAMPS}/{seen.tree_size}", stamped_text(note)
+        self._keep(f"{place}/{CHECKPOINT}", note, self._same_note)
+        self._keep(f"{place}/{CHECKPOINT}.text", text)
+        self._keep(f"{place}/{authority}.tsr", response)
+
+    def _keep(self, path: str, data: bytes, is_same: Callable[[bytes, bytes], bool] = eq) -> None:
+        file = self._folder / path
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        elif not is_same(file.read_bytes(), data):
+            raise _damaged(path, "is not what the service gives")
+
+    def _same_note(self, kept: bytes, given: bytes) -> bool:
+        """Two authorities may have stamped one checkpoint that was signed twice."""
+        if kept == given:
+            return True
+        try:
+            verify_checkpoint(kept, self._key.name, [self._key])
+            return stamped_text(kept) == stamped_text(given)
+        except CredproofError:
+            return False
 
     def _write(self, tile: Tile, data: bytes) -> None:
         path = self._folder / tile.path

@@ -10,6 +10,7 @@ import pytest
 from credproof.auditing import database
 from credproof.auditing.stamps import STAMPS_NAME, Authorities, KeptStamp, Stamps
 from credproof.base.errors import DataLoss
+from credproof.log.stamped import Stamped
 
 from tests.timestamps.authority import Certificates
 
@@ -61,8 +62,29 @@ def test_a_kept_timestamp_that_was_changed_names_nobody_and_tells_no_date(sound,
     assert caught.value.reason == "STAMPS_DAMAGED"
 
 
+@pytest.mark.parametrize(
+    ("was", "flipped"),
+    [
+        (b"note BLOB", b"nope BLOB"),
+        (b"digest BLOB", b"diges\xf4 BLOB"),
+        (b"TABLE st", b"TABL\xc5 st"),
+    ],
+)
+def test_a_flipped_bit_in_how_the_file_is_laid_out_is_its_damage(sound, tmp_path, was, flipped):
+    """It was told as a full disk, or in no words at all."""
+    shutil.copytree(sound, home := tmp_path / "home")
+    data = (home / STAMPS_NAME).read_bytes()
+    assert data.count(was) == 1
+    (home / STAMPS_NAME).write_bytes(data.replace(was, flipped))
+    with pytest.raises(DataLoss) as caught, Stamps(home) as stamps:
+        stamps.look()
+    assert caught.value.reason == "STAMPS_DAMAGED"
+
+
 def test_timestamps_that_are_sound_are_kept_as_they_came(sound):
     with Stamps(sound) as stamps:
+        with pytest.raises(DataLoss):
+            stamps.kept(Stamped(7, 1, "one"))
         assert [stamps.kept(found).note for found in stamps.verified({})] == [note(5), note(9)]
 
 

@@ -142,6 +142,11 @@ def test_a_folder_of_other_files_is_not_exported_into(tmp_path):
         with pytest.raises(Conflict) as error:
             Mirror(folder, KEY)
         assert error.value.reason == "NOT_EMPTY"
+    copied(tmp_path / "copy", 300)
+    (tmp_path / "copy" / "note.txt").write_bytes(b"hi")
+    with pytest.raises(Conflict) as error:
+        Mirror(tmp_path / "copy", KEY)
+    assert error.value.reason == "NOT_EMPTY"
     (tmp_path / "new" / "tile").mkdir(parents=True)
     assert copied(tmp_path / "new", 3).size == 3, "what an interrupted export left"
 
@@ -150,6 +155,20 @@ def test_a_folder_of_other_files_is_not_exported_into(tmp_path):
 def test_a_checkpoint_that_is_none_is_named(tmp_path, content):
     copied(tmp_path, 300)
     (tmp_path / "checkpoint").write_bytes(content)
+    with pytest.raises(DataLoss) as error:
+        Mirror(tmp_path, KEY)
+    assert error.value.reason == "MIRROR_DAMAGED"
+    assert error.value.message.startswith("checkpoint")
+
+
+@pytest.mark.parametrize("content", [None, checkpoint(300).note.replace(b"\n300\n", b"\n301\n")])
+def test_a_checkpoint_of_a_copy_that_is_lost_or_changed_speaks_against_nobody(tmp_path, content):
+    """It was BAD_SIGNATURE, "ask the operator why", or "other files are here"."""
+    copied(tmp_path, 300)
+    (tmp_path / "timestamps").mkdir()
+    (tmp_path / "checkpoint").unlink()
+    if content is not None:
+        (tmp_path / "checkpoint").write_bytes(content)
     with pytest.raises(DataLoss) as error:
         Mirror(tmp_path, KEY)
     assert error.value.reason == "MIRROR_DAMAGED"
@@ -171,6 +190,7 @@ def test_the_copy_of_another_log_is_not_continued(tmp_path):
     other = NoteSigner("log.example/other", Ed25519Signer(bytes(32)))
     mirror = Mirror(tmp_path, other.verifier_key)
     mirror.finish(checkpoint(0, log=other))
-    with pytest.raises(CredproofError) as error:
+    with pytest.raises(Conflict) as error:
         Mirror(tmp_path, KEY)
     assert error.value.reason == "NO_KNOWN_SIGNATURE"
+    assert next_step(error.value) is None, "nobody is asked why: the message says what to do"

@@ -24,7 +24,6 @@ from credproof.cli.app import app
 from credproof.log import stamped
 from credproof.log.entry import entry_hash, parse_entry
 from credproof.log.timestamp import verify_timestamp
-from credproof.mirror import Mirror
 from credproof.v1 import audit_service_pb2 as pb
 from credproof.v1.audit_service_pb2_grpc import AuditServiceStub
 from credproof.wire import answer as answer_wire
@@ -33,6 +32,7 @@ from credproof_server.config import FILE_NAME
 from credproof_server.demo.world import AUDITOR, LENDER, World
 from typer.testing import CliRunner
 
+from tests.cli.command import run
 from tests.deployment import watch
 from tests.rpc.conftest import Running
 from tests.rpc.stories import Story, told
@@ -183,8 +183,24 @@ def test_openssl_verifies_what_is_exported(scene, tmp_path):
         assert "Verification: OK" in told
         with pytest.raises(AssertionError, match="message imprint mismatch"):
             openssl("ts", "-verify", "-data", folder / "checkpoint", *words)
-    with scene.auditor() as auditor:
-        assert Mirror(tmp_path / "copy", auditor.trust.log_key).stamped == int(folders[-1].name)
+
+
+@pytest.mark.parametrize("file", ["stamper.tsr", "checkpoint", "checkpoint.text"])
+def test_a_timestamp_of_a_copy_that_was_changed_is_told_and_one_that_is_missing_written_again(
+    scene, tmp_path, file
+):
+    copy = tmp_path / "copy"
+    scene.run("audit", "export", copy, "--home", scene.home)
+    path = sorted((copy / "timestamps").glob(f"*/{file}"))[0]
+    honest = path.read_bytes()
+    path.unlink()
+    scene.run("audit", "export", copy, "--home", scene.home)
+    assert path.read_bytes() == honest
+    path.write_bytes(changed := honest[:-9] + bytes(4) + honest[-5:])
+    told = run("audit", "export", copy, "--home", scene.home, code=1)
+    assert f"timestamps/{path.parent.name}/{file} of the copy" in told
+    assert "(MIRROR_DAMAGED)" in told
+    assert path.read_bytes() == changed, "it is not written over"
 
 
 def test_the_page_of_evidence_shows_before_when_an_answer_was_logged(trusting, tmp_path):

@@ -13,11 +13,13 @@ from typing import Final, TypeVar
 
 from credproof.base.closing import Closing
 from credproof.base.errors import CredproofError, DataLoss
-from credproof.base.sqlite import is_damage
+from credproof.base.sqlite import is_damage, primary_code
 
 T = TypeVar("T")
 BUSY_S: Final = 10.0
 """How long one process waits while another writes, in seconds."""
+_ERROR: Final = 1
+"""A statement is wrong: it names a column that is not there, say (sqlite.org, "Result Codes")."""
 
 
 class Database(Closing):
@@ -34,10 +36,10 @@ class Database(Closing):
         self._database = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
         try:
             self._database.executescript(schema)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self._database.close()
-            if is_damage(error):
-                raise self.damaged() from error
+            if _is_damage(error) or isinstance(error, UnicodeDecodeError):
+                raise self.damaged() from error  # SQLite names a spoilt schema in spoilt words
             raise
 
     def own(self, value: object, parse: Callable[[bytes], T]) -> T:
@@ -82,7 +84,7 @@ class Database(Closing):
                 next ones belong.
         """
         super().__exit__(kind, error, trace)
-        if is_damage(error) or isinstance(error, sqlite3.IntegrityError):
+        if _is_damage(error):
             raise self.damaged() from error
 
     @contextmanager
@@ -95,3 +97,9 @@ class Database(Closing):
             self._database.execute("ROLLBACK")
             raise
         self._database.execute("COMMIT")
+
+
+def _is_damage(error: BaseException | None) -> bool:
+    """A statement of ours that SQLite finds wrong meets another schema than was written."""
+    is_wrong = isinstance(error, sqlite3.IntegrityError) or primary_code(error) == _ERROR
+    return is_wrong or is_damage(error)

@@ -8,7 +8,6 @@ remembered: before anybody is named by a timestamp, or its date told, it is veri
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,6 @@ from credproof.base.encoding import Json, canonical_json, parse_json
 from credproof.base.errors import Conflict, CredproofError, DataLoss, Malformed
 from credproof.base.limits import TIMESTAMP_AUTHORITIES_MAX, at_most
 from credproof.base.members import Members
-from credproof.base.sqlite import is_damage
 from credproof.files import replace_file
 from credproof.home import bad_home, own_file
 from credproof.log.checkpoint import origin_of
@@ -150,19 +148,14 @@ class Stamps(Database):
         self._database.text_factory = partial(str, encoding="utf-8", errors="replace")
         try:
             self._require_sound()
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
             raise
 
     def _require_sound(self) -> None:
         query = "SELECT tree_size, origin, note, response, stamped_by, time FROM stamps"
-        try:
-            if not all(_is_sound(*row) for row in self._database.execute(query)):
-                raise self.damaged()
-        except sqlite3.DatabaseError as error:
-            if is_damage(error):
-                raise self.damaged() from error
-            raise
+        if not all(_is_sound(*row) for row in self._database.execute(query)):
+            raise self.damaged()
 
     def damaged(self) -> DataLoss:
         """It cannot be made anew once the service is gone."""
@@ -232,9 +225,16 @@ class Stamps(Database):
             " WHERE tree_size = ? AND time = ? AND stamped_by = ?"
         )
         place = (stamped.tree_size, stamped.time, stamped.authority)
-        found = KeptStamp(*self._database.execute(query, place).fetchone())
+        row = self._database.execute(query, place).fetchone()
+        if row is None:
+            raise self.damaged()  # its rows and its indexes say different things
+        found = KeptStamp(*row)
+        origin, size = origin_of(found.note), stamped.tree_size
+        is_sound = _is_sound(
+            size, origin, found.note, found.response, stamped.authority, stamped.time
+        )
         believed = _believed(found.response, found.note, self._trusted.all())
-        if believed != (stamped.authority, stamped.time):
+        if not is_sound or believed != (stamped.authority, stamped.time):
             raise self.damaged()
         return found
 

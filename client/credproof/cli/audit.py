@@ -408,9 +408,10 @@ def export(
     tiles, entry bundles and timestamps; run it again for what is new. The entries must make the
     tree that was signed, and the log must be the one that you audited last (newest.checkpoint). All
     tiles and bundles of a copy that is there are verified first; a file that is damaged is named
-    (MIRROR_DAMAGED), and nothing is written. A folder that holds anything else is refused. A web
-    server can offer the folder as it is; whoever reads its bundles reads the whole log. Needs the
-    service.
+    (MIRROR_DAMAGED), and nothing is written. Timestamps are held against what the service gives:
+    one that is missing is written again, one that is another is named. A folder that holds anything
+    else is refused. A web server can offer the folder as it is; whoever reads its bundles reads the
+    whole log. Needs the service.
 
     \b
     Example:
