@@ -77,6 +77,7 @@ ELSEWHERE = {
     "UNSEALINGS_PENDING_MAX": "of one auditor: tests/service/test_unsealing.py",
     "UNSEALINGS_PAGE_MAX": "the next page has the rest: tests/service/test_unsealing.py",
     "UNSEALED_TOLD_MAX": "the newest are told, not refused: tests/service/test_unsealing.py",
+    "SNAPSHOT_ATTEMPTS_MAX": "asking again ends: tests/rpc/test_batch_ask.py, test_held.py",
     "ENTRIES_PAGE_MAX": "more is cut, not refused: below",
     "MESSAGE_BYTES_MAX": "gRPC refuses it: tests/adversary/test_slow_clients.py",
     "PROPOSAL_AGE_MAX_S": "of a command of the operator: tests/service/test_policies.py",
