@@ -173,3 +173,18 @@ def test_a_new_origin_is_measured_by_own_lines_that_go_further_than_the_checkpoi
     with told(auditor, story), pytest.raises(VerificationFailed) as caught:
         auditor.verify()
     assert (caught.value.reason, memory(auditor)) == ("LOG_REPLACED", before)
+
+
+def test_reading_all_again_does_not_get_into_the_way_of_who_reads_the_index(auditor):
+    """Its pages of before were mixed into the new ones: an honest service was accused, and the
+    index was damaged for good."""
+    auditor.verify()
+    with auditor.index() as reader:
+        before = reader.state
+        auditor.search_person("ref:uci-1", reason="a complaint of today")
+        auditor.verify()  # in SQLite's write-ahead log, which stays as long as somebody reads
+        auditor.verify(whole=True)
+        with auditor.index() as index:
+            index.require_whole()
+            assert index.state == reader.state != before
+    auditor.verify()

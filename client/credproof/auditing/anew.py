@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from credproof.auditing.database import remove
 from credproof.auditing.evidence import LogFault
 from credproof.auditing.index import Index
 from credproof.auditing.own import Seen, own_tree
@@ -42,7 +43,7 @@ def read_whole(
         report = follow(index, beside)
         index.take_over(own)
         faults = faults_of(beside.wrong, index, report.checkpoint, vkeys, 0)
-    _new(path).replace(path)
+        index.copy_over(own)
     return report, faults
 
 
@@ -67,24 +68,22 @@ def read_moved(
             report = replace(report, uncompared=surviving.require_same(report))
             cut += [known] if surviving.is_cut(report) else []
         index.take_over(own)
-    for known in cut:
-        kept.keep_lost(known, path)
-    _new(path).replace(path)
+        for known in cut:
+            kept.keep_lost(known, own)
+        index.copy_over(own)
     return report
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[tuple[Index, Index]]:
-    """The index at this path, and an empty one beside it."""
-    fresh = _new(path)
-    for left in (fresh, *(fresh.with_name(fresh.name + end) for end in ("-wal", "-shm"))):
-        left.unlink(missing_ok=True)
-    with Index(path) as own, Index(fresh) as index:
-        yield own, index
-
-
-def _new(path: Path) -> Path:
-    return path.with_name(f"{path.name}.new")
+    """The index at this path, and an empty one beside it for the time being."""
+    fresh = path.with_name(f"{path.name}.new")
+    remove(fresh)
+    try:
+        with Index(path) as own, Index(fresh) as index:
+            yield own, index
+    finally:
+        remove(fresh)
 
 
 def _kept(own: Index) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 from credproof.base.closing import Closing
 from credproof.base.errors import CredproofError, DataLoss
@@ -87,6 +87,14 @@ class Database(Closing):
         if _is_damage(error):
             raise self.damaged() from error
 
+    def copy_over(self, other: Self) -> None:
+        """Put all of it in the place of what the other file has, at once for whoever reads that.
+
+        A file that took its place by name would be mixed with the write-ahead log of the old one
+        as long as somebody else has that open.
+        """
+        self._database.backup(other._database)
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Keep all that is written inside, or nothing of it."""
@@ -103,3 +111,9 @@ def _is_damage(error: BaseException | None) -> bool:
     """A statement of ours that SQLite finds wrong meets another schema than was written."""
     is_wrong = isinstance(error, sqlite3.IntegrityError) or primary_code(error) == _ERROR
     return is_wrong or is_damage(error)
+
+
+def remove(path: Path) -> None:
+    """Remove a file of SQLite that nobody has open, with what stands beside it after a crash."""
+    for end in ("", "-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)

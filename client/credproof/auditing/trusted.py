@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from credproof.auditing.database import remove
 from credproof.auditing.history import History
 from credproof.auditing.index import INDEX_NAME, Index
 from credproof.auditing.own import Seen
@@ -127,13 +128,16 @@ class Trusted:
         """Keep the newest note that witnesses cosigned."""
         replace_file(self._folder / WITNESSED_NAME, note)
 
-    def keep_lost(self, seen: Seen, index: Path) -> None:
+    def keep_lost(self, seen: Seen, index: Index) -> None:
         """Keep what was verified of entries that were lost: nobody else may have them."""
         name = f"lost-{seen.checkpoint.tree_size}"
         if seen.note is not None:
             replace_file(self._folder / f"{name}.checkpoint", seen.note)
         if not (kept := self._folder / f"{name}.db").exists():
-            kept.hardlink_to(index)
+            remove(fresh := self._folder / f"{name}.db.new")
+            with Index(fresh) as copy:
+                index.copy_over(copy)
+            fresh.replace(kept)
 
     def _read(self, name: str) -> bytes | None:
         path = self._folder / name
