@@ -164,7 +164,12 @@ class Auditor(LogReader):
         witnessed = self._kept.witnessed()
         if witnessed is not None and witnessed.is_newer(seen, of=checkpoint.origin):
             self._following(index, checkpoint, witnessed).require_signed()
-        return self._following(index, checkpoint, seen).require_continued(self.trusted())
+        try:
+            return self._following(index, checkpoint, seen).require_continued(self.trusted())
+        except DataLoss as error:
+            if error.reason == "AUDITED_DAMAGED":
+                self._kept.set_aside()
+            raise
 
     def _follow(
         self,

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import socketserver
 import sqlite3
 import subprocess
 import sys
@@ -216,3 +217,25 @@ def test_a_forked_log_is_told_with_its_files(world, tmp_path, monkeypatch):
     assert list((tmp_path / "fork").iterdir()) == [folder]
     assert (folder / "seen.checkpoint").read_bytes() == note
     assert (folder / "add-checkpoint.request").read_text().startswith("old 2\n")
+
+
+class Stranger(socketserver.BaseRequestHandler):
+    """Whatever listens at a port, and speaks no TLS."""
+
+    def handle(self) -> None:
+        self.request.sendall(b"220 mail.example ESMTP\r\n")
+
+
+def test_what_answers_there_and_is_no_such_service_is_one_error_as_json(world):
+    """gRPC's own lines about its handshake stood before it."""
+    home = world.home(AUDITOR)
+    settings = json.loads((home / "participant.json").read_bytes())
+    with socketserver.TCPServer(("127.0.0.1", 0), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        settings["address"] = f"127.0.0.1:{stranger.server_address[1]}"
+        (home / "participant.json").write_text(json.dumps(settings))
+        words = [sys.executable, "-m", "credproof.cli.start", "audit", "verify", "--json"]
+        done = subprocess.run([*words, "--home", home], capture_output=True, check=False)
+        stranger.shutdown()
+    assert done.returncode == 3, done.stderr
+    assert json.loads(done.stderr)["reason"] == "NO_ANSWER"

@@ -127,6 +127,8 @@ def test_where_what_is_left_contradicts_itself_nobody_is_accused(auditor, story)
     with pytest.raises(DataLoss) as caught:
         auditor.verify()
     assert caught.value.reason == "AUDITED_DAMAGED"
+    assert (folder / f"{STATE_NAME}.damaged").exists()
+    auditor.verify()  # by its own lines; it was the same finding for ever
 
 
 DAMAGED = {

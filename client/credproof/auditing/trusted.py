@@ -120,9 +120,13 @@ class Trusted:
         What is damaged is moved aside.
         """
         for name in self.damage():
-            (self._folder / name).replace(self._folder / f"{name}.damaged")
+            self.set_aside(name)
         replace_file(self._folder / CHECKPOINT_NAME, note)
         replace_file(self._folder / STATE_NAME, state.to_bytes())
+
+    def set_aside(self, name: str = STATE_NAME) -> None:
+        """Move a damaged file away; the next audit goes by the others."""
+        (self._folder / name).replace(self._folder / f"{name}.damaged")
 
     def keep_witnessed(self, note: bytes) -> None:
         """Keep the newest note that witnesses cosigned."""

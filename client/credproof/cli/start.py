@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines would stand before our errors
 
 
 def main() -> None:
