@@ -192,10 +192,11 @@ def open_index(home: Path) -> Index:
     """All that was verified in a home, to read there: without it "nothing" would be said of much.
 
     Raises:
-        Conflict: `NOTHING_VERIFIED`.
+        Conflict: `NOTHING_VERIFIED`; as `Home.settings` for what is no home.
         DataLoss: `INDEX_DAMAGED`: it has less than was verified.
     """
     if not (home / INDEX_NAME).exists():
+        _ = Home(home).settings
         message = f"there is no {INDEX_NAME} in this home yet, or it was deleted"
         raise Conflict("NOTHING_VERIFIED", message)
     index = Index(home / INDEX_NAME)

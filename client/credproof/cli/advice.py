@@ -222,6 +222,8 @@ NEXT: Final[Mapping[str, str]] = {
     " away and keep it",
     "REGISTRY_NOT_KEPT": "credproof audit verify --whole fetches it again",
     "NOTHING_VERIFIED": "credproof audit follow --home HOME",
+    "NO_QUORUM": "nothing to do, unless the operator names witnesses: credproof quorum set",
+    "IN_USE": "stop the service that runs on it (Ctrl-C, or its process manager), then again",
     "MIRROR_DAMAGED": "export into another directory, and put it in the place of this one: the log"
     " is not in doubt, this copy of it is",
     "BAD_MONTH": "write it like --month 2026-11",
