@@ -192,11 +192,10 @@ def open_index(home: Path) -> Index:
     """All that was verified in a home, to read there: without it "nothing" would be said of much.
 
     Raises:
-        Conflict: `NOTHING_VERIFIED`; as `Home.settings` for what is no home.
+        Conflict: `NOTHING_VERIFIED`.
         DataLoss: `INDEX_DAMAGED`: it has less than was verified.
     """
     if not (home / INDEX_NAME).exists():
-        _ = Home(home).settings
         message = f"there is no {INDEX_NAME} in this home yet, or it was deleted"
         raise Conflict("NOTHING_VERIFIED", message)
     index = Index(home / INDEX_NAME)
