@@ -8,11 +8,7 @@ from pathlib import Path
 
 def write_private(path: Path, data: bytes) -> None:
     """Create a file that only its owner can read; refuses to overwrite; on disk on return."""
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    _write(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), data)
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -25,8 +21,12 @@ def replace_file(path: Path, data: bytes) -> None:
 
 def append_private(path: Path, line: bytes) -> None:
     """Add a line to a file that only its owner can read; on disk on return."""
-    descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "ab") as file:
-        file.write(line)
+    _write(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), line)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write at the descriptor's place, its end with O_APPEND; close it."""
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
